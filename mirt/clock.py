@@ -1,0 +1,61 @@
+"""Time as an argument: what the clock says, and by when the work at hand must be over.
+
+The deadline travels with the work in a context variable, so that every wait (HTTP, database,
+``run_sync``) can end by it without being told.
+"""
+
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
+from datetime import UTC, datetime
+
+from mirt.errors import SoftTimeLimitExceeded
+
+Clock = Callable[[], datetime]
+"""Answers the time now, in UTC and with its zone."""
+
+
+def utc_now() -> datetime:
+    """The clock of production."""
+    return datetime.now(UTC)
+
+
+_deadline: ContextVar[float | None] = ContextVar("deadline", default=None)
+
+
+@contextmanager
+def deadline_in(seconds: float | None) -> Iterator[None]:
+    """Let the work inside be over in ``seconds``; ``None`` means that it has no limit of its own.
+
+    A deadline that is already nearer stays in force.
+    """
+    outer = _deadline.get()
+    own = None if seconds is None else time.monotonic() + seconds
+    nearest = min((d for d in (outer, own) if d is not None), default=None)
+    token = _deadline.set(nearest)
+    try:
+        yield
+    finally:
+        _deadline.reset(token)
+
+
+def remaining(default: float) -> float:
+    """Seconds until the deadline, at most ``default``, for use as the timeout of a wait.
+
+    Raises:
+        SoftTimeLimitExceeded: when the deadline has passed.
+    """
+    deadline = _deadline.get()
+    if deadline is None:
+        return default
+    left = deadline - time.monotonic()
+    if left <= 0:
+        raise SoftTimeLimitExceeded
+    return min(left, default)
+
+
+def expired() -> bool:
+    """Whether the deadline has passed."""
+    deadline = _deadline.get()
+    return deadline is not None and time.monotonic() >= deadline
