@@ -1,14 +1,14 @@
 """Every error the service raises on purpose. The class decides what happens next, never the text.
 
-    WorkerError
-    ├── RetryableError                 try again later, with growing pauses
-    │   ├── RateLimitError             no sooner than ``retry_after`` seconds from now
-    │   ├── ExternalServiceError       Telegram, ManyChat, the LLM or the CRM failed
-    │   │   └── OutcomeUnknownError    … after the request was sent: it may have taken effect
-    │   └── DatabaseError              PostgreSQL could not be asked
-    ├── PermanentError                 trying again cannot help; carries an error code
-    ├── SoftTimeLimitExceeded          the task's soft limit has passed
-    └── LeaseLostError                 somebody else owns this work now: stop, change nothing
+WorkerError
+├── RetryableError                 try again later, with growing pauses
+│   ├── RateLimitError             no sooner than ``retry_after`` seconds from now
+│   ├── ExternalServiceError       Telegram, ManyChat, the LLM or the CRM failed
+│   │   └── OutcomeUnknownError    … after the request was sent: it may have taken effect
+│   └── DatabaseError              PostgreSQL could not be asked
+├── PermanentError                 trying again cannot help; carries an error code
+├── SoftTimeLimitExceeded          the task's soft limit has passed
+└── LeaseLostError                 somebody else owns this work now: stop, change nothing
 """
 
 from enum import StrEnum
@@ -52,7 +52,7 @@ class RateLimitError(RetryableError):
 
 
 class ExternalServiceError(RetryableError):
-    """A service outside failed in a way that passes: 5xx, a timeout, a reset, a refused connection."""
+    """A service outside failed in a way that passes: 5xx, a timeout, a refused connection."""
 
     def __init__(self, service: str, message: str) -> None:
         super().__init__(f"{service}: {message}")

@@ -1,0 +1,5 @@
+"""The work: each actor is a signature, one call into the business, and what is to be published.
+
+What may not live here: a ``try``, an I/O library, a rule. Importing this package declares every
+actor and opens nothing; ``dramatiq actors`` finds them here.
+"""

@@ -1,0 +1,235 @@
+"""Everything that can be configured, read once from the environment into one typed object.
+
+``load_settings`` is the only reader of the environment. A wrong or missing value stops the start
+with one line for each, naming the variable; no value is ever printed, since it may be a secret.
+"""
+
+import os
+import re
+from collections.abc import Mapping
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated, Any, Final, Literal, Self
+
+from pydantic import (
+    AliasChoices,
+    Field,
+    SecretStr,
+    ValidationError,
+    field_validator,
+    model_validator,
+)
+from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
+
+OLD_NAMES: Final[Mapping[str, str]] = {
+    "CELERY_ENABLED": "TASKS_ENABLED",
+    "CELERY_EAGER": "TASKS_EAGER",
+    "CELERY_CONCURRENCY": "WORKER_THREADS",
+    "CELERY_MAX_TASKS_PER_CHILD": "WORKER_MAX_TASKS",
+    "CELERY_RESULT_TIMEOUT": "RESULT_TIMEOUT",
+}
+"""The names of the service before this one. They still work, and are reported as old."""
+
+EMBEDDED_DATABASE: Final = "sqlite:///var/mirt.db"
+
+
+class Mode(StrEnum):
+    """What runs where; it follows from which settings are there."""
+
+    EMBEDDED = "embedded"
+    DISTRIBUTED = "distributed"
+
+
+class SettingsError(Exception):
+    """The environment does not make a configuration: one line a problem, none with a value."""
+
+
+def _renamed(new: str) -> AliasChoices:
+    old = [was for was, now in OLD_NAMES.items() if now == new]
+    return AliasChoices(new.lower(), *(name.lower() for name in old))
+
+
+class Settings(BaseSettings):
+    """The configuration of every process; a field is an environment variable in lower case."""
+
+    model_config = SettingsConfigDict(
+        extra="ignore", frozen=True, hide_input_in_errors=True, env_ignore_empty=True
+    )
+
+    rabbitmq_url: SecretStr | None = Field(
+        None, description="AMQP URL. Without it the service runs embedded, in one process."
+    )
+    redis_url: SecretStr | None = Field(
+        None, description="Redis URL: results and the fast path of deduplication."
+    )
+    database_url: SecretStr = Field(
+        SecretStr(EMBEDDED_DATABASE), description="PostgreSQL DSN; embedded also a SQLite URL."
+    )
+    tasks_enabled: bool = Field(
+        True,
+        validation_alias=_renamed("TASKS_ENABLED"),
+        description="false: dispatch runs the same code in the caller and returns the answer.",
+    )
+    tasks_eager: bool = Field(
+        False,
+        validation_alias=_renamed("TASKS_EAGER"),
+        description="true: send() runs the actor at once, with the whole middleware; for tests.",
+    )
+    worker_threads: int = Field(
+        8,
+        ge=1,
+        le=512,
+        validation_alias=_renamed("WORKER_THREADS"),
+        description="Messages that one worker process runs at once.",
+    )
+    worker_max_tasks: int | None = Field(
+        None,
+        ge=1,
+        validation_alias=_renamed("WORKER_MAX_TASKS"),
+        description="Messages after which a worker process is replaced; default 100 a thread.",
+    )
+    result_timeout: int = Field(
+        25,
+        ge=1,
+        le=3600,
+        validation_alias=_renamed("RESULT_TIMEOUT"),
+        description="Seconds that dispatch_message(wait=True) waits for the result.",
+    )
+    telegram_bot_token: SecretStr | None = Field(None, description="The bot's token.")
+    telegram_api_url: str = Field("https://api.telegram.org", description="Base of the Bot API.")
+    telegram_webhook_secret: SecretStr | None = Field(
+        None, description="Telegram repeats it in X-Telegram-Bot-Api-Secret-Token."
+    )
+    manychat_api_key: SecretStr | None = Field(None, description="Bearer key of ManyChat's API.")
+    manychat_api_url: str = Field("https://api.manychat.com", description="Base of its API.")
+    manychat_verify_token: SecretStr | None = Field(
+        None, description="What ManyChat's flows send in X-ManyChat-Token."
+    )
+    snitkix_api_key: SecretStr | None = Field(None, description="Bearer key of the CRM.")
+    snitkix_api_url: str | None = Field(None, description="Base of the CRM's API.")
+    llm_api_key: SecretStr | None = Field(
+        None, description="Bearer key of the LLM; embedded without it a scripted agent answers."
+    )
+    llm_base_url: str = Field(
+        "https://openrouter.ai/api/v1", description="Base of an OpenAI-compatible API."
+    )
+    llm_model: str = Field("openai/gpt-4o-mini", description="The model that answers.")
+    summary_retention_days: int = Field(
+        3, ge=0, description="Days after its last message until a session is summarised."
+    )
+    followup_delays_hours: Annotated[tuple[int, ...], NoDecode] = Field(
+        (24, 72), description="Hours after the customer's last message, one for each follow-up."
+    )
+    debounce_seconds: float = Field(
+        0, ge=0, le=60, description="Seconds of quiet to wait for before answering; 0: at once."
+    )
+    retention_days: int = Field(
+        30, ge=1, description="Days that finished mailbox rows, deliveries and tasks are kept."
+    )
+    ops_token: SecretStr | None = Field(
+        None, description="Bearer token of operators and of the /tasks endpoints."
+    )
+    log_format: Literal["console", "json"] = Field("console", description="How a log line looks.")
+    log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = Field(
+        "INFO", description="The least level that is logged."
+    )
+    log_texts: bool = Field(False, description="true: customers' and agent's texts are logged too.")
+    lease_seconds: float = Field(
+        10,
+        gt=0.5,
+        le=300,
+        description="Seconds without a sign of life until a worker's messages go to another.",
+    )
+
+    @field_validator("telegram_webhook_secret")
+    @classmethod
+    def _as_telegram_allows(cls, value: SecretStr | None) -> SecretStr | None:
+        if value and not re.fullmatch(r"[A-Za-z0-9_-]{1,256}", value.get_secret_value()):
+            raise ValueError("Telegram allows 1-256 of A-Z a-z 0-9 _ -")
+        return value
+
+    @field_validator("followup_delays_hours", mode="before")
+    @classmethod
+    def _comma_separated(cls, value: object) -> object:
+        return (
+            [part for part in value.split(",") if part.strip()] if isinstance(value, str) else value
+        )
+
+    @field_validator("followup_delays_hours")
+    @classmethod
+    def _ascending(cls, value: tuple[int, ...]) -> tuple[int, ...]:
+        if any(hours <= 0 for hours in value) or list(value) != sorted(set(value)):
+            raise ValueError("hours must be positive and ascending, like 24,72")
+        return value
+
+    @model_validator(mode="after")
+    def _complete_when_distributed(self) -> Self:
+        if self.mode is Mode.EMBEDDED:
+            return self
+        missing = [
+            name
+            for name in (
+                "redis_url",
+                "telegram_bot_token",
+                "telegram_webhook_secret",
+                "llm_api_key",
+            )
+            if getattr(self, name) is None
+        ]
+        if self.database_url.get_secret_value() == EMBEDDED_DATABASE:
+            missing.append("database_url")
+        if bool(self.manychat_api_key) != bool(self.manychat_verify_token):
+            missing.append("manychat_verify_token" if self.manychat_api_key else "manychat_api_key")
+        if bool(self.snitkix_api_key) != bool(self.snitkix_api_url):
+            missing.append("snitkix_api_url" if self.snitkix_api_key else "snitkix_api_key")
+        if missing:
+            why = "required when RABBITMQ_URL is set"
+            raise ValueError("\n".join(f"{name.upper()}: {why}" for name in missing))
+        if not self.database_url.get_secret_value().startswith(("postgres://", "postgresql")):
+            raise ValueError("DATABASE_URL: must be a PostgreSQL DSN when RABBITMQ_URL is set")
+        return self
+
+    @property
+    def mode(self) -> Mode:
+        """Distributed when there is a RabbitMQ to be distributed by."""
+        return Mode.DISTRIBUTED if self.rabbitmq_url else Mode.EMBEDDED
+
+    @property
+    def secrets(self) -> list[str]:
+        """Every secret value in force, for whoever must keep them out of sight."""
+        values = (getattr(self, name) for name in type(self).model_fields)
+        return [v.get_secret_value() for v in values if isinstance(v, SecretStr)]
+
+    def masked(self) -> dict[str, Any]:
+        """The effective configuration, fit for a log line."""
+        return {
+            name: ("set" if isinstance(value, SecretStr) else str(value))
+            for name in type(self).model_fields
+            if (value := getattr(self, name)) is not None
+        }
+
+
+def load_settings(env_file: Path | None = Path(".env")) -> Settings:
+    """Read the environment, and ``.env`` for what the environment does not set.
+
+    Raises:
+        SettingsError: with one line for each wrong or missing variable.
+    """
+    try:
+        return Settings(_env_file=env_file)
+    except ValidationError as refused:
+        raise SettingsError("\n".join(_lines(refused))) from None
+
+
+def old_names_in_use(env: Mapping[str, str] = os.environ) -> list[str]:
+    """One line for each variable that is set by its old name."""
+    return [f"{old} is the old name of {new}" for old, new in OLD_NAMES.items() if env.get(old)]
+
+
+def _lines(refused: ValidationError) -> list[str]:
+    lines = []
+    for error in refused.errors(include_input=False, include_context=False, include_url=False):
+        problem = error["msg"].removeprefix("Value error, ")
+        variable = str(error["loc"][0]).upper() if error["loc"] else None
+        lines.append(f"{variable}: {problem}" if variable else problem)
+    return lines
