@@ -3,3 +3,8 @@
 What may not live here: a ``try``, an I/O library, a rule. Importing this package declares every
 actor and opens nothing; ``dramatiq actors`` finds them here.
 """
+
+import broker.stack  # noqa: F401 - so that a broker can be made when one is needed
+from actors import health, housekeeping, messages
+
+__all__ = ["health", "housekeeping", "messages"]

@@ -67,6 +67,10 @@ class DatabaseError(RetryableError):
     """The database could not be asked. Failures of our own stores are retryable by definition."""
 
 
+class BrokerUnavailableError(RetryableError):
+    """RabbitMQ has not confirmed the message in time: it may be in the queue, or not."""
+
+
 class PermanentError(WorkerError):
     """It will fail the same way every time."""
 

@@ -134,6 +134,9 @@ class Settings(BaseSettings):
         "INFO", description="The least level that is logged."
     )
     log_texts: bool = Field(False, description="true: customers' and agent's texts are logged too.")
+    retry_base_seconds: float = Field(
+        5, gt=0, le=60, description="The first pause before a retry is at most this long."
+    )
     lease_seconds: float = Field(
         10,
         gt=0.5,

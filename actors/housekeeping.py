@@ -1,0 +1,21 @@
+"""What keeps the house: the sweep of stranded mailboxes."""
+
+from typing import Any
+
+from broker.task import declared, task
+from mirt.runtime import runtime
+
+
+@task()
+def sweep_mailboxes() -> dict[str, Any]:
+    """Give the turn to somebody wherever somebody waits and nobody's turn it is.
+
+    Returns ``{status: "ok", repaired, published}``.
+    """
+    repaired = runtime().conversations.repair()
+    declared.bound.publish(repaired)
+    return {
+        "status": "ok",
+        "repaired": len(repaired),
+        "published": declared.bound.publish_due(),
+    }

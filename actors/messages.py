@@ -1,0 +1,86 @@
+"""Turns of a conversation: answer a message, deliver a reply."""
+
+from typing import Any
+
+from sqlalchemy import Connection
+
+from broker.task import conclude, task
+from middleware.execution import current_claim
+from mirt.channels import InboundMessage
+from mirt.conversations import ANSWERING, DELIVERING
+from mirt.runtime import runtime
+from mirt.store.deliveries import Delivery
+from mirt.store.tasks import Publication
+
+
+def _owe(tx: Connection, task_id: str) -> list[Publication]:
+    return runtime().turns.fail(tx, task_id)
+
+
+@task(on_dead=_owe)
+def process_message(
+    session_id: str,
+    user_message: str,
+    user_id: str | None = None,
+    platform: str = "telegram",
+    chat_id: str | None = None,
+    message_id: str | None = None,
+    metadata: dict[str, Any] | None = None,
+) -> dict[str, Any]:
+    """Answer a message for a caller who waits for the result; nothing is delivered.
+
+    Returns ``{status: "success", session_id, response, response_length, platform, chat_id}``.
+    """
+    message = InboundMessage(
+        session_id, user_message, platform, chat_id, user_id, message_id, metadata or {}
+    )
+    return _answer(ANSWERING, message)
+
+
+@task(on_dead=_owe)
+def process_and_respond(
+    session_id: str,
+    user_message: str,
+    platform: str,
+    chat_id: str,
+    user_id: str | None = None,
+    message_id: str | None = None,
+    metadata: dict[str, Any] | None = None,
+) -> dict[str, Any]:
+    """Answer a message and deliver the reply.
+
+    Returns what ``process_message`` returns, and ``delivery``.
+    """
+    message = InboundMessage(
+        session_id, user_message, platform, chat_id, user_id, message_id, metadata or {}
+    )
+    return _answer(DELIVERING, message)
+
+
+@task(on_dead=_owe)
+def send_response(
+    platform: str, chat_id: str, response_text: str, reply_to_message_id: str | None = None
+) -> dict[str, Any]:
+    """Deliver a text that is already known.
+
+    Returns ``{status: "sent", platform, chat_id, parts}``.
+    """
+    claim = current_claim()
+    delivery = Delivery(
+        id=claim.task_id,
+        session_id=chat_id,
+        platform=platform,
+        chat_id=chat_id,
+        text=response_text,
+        reply_to=reply_to_message_id,
+        trace_id=claim.trace_id,
+    )
+    return conclude(runtime().turns.speak(claim, delivery))
+
+
+def _answer(actor: str, message: InboundMessage) -> dict[str, Any]:
+    world, claim = runtime(), current_claim()
+    mail = world.conversations.checked(
+        message, task_id=claim.task_id, actor=actor, trace_id=claim.trace_id
+    )
+    return conclude(world.turns.answer(claim, mail))

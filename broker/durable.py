@@ -1,0 +1,112 @@
+"""What all brokers share: the outbox comes first, the transport is a wake-up call."""
+
+from abc import abstractmethod
+from collections.abc import Sequence
+from datetime import timedelta
+from typing import Any
+
+import structlog
+from dramatiq import Broker, Message
+
+from middleware.envelopes import to_message, to_task
+from mirt.clock import Clock
+from mirt.errors import BrokerUnavailableError, DatabaseError
+from mirt.store import outbox
+from mirt.store.database import Database
+from mirt.store.tasks import Publication
+
+log = structlog.get_logger(__name__)
+
+
+class DurableBroker(Broker):
+    """A broker whose delays, named tasks and outbox are rows, and whose messages are calls.
+
+    Three kinds of message are rows first and survive everything: those with a delay, those with a
+    ``task_id`` option, and those that the business has put into the outbox. A plain ``send`` is as
+    durable as the transport.
+    """
+
+    database: Database
+    clock: Clock
+    every_message_is_a_row = False
+
+    @property
+    def ready(self) -> bool:
+        """Whether the transport takes messages at this moment."""
+        return True
+
+    @abstractmethod
+    def transmit(self, messages: Sequence[Message[Any]]) -> Sequence[Message[Any]]:
+        """Hand messages to the transport; those of which it is not certain that it has them."""
+
+    def declare_queue(self, queue_name: str) -> None:
+        """Make a queue known. There are no delay queues: a delay is a row."""
+        if queue_name not in self.queues:
+            self.emit_before("declare_queue", queue_name)
+            self._add_queue(queue_name)
+            self.emit_after("declare_queue", queue_name)
+
+    def enqueue(self, message: Message[Any], *, delay: int | None = None) -> Message[Any]:
+        """Send a message, ``delay`` in milliseconds.
+
+        With the option ``task_id`` it takes that id, and is sent only if no task of that id is
+        queued, running or done.
+
+        Raises:
+            BrokerUnavailableError: the transport has not confirmed it; it may arrive all the same.
+            DatabaseError: it needs a row, and the row could not be written.
+        """
+        message = _under_its_task_id(message)
+        named = message.options.pop("task_id", None) is not None
+        self.emit_before("enqueue", message, delay)
+        kept = named or delay is not None or self.every_message_is_a_row
+        if kept and not self._keep(message, delay):
+            log.info("duplicate_not_sent", task_id=message.message_id)
+            return message
+        if delay is None:
+            unsure = self.transmit([message])
+            if unsure and not kept:
+                raise BrokerUnavailableError("RabbitMQ has not confirmed the message")
+            self._again_soon(unsure)
+        self.emit_after("enqueue", message, delay)
+        return message
+
+    def publish(self, tasks: Sequence[Publication]) -> None:
+        """Wake workers up for tasks whose rows are committed. What fails is published again."""
+        self._again_soon(self.transmit([to_message(task) for task in tasks]))
+
+    def publish_due(self, limit: int = 500) -> int:
+        """Publish what the outbox has due: ended delays, lost messages; how many there were."""
+        with self.database.transaction() as tx:
+            due = outbox.take_due(tx, now=self.clock(), limit=limit)
+        self.publish(due)
+        return len(due)
+
+    def _add_queue(self, queue_name: str) -> None:
+        self.queues[queue_name] = None
+
+    def _keep(self, message: Message[Any], delay: int | None) -> bool:
+        now = self.clock()
+        due_at = None if delay is None else now + timedelta(milliseconds=delay)
+        with self.database.transaction() as tx:
+            return outbox.add(tx, to_task(message), now=now, due_at=due_at)
+
+    def _again_soon(self, unsure: Sequence[Message[Any]]) -> None:
+        if not unsure:
+            return
+        log.warning("not_published", tasks=len(unsure))
+        try:
+            with self.database.transaction() as tx:
+                outbox.make_due(tx, [one.message_id for one in unsure], now=self.clock())
+        except DatabaseError as failed:
+            # Their rows come up by themselves, only later.
+            log.warning("not_published_sooner", why=failed.message)
+
+
+def _under_its_task_id(message: Message[Any]) -> Message[Any]:
+    task_id = message.options.get("task_id")
+    if task_id is None:
+        return message
+    if not isinstance(task_id, str) or not task_id:
+        raise ValueError(f"task_id: must be a text that is not empty, not {task_id!r}")
+    return message.copy(message_id=task_id)

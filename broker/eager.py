@@ -1,0 +1,73 @@
+"""The broker of tests: ``send`` runs the actor at once, with the whole middleware, through JSON."""
+
+import threading
+from collections import deque
+from collections.abc import Sequence
+from queue import PriorityQueue
+from typing import Any
+
+from dramatiq import Message, MessageProxy, Middleware
+from dramatiq.worker import WorkerThread
+
+from broker.durable import DurableBroker
+from middleware.envelopes import to_message
+from mirt.clock import Clock
+from mirt.store import outbox
+from mirt.store.database import Database
+
+
+class EagerBroker(DurableBroker):
+    """Runs each message in the thread that sends it, after the one that is running there.
+
+    Retries follow at once instead of after their pause; a delay that was asked for stays a row.
+    """
+
+    every_message_is_a_row = True
+
+    def __init__(self, *, database: Database, clock: Clock, middleware: list[Middleware]) -> None:
+        self.database = database
+        self.clock = clock
+        self._thread = threading.local()
+        super().__init__(middleware=middleware)
+
+    def transmit(self, messages: Sequence[Message[Any]]) -> Sequence[Message[Any]]:
+        """Run them, and what they send, before returning."""
+        waiting: deque[bytes] | None = getattr(self._thread, "waiting", None)
+        encoded = [message.encode() for message in messages]
+        if waiting is not None:
+            waiting.extend(encoded)
+            return []
+        self._thread.waiting = waiting = deque(encoded)
+        try:
+            while waiting:
+                self._run(Message.decode(waiting.popleft()))
+        finally:
+            self._thread.waiting = None
+        return []
+
+    def _run(self, message: Message[Any]) -> None:
+        settlement = _Settlement(self)
+        worker = WorkerThread(
+            broker=self,
+            consumers={message.queue_name: settlement},  # type: ignore[dict-item]
+            work_queue=PriorityQueue(),
+            worker_timeout=0,
+        )
+        worker.work_queue.put(None)  # type: ignore[arg-type]
+        worker.process_message(MessageProxy(message))
+        with self.database.transaction() as tx:
+            again = outbox.take_retry(tx, message.message_id, now=self.clock())
+        if again is not None:
+            self.transmit([to_message(again)])
+
+
+class _Settlement:
+    """What a consumer thread does with a message that has been run."""
+
+    def __init__(self, broker: EagerBroker) -> None:
+        self._broker = broker
+
+    def post_process_message(self, message: MessageProxy) -> None:
+        signal = "nack" if message.failed else "ack"
+        self._broker.emit_before(signal, message)
+        self._broker.emit_after(signal, message)

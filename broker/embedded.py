@@ -1,0 +1,44 @@
+"""The broker of the embedded mode: Dramatiq's in-memory broker, with the outbox on a disk."""
+
+from collections.abc import Sequence
+from queue import Queue
+from typing import Any
+
+from dramatiq import Consumer, Message, MessageProxy, Middleware
+from dramatiq.brokers.stub import StubBroker, _StubConsumer
+
+from broker.durable import DurableBroker
+from mirt.clock import Clock
+from mirt.store.database import Database
+
+
+class EmbeddedBroker(DurableBroker, StubBroker):
+    """Queues in memory. Every message is a row first, so a restart takes all of them up again."""
+
+    every_message_is_a_row = True
+
+    def __init__(self, *, database: Database, clock: Clock, middleware: list[Middleware]) -> None:
+        self.database = database
+        self.clock = clock
+        super().__init__(middleware=middleware)
+
+    def transmit(self, messages: Sequence[Message[Any]]) -> Sequence[Message[Any]]:
+        """Put them into their queues, which never fails."""
+        for message in messages:
+            self.queues[message.queue_name].put(message.encode())
+        return []
+
+    def consume(self, queue_name: str, prefetch: int = 1, timeout: int = 100) -> Consumer:
+        """Consume a queue."""
+        dead: list[MessageProxy] = []
+        return _EmbeddedConsumer(self.queues[queue_name], dead, prefetch, timeout)  # type: ignore[no-untyped-call]
+
+    def _add_queue(self, queue_name: str) -> None:
+        self.queues[queue_name] = Queue()
+
+
+class _EmbeddedConsumer(_StubConsumer):
+    """Keeps no dead messages: dead letters are rows, and memory is not for ever."""
+
+    def nack(self, message: MessageProxy) -> None:
+        self.ack(message)  # type: ignore[no-untyped-call]

@@ -1,0 +1,116 @@
+"""The broker of the distributed mode."""
+
+import os
+import threading
+from collections.abc import Sequence
+from concurrent.futures import wait
+from typing import Any, Final
+
+import structlog
+from dramatiq import Consumer, Message, Middleware
+
+from broker.durable import DurableBroker
+from broker.rabbitmq.consumer import RabbitConsumer
+from broker.rabbitmq.publisher import Counts, Publisher
+from broker.rabbitmq.topology import connection_parameters
+from middleware.policy import QUEUES, tasks_of
+from mirt.clock import Clock, remaining
+from mirt.errors import DatabaseError
+from mirt.store import outbox
+from mirt.store.database import Database
+
+log = structlog.get_logger(__name__)
+
+CONFIRM_TIMEOUT_S: Final = 3.0
+
+
+class RabbitBroker(DurableBroker):
+    """RabbitMQ, with quorum queues and confirms.
+
+    When the connection comes back and RabbitMQ turns out to hold fewer messages than the outbox has
+    published (its disk was lost), they are published again at once instead of one by one later.
+    """
+
+    def __init__(
+        self,
+        url: str,
+        *,
+        database: Database,
+        clock: Clock,
+        threads: int,
+        middleware: list[Middleware],
+    ) -> None:
+        self.database = database
+        self.clock = clock
+        self._url = url
+        self._threads = threads
+        self._publisher: Publisher | None = None
+        self._lock = threading.Lock()
+        super().__init__(middleware=middleware)
+
+    @property
+    def publisher(self) -> Publisher:
+        """The one publisher of this process."""
+        with self._lock:
+            if self._publisher is None:
+                self._publisher = Publisher(
+                    self._url, QUEUES, on_connected=self._find_lost_messages
+                )
+            return self._publisher
+
+    @property
+    def ready(self) -> bool:
+        """Whether there is a connection to publish over."""
+        self.publisher.start()
+        return self.publisher.connected
+
+    def transmit(self, messages: Sequence[Message[Any]]) -> Sequence[Message[Any]]:
+        """Publish them together and wait for their confirms, three seconds at most."""
+        confirms = [
+            self.publisher.publish(m.queue_name, m.encode(), message_id=m.message_id)
+            for m in messages
+        ]
+        wait(confirms, timeout=remaining(CONFIRM_TIMEOUT_S))
+        unsure = []
+        for message, confirm in zip(messages, confirms, strict=True):
+            if not confirm.done() or confirm.exception() is not None:
+                unsure.append(message)
+        return unsure
+
+    def consume(self, queue_name: str, prefetch: int = 1, timeout: int = 5000) -> Consumer:
+        """Consume a queue; a process holds no more of it than it can run at once."""
+        parameters = connection_parameters(
+            self._url, name=f"mirt consumer {queue_name} {os.getpid()}"
+        )
+        return RabbitConsumer(
+            parameters, queue_name, prefetch=min(prefetch, self._threads), timeout_ms=timeout
+        )
+
+    def close(self) -> None:
+        """Close the publishing connection."""
+        with self._lock:
+            if self._publisher is not None:
+                self._publisher.close()
+
+    def _find_lost_messages(self, ready: Counts) -> None:
+        # Called by the publisher's own thread, which must not wait for a database.
+        threading.Thread(
+            target=self._republish_lost, args=(ready,), name="republish", daemon=True
+        ).start()
+
+    def _republish_lost(self, ready: Counts) -> None:
+        try:
+            for queue in QUEUES:
+                self._republish_lost_of(queue, ready.get(queue, 0))
+        except DatabaseError as failed:
+            log.warning("lost_messages_not_sought", why=failed.message)
+
+    def _republish_lost_of(self, queue: str, ready: int) -> None:
+        now = self.clock()
+        with self.database.transaction() as tx:
+            # What workers have prefetched is not ready either, so a few are always missing.
+            if outbox.count_queued(tx, tasks_of(queue)) <= 2 * ready:
+                return
+            lost = outbox.make_lost_due(tx, tasks_of(queue), published_before=now, now=now)
+        if lost:
+            log.warning("messages_lost_by_rabbitmq", queue=queue, published_again=lost)

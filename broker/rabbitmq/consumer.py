@@ -1,0 +1,156 @@
+"""A consumer of one queue: a connection and a channel of its own.
+
+Delivery tags mean something only to the channel that gave them: after a reconnect the same number
+is another message. So each message knows its consumer, and a consumer settles only its own. What
+was prefetched by a consumer that is gone is delivered again by RabbitMQ, and runs once all the same
+because each run claims the task's row.
+"""
+
+from collections import deque
+from collections.abc import Iterable
+from functools import partial
+from typing import Any, Final
+
+import structlog
+from dramatiq import Consumer, Message, MessageProxy
+from dramatiq.errors import ConnectionClosed, DecodeError
+from pika import BlockingConnection, URLParameters
+from pika.adapters.blocking_connection import BlockingChannel
+from pika.exceptions import AMQPError, ChannelClosedByBroker
+
+from broker.rabbitmq.topology import declarations
+
+log = structlog.get_logger(__name__)
+
+GIVE_BACK_AFTER_S: Final = 1.0
+"""A message that could not be claimed goes back after a pause, so that it does not spin."""
+
+
+class RabbitMessage(MessageProxy):
+    """A message, the consumer it came from, and how it is to be settled.
+
+    ``give_back``: nobody could work on it; it returns to its queue. ``buried``: its failure is
+    written down, so it is acknowledged and not moved among the rejects.
+    """
+
+    def __init__(self, message: Message[Any], consumer: "RabbitConsumer", tag: int) -> None:
+        super().__init__(message)
+        self.consumer = consumer
+        self.tag = tag
+        self.give_back = False
+        self.buried = False
+
+
+class RabbitConsumer(Consumer):
+    """Holds at most ``prefetch`` messages of the queue that are not settled.
+
+    Raises:
+        ConnectionClosed: from any method, when the connection cannot be made or is gone. The
+            worker's consumer thread then makes a new consumer.
+    """
+
+    def __init__(
+        self, parameters: URLParameters, queue: str, *, prefetch: int, timeout_ms: int
+    ) -> None:
+        self._queue = queue
+        self._timeout_s = timeout_ms / 1000
+        self._fetched: deque[RabbitMessage] = deque()
+        try:
+            self._connection = BlockingConnection(parameters)
+            self._channel = self._connection.channel()
+            for name, arguments in declarations(queue):
+                self._channel.queue_declare(name, durable=True, arguments=arguments)
+            self._channel.basic_qos(prefetch_count=prefetch)
+            self._consumer_tag: str | None = self._channel.basic_consume(queue, self._received)
+        except ChannelClosedByBroker as refused:
+            raise ConnectionClosed(_explained(queue, refused)) from None
+        except (AMQPError, OSError) as failed:
+            raise ConnectionClosed(f"{type(failed).__name__}: {failed}") from None
+
+    def __next__(self) -> RabbitMessage | None:
+        """The next message; None when there was none for a while."""
+        if not self._fetched:
+            try:
+                self._connection.process_data_events(time_limit=self._timeout_s)
+            except (AMQPError, OSError) as lost:
+                raise ConnectionClosed(f"{type(lost).__name__}: {lost}") from None
+            if not self._channel.is_open:
+                raise ConnectionClosed("the channel was closed")
+        return self._fetched.popleft() if self._fetched else None
+
+    def ack(self, message: MessageProxy) -> None:
+        """Settle a message that is done with, or give it back if nobody could work on it."""
+        if self._is_own(message):
+            if message.give_back:
+                self._soon(partial(self._requeue_later, message.tag))
+            else:
+                self._soon(partial(self._channel.basic_ack, message.tag))
+
+    def nack(self, message: MessageProxy) -> None:
+        """Settle a message that has failed: unless it is buried it goes among the rejects."""
+        if self._is_own(message):
+            if message.buried:
+                self._soon(partial(self._channel.basic_ack, message.tag))
+            else:
+                self._soon(partial(self._channel.basic_nack, message.tag, requeue=False))
+
+    def requeue(self, messages: Iterable[MessageProxy]) -> None:
+        """Give prefetched messages back at once, for other workers."""
+        for message in messages:
+            if self._is_own(message):
+                self._soon(partial(self._channel.basic_nack, message.tag, requeue=True))
+
+    def cancel(self) -> None:
+        """Take no more messages; those that are held can still be settled."""
+        self._soon(self._cancel)
+
+    def close(self) -> None:
+        """Close the connection; RabbitMQ gives what is not settled to others."""
+        try:
+            if self._connection.is_open:
+                self._connection.close()
+        except (AMQPError, OSError) as failed:
+            raise ConnectionClosed(f"{type(failed).__name__}: {failed}") from None
+
+    def _received(self, _channel: BlockingChannel, method: Any, _: Any, body: bytes) -> None:
+        try:
+            message = Message.decode(body)
+        except DecodeError:
+            log.error("undecodable", queue=self._queue, size=len(body))
+            self._channel.basic_nack(method.delivery_tag, requeue=False)
+            return
+        self._fetched.append(RabbitMessage(message, self, method.delivery_tag))
+
+    def _is_own(self, message: MessageProxy) -> bool:
+        own: bool = message.consumer is self
+        if not own:
+            log.warning("stale_settlement_dropped", message_id=message.message_id)
+        return own
+
+    def _soon(self, settle: Any) -> None:
+        # Worker threads settle messages, but a pika connection belongs to its consumer's thread.
+        try:
+            self._connection.add_callback_threadsafe(settle)
+        except (AMQPError, OSError):
+            log.warning("settlement_lost", queue=self._queue)
+
+    def _requeue_later(self, tag: int) -> None:
+        self._connection.call_later(
+            GIVE_BACK_AFTER_S, partial(self._channel.basic_nack, tag, requeue=True)
+        )
+
+    def _cancel(self) -> None:
+        if self._consumer_tag is not None:
+            self._channel.basic_cancel(self._consumer_tag)
+            self._consumer_tag = None
+            self.requeue(self._fetched)
+            self._fetched.clear()
+
+
+def _explained(queue: str, refused: ChannelClosedByBroker) -> str:
+    if refused.reply_code == 406:
+        return (
+            f"queue {queue!r} exists in RabbitMQ with other arguments than ours; "
+            f"empty and delete it, then start again ({refused.reply_text})"
+        )
+    return f"RabbitMQ refused queue {queue!r}: {refused.reply_code} {refused.reply_text}"

@@ -1,0 +1,260 @@
+"""The publisher: one connection a process, which pipelines messages and their confirms.
+
+Many threads publish at once; each gets a future that is done when RabbitMQ has confirmed its
+message. Confirming one by one gives 1,450 messages a second, pipelined 40,000 (quorum queues).
+
+Whatever ends the connection fails all futures that are not confirmed, since their messages may be
+in the queue or not. While there is no connection, publishing fails at once instead of waiting for
+one; the connection comes back by itself, with growing pauses.
+"""
+
+import os
+import random
+import threading
+from collections import deque
+from collections.abc import Callable, Collection
+from concurrent.futures import Future
+from dataclasses import dataclass, field
+from typing import Any, Final
+
+import structlog
+from pika import BasicProperties, DeliveryMode, SelectConnection
+from pika.channel import Channel
+from pika.exceptions import AMQPError
+from pika.spec import Basic
+
+from broker.rabbitmq.topology import connection_parameters, declarations
+from mirt.errors import BrokerUnavailableError
+
+log = structlog.get_logger(__name__)
+
+UNCONFIRMED_LIMIT: Final = 20_000
+LONGEST_PAUSE_S: Final = 2.0
+
+Counts = dict[str, int]
+"""Messages that are ready in each queue."""
+
+
+@dataclass(slots=True)
+class _Letter:
+    queue: str
+    body: bytes
+    message_id: str
+    confirmed: "Future[None]" = field(default_factory=Future)
+
+    def fail(self, why: str) -> None:
+        if not self.confirmed.done():
+            self.confirmed.set_exception(BrokerUnavailableError(f"RabbitMQ: {why}"))
+
+
+class Publisher:
+    """Publishes with confirms over one connection, in a thread of its own.
+
+    The thread starts with the first message, in the process that sends it. ``on_connected`` is
+    called after each connection, with the depths of the queues as they were found.
+    """
+
+    def __init__(
+        self,
+        url: str,
+        queues: Collection[str],
+        *,
+        on_connected: Callable[[Counts], None] = lambda _: None,
+    ) -> None:
+        self._url = url
+        self._queues = queues
+        self._on_connected = on_connected
+        self._lock = threading.Lock()
+        self._waiting: deque[_Letter] = deque()
+        self._unconfirmed: dict[int, _Letter] = {}
+        self._thread: threading.Thread | None = None
+        self._connection: SelectConnection | None = None
+        self._channel: Channel | None = None
+        self._blocked = False
+        self._down: str | None = None
+        self._closing = threading.Event()
+        self._sequence = 0
+
+    @property
+    def connected(self) -> bool:
+        """Whether messages can be published at this moment."""
+        return self._channel is not None and not self._blocked
+
+    def start(self) -> None:
+        """Connect now rather than with the first message."""
+        with self._lock:
+            if self._thread is None and not self._closing.is_set():
+                self._thread = threading.Thread(target=self._run, name="publisher", daemon=True)
+                self._thread.start()
+
+    def publish(self, queue: str, body: bytes, *, message_id: str) -> "Future[None]":
+        """Send a persistent message; the future is done when RabbitMQ has it on its disks.
+
+        It fails with BrokerUnavailableError when there is no connection, when the connection ends
+        before the confirm, when RabbitMQ refuses the message or blocks publishers by an alarm.
+        """
+        letter = _Letter(queue, body, message_id)
+        self.start()
+        with self._lock:
+            reason = self._refusal()
+            if reason is None:
+                self._waiting.append(letter)
+        if reason is not None:
+            letter.fail(reason)
+            return letter.confirmed
+        connection = self._connection
+        if connection is not None and self._channel is not None:
+            connection.ioloop.add_callback_threadsafe(self._flush)
+        return letter.confirmed
+
+    def close(self) -> None:
+        """Close the connection; what is not confirmed fails."""
+        self._closing.set()
+        connection, thread = self._connection, self._thread
+        if connection is not None:
+            connection.ioloop.add_callback_threadsafe(lambda: self._stop("closing"))
+        if thread is not None:
+            thread.join(timeout=5)
+
+    def _refusal(self) -> str | None:
+        if self._closing.is_set():
+            return "the publisher is closed"
+        if self._blocked:
+            return "publishers are blocked by an alarm (memory or disk)"
+        if len(self._unconfirmed) + len(self._waiting) >= UNCONFIRMED_LIMIT:
+            return f"{UNCONFIRMED_LIMIT} messages are not confirmed"
+        return self._down
+
+    def _run(self) -> None:
+        failures = 0
+        while not self._closing.is_set():
+            was_ready = self._connect_and_serve()
+            failures = 0 if was_ready else failures + 1
+            pause = min(LONGEST_PAUSE_S, 0.1 * 2**failures)
+            self._closing.wait(random.uniform(0.1, pause))
+
+    def _connect_and_serve(self) -> bool:
+        """Live through one connection; whether it was ever ready."""
+        self._ready_once = False
+        parameters = connection_parameters(self._url, name=f"mirt publisher {os.getpid()}")
+        try:
+            self._connection = SelectConnection(
+                parameters,
+                on_open_callback=self._opened,
+                on_open_error_callback=lambda _, error: self._stop(_reason(error)),
+                on_close_callback=lambda _, error: self._stop(_reason(error)),
+            )
+            self._connection.ioloop.start()
+        except (AMQPError, OSError) as failed:
+            self._down = _reason(failed)
+        finally:
+            self._lost()
+        return self._ready_once
+
+    def _stop(self, reason: str) -> None:
+        if self._down is None:
+            log.warning("rabbitmq_lost", why=reason)
+        self._down = reason
+        connection = self._connection
+        if connection is None:
+            return
+        if connection.is_open:
+            connection.close()
+        else:
+            connection.ioloop.stop()
+
+    def _lost(self) -> None:
+        self._channel = None
+        self._blocked = False
+        reason = self._down = self._down or "the connection was lost"
+        with self._lock:
+            letters = [*self._unconfirmed.values(), *self._waiting]
+            self._unconfirmed.clear()
+            self._waiting.clear()
+        connection, self._connection = self._connection, None
+        if connection is not None:
+            connection.ioloop.close()
+        for letter in letters:
+            letter.fail(reason)
+
+    def _opened(self, connection: SelectConnection) -> None:
+        connection.add_on_connection_blocked_callback(lambda *_: self._set_blocked(blocked=True))
+        connection.add_on_connection_unblocked_callback(lambda *_: self._set_blocked(blocked=False))
+        connection.channel(on_open_callback=self._channel_opened)
+
+    def _set_blocked(self, *, blocked: bool) -> None:
+        self._blocked = blocked
+        log.warning("rabbitmq_blocked" if blocked else "rabbitmq_unblocked")
+
+    def _channel_opened(self, channel: Channel) -> None:
+        channel.add_on_close_callback(lambda _, error: self._stop(_reason(error)))
+        channel.add_on_return_callback(self._returned)
+        channel.confirm_delivery(self._answered)
+        wanted = [d for queue in sorted(self._queues) for d in declarations(queue)]
+        self._declare(channel, wanted, {})
+
+    def _declare(self, channel: Channel, wanted: list[Any], counts: Counts) -> None:
+        if not wanted:
+            self._ready(channel, counts)
+            return
+        (name, arguments), *rest = wanted
+
+        def declared(frame: Any) -> None:
+            found = {**counts, name: frame.method.message_count}
+            self._declare(channel, rest, found)
+
+        channel.queue_declare(name, durable=True, arguments=arguments, callback=declared)
+
+    def _ready(self, channel: Channel, counts: Counts) -> None:
+        self._sequence = 0
+        self._channel = channel
+        self._down = None
+        self._ready_once = True
+        log.info("rabbitmq_connected")
+        self._flush()
+        self._on_connected(counts)
+
+    def _flush(self) -> None:
+        channel = self._channel
+        while channel is not None and channel.is_open:
+            with self._lock:
+                if not self._waiting:
+                    return
+                letter = self._waiting.popleft()
+                self._sequence += 1
+                self._unconfirmed[self._sequence] = letter
+            channel.basic_publish(
+                exchange="",
+                routing_key=letter.queue,
+                body=letter.body,
+                properties=BasicProperties(
+                    delivery_mode=DeliveryMode.Persistent,
+                    content_type="application/json",
+                    message_id=letter.message_id,
+                ),
+                mandatory=True,
+            )
+
+    def _answered(self, frame: Any) -> None:
+        answer, tag = frame.method, frame.method.delivery_tag
+        with self._lock:
+            tags = [t for t in self._unconfirmed if t <= tag] if answer.multiple else [tag]
+            letters = [self._unconfirmed.pop(t) for t in tags if t in self._unconfirmed]
+        for letter in letters:
+            if isinstance(answer, Basic.Nack):
+                letter.fail("the message was refused")
+            elif not letter.confirmed.done():
+                letter.confirmed.set_result(None)
+
+    def _returned(self, _channel: Channel, reply: Any, properties: Any, _body: bytes) -> None:
+        # A message that no queue takes is returned before it is confirmed.
+        with self._lock:
+            lost = [x for x in self._unconfirmed.values() if x.message_id == properties.message_id]
+        for letter in lost:
+            letter.fail(f"no queue {reply.routing_key}")
+        self._stop(f"queue {reply.routing_key} is gone")
+
+
+def _reason(error: object) -> str:
+    text = str(error) or type(error).__name__
+    return f"{type(error).__name__}: {text}" if isinstance(error, BaseException) else text

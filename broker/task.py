@@ -1,0 +1,144 @@
+"""Declare a task now, bind it to a broker later.
+
+An actor is declared when its module is imported; that opens nothing and needs no configuration.
+``install`` binds all of them to a broker. Who sends without having installed one gets the one that
+the environment describes.
+"""
+
+import threading
+from collections.abc import Callable, Sequence
+from typing import Any, ParamSpec, Protocol, TypeVar
+
+import dramatiq
+from dramatiq import Actor, Message
+from dramatiq.middleware import SkipMessage
+from periodiq import cron
+
+from broker.durable import DurableBroker
+from middleware.execution import OnDead
+from middleware.policy import TASKS
+from mirt.store.tasks import Publication
+
+P = ParamSpec("P")
+R = TypeVar("R")
+
+
+class UnknownTaskError(Exception):
+    """A task is declared that the policy table does not know."""
+
+
+class Declarations:
+    """Stands for the broker until there is one, and then for that one.
+
+    It is also Dramatiq's global broker, so that ``dramatiq actors`` finds the tasks.
+    """
+
+    def __init__(self) -> None:
+        self.actors: dict[str, Actor[Any, Any]] = {}
+        self._broker: DurableBroker | None = None
+        self._make: Callable[[], DurableBroker] | None = None
+        self._lock = threading.RLock()
+
+    def declare_actor(self, actor: Actor[Any, Any]) -> None:
+        """Note it; it is bound with the others."""
+        self.actors[actor.actor_name] = actor
+        if self._broker is not None:
+            self.bind(self._broker)
+
+    def bind(self, broker: DurableBroker) -> None:
+        """Declare every task on this broker, and send to it from now on."""
+        with self._lock:
+            self._broker = broker
+            for actor in self.actors.values():
+                if actor.actor_name not in broker.actors:
+                    broker.declare_actor(actor)
+
+    def made_by(self, make: Callable[[], DurableBroker]) -> None:
+        """Say how a broker is made when one is needed and none is bound."""
+        self._make = make
+
+    @property
+    def bound(self) -> DurableBroker:
+        """The broker that is bound; it is made now if there is none."""
+        with self._lock:
+            if self._broker is None:
+                if self._make is None:
+                    raise RuntimeError("no broker: import broker.stack, or call install(settings)")
+                self.bind(self._make())
+        broker = self._broker
+        if broker is None:
+            raise RuntimeError("no broker was bound")
+        return broker
+
+    def release(self) -> None:
+        """Forget the broker that is bound."""
+        with self._lock:
+            self._broker = None
+
+    def enqueue(self, message: Message[Any], *, delay: int | None = None) -> Message[Any]:
+        """Send to the broker that is bound."""
+        return self.bound.enqueue(message, delay=delay)
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self.bound, name)
+
+
+declared = Declarations()
+dramatiq.set_broker(declared)  # type: ignore[arg-type]
+
+
+def task(*, on_dead: OnDead | None = None) -> Callable[[Callable[P, R]], Actor[P, R]]:
+    """Declare a function as a task of that name. Its queue and limits stand in the policy table.
+
+    ``on_dead`` is what the business owes when it has failed for good.
+
+    Raises:
+        UnknownTaskError: when the table has no line for it.
+    """
+
+    def declare(function: Callable[P, R]) -> Actor[P, R]:
+        name = function.__name__
+        if name not in TASKS:
+            raise UnknownTaskError(f"{name}: add a line for it to middleware/policy.py")
+        policy = TASKS[name]
+        return Actor(
+            function,
+            broker=declared,  # type: ignore[arg-type]
+            actor_name=name,
+            queue_name=policy.queue,
+            priority=0,
+            options={
+                "on_dead": on_dead,
+                **({"periodic": cron(policy.schedule)} if policy.schedule else {}),
+            },
+        )
+
+    return declare
+
+
+class Conclusion(Protocol):
+    """What a piece of work has come to."""
+
+    @property
+    def result(self) -> dict[str, Any] | None:
+        """What the task returns."""
+
+    @property
+    def publications(self) -> Sequence[Publication]:
+        """What is to be published after it."""
+
+    @property
+    def parked(self) -> bool:
+        """Whether it waits elsewhere and has no result yet."""
+
+
+def conclude(work: Conclusion) -> dict[str, Any]:
+    """Publish what follows from a piece of work, and return its result.
+
+    Raises:
+        SkipMessage: when it is parked.
+    """
+    declared.bound.publish(work.publications)
+    if work.parked or work.result is None:
+        raise SkipMessage("it waits until its turn comes")
+    return work.result

@@ -1,0 +1,79 @@
+"""The leases of this process: renewed while it lives, so that its death is noticed by their end."""
+
+import os
+import socket
+import threading
+import uuid
+from datetime import timedelta
+
+import structlog
+
+from mirt.clock import Clock
+from mirt.errors import DatabaseError
+from mirt.store import leases
+from mirt.store.database import Database
+from mirt.store.leases import Claim
+
+log = structlog.get_logger(__name__)
+
+
+def owner_name() -> str:
+    """A name for this process that no other has had: host, pid and chance."""
+    return f"{socket.gethostname()}:{os.getpid()}:{uuid.uuid4().hex[:8]}"
+
+
+class LeaseKeeper:
+    """Keeps the claims of running tasks alive, three times within the life of a lease.
+
+    A process that is paused, cut off from the database or dead stops renewing; after ``lease`` its
+    tasks go to another, and what it still tries to write is refused by the fence.
+    """
+
+    def __init__(self, database: Database, clock: Clock, *, owner: str, lease: timedelta) -> None:
+        self.owner = owner
+        self.lease = lease
+        self._database = database
+        self._clock = clock
+        self._held: dict[str, Claim] = {}
+        self._lock = threading.Lock()
+        self._stopping = threading.Event()
+        self._thread: threading.Thread | None = None
+
+    def add(self, claim: Claim) -> None:
+        """Renew this claim from now on."""
+        with self._lock:
+            self._held[claim.task_id] = claim
+            if self._thread is None:
+                self._thread = threading.Thread(target=self._run, name="leases", daemon=True)
+                self._thread.start()
+
+    def remove(self, claim: Claim) -> None:
+        """Stop renewing it: it has ended."""
+        with self._lock:
+            self._held.pop(claim.task_id, None)
+
+    @property
+    def held(self) -> list[Claim]:
+        """What this process works on."""
+        with self._lock:
+            return list(self._held.values())
+
+    def stop(self) -> None:
+        """Renew nothing any more."""
+        self._stopping.set()
+
+    def _run(self) -> None:
+        while not self._stopping.wait(self.lease.total_seconds() / 3):
+            if held := self.held:
+                self._renew(held)
+
+    def _renew(self, held: list[Claim]) -> None:
+        try:
+            with self._database.transaction() as tx:
+                renewed = leases.renew(tx, held, until=self._clock() + self.lease)
+        except DatabaseError as failed:
+            log.warning("lease_renewal_failed", why=failed.message, tasks=len(held))
+            return
+        running = {claim.task_id for claim in self.held}
+        if lost := {claim.task_id for claim in held} - renewed & running:
+            log.warning("lease_lost", tasks=sorted(lost))

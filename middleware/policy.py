@@ -1,0 +1,72 @@
+"""THE table: every queue and every task, with its limits and retries. Nothing else knows them."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Final
+
+
+@dataclass(frozen=True, slots=True)
+class QueuePolicy:
+    """A queue, and the limits in seconds of its tasks that name none of their own."""
+
+    name: str
+    soft_s: float
+    hard_s: float
+    purpose: str
+
+
+@dataclass(frozen=True, slots=True)
+class TaskPolicy:
+    """What is allowed to a task: seconds, attempts after the first, the longest pause between."""
+
+    name: str
+    queue: str
+    soft_s: float
+    hard_s: float
+    retries: int
+    max_backoff_s: float
+    schedule: str | None = None
+    """When it runs by itself: a cron line, in UTC."""
+
+
+QUEUES: Final[Mapping[str, QueuePolicy]] = {
+    queue.name: queue
+    for queue in (
+        QueuePolicy("llm", 55, 60, "agent turns"),
+        QueuePolicy("summarization", 110, 120, "summaries"),
+        QueuePolicy("followups", 55, 60, "reminders"),
+        QueuePolicy("crm", 25, 30, "orders"),
+        QueuePolicy("webhooks", 25, 30, "delivery of replies"),
+        QueuePolicy("default", 8, 10, "health, misc"),
+    )
+}
+
+
+def _task(
+    name: str,
+    queue: str,
+    *,
+    retries: int = 0,
+    max_backoff_s: float = 0,
+    limits: tuple[float, float] | None = None,
+    schedule: str | None = None,
+) -> TaskPolicy:
+    soft_s, hard_s = limits or (QUEUES[queue].soft_s, QUEUES[queue].hard_s)
+    return TaskPolicy(name, queue, soft_s, hard_s, retries, max_backoff_s, schedule)
+
+
+TASKS: Final[Mapping[str, TaskPolicy]] = {
+    task.name: task
+    for task in (
+        _task("process_message", "llm", retries=3, max_backoff_s=300),
+        _task("process_and_respond", "llm", retries=3, max_backoff_s=300, limits=(85, 90)),
+        _task("send_response", "webhooks", retries=5, max_backoff_s=300),
+        _task("ping", "default", limits=(5, 10)),
+        _task("sweep_mailboxes", "default", schedule="* * * * *"),
+    )
+}
+
+
+def tasks_of(queue: str) -> list[str]:
+    """The names of the tasks that run on a queue."""
+    return [task.name for task in TASKS.values() if task.queue == queue]

@@ -1,0 +1,46 @@
+"""Results in Redis, for those who wait for one. A result that cannot be kept is said aloud."""
+
+from typing import Any, Final
+
+from dramatiq import Broker
+from dramatiq.results import ResultBackend, Results
+
+from mirt.store.redis import BestEffort
+
+RESULT_TTL_MS: Final = 600_000
+
+
+class KeptResults(Results):
+    """Stores the result of every task for ten minutes.
+
+    A Redis that fails costs the result, never the task: it is logged, and who waits asks the
+    database in the end. A task that was skipped has no result yet, rather than an empty one.
+    """
+
+    def __init__(self, backend: ResultBackend) -> None:
+        super().__init__(backend=backend, store_results=True, result_ttl=RESULT_TTL_MS)  # type: ignore[no-untyped-call]
+        self._best_effort = BestEffort("results")
+
+    def after_process_message(
+        self,
+        broker: Broker,
+        message: Any,
+        *,
+        result: Any = None,
+        exception: BaseException | None = None,
+    ) -> None:
+        """Store what the actor has returned."""
+        if exception is None:
+            self._best_effort(
+                lambda: self.backend.store_result(message, result, self.result_ttl), default=None
+            )
+
+    def after_skip_message(self, broker: Broker, message: Any) -> None:
+        """Leave the place of the result empty."""
+
+    def after_nack(self, broker: Broker, message: Any) -> None:
+        """Store the failure: its class and its text."""
+        failure = message._exception or RuntimeError("unknown")
+        self._best_effort(
+            lambda: self.backend.store_exception(message, failure, self.result_ttl), default=None
+        )

@@ -1,0 +1,48 @@
+"""The soft limit: every wait inside a task ends by it.
+
+The deadline travels with the task in a context variable (``mirt.clock``), so HTTP, the database and
+``run_sync`` wait no longer than is left and then raise ``SoftTimeLimitExceeded``, an ``Exception``.
+"""
+
+import threading
+from contextlib import ExitStack
+from typing import Any
+
+from dramatiq import Broker, Middleware
+
+from middleware.policy import TASKS
+from mirt.clock import deadline_in
+
+
+class TimeLimits(Middleware):
+    """Sets the deadline of each task from the table.
+
+    The option ``soft_limit_s`` of a message, in seconds, can tighten the limit and never widen it.
+    """
+
+    def __init__(self) -> None:
+        self._thread = threading.local()
+
+    def before_process_message(self, broker: Broker, message: Any) -> None:
+        """Start the clock."""
+        own = TASKS[message.actor_name].soft_s
+        asked = message.options.get("soft_limit_s", own)
+        self._thread.deadline = ExitStack()
+        self._thread.deadline.enter_context(deadline_in(min(own, asked)))
+
+    def after_process_message(
+        self,
+        broker: Broker,
+        message: Any,
+        *,
+        result: Any = None,
+        exception: BaseException | None = None,
+    ) -> None:
+        """Stop it: what is written afterwards has time of its own."""
+        if deadline := getattr(self._thread, "deadline", None):
+            deadline.close()
+            self._thread.deadline = None
+
+    def after_skip_message(self, broker: Broker, message: Any) -> None:
+        """As after any other end."""
+        self.after_process_message(broker, message)

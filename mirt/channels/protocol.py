@@ -1,0 +1,74 @@
+"""What every channel can do, and the values it speaks in."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, Protocol
+
+
+@dataclass(frozen=True, slots=True)
+class InboundMessage:
+    """What every webhook becomes. Only mapped: blank or too long texts are for others to judge."""
+
+    session_id: str
+    text: str
+    """The caption for a photo; empty for a photo without one."""
+    platform: str
+    chat_id: str | None = None
+    user_id: str | None = None
+    message_id: str | None = None
+    metadata: Mapping[str, Any] = field(default_factory=dict)
+    """JSON, with only the keys that have a value: ``dedup_key`` (unique for the message on its
+    platform), ``photo`` (``{"file_id"}`` or ``{"url"}``), ``sent_at`` (ISO 8601, UTC),
+    ``username``, ``first_name``, ``language_code``, ``update_id``, ``content_key``."""
+
+
+@dataclass(frozen=True, slots=True)
+class Ignored:
+    """A well-formed event that is not for us: an edit, a sticker, a member who left."""
+
+    kind: str
+    """From a short, fixed list, so that it can be counted by."""
+
+
+@dataclass(frozen=True, slots=True)
+class Receipt:
+    """The channel took one part of a reply."""
+
+    provider_message_id: str | None
+    chat_id: str
+    """Where it went; not the chat that was asked for when that one has moved."""
+
+
+class Channel(Protocol):
+    """One platform, both directions."""
+
+    name: str
+    """``telegram``, ``manychat`` or ``console``."""
+
+    def authenticate(self, headers: Mapping[str, str]) -> bool:
+        """Whether the webhook knows the secret: in constant time, header names in any case."""
+        ...
+
+    def parse(self, payload: object) -> InboundMessage | Ignored:
+        """Map the JSON of a webhook.
+
+        Raises:
+            PermanentError: ``INVALID_INPUT``, naming every wrong field. Nothing else.
+        """
+        ...
+
+    def split(self, text: str) -> list[str]:
+        """The parts, in order, in which a reply is delivered; none for a blank text."""
+        ...
+
+    def send(self, chat_id: str, part: str, *, reply_to: str | None = None) -> Receipt:
+        """Send one part.
+
+        Raises:
+            RateLimitError: the platform names the seconds to wait.
+            OutcomeUnknownError: the part may have been delivered.
+            ExternalServiceError: it was not delivered and may be later.
+            PermanentError: ``CHANNEL_REFUSED``, with the platform's reason.
+            SoftTimeLimitExceeded: the deadline passed; the part may have been delivered.
+        """
+        ...

@@ -1,0 +1,210 @@
+"""Conversations: a message enters the mailbox, and the mailbox says whose turn it is.
+
+Of each conversation at most one message, the head, is published. The others wait in the mailbox
+and are answered together with the next head, so order needs no lock and the broker stays small.
+"""
+
+from collections.abc import Collection
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Final
+
+from sqlalchemy import Connection
+
+from mirt.channels import InboundMessage
+from mirt.clock import Clock
+from mirt.errors import ErrorCode, PermanentError
+from mirt.store import mailbox, outbox
+from mirt.store.database import Database
+from mirt.store.mailbox import KeptMail, Mail
+from mirt.store.recent import RecentIds
+from mirt.store.tasks import Publication
+
+ANSWERING: Final = "process_message"
+DELIVERING: Final = "process_and_respond"
+"""The tasks that answer a message: for a caller who waits, or for the customer."""
+LONGEST_TEXT: Final = 8_000
+"""Characters of one message; as many as a turn takes from the mailbox."""
+TURN_MESSAGES: Final = 20
+"""How many messages a turn answers together at most."""
+LONGEST_ID: Final = 200
+LONGEST_QUIET: Final = 4
+"""A debounce waits for quiet at most this many times as long as the quiet it wants."""
+
+
+@dataclass(frozen=True, slots=True)
+class Accepted:
+    """What became of a message: it is in the mailbox, and what is to be published for it."""
+
+    task_id: str
+    duplicate: bool
+    publication: Publication | None = None
+
+
+class Conversations:
+    """The mailboxes of all conversations."""
+
+    def __init__(
+        self,
+        database: Database,
+        clock: Clock,
+        recent: RecentIds,
+        *,
+        platforms: Collection[str],
+        debounce_s: float = 0,
+    ) -> None:
+        self._database = database
+        self._clock = clock
+        self._recent = recent
+        self._platforms = platforms
+        self._debounce = timedelta(seconds=debounce_s)
+
+    def checked(self, message: InboundMessage, *, task_id: str, actor: str, trace_id: str) -> Mail:
+        """Make mail of a message that may enter a mailbox.
+
+        Raises:
+            PermanentError: EMPTY_MESSAGE, or INVALID_INPUT naming every field that is wrong.
+        """
+        if not message.text.strip() and not message.metadata.get("photo"):
+            raise PermanentError("user_message: it is blank", ErrorCode.EMPTY_MESSAGE)
+        problems = [
+            f"{name}: must have 1 to {LONGEST_ID} characters"
+            for name, value in (("session_id", message.session_id), ("chat_id", message.chat_id))
+            if value is not None and not 0 < len(value) <= LONGEST_ID
+        ]
+        if len(message.text) > LONGEST_TEXT:
+            problems.append(
+                f"user_message: {len(message.text)} characters, at most {LONGEST_TEXT} are taken"
+            )
+        if "\0" in message.text:
+            problems.append("user_message: a NUL character cannot be stored")
+        if actor == DELIVERING and message.chat_id is None:
+            problems.append("chat_id: nobody to deliver a reply to")
+        if message.platform not in self._platforms:
+            problems.append(f"platform: must be one of {', '.join(sorted(self._platforms))}")
+        if problems:
+            raise PermanentError("; ".join(problems), ErrorCode.INVALID_INPUT)
+        return Mail(
+            task_id=task_id,
+            actor=actor,
+            trace_id=trace_id,
+            session_id=message.session_id,
+            text=message.text,
+            platform=message.platform,
+            chat_id=message.chat_id,
+            user_id=message.user_id,
+            message_id=message.message_id,
+            metadata=message.metadata,
+        )
+
+    def accept(self, mail: Mail) -> Accepted:
+        """Keep the message, once; from the commit on it is not lost.
+
+        Raises:
+            DatabaseError: when it could not be kept.
+        """
+        if self._recent.has(mail.task_id):
+            return Accepted(mail.task_id, duplicate=True)
+        now = self._clock()
+        with self._database.transaction() as tx:
+            new = mailbox.keep(tx, mail, now=now)
+            publication = self._enter(tx, mail, now=now) if new else None
+        self._recent.note(mail.task_id)
+        return Accepted(mail.task_id, duplicate=not new, publication=publication)
+
+    def promote_next(
+        self, tx: Connection, session_id: str, *, after: str, now: datetime
+    ) -> Publication | None:
+        """End the turn of ``after`` and give it to the next who waits; what is to be published.
+
+        Nothing happens when it was not the turn of ``after``.
+        """
+        if mailbox.lock_head(tx, session_id) != after:
+            return None
+        return self._lead_with_next(tx, session_id, now=now)
+
+    def repair(self) -> list[Publication]:
+        """Give the turn to somebody wherever somebody waits and nobody's turn it is."""
+        now = self._clock()
+        found = []
+        with self._database.transaction() as tx:
+            for session_id in mailbox.stranded(tx, limit=100):
+                if mailbox.lock_head(tx, session_id) is None:
+                    found.append(self._lead_with_next(tx, session_id, now=now))
+        return [publication for publication in found if publication]
+
+    def _enter(self, tx: Connection, mail: Mail, *, now: datetime) -> Publication | None:
+        head = mailbox.greet(tx, mail, now=now)
+        if head is None:
+            return self._lead(tx, mail, received=now, last=now, now=now)
+        if self._debounce:
+            outbox.delay_unstarted(
+                tx, head, until=now + self._debounce, at_most=self._debounce * LONGEST_QUIET
+            )
+        return None
+
+    def _lead_with_next(
+        self, tx: Connection, session_id: str, *, now: datetime
+    ) -> Publication | None:
+        waiting = mailbox.waiting(tx, session_id, limit=TURN_MESSAGES)
+        if not waiting:
+            mailbox.set_head(tx, session_id, None)
+            return None
+        head, last = waiting[0], waiting[-1]
+        return self._lead(tx, head, received=head.received_at, last=last.received_at, now=now)
+
+    def _lead(
+        self, tx: Connection, mail: Mail, *, received: datetime, last: datetime, now: datetime
+    ) -> Publication | None:
+        mailbox.set_head(tx, mail.session_id, mail.task_id)
+        task = as_task(mail)
+        quiet_at = min(last + self._debounce, received + self._debounce * LONGEST_QUIET)
+        if quiet_at > now:
+            outbox.add(tx, task, now=now, due_at=quiet_at)
+            return None
+        return task if outbox.add(tx, task, now=now) else None
+
+
+def taken_together(waiting: list[KeptMail]) -> list[KeptMail]:
+    """Those of the waiting who are answered in one turn, the first among them.
+
+    At most ``TURN_MESSAGES`` messages and ``LONGEST_TEXT`` characters, all to be answered in the
+    same way; a command is a turn of its own.
+    """
+    taken: list[KeptMail] = []
+    characters = 0
+    for mail in waiting[:TURN_MESSAGES]:
+        characters += len(mail.text)
+        if taken and (
+            characters > LONGEST_TEXT
+            or is_command(mail)
+            or is_command(taken[0])
+            or mail.actor != taken[0].actor
+        ):
+            break
+        taken.append(mail)
+    return taken
+
+
+def is_command(mail: Mail) -> bool:
+    """Whether the customer asks to begin afresh: ``/start``, ``/restart``, also ``/start@bot``."""
+    word = mail.text.split(maxsplit=1)[0] if mail.text.strip() else ""
+    return word.partition("@")[0] in {"/start", "/restart"}
+
+
+def as_task(mail: Mail) -> Publication:
+    """The task that answers a message, under the message's own id."""
+    return Publication(
+        task_id=mail.task_id,
+        actor=mail.actor,
+        kwargs={
+            "session_id": mail.session_id,
+            "user_message": mail.text,
+            "platform": mail.platform,
+            "chat_id": mail.chat_id,
+            "user_id": mail.user_id,
+            "message_id": mail.message_id,
+            "metadata": dict(mail.metadata),
+        },
+        options={"trace_id": mail.trace_id},
+    )

@@ -1,0 +1,115 @@
+"""Deliveries: each part of a reply is sent once, or what is not known of it is recorded as unknown.
+
+No channel has an idempotency key. So each request is announced in the database before it is made
+and settled after it; who finds one announced and not settled knows that its outcome is unknown,
+counts it, and sends again.
+"""
+
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import Any
+
+import structlog
+
+from mirt.channels import Channel
+from mirt.clock import Clock
+from mirt.errors import (
+    ErrorCode,
+    OutcomeUnknownError,
+    PermanentError,
+    RetryableError,
+    SoftTimeLimitExceeded,
+)
+from mirt.store import deliveries as store
+from mirt.store import leases
+from mirt.store.database import Database
+from mirt.store.deliveries import Delivery, DeliveryState
+from mirt.store.leases import Claim
+
+log = structlog.get_logger(__name__)
+
+
+class Deliveries:
+    """Brings replies to customers, through the channel each of them came from."""
+
+    def __init__(self, database: Database, channels: Mapping[str, Channel], clock: Clock) -> None:
+        self._database = database
+        self._channels = channels
+        self._clock = clock
+
+    def deliver(self, claim: Claim, delivery_id: str) -> dict[str, Any]:
+        """Send what has not been sent of the delivery; what the caller is told of it.
+
+        Raises:
+            RateLimitError, ExternalServiceError: the rest is sent by the next attempt.
+            PermanentError: the channel refuses (CHANNEL_REFUSED); the delivery has failed.
+            LeaseLostError: another worker is at it.
+        """
+        delivery = self._resume(claim, delivery_id)
+        channel = self._channels.get(delivery.platform)
+        if channel is None:
+            known = ", ".join(sorted(self._channels))
+            raise PermanentError(f"platform: must be one of {known}", ErrorCode.INVALID_INPUT)
+        parts = channel.split(delivery.text)
+        if not parts:
+            raise PermanentError("response_text: it is blank", ErrorCode.EMPTY_MESSAGE)
+        while delivery.state is not DeliveryState.SENT:
+            delivery = self._send_part(claim, channel, delivery, parts)
+        return {
+            "status": DeliveryState.SENT.value,
+            "platform": delivery.platform,
+            "chat_id": delivery.chat_id,
+            "parts": delivery.parts_sent,
+        }
+
+    def _resume(self, claim: Claim, delivery_id: str) -> Delivery:
+        with self._database.transaction() as tx:
+            leases.hold(tx, claim)
+            delivery = store.find_delivery(tx, delivery_id)
+            if delivery is None:
+                raise PermanentError(f"no delivery {delivery_id}", ErrorCode.INVALID_INPUT)
+            if delivery.state is not DeliveryState.SENDING:
+                return delivery
+            store.part_not_sent(tx, delivery, error="its worker was lost", unknown=True)
+        log.warning("delivery_unknown", delivery=delivery_id, why="its worker was lost")
+        return replace(delivery, state=DeliveryState.PENDING, unknown=delivery.unknown + 1)
+
+    def _send_part(
+        self, claim: Claim, channel: Channel, delivery: Delivery, parts: list[str]
+    ) -> Delivery:
+        with self._database.transaction() as tx:
+            leases.hold(tx, claim)
+            store.begin_part(tx, delivery)
+        index = delivery.parts_sent
+        try:
+            receipt = channel.send(
+                delivery.chat_id,
+                parts[index],
+                reply_to=delivery.reply_to if index == 0 else None,
+            )
+        except (OutcomeUnknownError, SoftTimeLimitExceeded) as lost:
+            self._not_sent(delivery, lost, unknown=True)
+            raise
+        except RetryableError as failed:
+            self._not_sent(delivery, failed, unknown=False)
+            raise
+        except PermanentError as refused:
+            with self._database.transaction() as tx:
+                store.part_refused(tx, delivery, error=refused.message, now=self._clock())
+            raise
+        last = index + 1 >= len(parts)
+        with self._database.transaction() as tx:
+            store.part_sent(tx, delivery, last=last, chat_id=receipt.chat_id, now=self._clock())
+        log.info("delivered", delivery=delivery.id, part=index + 1, parts=len(parts))
+        return replace(
+            delivery,
+            parts_sent=index + 1,
+            chat_id=receipt.chat_id,
+            state=DeliveryState.SENT if last else DeliveryState.PENDING,
+        )
+
+    def _not_sent(self, delivery: Delivery, error: Exception, *, unknown: bool) -> None:
+        with self._database.transaction() as tx:
+            store.part_not_sent(tx, delivery, error=str(error), unknown=unknown)
+        if unknown:
+            log.warning("delivery_unknown", delivery=delivery.id, why=str(error))

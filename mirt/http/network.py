@@ -1,0 +1,108 @@
+"""Sockets that keep one end for a whole request.
+
+The timeouts of the HTTP client begin anew with each read, so a server that sends a byte now and
+then could hold a thread for ever. Here every connect, read and write gets only what is left until
+the end given to ``over_by``. Names are resolved by the system, in the system's own time.
+"""
+
+import socket
+import ssl
+import time
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
+from math import inf
+from typing import Any
+
+import httpcore
+
+_PIECE = 65_536
+
+_end: ContextVar[float] = ContextVar("request_end", default=inf)
+
+
+@contextmanager
+def over_by(end: float) -> Iterator[None]:
+    """Let every wait for the network inside be over by ``end``, a reading of ``monotonic``."""
+    token = _end.set(end)
+    try:
+        yield
+    finally:
+        _end.reset(token)
+
+
+def _left(timeout: float | None, too_late: type[Exception]) -> float:
+    left = _end.get() - time.monotonic()
+    if left <= 0:
+        raise too_late
+    return left if timeout is None else min(left, timeout)
+
+
+class BoundedStream(httpcore.NetworkStream):
+    """A connection whose waits end with the request that they belong to."""
+
+    def __init__(self, stream: httpcore.NetworkStream) -> None:
+        self._stream = stream
+
+    def read(self, max_bytes: int, timeout: float | None = None) -> bytes:
+        """Wait for some bytes."""
+        return self._stream.read(max_bytes, _left(timeout, httpcore.ReadTimeout))
+
+    def write(self, buffer: bytes, timeout: float | None = None) -> None:
+        """Send it all; in pieces, since each wait of a write begins the timeout anew."""
+        for start in range(0, len(buffer), _PIECE):
+            piece = buffer[start : start + _PIECE]
+            self._stream.write(piece, _left(timeout, httpcore.WriteTimeout))
+
+    def close(self) -> None:
+        """Close the connection."""
+        self._stream.close()
+
+    def start_tls(
+        self,
+        ssl_context: ssl.SSLContext,
+        server_hostname: str | None = None,
+        timeout: float | None = None,
+    ) -> httpcore.NetworkStream:
+        """Shake hands; the stream that comes back is bounded in the same way."""
+        left = _left(timeout, httpcore.ConnectTimeout)
+        return BoundedStream(self._stream.start_tls(ssl_context, server_hostname, left))
+
+    def get_extra_info(self, info: str) -> Any:
+        """Answer what the connection knows of itself."""
+        return self._stream.get_extra_info(info)
+
+
+class BoundedBackend(httpcore.NetworkBackend):
+    """Opens connections that know the end of the request."""
+
+    def __init__(self) -> None:
+        self._backend = httpcore.SyncBackend()
+
+    def connect_tcp(
+        self,
+        host: str,
+        port: int,
+        timeout: float | None = None,
+        local_address: str | None = None,
+        socket_options: Iterable[Any] | None = None,
+    ) -> httpcore.NetworkStream:
+        """Connect to the first address of ``host`` that answers; one after the other, in order."""
+        failure: Exception = httpcore.ConnectError("no address")
+        for address in _addresses(host, port):
+            left = _left(timeout, httpcore.ConnectTimeout)
+            try:
+                return BoundedStream(
+                    self._backend.connect_tcp(address, port, left, local_address, socket_options)
+                )
+            except (httpcore.ConnectError, httpcore.ConnectTimeout) as error:
+                failure = error
+        raise failure
+
+
+def _addresses(host: str, port: int) -> list[str]:
+    try:
+        found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
+    except (OSError, UnicodeError) as error:
+        raise httpcore.ConnectError(f"{host} has no address") from error
+    return [str(address[0]) for *_, address in found]

@@ -1,0 +1,257 @@
+"""One service outside, asked over HTTP, whose answers and failures become ours."""
+
+import json as jsons
+import logging
+import os
+import threading
+import time
+from collections.abc import Callable, Collection, Mapping
+from dataclasses import dataclass, field
+from math import inf
+from typing import Any, Final
+
+import httpcore
+import httpx
+from pydantic import SecretStr
+
+from mirt import clock
+from mirt.errors import (
+    ErrorCode,
+    ExternalServiceError,
+    OutcomeUnknownError,
+    PermanentError,
+    RateLimitError,
+    SoftTimeLimitExceeded,
+)
+from mirt.http.breaker import Breaker
+from mirt.http.network import BoundedBackend, over_by
+from mirt.http.retry_after import bounded, read_retry_after
+
+CONNECT_SECONDS: Final = 5.0
+_KEEP_ALIVE_SECONDS: Final = 30.0
+_LARGEST_ANSWER: Final = 8 * 1024 * 1024
+_EARLY: Final = 0.01  # a socket may give up this many seconds before the end it was given
+
+_TELLTALES = ("httpx", "httpcore.connection", "httpcore.http11")
+"""Loggers that write every URL, and so Telegram's token, or the headers of every answer."""
+
+_NEVER_SENT = (httpx.ConnectError, httpx.ConnectTimeout, httpx.PoolTimeout)
+_NEVER_SENDABLE = (httpx.UnsupportedProtocol, httpx.LocalProtocolError, httpx.InvalidURL)
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """What a service answered. Its ``repr`` shows no content: customers' texts may be in it."""
+
+    status: int
+    body: Any = field(repr=False)
+    """The parsed JSON, ``None`` when it is not JSON."""
+    headers: Mapping[str, str] = field(repr=False)
+    """By name, in any case."""
+    text: str = field(repr=False)
+
+
+class ExternalService:
+    """One service outside: a bounded pool of kept-alive connections, usable from any thread.
+
+    The pool is opened by the first call, in the process that makes it. Every request is over
+    within ``timeout`` seconds and by the deadline of the work (``mirt.clock``), however slowly
+    the bytes come. After five failures in a row calls fail at once, but for one in ten seconds;
+    answers of 4xx, 429 among them, are no failures of the service.
+
+    Neither ``base_url``, which may hold a token, nor a header, nor anything the HTTP client says
+    of a request gets into an error or a log; where an answer repeats one of ``secrets``, the
+    adapter sees asterisks.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        base_url: str | SecretStr,
+        *,
+        headers: Mapping[str, SecretStr | str] | None = None,
+        secrets: Collection[SecretStr] = (),
+        timeout: float,
+        refusal_code: ErrorCode,
+        retry_after: Callable[[Answer], float | None] = lambda _: None,
+        breaker: bool = True,
+        max_connections: int = 64,
+    ) -> None:
+        """Take the seconds a whole request may last and the code its refusals carry.
+
+        ``retry_after`` reads from a 429 the seconds to wait, where the header does not say them.
+        """
+        self.name = name
+        self._base_url = base_url
+        self._headers = headers or {}
+        self._secrets = [value for s in secrets if (value := s.get_secret_value())]
+        self._timeout = timeout
+        self._refusal_code = refusal_code
+        self._retry_after = retry_after
+        self._breaker = Breaker() if breaker else Breaker(limit=inf)
+        self._max_connections = max_connections
+        self._lock = threading.Lock()
+        self._client: httpx.Client | None = None
+        self._pid = 0
+
+    def call(
+        self,
+        method: str,
+        path: str,
+        *,
+        json: Any = None,
+        params: Mapping[str, str] | None = None,
+        idempotent: bool = False,
+        accept: Collection[int] = (),
+        timeout: float | None = None,
+    ) -> Answer:
+        """Send one request, once; redirects are not followed.
+
+        ``idempotent`` says that doing it twice does no harm, so that an answer that got lost is
+        no more than a failure. ``accept`` names refusals (4xx but 429) that the caller reads
+        itself. ``timeout`` replaces that of the service. ``path`` may hold no secret.
+
+        Raises:
+            RateLimitError: on 429; ``retry_after`` is between a second and an hour.
+            OutcomeUnknownError: the request left and no answer that makes sense came back.
+            ExternalServiceError: it was not sent, or the service answered 5xx, or is known down.
+            PermanentError: the service refused it; with the refusal code.
+            SoftTimeLimitExceeded: the deadline of the work passed before the answer was there.
+        """
+        what = f"{method} {path}"
+        seconds = self._timeout if timeout is None else timeout
+        left = clock.remaining(seconds)
+        if not self._breaker.admits():
+            raise ExternalServiceError(self.name, f"{what} not sent: it keeps failing")
+        end = time.monotonic() + left
+        failure: Exception
+        try:
+            with over_by(end):
+                answer = self._exchange(method, path, json, params, left)
+        except (httpx.HTTPError, httpx.InvalidURL, _AnswerTooLargeError) as error:
+            failure = error
+        else:
+            return self._judged(answer, what, accept, idempotent=idempotent)
+        # Raised from here, outside of the except: the client's error holds the URL and headers.
+        if left < seconds and time.monotonic() >= end - _EARLY:
+            raise SoftTimeLimitExceeded
+        raise self._failed(failure, what, idempotent=idempotent)
+
+    def close(self) -> None:
+        """Close the connections. A later call opens new ones."""
+        with self._lock:
+            client, self._client = self._client, None
+        if client and self._pid == os.getpid():
+            client.close()
+
+    def _exchange(
+        self, method: str, path: str, json: Any, params: Mapping[str, str] | None, left: float
+    ) -> Answer:
+        # Half of an emoji, cut off by a model, is no text: it is sent as "?".
+        encoded = jsons.dumps(json, ensure_ascii=False).encode(errors="replace")
+        with self._opened().stream(
+            method,
+            path,
+            params=params,
+            content=None if json is None else encoded,
+            headers={} if json is None else {"Content-Type": "application/json"},
+            timeout=httpx.Timeout(left, connect=min(CONNECT_SECONDS, left)),
+        ) as response:
+            content = bytearray()
+            for chunk in response.iter_bytes():
+                content += chunk
+                if len(content) > _LARGEST_ANSWER:
+                    raise _AnswerTooLargeError
+            text = content.decode(errors="replace")
+            for secret in self._secrets:
+                text = text.replace(secret, "***")
+            return Answer(response.status_code, _parsed(text), response.headers, text)
+
+    def _judged(
+        self, answer: Answer, what: str, accept: Collection[int], *, idempotent: bool
+    ) -> Answer:
+        status = answer.status
+        if status >= 500:
+            self._breaker.failed()
+            raise ExternalServiceError(self.name, f"{what} answered {status}")
+        self._breaker.heard()
+        if status == 429:
+            named = self._retry_after(answer)
+            wait = (
+                read_retry_after(answer.headers.get("retry-after"), clock.utc_now())
+                if named is None
+                else bounded(named)
+            )
+            raise RateLimitError(f"{self.name}: {what} is to wait {wait:.0f} s", wait)
+        if status == 408:
+            raise ExternalServiceError(self.name, f"{what} answered {status}")
+        if status >= 300 and status not in accept:
+            raise PermanentError(f"{self.name}: {what} answered {status}", self._refusal_code)
+        if status < 300 and answer.body is None and status != 204:
+            kind = ExternalServiceError if idempotent else OutcomeUnknownError
+            raise kind(self.name, f"{what} answered {status} without JSON")
+        return answer
+
+    def _failed(self, failure: Exception, what: str, *, idempotent: bool) -> Exception:
+        how = type(failure).__name__
+        if isinstance(failure, _NEVER_SENDABLE):
+            return PermanentError(
+                f"{self.name}: {what} cannot be sent as configured ({how})", self._refusal_code
+            )
+        if not isinstance(failure, httpx.PoolTimeout):  # that is our own lack of connections
+            self._breaker.failed()
+        if isinstance(failure, _NEVER_SENT):
+            return ExternalServiceError(self.name, f"{what} could not be sent ({how})")
+        kind = ExternalServiceError if idempotent else OutcomeUnknownError
+        return kind(self.name, f"{what} was sent, but its answer was lost ({how})")
+
+    def _opened(self) -> httpx.Client:
+        with self._lock:
+            if self._client is None or self._pid != os.getpid():
+                self._client, self._pid = self._open(), os.getpid()
+            return self._client
+
+    def _open(self) -> httpx.Client:
+        for logger in _TELLTALES:
+            logging.getLogger(logger).addFilter(_nothing)
+        headers = {"User-Agent": "mirt", **self._headers}
+        return httpx.Client(
+            base_url=_revealed(self._base_url),
+            headers=[(name.encode(), _revealed(value).encode()) for name, value in headers.items()],
+            transport=_BoundedTransport(self._max_connections),
+            trust_env=False,
+        )
+
+
+class _BoundedTransport(httpx.HTTPTransport):
+    """The transport of httpx over sockets that know the end of the request."""
+
+    def __init__(self, max_connections: int) -> None:
+        context = httpx.create_ssl_context()
+        super().__init__(verify=context)
+        self._pool = httpcore.ConnectionPool(
+            ssl_context=context,
+            max_connections=max_connections,
+            max_keepalive_connections=max_connections,
+            keepalive_expiry=_KEEP_ALIVE_SECONDS,
+            network_backend=BoundedBackend(),
+        )
+
+
+class _AnswerTooLargeError(Exception):
+    """More bytes came than any answer of use has."""
+
+
+def _parsed(text: str) -> Any:
+    try:
+        return jsons.loads(text)
+    except (ValueError, RecursionError):
+        return None
+
+
+def _revealed(value: str | SecretStr) -> str:
+    return value.get_secret_value() if isinstance(value, SecretStr) else value
+
+
+def _nothing(_: logging.LogRecord) -> bool:
+    return False

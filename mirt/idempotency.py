@@ -1,0 +1,22 @@
+"""Task ids that are the same for the same event, so that a second copy is known for what it is."""
+
+import hashlib
+import uuid
+
+
+def webhook_task_id(
+    source: str, message_id: str | int | None, user_id: str | int | None, action: str
+) -> str:
+    """Derive ``"<source>:<action>:<16 hex>"`` from all four parts.
+
+    A message id is unique within one chat only (Telegram), so ``user_id`` must tell the chats
+    apart. Without a ``message_id`` nothing identifies the event, and each call gives a fresh id.
+    """
+    if message_id in {None, ""}:
+        digest = uuid.uuid4().hex
+    else:
+        parts = (source, str(message_id), str(user_id), action)
+        # Lengths keep ("a", "bc") and ("ab", "c") apart.
+        joined = "".join(f"{len(part)}:{part}" for part in parts)
+        digest = hashlib.sha256(joined.encode()).hexdigest()
+    return f"{source}:{action}:{digest[:16]}"

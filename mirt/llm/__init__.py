@@ -1,0 +1,8 @@
+"""Who answers the customer: a model over the network, or the script that is built in.
+
+What may not live here: where conversations are kept, when a turn runs, what is done with an answer.
+"""
+
+from mirt.llm.protocol import PHOTO, Agent, ChatMessage, Completion
+
+__all__ = ["PHOTO", "Agent", "ChatMessage", "Completion"]

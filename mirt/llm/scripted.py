@@ -1,0 +1,75 @@
+"""The agent that is built in: no network, no key, the same answer to the same words."""
+
+from collections.abc import Sequence
+from typing import Final
+
+from mirt.llm.protocol import PHOTO, ChatMessage, Completion
+
+NOTICE: Final = (
+    "(Це вбудований агент, що відповідає за сценарієм. "
+    "Щоб відповідав справжній, задайте LLM_API_KEY.)"
+)
+"""Ends every answer, so that nobody takes the script for the agent."""
+
+_LONGEST_ECHO: Final = 200
+_LONGEST_SUMMARY: Final = 1000
+
+_TOPICS: Final = (
+    (
+        ("/start", "/restart", "привіт", "вітаю", "добрий", "доброго", "hello"),
+        "Вітаю! Це магазин дитячого одягу MIRT. Що шукаєте?",
+    ),
+    (
+        (PHOTO, "фото"),
+        "Дякую за фото! Напишіть, будь ласка, назву речі: я не бачу зображень.",
+    ),
+    (
+        ("розмір", "зріст", "зросту", "ростовк", "size"),
+        "Підкажіть зріст дитини в сантиметрах, і я допоможу з розміром.",
+    ),
+    (
+        ("цін", "скільки", "кошту", "вартість", "грн", "price"),
+        "Ціна залежить від моделі й розміру. Яка річ вас цікавить?",
+    ),
+    (
+        ("достав", "пошт", "відправ", "delivery"),
+        "Доставляємо Новою поштою. Напишіть місто й номер відділення.",
+    ),
+)
+
+
+class ScriptedAgent:
+    """Answers what it has words for, and repeats the question where it has none."""
+
+    def answer(
+        self,
+        conversation: Sequence[ChatMessage],
+        *,
+        summary: str | None,
+    ) -> Completion:
+        """Reply to everything that the customer wrote since the last answer."""
+        asked = _unanswered(conversation)
+        words = asked.casefold()
+        replies = [reply for keys, reply in _TOPICS if any(key in words for key in keys)]
+        said = " ".join(replies) or f"Ви написали: «{asked[:_LONGEST_ECHO]}»."
+        return _completion(f"{said}\n\n{NOTICE}")
+
+    def summarise(self, conversation: Sequence[ChatMessage], *, summary: str | None) -> Completion:
+        """Keep the last of what the customer wrote, the summary before it included."""
+        asked = [message.content for message in conversation if message.role == "user"]
+        text = " / ".join([*([summary] if summary else []), *asked])
+        return _completion(text[-_LONGEST_SUMMARY:] or "Розмови не було.")
+
+
+def _unanswered(conversation: Sequence[ChatMessage]) -> str:
+    unanswered: list[str] = []
+    for message in conversation:
+        if message.role == "assistant":
+            unanswered.clear()
+        else:
+            unanswered.append(message.content)
+    return " ".join(unanswered)
+
+
+def _completion(text: str) -> Completion:
+    return Completion(text, model="scripted", prompt_tokens=0, completion_tokens=0)

@@ -1,0 +1,128 @@
+"""The one place that chooses real or fake outside worlds.
+
+Opened after a fork, in the process that uses it: connections are not shared.
+"""
+
+import os
+import threading
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Final
+
+from pydantic import SecretStr
+from redis import Redis
+
+from mirt.channels import Channel
+from mirt.channels.console import ConsoleChannel
+from mirt.channels.telegram import TelegramChannel
+from mirt.clock import Clock, utc_now
+from mirt.conversations import Conversations
+from mirt.deliveries import Deliveries
+from mirt.llm import Agent
+from mirt.llm.openai import OpenAiAgent
+from mirt.llm.scripted import ScriptedAgent
+from mirt.settings import Settings, load_settings
+from mirt.store.database import Database
+from mirt.store.recent import NoRecentIds, RedisRecentIds
+from mirt.store.redis import connect_redis
+from mirt.turns import DirectTurns, Turns
+
+Show = Callable[[str, str], None]
+"""Shows a reply that no channel can take: the chat and the text."""
+
+
+@dataclass(frozen=True, slots=True)
+class Runtime:
+    """The business with everything it needs, for one process."""
+
+    settings: Settings
+    clock: Clock
+    database: Database
+    redis: Redis | None
+    channels: Mapping[str, Channel]
+    conversations: Conversations
+    turns: Turns
+    direct: DirectTurns
+
+    def close(self) -> None:
+        """Give the connections back."""
+        self.database.close()
+        if self.redis is not None:
+            self.redis.close()
+
+
+SPARE_CONNECTIONS: Final = 4
+"""Beside one for each worker thread: for the leases, the outbox and the probes."""
+
+
+def open_runtime(
+    settings: Settings, *, clock: Clock = utc_now, show: Show = lambda _chat, _text: None
+) -> Runtime:
+    """Put the business together; nothing is connected before it is used."""
+    database = Database(
+        settings.database_url.get_secret_value(),
+        pool_size=settings.worker_threads + SPARE_CONNECTIONS,
+    )
+    redis = connect_redis(settings.redis_url.get_secret_value()) if settings.redis_url else None
+    channels = _channels(settings, show)
+    conversations = Conversations(
+        database,
+        clock,
+        RedisRecentIds(redis) if redis is not None else NoRecentIds(),
+        platforms=channels.keys(),
+        debounce_s=settings.debounce_seconds,
+    )
+    deliveries = Deliveries(database, channels, clock)
+    turns = Turns(database, conversations, deliveries, _agent(settings), clock)
+    return Runtime(
+        settings=settings,
+        clock=clock,
+        database=database,
+        redis=redis,
+        channels=channels,
+        conversations=conversations,
+        turns=turns,
+        direct=DirectTurns(database, conversations, turns, clock),
+    )
+
+
+def _channels(settings: Settings, show: Show) -> dict[str, Channel]:
+    telegram = TelegramChannel(
+        token=settings.telegram_bot_token or SecretStr("none"),
+        secret=settings.telegram_webhook_secret,
+        api_url=settings.telegram_api_url,
+        max_connections=settings.worker_threads,
+    )
+    if settings.telegram_bot_token is None:
+        return {"telegram": ConsoleChannel(telegram, show)}
+    return {"telegram": telegram}
+
+
+def _agent(settings: Settings) -> Agent:
+    if settings.llm_api_key is None:
+        return ScriptedAgent()
+    return OpenAiAgent(
+        api_key=settings.llm_api_key,
+        base_url=settings.llm_base_url,
+        model=settings.llm_model,
+        max_connections=settings.worker_threads,
+    )
+
+
+_lock = threading.Lock()
+_opened: dict[int, Runtime] = {}
+
+
+def runtime() -> Runtime:
+    """The runtime of this process; opened from the environment if nobody has said otherwise."""
+    with _lock:
+        pid = os.getpid()
+        if pid not in _opened:
+            _opened[pid] = open_runtime(load_settings())
+        return _opened[pid]
+
+
+def use(chosen: Runtime) -> None:
+    """Let this be the runtime of this process."""
+    with _lock:
+        _opened[os.getpid()] = chosen

@@ -1,0 +1,121 @@
+"""Deliveries: what was sent to whom, and what is known of its outcome.
+
+pending ──begin_part──► sending ──part_sent──► pending (more parts) or sent
+                           ├──part_refused───► failed
+                           ├──part_not_sent──► pending
+                           └──(killed, or timed out)──► found sending: unknown, then again
+"""
+
+from dataclasses import dataclass
+from datetime import datetime
+from enum import StrEnum
+
+from sqlalchemy import Connection, select, update
+
+from mirt.store.tables import deliveries
+from mirt.store.upsert import upsert
+
+
+class DeliveryState(StrEnum):
+    """Where a delivery is."""
+
+    PENDING = "pending"
+    SENDING = "sending"
+    SENT = "sent"
+    FAILED = "failed"
+
+
+@dataclass(frozen=True, slots=True)
+class Delivery:
+    """A text for a chat. ``unknown`` counts the requests whose outcome nobody knows."""
+
+    id: str
+    session_id: str
+    platform: str
+    chat_id: str
+    text: str
+    trace_id: str
+    reply_to: str | None = None
+    state: DeliveryState = DeliveryState.PENDING
+    parts_sent: int = 0
+    unknown: int = 0
+    error: str | None = None
+
+
+def add_delivery(tx: Connection, delivery: Delivery, *, now: datetime) -> None:
+    """Note what is to be delivered. A second time changes nothing."""
+    tx.execute(
+        upsert(tx, deliveries)
+        .values(
+            id=delivery.id,
+            session_id=delivery.session_id,
+            platform=delivery.platform,
+            chat_id=delivery.chat_id,
+            text=delivery.text,
+            reply_to=delivery.reply_to,
+            trace_id=delivery.trace_id,
+            state=DeliveryState.PENDING,
+            created_at=now,
+        )
+        .on_conflict_do_nothing()
+    )
+
+
+def find_delivery(tx: Connection, delivery_id: str) -> Delivery | None:
+    """The delivery of this id."""
+    row = tx.execute(
+        select(*(deliveries.c[name] for name in Delivery.__slots__)).where(
+            deliveries.c.id == delivery_id
+        )
+    ).one_or_none()
+    return None if row is None else Delivery(*row)
+
+
+def traced(tx: Connection, trace_id: str) -> list[Delivery]:
+    """The deliveries of a trace, the oldest first."""
+    rows = tx.execute(
+        select(*(deliveries.c[name] for name in Delivery.__slots__))
+        .where(deliveries.c.trace_id == trace_id)
+        .order_by(deliveries.c.created_at)
+    )
+    return [Delivery(*row) for row in rows]
+
+
+def begin_part(tx: Connection, delivery: Delivery) -> None:
+    """Say that the next part is about to leave us. Committed before the request is made."""
+    _set(tx, delivery, state=DeliveryState.SENDING)
+
+
+def part_sent(
+    tx: Connection, delivery: Delivery, *, last: bool, chat_id: str, now: datetime
+) -> None:
+    """Count a part that the channel has taken."""
+    _set(
+        tx,
+        delivery,
+        state=DeliveryState.SENT if last else DeliveryState.PENDING,
+        parts_sent=delivery.parts_sent + 1,
+        chat_id=chat_id,
+        error=None,
+        finished_at=now if last else None,
+    )
+
+
+def part_not_sent(tx: Connection, delivery: Delivery, *, error: str, unknown: bool) -> None:
+    """Back to pending: the part did not leave us, or (``unknown``) nobody knows whether it did."""
+    _set(
+        tx,
+        delivery,
+        state=DeliveryState.PENDING,
+        unknown=delivery.unknown + unknown,
+        error=error,
+    )
+
+
+def part_refused(tx: Connection, delivery: Delivery, *, error: str, now: datetime) -> None:
+    """End the delivery: the channel will not take it."""
+    _set(tx, delivery, state=DeliveryState.FAILED, error=error, finished_at=now)
+
+
+def _set(tx: Connection, delivery: Delivery, **values: object) -> None:
+    tx.execute(update(deliveries).where(deliveries.c.id == delivery.id).values(**values))

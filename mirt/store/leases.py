@@ -1,0 +1,149 @@
+"""The right to work on a task: claimed for a while, renewed, fenced, ended in one of five ways."""
+
+from collections.abc import Collection
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Any
+
+from sqlalchemy import Connection, and_, delete, or_, select, update
+
+from mirt.errors import LeaseLostError
+from mirt.store.tables import tasks
+from mirt.store.tasks import Publication, TaskState, envelope
+from mirt.store.upsert import upsert
+
+
+@dataclass(frozen=True, slots=True)
+class Claim:
+    """The right to work on a task, until its lease runs out or it is ended.
+
+    ``attempt`` counts the failures before this run, ``starts`` the runs that did not end, this one
+    among them.
+    """
+
+    task_id: str
+    owner: str
+    fence: int
+    trace_id: str = ""
+    attempt: int = 0
+    starts: int = 1
+    waited_s: int = 0
+    error_code: str | None = None
+
+
+def claim(
+    tx: Connection, task: Publication, *, owner: str, now: datetime, lease: timedelta
+) -> Claim | None:
+    """Take the task for ``lease``; None when it is not to be run now.
+
+    That is: when another worker holds it, when its delay is not over, when it is done or dead. In
+    each of these cases its row says what happens next, and this copy of the message may go.
+    A task without a row, sent straight to the broker, gets it here.
+    """
+    taken = {
+        "state": TaskState.RUNNING,
+        "owner": owner,
+        "due_at": now + lease,
+        "started_at": now,
+    }
+    first = {**envelope(task), **taken, "created_at": now, "fence": 1, "starts": 1}
+    row = tx.execute(
+        upsert(tx, tasks)
+        .values(first)
+        .on_conflict_do_update(
+            index_elements=[tasks.c.id],
+            set_={**taken, "fence": tasks.c.fence + 1, "starts": tasks.c.starts + 1},
+            where=or_(
+                tasks.c.state == TaskState.QUEUED,
+                and_(
+                    tasks.c.state.in_([TaskState.RUNNING, TaskState.DELAYED]),
+                    tasks.c.due_at <= now,
+                ),
+            ),
+        )
+        .returning(
+            tasks.c.fence, tasks.c.attempt, tasks.c.starts, tasks.c.waited_s, tasks.c.error_code
+        )
+    ).one_or_none()
+    if row is None:
+        return None
+    trace_id = task.options.get("trace_id", "")
+    return Claim(task_id=task.task_id, owner=owner, trace_id=trace_id, **row._mapping)
+
+
+def hold(tx: Connection, claim: Claim) -> None:
+    """Make sure that the claim is still ours, and keep it so until this transaction ends.
+
+    Raises:
+        LeaseLostError: when another worker has taken it: nothing may be written any more.
+    """
+    held = tx.execute(select(tasks.c.id).where(_is_held(claim)).with_for_update()).one_or_none()
+    if held is None:
+        raise LeaseLostError(f"the lease on task {claim.task_id} is lost")
+
+
+def renew(tx: Connection, claims: Collection[Claim], *, until: datetime) -> set[str]:
+    """Extend the leases of one owner; the ids of those that were still held."""
+    owner = next(iter(claims)).owner
+    ids = [claim.task_id for claim in claims]
+    renewed = tx.execute(
+        update(tasks)
+        .where(tasks.c.owner == owner, tasks.c.state == TaskState.RUNNING, tasks.c.id.in_(ids))
+        .values(due_at=until)
+        .returning(tasks.c.id)
+    )
+    return set(renewed.scalars())
+
+
+def finish(tx: Connection, claim: Claim, *, now: datetime) -> None:
+    """Running → done."""
+    _end(tx, claim, state=TaskState.DONE, due_at=None, finished_at=now)
+
+
+def bury(tx: Connection, claim: Claim, *, error_code: str, now: datetime) -> None:
+    """Running → dead; its dead letter is written in the same transaction."""
+    _end(tx, claim, state=TaskState.DEAD, due_at=None, finished_at=now, error_code=error_code)
+
+
+def postpone(
+    tx: Connection, claim: Claim, *, due_at: datetime, attempt: int, waited_s: int = 0
+) -> None:
+    """Running → delayed: the same task runs again at ``due_at``, as attempt number ``attempt``."""
+    _end(tx, claim, state=TaskState.DELAYED, due_at=due_at, attempt=attempt, waited_s=waited_s)
+
+
+def give_back(tx: Connection, claim: Claim, *, now: datetime) -> None:
+    """Running → queued, due at once: for whoever comes next. It does not count as a start."""
+    _end(tx, claim, state=TaskState.QUEUED, due_at=now, starts=tasks.c.starts - 1)
+
+
+def forget(tx: Connection, claim: Claim) -> None:
+    """Running → (none): somebody else keeps what the task was about."""
+    if tx.execute(delete(tasks).where(_is_held(claim))).rowcount != 1:
+        raise LeaseLostError(f"the lease on task {claim.task_id} is lost")
+
+
+def release_owner(tx: Connection, owner: str, *, now: datetime) -> int:
+    """End the leases of a process that is known to be dead; how many there were."""
+    return tx.execute(
+        update(tasks)
+        .where(tasks.c.owner == owner, tasks.c.state == TaskState.RUNNING)
+        .values(due_at=now)
+    ).rowcount
+
+
+def _end(tx: Connection, claim: Claim, **values: Any) -> None:
+    ended = tx.execute(
+        update(tasks).where(_is_held(claim)).values({"owner": None, "starts": 0, **values})
+    )
+    if ended.rowcount != 1:
+        raise LeaseLostError(f"the lease on task {claim.task_id} is lost")
+
+
+def _is_held(claim: Claim) -> Any:
+    return and_(
+        tasks.c.id == claim.task_id,
+        tasks.c.state == TaskState.RUNNING,
+        tasks.c.owner == claim.owner,
+        tasks.c.fence == claim.fence,
+    )

@@ -1,0 +1,157 @@
+"""The mailbox of a conversation: who waits, whose turn it is, who is next.
+
+At most one task of a conversation is alive at any time: its *head*. Everybody who moves the head
+locks the conversation's row first, so that a message which arrives while a turn ends is either seen
+by the one who ends it or finds the conversation idle.
+"""
+
+from collections.abc import Collection, Mapping
+from dataclasses import asdict, dataclass, field
+from datetime import datetime
+from enum import StrEnum
+from typing import Any
+
+from sqlalchemy import Connection, Row, func, select, update
+
+from mirt.store.tables import conversations, history, inbox
+from mirt.store.upsert import upsert
+
+
+class MailState(StrEnum):
+    """Where a customer's message is: waiting → answered, or → failed."""
+
+    WAITING = "waiting"
+    ANSWERED = "answered"
+    FAILED = "failed"
+
+
+@dataclass(frozen=True, slots=True)
+class Mail:
+    """A customer's message, as the mailbox keeps it. ``actor`` is the task that answers it."""
+
+    task_id: str
+    session_id: str
+    actor: str
+    text: str
+    platform: str
+    trace_id: str
+    chat_id: str | None = None
+    user_id: str | None = None
+    message_id: str | None = None
+    metadata: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class KeptMail(Mail):
+    """… and how far it has come."""
+
+    id: int
+    state: MailState
+    turn_id: str | None
+    received_at: datetime
+
+
+def keep(tx: Connection, mail: Mail, *, now: datetime) -> bool:
+    """Put a message into the mailbox; whether it was new. A second copy changes nothing."""
+    values = {**asdict(mail), "state": MailState.WAITING, "received_at": now}
+    added = tx.execute(upsert(tx, inbox).values(values).on_conflict_do_nothing())
+    return added.rowcount == 1
+
+
+def greet(tx: Connection, mail: Mail, *, now: datetime) -> str | None:
+    """Note that the customer has written, and lock the conversation; the id of its head."""
+    seen = {
+        "platform": mail.platform,
+        "chat_id": mail.chat_id,
+        "user_id": mail.user_id,
+        "last_customer_at": now,
+    }
+    head: str | None = tx.execute(
+        upsert(tx, conversations)
+        .values(session_id=mail.session_id, created_at=now, **seen)
+        .on_conflict_do_update(index_elements=[conversations.c.session_id], set_=seen)
+        .returning(conversations.c.head_task_id)
+    ).scalar_one()
+    return head
+
+
+def lock_head(tx: Connection, session_id: str) -> str | None:
+    """Lock the conversation until the transaction ends; the id of its head."""
+    return tx.execute(
+        select(conversations.c.head_task_id)
+        .where(conversations.c.session_id == session_id)
+        .with_for_update()
+    ).scalar_one_or_none()
+
+
+def set_head(tx: Connection, session_id: str, task_id: str | None) -> None:
+    """Say whose turn it is. The conversation must be locked by this transaction."""
+    tx.execute(
+        update(conversations)
+        .where(conversations.c.session_id == session_id)
+        .values(head_task_id=task_id)
+    )
+
+
+def find(tx: Connection, task_id: str) -> KeptMail | None:
+    """The message of this task."""
+    row = tx.execute(select(inbox).where(inbox.c.task_id == task_id)).one_or_none()
+    return None if row is None else _kept(row)
+
+
+def waiting(tx: Connection, session_id: str, *, limit: int) -> list[KeptMail]:
+    """Those who wait, in the order in which they came."""
+    rows = tx.execute(
+        select(inbox)
+        .where(inbox.c.session_id == session_id, inbox.c.state == MailState.WAITING)
+        .order_by(inbox.c.id)
+        .limit(limit)
+    )
+    return [_kept(row) for row in rows]
+
+
+def take(tx: Connection, ids: Collection[int], *, turn_id: str) -> None:
+    """Note which waiting messages the turn has taken with it."""
+    tx.execute(update(inbox).where(inbox.c.id.in_(ids)).values(turn_id=turn_id))
+
+
+def settle(tx: Connection, *, turn_id: str, task_id: str, state: MailState, now: datetime) -> None:
+    """Answer, or fail, all that the turn has taken and that still waits."""
+    tx.execute(
+        update(inbox)
+        .where(
+            (inbox.c.turn_id == turn_id) | (inbox.c.task_id == task_id),
+            inbox.c.state == MailState.WAITING,
+        )
+        .values(state=state, turn_id=turn_id, finished_at=now)
+    )
+
+
+def restart(tx: Connection, session_id: str) -> None:
+    """Begin the conversation afresh: what was said before is no longer told to the agent."""
+    last = select(func.coalesce(func.max(history.c.id), 0)).where(
+        history.c.session_id == session_id
+    )
+    tx.execute(
+        update(conversations)
+        .where(conversations.c.session_id == session_id)
+        .values(restarted_after=last.scalar_subquery(), summary=None)
+    )
+
+
+def stranded(tx: Connection, *, limit: int) -> list[str]:
+    """Sessions in which somebody waits and nobody's turn it is. There should be none."""
+    rows = tx.execute(
+        select(inbox.c.session_id)
+        .join(conversations, conversations.c.session_id == inbox.c.session_id)
+        .where(inbox.c.state == MailState.WAITING, conversations.c.head_task_id.is_(None))
+        .distinct()
+        .limit(limit)
+    )
+    return list(rows.scalars())
+
+
+def _kept(row: Row[Any]) -> KeptMail:
+    values = dict(row._mapping)
+    del values["finished_at"]
+    return KeptMail(**{**values, "state": MailState(values["state"])})

@@ -1,0 +1,12 @@
+"""How Alembic runs our migrations: on the connection that ``mirt.store.migrate`` hands over."""
+
+from alembic import context
+
+from mirt.store.tables import metadata
+
+connection = context.config.attributes["connection"]
+context.configure(
+    connection=connection, target_metadata=metadata, render_as_batch=True, compare_type=True
+)
+with context.begin_transaction():
+    context.run_migrations()

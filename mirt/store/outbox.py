@@ -1,0 +1,129 @@
+"""The outbox: which tasks are to be published, now or later, and again when a message was lost."""
+
+from collections.abc import Collection
+from datetime import datetime, timedelta
+from typing import Final
+
+from sqlalchemy import Connection, case, func, select, update
+
+from mirt.store.tables import tasks
+from mirt.store.tasks import Publication, TaskState, envelope
+from mirt.store.upsert import upsert
+
+REPUBLISH_AFTER: Final = timedelta(seconds=60)
+REPUBLISH_DOUBLINGS: Final = 6
+"""A queued task is published again after 60 s, 2 min … 64 min: its copies stay few in a backlog."""
+
+
+def add(
+    tx: Connection, task: Publication, *, now: datetime, due_at: datetime | None = None
+) -> bool:
+    """Put a task into the outbox; whether it was new.
+
+    With ``due_at`` it is a delayed task. Without, the caller publishes it after the commit, and the
+    outbox does so again after ``REPUBLISH_AFTER`` if nobody has claimed it by then.
+    """
+    delayed = due_at is not None
+    added = tx.execute(
+        upsert(tx, tasks)
+        .values(
+            **envelope(task),
+            state=TaskState.DELAYED if delayed else TaskState.QUEUED,
+            due_at=due_at if delayed else now + REPUBLISH_AFTER,
+            published_at=None if delayed else now,
+            publications=0 if delayed else 1,
+            created_at=now,
+        )
+        .on_conflict_do_nothing()
+    )
+    return added.rowcount == 1
+
+
+def take_due(tx: Connection, *, now: datetime, limit: int) -> list[Publication]:
+    """Take what is due to be published: delays that are over, lost messages, lost leases.
+
+    Two callers at once take different ones. What is taken comes up again after a growing pause if
+    nobody claims it.
+    """
+    due = (
+        select(tasks.c.id)
+        .where(tasks.c.due_at <= now)
+        .order_by(tasks.c.due_at)
+        .limit(limit)
+        .with_for_update(skip_locked=True)
+    )
+    again = case(
+        {n: now + REPUBLISH_AFTER * 2**n for n in range(REPUBLISH_DOUBLINGS)},
+        value=tasks.c.publications,
+        else_=now + REPUBLISH_AFTER * 2**REPUBLISH_DOUBLINGS,
+    )
+    rows = tx.execute(
+        update(tasks)
+        .where(tasks.c.id.in_(due.scalar_subquery()))
+        .values(
+            state=TaskState.QUEUED,
+            owner=None,
+            published_at=now,
+            publications=tasks.c.publications + 1,
+            due_at=again,
+        )
+        .returning(tasks.c.id, tasks.c.actor, tasks.c.args, tasks.c.kwargs, tasks.c.options)
+    )
+    return [Publication(*row) for row in rows]
+
+
+def make_due(tx: Connection, ids: Collection[str], *, now: datetime) -> None:
+    """Have these queued tasks published again soon: their publication is known to have failed."""
+    tx.execute(
+        update(tasks)
+        .where(tasks.c.id.in_(ids), tasks.c.state == TaskState.QUEUED)
+        .values(due_at=now)
+    )
+
+
+def make_lost_due(
+    tx: Connection, actors: Collection[str], *, published_before: datetime, now: datetime
+) -> int:
+    """Have all queued tasks published before that time published again: the broker lost them."""
+    return tx.execute(
+        update(tasks)
+        .where(
+            tasks.c.state == TaskState.QUEUED,
+            tasks.c.due_at > now,
+            tasks.c.published_at < published_before,
+            tasks.c.actor.in_(actors),
+        )
+        .values(due_at=now)
+    ).rowcount
+
+
+def count_queued(tx: Connection, actors: Collection[str]) -> int:
+    """How many tasks of these actors should be waiting in the broker."""
+    return tx.execute(
+        select(func.count())
+        .select_from(tasks)
+        .where(tasks.c.state == TaskState.QUEUED, tasks.c.actor.in_(actors))
+    ).scalar_one()
+
+
+def delay_unstarted(tx: Connection, task_id: str, *, until: datetime, at_most: timedelta) -> None:
+    """Put off a delayed task that was never started, at most to ``at_most`` after its birth."""
+    unstarted = (
+        tasks.c.id == task_id,
+        tasks.c.state == TaskState.DELAYED,
+        tasks.c.fence == 0,
+    )
+    born = tx.execute(select(tasks.c.created_at).where(*unstarted)).scalar_one_or_none()
+    if born is not None:
+        tx.execute(update(tasks).where(*unstarted).values(due_at=min(until, born + at_most)))
+
+
+def take_retry(tx: Connection, task_id: str, *, now: datetime) -> Publication | None:
+    """Take a task that waits for its next attempt, without waiting for it to be due."""
+    row = tx.execute(
+        update(tasks)
+        .where(tasks.c.id == task_id, tasks.c.state == TaskState.DELAYED, tasks.c.fence > 0)
+        .values(state=TaskState.QUEUED, published_at=now)
+        .returning(tasks.c.id, tasks.c.actor, tasks.c.args, tasks.c.kwargs, tasks.c.options)
+    ).one_or_none()
+    return None if row is None else Publication(*row)

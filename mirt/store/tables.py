@@ -1,0 +1,182 @@
+"""The tables, as the code sees them. The migrations make them; a test compares the two."""
+
+from datetime import UTC, datetime
+
+from sqlalchemy import (
+    JSON,
+    BigInteger,
+    Column,
+    DateTime,
+    Dialect,
+    Index,
+    Integer,
+    MetaData,
+    String,
+    Table,
+    Text,
+    TypeDecorator,
+)
+from sqlalchemy.dialects.postgresql import JSONB
+
+
+class UtcDateTime(TypeDecorator[datetime]):
+    """A point in time; SQLite, which knows no zones, keeps it in UTC."""
+
+    impl = DateTime(timezone=True)
+    cache_ok = True
+
+    def process_bind_param(self, value: datetime | None, _dialect: Dialect) -> datetime | None:
+        """Refuse a time without a zone; it would mean something else in each place."""
+        if value is None:
+            return None
+        if value.tzinfo is None:
+            raise ValueError("a time without a zone")
+        return value.astimezone(UTC)
+
+    def process_result_value(self, value: datetime | None, _dialect: Dialect) -> datetime | None:
+        """Give the zone back."""
+        if value is None:
+            return None
+        return value.astimezone(UTC) if value.tzinfo else value.replace(tzinfo=UTC)
+
+
+Json = JSON().with_variant(JSONB(), "postgresql")
+Serial = BigInteger().with_variant(Integer(), "sqlite")
+metadata = MetaData()
+
+conversations = Table(
+    "conversations",
+    metadata,
+    Column("session_id", String, primary_key=True),
+    Column("platform", String, nullable=False),
+    Column("chat_id", String),
+    Column("user_id", String),
+    # The task whose turn it is; null when nobody waits.
+    Column("head_task_id", String),
+    Column("summary", Text),
+    Column("summarised_at", UtcDateTime),
+    # Messages of the history up to this one belong to a conversation the customer has closed.
+    Column("restarted_after", Serial, nullable=False, server_default="0"),
+    Column("last_customer_at", UtcDateTime, nullable=False),
+    Column("created_at", UtcDateTime, nullable=False),
+)
+
+inbox = Table(
+    "inbox",
+    metadata,
+    Column("id", Serial, primary_key=True),
+    Column("task_id", String, nullable=False, unique=True),
+    Column("session_id", String, nullable=False),
+    Column("actor", String, nullable=False),
+    Column("text", Text, nullable=False),
+    Column("platform", String, nullable=False),
+    Column("chat_id", String),
+    Column("user_id", String),
+    Column("message_id", String),
+    Column("metadata", Json, nullable=False),
+    Column("trace_id", String, nullable=False),
+    Column("state", String, nullable=False),
+    # The turn that has taken it: the task id of the turn's head.
+    Column("turn_id", String),
+    Column("received_at", UtcDateTime, nullable=False),
+    Column("finished_at", UtcDateTime),
+)
+Index("inbox_waiting", inbox.c.session_id, inbox.c.id, postgresql_where=inbox.c.state == "waiting")
+Index("inbox_turn", inbox.c.turn_id)
+Index("inbox_finished", inbox.c.finished_at)
+
+turns = Table(
+    "turns",
+    metadata,
+    # A row here means that the agent has answered and is not to be asked again.
+    Column("id", String, primary_key=True),
+    Column("session_id", String, nullable=False),
+    Column("reply", Text, nullable=False),
+    Column("model", String, nullable=False),
+    Column("prompt_tokens", Integer, nullable=False),
+    Column("completion_tokens", Integer, nullable=False),
+    Column("answered_at", UtcDateTime, nullable=False),
+)
+Index("turns_session", turns.c.session_id, turns.c.answered_at)
+
+history = Table(
+    "history",
+    metadata,
+    Column("id", Serial, primary_key=True),
+    Column("session_id", String, nullable=False),
+    Column("role", String, nullable=False),
+    Column("content", Text, nullable=False),
+    Column("turn_id", String, nullable=False),
+    Column("created_at", UtcDateTime, nullable=False),
+)
+Index("history_session", history.c.session_id, history.c.id)
+
+deliveries = Table(
+    "deliveries",
+    metadata,
+    Column("id", String, primary_key=True),
+    Column("session_id", String, nullable=False),
+    Column("platform", String, nullable=False),
+    Column("chat_id", String, nullable=False),
+    Column("reply_to", String),
+    Column("text", Text, nullable=False),
+    Column("state", String, nullable=False),
+    Column("parts_sent", Integer, nullable=False, server_default="0"),
+    Column("unknown", Integer, nullable=False, server_default="0"),
+    Column("error", Text),
+    Column("trace_id", String, nullable=False),
+    Column("created_at", UtcDateTime, nullable=False),
+    Column("finished_at", UtcDateTime),
+)
+Index("deliveries_session", deliveries.c.session_id, deliveries.c.created_at)
+Index("deliveries_trace", deliveries.c.trace_id)
+Index("deliveries_finished", deliveries.c.finished_at)
+
+tasks = Table(
+    "tasks",
+    metadata,
+    Column("id", String, primary_key=True),
+    Column("actor", String, nullable=False),
+    Column("args", Json, nullable=False),
+    Column("kwargs", Json, nullable=False),
+    Column("options", Json, nullable=False),
+    Column("state", String, nullable=False),
+    # When the outbox is to publish it (again): a delay, a lost publication, a lease that ran out.
+    Column("due_at", UtcDateTime),
+    Column("published_at", UtcDateTime),
+    Column("publications", Integer, nullable=False, server_default="0"),
+    Column("owner", String),
+    # Grows with each claim: a late writer knows the fence that it claimed with, and is told apart.
+    Column("fence", Integer, nullable=False, server_default="0"),
+    Column("attempt", Integer, nullable=False, server_default="0"),
+    # Starts that have not ended: a message that kills its worker is known by them.
+    Column("starts", Integer, nullable=False, server_default="0"),
+    # Seconds that the other side has asked us to wait, over all attempts.
+    Column("waited_s", Integer, nullable=False, server_default="0"),
+    Column("error_code", String),
+    Column("created_at", UtcDateTime, nullable=False),
+    Column("started_at", UtcDateTime),
+    Column("finished_at", UtcDateTime),
+)
+Index("tasks_due", tasks.c.due_at, postgresql_where=tasks.c.due_at.is_not(None))
+Index("tasks_finished", tasks.c.finished_at)
+
+dead_letters = Table(
+    "dead_letters",
+    metadata,
+    Column("id", Serial, primary_key=True),
+    Column("task_id", String, nullable=False, unique=True),
+    Column("queue", String, nullable=False),
+    Column("actor", String, nullable=False),
+    Column("args", Json, nullable=False),
+    Column("kwargs", Json, nullable=False),
+    Column("options", Json, nullable=False),
+    Column("error_code", String, nullable=False),
+    Column("exception", Text, nullable=False),
+    Column("traceback", Text, nullable=False),
+    Column("attempts", Integer, nullable=False),
+    Column("trace_id", String),
+    Column("sent_at", UtcDateTime, nullable=False),
+    Column("died_at", UtcDateTime, nullable=False),
+)
+Index("dead_letters_died", dead_letters.c.died_at)

@@ -1,0 +1,53 @@
+"""A task's row: what a message in the broker is about.
+
+The message is a wake-up call, the row is the truth.
+
+So copies of a message are harmless (the first to claim the row runs it, the others find it taken),
+a lost message costs time (its ``due_at`` passes and the outbox publishes it again), and a delay is
+a ``due_at`` in the future.
+
+    (none) ──claim──► running ──finish──► done
+       │               ▲   │ └──bury────► dead
+      add              │   ├───postpone─► delayed ──┐
+       ▼               │   └─give back─┐            │
+     queued ──claim────┘               │            │
+       ▲───────────────────────────────┴──take_due──┘   (which also takes a running task
+                                                         whose lease has run out)
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import Any
+
+
+class TaskState(StrEnum):
+    """Where a task is in its life."""
+
+    QUEUED = "queued"
+    RUNNING = "running"
+    DELAYED = "delayed"
+    DONE = "done"
+    DEAD = "dead"
+
+
+@dataclass(frozen=True, slots=True)
+class Publication:
+    """A task that is to be published. Its row is committed, or is made when it is claimed."""
+
+    task_id: str
+    actor: str
+    args: Sequence[Any] = ()
+    kwargs: Mapping[str, Any] = field(default_factory=dict)
+    options: Mapping[str, Any] = field(default_factory=dict)
+
+
+def envelope(task: Publication) -> dict[str, Any]:
+    """The columns that say what is to be done, as they are sent."""
+    return {
+        "id": task.task_id,
+        "actor": task.actor,
+        "args": list(task.args),
+        "kwargs": dict(task.kwargs),
+        "options": dict(task.options),
+    }

@@ -1,0 +1,97 @@
+"""The same turn without a queue: the caller does the work and gets the answer.
+
+For TASKS_ENABLED=false. Messages of a conversation still go through its mailbox, so callers at the
+same moment are answered in order, and whoever finds the conversation idle works for all who wait.
+"""
+
+import time
+import uuid
+from datetime import timedelta
+from typing import Any, Final
+
+from mirt.clock import Clock, deadline_in, remaining
+from mirt.conversations import Conversations, as_task
+from mirt.errors import ErrorCode, LeaseLostError, WorkerError
+from mirt.store import leases, mailbox
+from mirt.store.database import Database
+from mirt.store.deliveries import find_delivery
+from mirt.store.leases import Claim
+from mirt.store.mailbox import KeptMail, Mail
+from mirt.store.tasks import Publication
+from mirt.turns.turn import SPEAKING, Turns
+
+LIMIT_S: Final = 85.0
+LOOK_AGAIN_S: Final = 0.05
+
+
+class DirectTurns:
+    """Answers a message before it returns."""
+
+    def __init__(
+        self, database: Database, conversations: Conversations, turns: Turns, clock: Clock
+    ) -> None:
+        self._database = database
+        self._conversations = conversations
+        self._turns = turns
+        self._clock = clock
+
+    def answer(self, mail: Mail) -> dict[str, Any]:
+        """Keep the message, wait for its turn and take it; the result of the task.
+
+        Raises:
+            WorkerError: what the turn failed with; the message is not tried again.
+            SoftTimeLimitExceeded: after ``LIMIT_S`` seconds.
+        """
+        self._conversations.accept(mail)
+        owner = f"caller:{uuid.uuid4().hex}"
+        with deadline_in(LIMIT_S):
+            while (result := self._turns.result_of(mail)) is None:
+                if not self._take_head(mail, owner):
+                    time.sleep(remaining(LOOK_AGAIN_S))
+        return result
+
+    def _take_head(self, mail: Mail, owner: str) -> bool:
+        """Work for whoever is at the head; False when somebody else does already."""
+        now = self._clock()
+        with self._database.transaction() as tx:
+            head_id = mailbox.lock_head(tx, mail.session_id)
+            head = mailbox.find(tx, head_id) if head_id else None
+            if head is None:
+                return False
+            claim = leases.claim(
+                tx, as_task(head), owner=owner, now=now, lease=timedelta(seconds=LIMIT_S + 5)
+            )
+        if claim is None:
+            return False
+        try:
+            self._turns.answer(claim, head)
+        except LeaseLostError:
+            return False
+        except WorkerError as failed:
+            self._fail(claim, head)
+            if head.task_id == mail.task_id:
+                raise failed from None
+            return True
+        with self._database.transaction() as tx:
+            leases.finish(tx, claim, now=self._clock())
+        return True
+
+    def _fail(self, claim: Claim, head: KeptMail) -> None:
+        now = self._clock()
+        with self._database.transaction() as tx:
+            leases.bury(tx, claim, error_code=ErrorCode.UNEXPECTED, now=now)
+            owed = self._turns.fail(tx, head.task_id)
+        for apology in owed:
+            if apology.actor == SPEAKING:
+                self._apologise(apology, claim.owner)
+
+    def _apologise(self, apology: Publication, owner: str) -> None:
+        with self._database.transaction() as tx:
+            claim = leases.claim(
+                tx, apology, owner=owner, now=self._clock(), lease=timedelta(seconds=LIMIT_S)
+            )
+            delivery = find_delivery(tx, apology.task_id)
+        if claim is not None and delivery is not None:
+            self._turns.speak(claim, delivery)
+            with self._database.transaction() as tx:
+                leases.finish(tx, claim, now=self._clock())

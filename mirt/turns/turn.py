@@ -1,0 +1,240 @@
+"""A turn: the messages that wait are answered together, once, and the next turn begins.
+
+The life of a turn, each step one transaction that checks the lease first:
+
+1. *open*: find out how far it has come; if the agent has not answered, take what waits with it.
+2. ask the agent, outside of any transaction.
+3. *store*: reply, history, the answered messages and the pending delivery, together.
+4. deliver, outside of any transaction.
+5. *close*: the next message of the mailbox becomes the head, and is returned to be published.
+
+A turn that was interrupted begins again at 1 and goes on from what it finds. A turn that fails for
+good (``fail``) owes the customer one apology, which takes the turn's place as the head, so that it
+comes before the reply to any later message.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any, Final
+
+import structlog
+from sqlalchemy import Connection
+
+from mirt.clock import Clock
+from mirt.conversations import DELIVERING, TURN_MESSAGES, Conversations, is_command, taken_together
+from mirt.deliveries import Deliveries
+from mirt.errors import ErrorCode, PermanentError
+from mirt.llm import PHOTO, Agent, ChatMessage
+from mirt.store import leases, mailbox, outbox
+from mirt.store import turns as store
+from mirt.store.database import Database
+from mirt.store.deliveries import Delivery, add_delivery, find_delivery
+from mirt.store.leases import Claim
+from mirt.store.mailbox import KeptMail, Mail, MailState
+from mirt.store.tasks import Publication
+from mirt.store.turns import Reply, Said
+from mirt.turns.texts import APOLOGY, GREETING
+
+log = structlog.get_logger(__name__)
+
+HISTORY_LINES: Final = 20
+SPEAKING: Final = "send_response"
+"""The task that sends a text which is already known."""
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What a task has come to: its result, and what is to be published after it.
+
+    ``parked``: the message waits in the mailbox until its turn comes; there is no result yet.
+    """
+
+    result: dict[str, Any] | None
+    publications: Sequence[Publication] = ()
+    parked: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class _Open:
+    """A turn that the agent has yet to answer."""
+
+    heard: list[KeptMail]
+    summary: str | None = None
+    said: list[Said] = field(default_factory=list)
+
+
+@dataclass(frozen=True, slots=True)
+class _Answered:
+    """A message that has its reply; ``turn_id`` is another's if it was answered with others."""
+
+    turn_id: str
+    reply: Reply
+
+
+class Turns:
+    """Answers what waits in the mailboxes."""
+
+    def __init__(
+        self,
+        database: Database,
+        conversations: Conversations,
+        deliveries: Deliveries,
+        agent: Agent,
+        clock: Clock,
+    ) -> None:
+        self._database = database
+        self._conversations = conversations
+        self._deliveries = deliveries
+        self._agent = agent
+        self._clock = clock
+
+    def answer(self, claim: Claim, mail: Mail) -> Outcome:
+        """Take the turn of this message as far as it goes.
+
+        Raises:
+            RetryableError: it failed now; what is stored stays, another attempt goes on from there.
+            PermanentError: it will never succeed; ``fail`` is to be called.
+            LeaseLostError: another worker has it.
+        """
+        stage = self._open(claim, mail)
+        if stage is None:
+            return Outcome(None, parked=True)
+        if isinstance(stage, _Open):
+            stage = self._store(claim, mail, stage, self._ask(stage))
+        result = _result(mail, stage.reply)
+        if mail.actor == DELIVERING and stage.turn_id == mail.task_id:
+            result["delivery"] = self._deliveries.deliver(claim, mail.task_id)
+        return Outcome(result, self._close(claim, mail.session_id))
+
+    def speak(self, claim: Claim, delivery: Delivery) -> Outcome:
+        """Send a text that is already known; if it stands at the head of a mailbox, go on there."""
+        with self._database.transaction() as tx:
+            leases.hold(tx, claim)
+            add_delivery(tx, delivery, now=self._clock())
+            kept = find_delivery(tx, delivery.id)
+        result = self._deliveries.deliver(claim, delivery.id)
+        session_id = kept.session_id if kept else delivery.session_id
+        return Outcome(result, self._close(claim, session_id))
+
+    def fail(self, tx: Connection, task_id: str) -> list[Publication]:
+        """Settle a turn that has failed for good, in the transaction that writes its dead letter.
+
+        The customer is owed an apology if the agent never answered; if there is nothing to say, or
+        nobody to say it to, the turn passes on.
+        """
+        now = self._clock()
+        mail = mailbox.find(tx, task_id)
+        if mail is None:
+            said = find_delivery(tx, task_id)
+            return self._pass_on(tx, said.session_id, task_id) if said else []
+        answered = store.find_reply(tx, task_id) is not None
+        mailbox.settle(tx, turn_id=task_id, task_id=task_id, state=MailState.FAILED, now=now)
+        is_head = mailbox.lock_head(tx, mail.session_id) == task_id
+        if answered or mail.actor != DELIVERING or not mail.chat_id or not is_head:
+            return self._pass_on(tx, mail.session_id, task_id)
+        apology = _apology(mail)
+        mailbox.set_head(tx, mail.session_id, apology.task_id)
+        add_delivery(tx, _reply(mail, apology.task_id, APOLOGY), now=now)
+        return [apology] if outbox.add(tx, apology, now=now) else []
+
+    def result_of(self, mail: Mail) -> dict[str, Any] | None:
+        """The result of a message that has been answered, in its own turn or in another's."""
+        with self._database.transaction() as tx:
+            answered = store.reply_to(tx, mail.task_id)
+        return None if answered is None else _result(mail, answered[1])
+
+    def _open(self, claim: Claim, mail: Mail) -> _Open | _Answered | None:
+        now = self._clock()
+        with self._database.transaction() as tx:
+            leases.hold(tx, claim)
+            if mailbox.keep(tx, mail, now=now) and mailbox.greet(tx, mail, now=now) is None:
+                mailbox.set_head(tx, mail.session_id, mail.task_id)
+            head = mailbox.lock_head(tx, mail.session_id)
+            if answered := store.reply_to(tx, mail.task_id):
+                return _Answered(*answered)
+            if head != mail.task_id:
+                leases.forget(tx, claim)
+                return None
+            waiting = mailbox.waiting(tx, mail.session_id, limit=TURN_MESSAGES)
+            if not waiting or waiting[0].task_id != mail.task_id:
+                raise PermanentError("its message has already failed", ErrorCode.INVALID_INPUT)
+            heard = taken_together(waiting)
+            mailbox.take(tx, [one.id for one in heard], turn_id=mail.task_id)
+            if is_command(heard[0]):
+                return _Open(heard)
+            return _Open(heard, *store.recall(tx, mail.session_id, limit=HISTORY_LINES))
+
+    def _ask(self, turn: _Open) -> Reply:
+        if is_command(turn.heard[0]):
+            return Reply(GREETING, model="greeting")
+        conversation = [ChatMessage(role=said.role, content=said.content) for said in turn.said]
+        conversation += [ChatMessage(role="user", content=_heard(mail)) for mail in turn.heard]
+        answer = self._agent.answer(conversation, summary=turn.summary)
+        return Reply(answer.text, answer.model, answer.prompt_tokens, answer.completion_tokens)
+
+    def _store(self, claim: Claim, mail: Mail, turn: _Open, reply: Reply) -> _Answered:
+        now = self._clock()
+        with self._database.transaction() as tx:
+            leases.hold(tx, claim)
+            heard = [(_heard(one), one.received_at) for one in turn.heard]
+            if is_command(turn.heard[0]):
+                mailbox.restart(tx, mail.session_id)
+                heard = []
+            store.store_reply(tx, mail, reply, heard=heard, now=now)
+            mailbox.settle(
+                tx, turn_id=mail.task_id, task_id=mail.task_id, state=MailState.ANSWERED, now=now
+            )
+            if mail.actor == DELIVERING:
+                add_delivery(tx, _reply(turn.heard[-1], mail.task_id, reply.text), now=now)
+        log.info("answered", messages=len(turn.heard), tokens=reply.completion_tokens)
+        return _Answered(mail.task_id, reply)
+
+    def _close(self, claim: Claim, session_id: str) -> list[Publication]:
+        with self._database.transaction() as tx:
+            leases.hold(tx, claim)
+            return self._pass_on(tx, session_id, claim.task_id)
+
+    def _pass_on(self, tx: Connection, session_id: str, task_id: str) -> list[Publication]:
+        following = self._conversations.promote_next(
+            tx, session_id, after=task_id, now=self._clock()
+        )
+        return [following] if following else []
+
+
+def _result(mail: Mail, reply: Reply) -> dict[str, Any]:
+    return {
+        "status": "success",
+        "session_id": mail.session_id,
+        "response": reply.text,
+        "response_length": len(reply.text),
+        "platform": mail.platform,
+        "chat_id": mail.chat_id,
+    }
+
+
+def _heard(mail: Mail) -> str:
+    return " ".join(filter(None, (PHOTO if mail.metadata.get("photo") else "", mail.text)))
+
+
+def _reply(mail: Mail, delivery_id: str, text: str) -> Delivery:
+    return Delivery(
+        id=delivery_id,
+        session_id=mail.session_id,
+        platform=mail.platform,
+        chat_id=mail.chat_id or mail.session_id,
+        text=text,
+        trace_id=mail.trace_id,
+    )
+
+
+def _apology(mail: Mail) -> Publication:
+    return Publication(
+        task_id=f"{mail.task_id}:apology",
+        actor=SPEAKING,
+        kwargs={
+            "platform": mail.platform,
+            "chat_id": mail.chat_id,
+            "response_text": APOLOGY,
+        },
+        options={"trace_id": mail.trace_id},
+    )

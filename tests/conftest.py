@@ -1,0 +1,132 @@
+"""The servers as fixtures. A run that uses none of them starts none.
+
+========================  =============================================================
+``rabbitmq``              the server itself (:class:`RabbitMQ`), for tests that break it
+``redis_server``          :class:`Redis`
+``postgres``              :class:`Postgres`
+``rabbitmq_url``          a virtual host of the test's own
+``redis_url``             an empty logical database of the test's own
+``database_url``          a database of the test's own, migrated
+========================  =============================================================
+
+Whatever a test did to a server, the next one that asks for it finds it running.
+A test whose server cannot be had is skipped, and the end of the run says so loudly; where ``CI`` is
+set it fails, because a promise that was not tested is not kept.
+"""
+
+import os
+from collections.abc import Iterator
+from typing import NoReturn, TypeVar
+
+import pytest
+
+from tests.servers import (
+    FaultNotPossible,
+    Postgres,
+    RabbitMQ,
+    Redis,
+    Server,
+    Servers,
+    ServerUnavailable,
+    start_servers,
+)
+
+AnyServer = TypeVar("AnyServer", bound=Server)
+KINDS: dict[str, type[Server]] = {
+    "rabbitmq": RabbitMQ,
+    "redis_server": Redis,
+    "postgres": Postgres,
+}
+IN_CI = os.environ.get("CI", "").lower() not in {"", "0", "false"}
+SERVERS = pytest.StashKey[Servers]()
+UNTESTED = pytest.StashKey[dict[str, list[str]]]()
+"""Why tests were skipped, and which."""
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    config.stash[UNTESTED] = {}
+
+
+def pytest_collection_finish(session: pytest.Session) -> None:
+    """Start the servers before the first test: installing them may take longer than a test may."""
+    config = session.config
+    asked = {name for item in session.items for name in getattr(item, "fixturenames", ())}
+    if asked.isdisjoint(KINDS) or config.option.collectonly:
+        return
+    terminal = config.pluginmanager.get_plugin("terminalreporter")
+    config.stash[SERVERS] = start_servers(terminal.write_line if terminal else print)
+
+
+def pytest_unconfigure(config: pytest.Config) -> None:
+    if SERVERS in config.stash:
+        config.stash[SERVERS].close()
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_setup(item: pytest.Item) -> Iterator[None]:
+    """Mend what the test before may have broken."""
+    for fixture in KINDS.keys() & set(getattr(item, "fixturenames", ())):
+        try:
+            item.config.stash[SERVERS].get(KINDS[fixture]).start()
+        except ServerUnavailable as unavailable:
+            _leave_untested(item, str(unavailable))
+    return (yield)
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_call(item: pytest.Item) -> Iterator[None]:
+    try:
+        return (yield)
+    except FaultNotPossible as refusal:
+        _leave_untested(item, str(refusal))
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    untested = terminalreporter.config.stash[UNTESTED]
+    if not untested:
+        return
+    terminalreporter.section("NOT TESTED", sep="!", red=True, bold=True)
+    for reason, tests in untested.items():
+        terminalreporter.write_line(f"{len(tests)} tests: {reason}", red=True)
+        for test in tests:
+            terminalreporter.write_line(f"    {test}")
+
+
+def _leave_untested(item: pytest.Item, reason: str) -> NoReturn:
+    item.config.stash[UNTESTED].setdefault(reason, []).append(item.nodeid)
+    if IN_CI:
+        pytest.fail(reason, pytrace=False)
+    pytest.skip(reason)
+
+
+@pytest.fixture(scope="session")
+def rabbitmq(pytestconfig: pytest.Config) -> RabbitMQ:
+    return pytestconfig.stash[SERVERS].get(RabbitMQ)
+
+
+@pytest.fixture(scope="session")
+def redis_server(pytestconfig: pytest.Config) -> Redis:
+    return pytestconfig.stash[SERVERS].get(Redis)
+
+
+@pytest.fixture(scope="session")
+def postgres(pytestconfig: pytest.Config) -> Postgres:
+    return pytestconfig.stash[SERVERS].get(Postgres)
+
+
+@pytest.fixture
+def rabbitmq_url(rabbitmq: RabbitMQ) -> Iterator[str]:
+    with rabbitmq.isolated() as url:
+        yield url
+
+
+@pytest.fixture
+def redis_url(redis_server: Redis) -> Iterator[str]:
+    with redis_server.isolated() as url:
+        yield url
+
+
+@pytest.fixture
+def database_url(postgres: Postgres) -> Iterator[str]:
+    with postgres.isolated() as url:
+        yield url

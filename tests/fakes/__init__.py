@@ -1,0 +1,38 @@
+"""One fake server for all outside APIs, over real HTTP, that can be told to misbehave.
+
+In a test: the fixture ``world``. As a process of its own: ``python -m tests.fakes --port N``,
+told what to do through ``RemoteWorld(url)`` or plain JSON (``control.py``).
+"""
+
+from tests.fakes.misbehaviour import (
+    Delay,
+    Drip,
+    EmptyCompletion,
+    Garbage,
+    Hang,
+    Misbehaviour,
+    Reset,
+    Rule,
+    Status,
+    TooMany,
+)
+from tests.fakes.remote import RemoteWorld
+from tests.fakes.traffic import Reply, Request
+from tests.fakes.world import FakeWorld
+
+__all__ = [
+    "Delay",
+    "Drip",
+    "EmptyCompletion",
+    "FakeWorld",
+    "Garbage",
+    "Hang",
+    "Misbehaviour",
+    "RemoteWorld",
+    "Reply",
+    "Request",
+    "Reset",
+    "Rule",
+    "Status",
+    "TooMany",
+]

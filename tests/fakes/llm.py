@@ -1,0 +1,51 @@
+"""An OpenAI-compatible API that answers with an echo, so that a test can tell what was asked."""
+
+from collections.abc import Callable
+from typing import Any
+
+from tests.fakes.traffic import Reply, Request
+
+Messages = list[dict[str, Any]]
+
+
+def echo(messages: Messages) -> str:
+    """``echo: `` and the user's messages since the last answer, a line each."""
+    unanswered: list[str] = []
+    for message in messages:
+        if message["role"] == "assistant":
+            unanswered.clear()
+        elif message["role"] == "user":
+            unanswered.append(message["content"])
+    return "echo: " + "\n".join(unanswered)
+
+
+class LlmApi:
+    """Answers with ``reply(messages)``."""
+
+    def __init__(self) -> None:
+        self.reply: Callable[[Messages], str] = echo
+
+    def answer(self, request: Request) -> Reply:
+        """Answer ``/v1/chat/completions``."""
+        body = request.body if isinstance(request.body, dict) else {}
+        if not request.path.endswith("/chat/completions"):
+            return Reply(404, {"error": {"message": "no such path"}})
+        if not request.headers.get("authorization", "").removeprefix("Bearer "):
+            return Reply(401, {"error": {"message": "No auth credentials found"}})
+        if not body.get("model") or not body.get("messages"):
+            return Reply(400, {"error": {"message": "model and messages are required"}})
+        text = self.reply(body["messages"])
+        asked = sum(len(message["content"].split()) for message in body["messages"])
+        usage = {"prompt_tokens": asked, "completion_tokens": len(text.split())}
+        usage["total_tokens"] = sum(usage.values())
+        choice = {"index": 0, "message": {"role": "assistant", "content": text}}
+        return Reply(
+            200,
+            {
+                "id": "chatcmpl-fake",
+                "object": "chat.completion",
+                "model": body["model"],
+                "choices": [choice | {"finish_reason": "stop"}],
+                "usage": usage,
+            },
+        )

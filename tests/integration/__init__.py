@@ -1,0 +1,1 @@
+"""One part of the service against the real server it talks to."""

@@ -1,0 +1,28 @@
+"""What can go wrong with a server of the tests, by what it means for the run.
+
+Exception
+├── ServerUnavailable   there is no way to get one here: tests that need it are skipped, loudly
+├── FaultNotPossible    it is not ours to break: tests that break it are skipped, loudly
+└── ServerFailed        it is ours and did not do as told: an error, never a skip
+"""
+
+
+class ServerUnavailable(Exception):  # noqa: N818 - a state of the machine, not an error of ours
+    """No server of this kind can be had here; says what was tried and what would help."""
+
+    def __init__(self, server: str, reasons: list[str]) -> None:
+        super().__init__(f"no {server}: {'; '.join(reasons)}")
+
+
+class FaultNotPossible(Exception):  # noqa: N818 - as above
+    """The server was named in the environment: somebody else's, so it is not stopped or wiped."""
+
+    def __init__(self, server: str, variable: str, fault: str) -> None:
+        super().__init__(
+            f"{server} came from {variable} and is not ours to {fault}; "
+            f"unset {variable} to let the tests start their own"
+        )
+
+
+class ServerFailed(Exception):  # noqa: N818 - as above
+    """A server that we started did not come up, or did not stop; carries the end of its log."""

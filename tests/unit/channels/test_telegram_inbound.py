@@ -1,0 +1,203 @@
+"""What a Telegram update becomes."""
+
+import json
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from pydantic import SecretStr
+
+from mirt.channels import Ignored, InboundMessage
+from mirt.channels.telegram import TelegramChannel
+from mirt.errors import ErrorCode, PermanentError
+from tests.unit.channels.payloads import json_with, nested, scalars
+
+TOKEN = SecretStr("1:token")
+
+
+def channel(secret: str | None = "s3cret") -> TelegramChannel:
+    return TelegramChannel(token=TOKEN, secret=None if secret is None else SecretStr(secret))
+
+
+def update(**message: Any) -> dict[str, Any]:
+    return {
+        "update_id": 900,
+        "message": {
+            "message_id": 5,
+            "date": 1735732800,
+            "chat": {"id": -77, "type": "private"},
+            "from": {
+                "id": 42,
+                "is_bot": False,
+                "username": "olena",
+                "first_name": "Олена",
+                "language_code": "uk",
+            },
+            **message,
+        },
+    }
+
+
+def parsed(payload: object) -> InboundMessage:
+    message = channel().parse(payload)
+    assert isinstance(message, InboundMessage)
+    return message
+
+
+def test_a_text_becomes_a_message_of_its_chat() -> None:
+    assert parsed(update(text="Привіт")) == InboundMessage(
+        session_id="-77",
+        text="Привіт",
+        platform="telegram",
+        chat_id="-77",
+        user_id="42",
+        message_id="5",
+        metadata={
+            "dedup_key": "-77:5",
+            "update_id": 900,
+            "sent_at": "2025-01-01T12:00:00+00:00",
+            "username": "olena",
+            "first_name": "Олена",
+            "language_code": "uk",
+        },
+    )
+
+
+def test_a_photo_brings_its_caption_and_its_largest_size() -> None:
+    sizes = [{"file_id": "small", "width": 90}, {"file_id": "large", "width": 1280}]
+    message = parsed(update(photo=sizes, caption="Є такий?"))
+    assert (message.text, message.metadata["photo"]) == ("Є такий?", {"file_id": "large"})
+
+
+def test_a_photo_without_a_caption_has_no_text() -> None:
+    assert parsed(update(photo=[{"file_id": "one"}])).text == ""
+
+
+def test_a_message_without_a_sender_is_still_a_message() -> None:
+    payload = update(text="hi")
+    del payload["message"]["from"]
+    assert parsed(payload).user_id is None
+
+
+def test_the_same_message_under_a_new_update_id_has_the_same_key() -> None:
+    again = update(text="hi") | {"update_id": 12345678}
+    assert parsed(again).metadata["dedup_key"] == parsed(update(text="hi")).metadata["dedup_key"]
+
+
+def test_the_same_number_in_another_chat_is_another_message() -> None:
+    other = parsed(update(text="hi", chat={"id": 78}))
+    assert other.metadata["dedup_key"] != parsed(update(text="hi")).metadata["dedup_key"]
+
+
+def test_metadata_is_json() -> None:
+    metadata = parsed(update(photo=[{"file_id": "one"}])).metadata
+    assert json.loads(json.dumps(metadata)) == metadata
+
+
+@pytest.mark.parametrize(
+    "kind",
+    ["edited_message", "channel_post", "callback_query", "my_chat_member", "message_reaction"],
+)
+def test_other_updates_are_ignored_by_their_kind(kind: str) -> None:
+    assert channel().parse({"update_id": 1, kind: {"id": "x"}}) == Ignored(kind)
+
+
+def test_a_kind_that_nobody_knows_is_other_so_that_kinds_stay_few() -> None:
+    assert channel().parse({"update_id": 1, "invented": {}}) == Ignored("other")
+    assert channel().parse(update(invented={})) == Ignored("message:other")
+
+
+@pytest.mark.parametrize("what", ["sticker", "voice", "document", "new_chat_members"])
+def test_a_message_without_text_or_photo_is_ignored_by_what_it_is(what: str) -> None:
+    assert channel().parse(update(**{what: {}})) == Ignored(f"message:{what}")
+
+
+@pytest.mark.parametrize(
+    ("payload", "fields"),
+    [
+        (None, ["payload"]),
+        ([], ["payload"]),
+        ({}, ["update_id"]),
+        ({"update_id": "1"}, ["update_id"]),
+        ({"update_id": 2**63}, ["update_id"]),
+        ({"update_id": 1, "message": 5}, ["message"]),
+        (update(chat={"id": "x"}), ["message.chat.id"]),
+        (update(chat=None, text=7), ["message.chat", "message.text"]),
+        (update(photo=[{}], date=-1), ["message.photo.0.file_id", "message.date"]),
+        ({"update_id": 1, "message": {"from": {}}}, ["message.message_id", "message.from.id"]),
+    ],
+)
+def test_every_wrong_field_is_named(payload: object, fields: list[str]) -> None:
+    with pytest.raises(PermanentError) as refused:
+        channel().parse(payload)
+    assert refused.value.error_code is ErrorCode.INVALID_INPUT
+    for field in fields:
+        assert f"{field}: " in refused.value.message
+
+
+def test_an_error_shows_no_value_and_none_of_our_class_names() -> None:
+    with pytest.raises(PermanentError) as refused:
+        channel().parse(update(text=["private words"], chat=[]))
+    assert "private words" not in str(refused.value)
+    assert "_Chat" not in str(refused.value)
+
+
+def test_what_no_database_can_keep_is_taken_out() -> None:
+    assert parsed(update(text="a\0b\ud83d")).text == "ab�"
+
+
+NAMES = ["update_id", "message", "message_id", "chat", "from", "id", "text", "photo", "file_id"]
+
+
+@given(
+    json_with(NAMES)
+    | st.fixed_dictionaries({"update_id": st.integers(), "message": json_with(NAMES)})
+    | st.dictionaries(st.sampled_from([*NAMES, "date", "caption"]), scalars).map(
+        lambda message: {"update_id": 1, "message": message | {"message_id": 1, "chat": {"id": 1}}}
+    )
+)
+def test_no_json_raises_anything_but_our_error(payload: object) -> None:
+    try:
+        result = channel().parse(payload)
+    except PermanentError as refused:
+        assert refused.error_code is ErrorCode.INVALID_INPUT  # noqa: PT017 - or it is accepted
+    else:
+        assert isinstance(result, Ignored | InboundMessage)
+
+
+@pytest.mark.parametrize("field", ["text", "chat", "photo", "from", "sticker"])
+def test_no_depth_of_nesting_is_too_deep(field: str) -> None:
+    deep = update(**{field: nested(100_000)})
+    try:
+        result = channel().parse(deep)
+    except PermanentError as refused:
+        assert refused.error_code is ErrorCode.INVALID_INPUT  # noqa: PT017 - or it is accepted
+    else:
+        assert result == Ignored("message:sticker")
+
+
+HEADER = "X-Telegram-Bot-Api-Secret-Token"
+
+
+@pytest.mark.parametrize("name", [HEADER, HEADER.upper(), HEADER.lower()])
+def test_the_secret_is_found_under_any_case(name: str) -> None:
+    assert channel("s3cret").authenticate({name: "s3cret"})
+
+
+@pytest.mark.parametrize("given", ["", "S3CRET", "s3cret ", "s3cre", "секрет", "\udcff"])
+def test_any_other_secret_is_refused(given: str) -> None:
+    assert not channel("s3cret").authenticate({HEADER: given})
+
+
+def test_a_webhook_without_the_header_is_refused() -> None:
+    assert not channel("s3cret").authenticate({"CONTENT-TYPE": "application/json"})
+
+
+def test_an_empty_secret_refuses_everything() -> None:
+    assert not channel("").authenticate({HEADER: ""})
+    assert not channel("").authenticate({})
+
+
+def test_without_a_secret_everything_is_accepted() -> None:
+    assert channel(None).authenticate({})

@@ -1,0 +1,427 @@
+"""The only HTTP client: what each failure of a service becomes, and what never gets out."""
+
+import logging
+import socket
+import threading
+import time
+import traceback
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
+from datetime import UTC, datetime, timedelta
+from email.utils import format_datetime
+
+import pytest
+from pydantic import SecretStr
+
+from mirt.clock import deadline_in
+from mirt.errors import (
+    ErrorCode,
+    ExternalServiceError,
+    OutcomeUnknownError,
+    PermanentError,
+    RateLimitError,
+    SoftTimeLimitExceeded,
+    WorkerError,
+)
+from mirt.http import Answer, ExternalService
+from mirt.http.breaker import Breaker
+from mirt.http.retry_after import read_retry_after
+from tests.fakes import Drip, FakeWorld, Garbage, Hang, Misbehaviour, Reset, Status, TooMany
+
+pytest_plugins = ["tests.fakes.fixtures"]
+
+TOKEN, KEY = "123456:very-secret-token", "sk-very-secret-key"
+NOWHERE = "http://127.0.0.1:1"
+
+Build = Callable[..., ExternalService]
+
+
+@pytest.fixture
+def build(world: FakeWorld) -> Iterator[Build]:
+    """Services of the fake world with short timeouts, closed at the end."""
+    opened = []
+
+    def build(
+        base_url: str = world.url, *, timeout: float = 5, breaker: bool = True, connections: int = 8
+    ) -> ExternalService:
+        service = ExternalService(
+            "crm",
+            SecretStr(f"{base_url}/bot{TOKEN}"),
+            headers={"Authorization": SecretStr(f"Bearer {KEY}")},
+            secrets=[SecretStr(TOKEN)],
+            timeout=timeout,
+            refusal_code=ErrorCode.CRM_REJECTED,
+            breaker=breaker,
+            max_connections=connections,
+        )
+        opened.append(service)
+        return service
+
+    yield build
+    for service in opened:
+        service.close()
+
+
+def ask(service: ExternalService, text: str = "hello", *, idempotent: bool = False) -> Answer:
+    body = {"chat_id": 7, "text": text}
+    return service.call("POST", "/sendMessage", json=body, idempotent=idempotent)
+
+
+def test_a_json_answer_comes_back_parsed(build: Build) -> None:
+    answer = ask(build())
+    assert answer.status == 200
+    assert answer.body["result"]["text"] == "hello"
+    assert answer.headers["CONTENT-TYPE"] == "application/json"
+
+
+def test_parameters_and_headers_arrive(build: Build, world: FakeWorld) -> None:
+    build().call("GET", "/getMe", params={"external_id": "a b"})
+    (request,) = world.requests()
+    assert request.query == {"external_id": "a b"}
+    assert request.headers["authorization"] == f"Bearer {KEY}"
+
+
+def test_half_an_emoji_is_no_reason_to_fail(build: Build, world: FakeWorld) -> None:
+    ask(build(), "cut \ud83d")
+    assert world.sent(7) == ["cut ?"]
+
+
+def test_connections_are_kept_alive_and_shared_by_threads(build: Build, world: FakeWorld) -> None:
+    service = build(connections=2)
+    with ThreadPoolExecutor(8) as threads:
+        list(threads.map(lambda n: ask(service, str(n)), range(40)))
+    assert len(world.sent(7)) == 40
+    assert world.connections <= 2
+
+
+def test_calls_to_one_service_run_at_the_same_time(build: Build, world: FakeWorld) -> None:
+    world.misbehave("telegram", Hang(), times=4)
+    service = build()
+    with ThreadPoolExecutor(4) as threads:
+        calls = [threads.submit(ask, service) for _ in range(4)]
+        world.wait_until(lambda: len(world.requests()) == 4)
+        world.release()
+        assert {call.result().status for call in calls} == {200}
+
+
+def test_a_closed_service_opens_again_when_asked(build: Build) -> None:
+    service = build()
+    ask(service)
+    service.close()
+    assert ask(service).status == 200
+
+
+@pytest.mark.parametrize("status", [408, 500, 502, 503, 504])
+def test_what_passes_is_worth_another_try(build: Build, world: FakeWorld, status: int) -> None:
+    world.misbehave("telegram", Status(status))
+    with pytest.raises(ExternalServiceError, match=f"crm: POST /sendMessage answered {status}"):
+        ask(build())
+
+
+@pytest.mark.parametrize("status", [301, 400, 401, 403, 404, 409, 422])
+def test_a_refusal_is_permanent(build: Build, world: FakeWorld, status: int) -> None:
+    world.misbehave("telegram", Status(status, headers={"Location": "/elsewhere"}))
+    with pytest.raises(PermanentError) as refused:
+        ask(build())
+    assert refused.value.error_code is ErrorCode.CRM_REJECTED
+    assert len(world.requests()) == 1
+
+
+def test_a_refusal_that_the_caller_accepts_comes_back(build: Build, world: FakeWorld) -> None:
+    world.misbehave("telegram", Status(422, {"message": "no such size"}))
+    answer = build().call("POST", "/sendMessage", accept=[422])
+    assert (answer.status, answer.body) == (422, {"message": "no such size"})
+
+
+def test_429_says_how_long_to_wait(build: Build, world: FakeWorld) -> None:
+    world.misbehave("telegram", Status(429, headers={"Retry-After": "17"}))
+    with pytest.raises(RateLimitError) as limited:
+        build().call("POST", "/sendMessage", accept=range(400, 500))
+    assert limited.value.retry_after == 17
+
+
+@pytest.mark.parametrize(
+    ("header", "seconds"),
+    [
+        ("17", 17),
+        ("1.5", 1.5),
+        ("0", 1),
+        ("999999", 3600),
+        ("9" * 400, 3600),
+        ("-5", 60),
+        ("soon", 60),
+        ("", 60),
+        (None, 60),
+        ("nan", 60),
+        (format_datetime(datetime(2025, 1, 1, 12, 0, 30, tzinfo=UTC), usegmt=True), 30),
+        (format_datetime(datetime(2024, 1, 1, tzinfo=UTC), usegmt=True), 1),
+        ("Wed, 01 Jan 2025 12:00:40 -0000", 40),
+    ],
+)
+def test_retry_after_is_read_as_seconds_or_date(header: str | None, seconds: float) -> None:
+    assert read_retry_after(header, datetime(2025, 1, 1, 12, tzinfo=UTC)) == seconds
+
+
+def test_a_date_far_ahead_waits_an_hour_at_most() -> None:
+    now = datetime(2025, 1, 1, tzinfo=UTC)
+    assert read_retry_after(format_datetime(now + timedelta(days=9), usegmt=True), now) == 3600
+
+
+def test_a_refused_connection_was_surely_not_sent(build: Build) -> None:
+    with pytest.raises(ExternalServiceError) as failed:
+        ask(build(NOWHERE))
+    assert not isinstance(failed.value, OutcomeUnknownError)
+
+
+def test_a_host_without_an_address_was_surely_not_sent(build: Build) -> None:
+    with pytest.raises(ExternalServiceError) as failed:
+        ask(build("http://no-such-host.invalid"))
+    assert not isinstance(failed.value, OutcomeUnknownError)
+
+
+LOST_ANSWERS = [
+    pytest.param(Hang(), id="hang"),
+    pytest.param(Reset(applied=True), id="reset after the effect"),
+    pytest.param(Reset(applied=False), id="reset before the effect"),
+    pytest.param(Drip(), id="dripping body"),
+    pytest.param(Drip(headers=True), id="dripping headers"),
+    pytest.param(Garbage(), id="garbage"),
+]
+
+
+@pytest.mark.parametrize("how", LOST_ANSWERS)
+def test_a_lost_answer_leaves_the_outcome_unknown(
+    build: Build, world: FakeWorld, how: Misbehaviour
+) -> None:
+    world.misbehave("telegram", how)
+    began = time.monotonic()
+    with pytest.raises(OutcomeUnknownError):
+        ask(build(timeout=0.3))
+    assert time.monotonic() - began < 1
+
+
+@pytest.mark.parametrize("how", LOST_ANSWERS)
+def test_a_lost_answer_to_an_idempotent_call_is_only_a_failure(
+    build: Build, world: FakeWorld, how: Misbehaviour
+) -> None:
+    world.misbehave("telegram", how)
+    with pytest.raises(ExternalServiceError) as failed:
+        ask(build(timeout=0.3), idempotent=True)
+    assert not isinstance(failed.value, OutcomeUnknownError)
+
+
+def test_a_reset_of_a_kept_connection_is_not_sent_again(build: Build, world: FakeWorld) -> None:
+    service = build()
+    ask(service, "first")
+    world.misbehave("telegram", Reset(applied=True))
+    with pytest.raises(OutcomeUnknownError):
+        ask(service, "second")
+    assert world.sent(7) == ["first", "second"]
+
+
+@pytest.mark.parametrize("how", [Hang(), Drip(), Drip(headers=True)])
+def test_the_deadline_of_the_work_ends_the_request(
+    build: Build, world: FakeWorld, how: Misbehaviour
+) -> None:
+    world.misbehave("telegram", how)
+    began = time.monotonic()
+    with deadline_in(0.3), pytest.raises(SoftTimeLimitExceeded):
+        ask(build(timeout=30))
+    assert 0.25 < time.monotonic() - began < 1
+
+
+def test_after_the_deadline_nothing_is_sent(build: Build, world: FakeWorld) -> None:
+    with deadline_in(0), pytest.raises(SoftTimeLimitExceeded):
+        ask(build())
+    assert world.requests() == []
+
+
+def test_its_own_timeout_is_no_soft_limit(build: Build, world: FakeWorld) -> None:
+    world.misbehave("telegram", Hang())
+    with deadline_in(30), pytest.raises(OutcomeUnknownError):
+        ask(build(timeout=0.2))
+
+
+def test_a_server_that_takes_no_bytes_cannot_hold_the_request(build: Build) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as deaf:
+        service = build(f"http://127.0.0.1:{deaf.getsockname()[1]}", timeout=0.3)
+        began = time.monotonic()
+        with pytest.raises(OutcomeUnknownError):
+            ask(service, "x" * 30_000_000)
+        assert time.monotonic() - began < 2
+
+
+def test_waiting_for_a_free_connection_is_bounded_and_surely_not_sent(
+    build: Build, world: FakeWorld
+) -> None:
+    world.misbehave("telegram", Hang())
+    service = build(connections=1)
+    holder = threading.Thread(target=ask, args=(service,))
+    holder.start()
+    world.wait_until(lambda: len(world.requests()) == 1)
+    with pytest.raises(ExternalServiceError) as failed:
+        service.call("POST", "/sendMessage", timeout=0.2)
+    assert not isinstance(failed.value, OutcomeUnknownError)
+    world.release()
+    holder.join()
+
+
+def test_after_five_failures_in_a_row_a_service_is_left_alone(
+    build: Build, world: FakeWorld
+) -> None:
+    world.misbehave("telegram", Status(503), times=None)
+    service = build()
+    for _ in range(5):
+        with pytest.raises(ExternalServiceError, match="answered 503"):
+            ask(service)
+    with pytest.raises(ExternalServiceError, match="keeps failing"):
+        ask(service)
+    assert len(world.requests()) == 5
+
+
+def test_lost_answers_open_the_breaker_too(build: Build, world: FakeWorld) -> None:
+    world.misbehave("telegram", Reset(), times=None)
+    service = build()
+    for _ in range(5):
+        with pytest.raises(OutcomeUnknownError):
+            ask(service)
+    with pytest.raises(ExternalServiceError, match="keeps failing"):
+        ask(service)
+
+
+@pytest.mark.parametrize("how", [Status(400), Status(404), TooMany(1), Garbage()])
+def test_answers_that_are_our_own_fault_never_open_the_breaker(
+    build: Build, world: FakeWorld, how: Misbehaviour
+) -> None:
+    world.misbehave("telegram", how, times=20)
+    service = build()
+    for _ in range(20):
+        with pytest.raises(WorkerError):
+            ask(service)
+    assert ask(service).status == 200
+
+
+def test_without_a_breaker_every_call_is_made(build: Build, world: FakeWorld) -> None:
+    world.misbehave("telegram", Status(503), times=20)
+    service = build(breaker=False)
+    for _ in range(20):
+        with pytest.raises(ExternalServiceError):
+            ask(service)
+    assert ask(service).status == 200
+
+
+class TestBreaker:
+    """With a clock that the test moves."""
+
+    def setup_method(self) -> None:
+        self.now = 0.0
+        self.breaker = Breaker(limit=2, pause=10, monotonic=lambda: self.now)
+
+    def test_a_success_between_failures_keeps_it_closed(self) -> None:
+        self.breaker.failed()
+        self.breaker.heard()
+        self.breaker.failed()
+        assert self.breaker.admits()
+
+    def test_open_it_admits_one_trial_in_each_pause(self) -> None:
+        self.breaker.failed()
+        self.breaker.failed()
+        assert not self.breaker.admits()
+        self.now = 10
+        assert [self.breaker.admits(), self.breaker.admits()] == [True, False]
+        self.now = 20
+        assert self.breaker.admits(), (
+            "a trial of which nothing was heard does not close it for ever"
+        )
+
+    def test_a_trial_that_succeeds_closes_it(self) -> None:
+        self.breaker.failed()
+        self.breaker.failed()
+        self.now = 10
+        self.breaker.admits()
+        self.breaker.heard()
+        assert [self.breaker.admits(), self.breaker.admits()] == [True, True]
+
+
+FAULTS = [
+    pytest.param(Status(401, {"error": f"bad token {TOKEN}"}), id="401"),
+    pytest.param(Status(503, {"error": f"/bot{TOKEN} is broken"}), id="503"),
+    pytest.param(Status(302, headers={"Location": f"/bot{TOKEN}"}), id="302"),
+    pytest.param(TooMany(3), id="429"),
+    *LOST_ANSWERS,
+]
+
+
+def assert_tells_no_secret(error: BaseException, logged: str) -> None:
+    seen: list[BaseException | None] = [error, error.__cause__, error.__context__]
+    told = [f"{one!r} {one} {vars(one) if one else ''}" for one in seen]
+    told += [logged, "".join(traceback.format_exception(error))]
+    assert not [text for text in told if TOKEN in text or KEY in text or "very-secret" in text]
+    assert error.__context__ is None, "the client's error holds the URL and the headers"
+
+
+@pytest.mark.parametrize("fault", FAULTS)
+def test_no_failure_tells_a_secret(
+    build: Build, world: FakeWorld, caplog: pytest.LogCaptureFixture, fault: Misbehaviour
+) -> None:
+    caplog.set_level(logging.DEBUG)
+    world.misbehave("telegram", fault)
+    with pytest.raises(WorkerError) as failed:
+        ask(build(timeout=0.3))
+    assert_tells_no_secret(failed.value, caplog.text)
+
+
+@pytest.mark.parametrize(
+    "base_url", [NOWHERE, "http://no-such-host.invalid", "ftp://127.0.0.1", "http://[", "127.0.0.1"]
+)
+def test_no_failure_to_connect_tells_a_secret(
+    build: Build, caplog: pytest.LogCaptureFixture, base_url: str
+) -> None:
+    caplog.set_level(logging.DEBUG)
+    with pytest.raises(WorkerError) as failed:
+        ask(build(base_url))
+    assert_tells_no_secret(failed.value, caplog.text)
+
+
+def test_the_deadline_tells_no_secret(
+    build: Build, world: FakeWorld, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.DEBUG)
+    world.misbehave("telegram", Hang())
+    with deadline_in(0.2), pytest.raises(SoftTimeLimitExceeded) as failed:
+        ask(build())
+    assert_tells_no_secret(failed.value, caplog.text)
+
+
+def test_a_success_logs_no_secret(build: Build, caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.DEBUG)
+    answer = ask(build(), "a customer's words")
+    assert "very-secret" not in caplog.text
+    assert "a customer's words" not in caplog.text + repr(answer)
+
+
+def test_a_key_that_no_header_can_carry_is_refused_without_being_told(world: FakeWorld) -> None:
+    service = ExternalService(
+        "crm",
+        world.url,
+        headers={"Authorization": SecretStr("Bearer very\nsecret")},
+        timeout=1,
+        refusal_code=ErrorCode.CRM_REJECTED,
+    )
+    with closing(service), pytest.raises(PermanentError) as refused:
+        service.call("GET", "/api/orders")
+    assert "secret" not in str(refused.value)
+    assert refused.value.__context__ is None
+
+
+def test_a_secret_that_is_repeated_in_an_answer_is_masked(build: Build, world: FakeWorld) -> None:
+    world.misbehave("telegram", Status(403, {"description": f"bot {TOKEN} was blocked"}))
+    answer = build().call("POST", "/sendMessage", accept=[403])
+    assert answer.body == {"description": "bot *** was blocked"}
+
+
+def test_a_deeply_nested_answer_counts_as_no_json(build: Build, world: FakeWorld) -> None:
+    world.misbehave("telegram", Status(200, b"[" * 200_000))
+    with pytest.raises(OutcomeUnknownError, match="without JSON"):
+        ask(build())
