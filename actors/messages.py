@@ -2,18 +2,15 @@
 
 from typing import Any
 
-from sqlalchemy import Connection
-
 from broker.task import conclude, task
 from middleware.execution import current_claim
 from mirt.channels import InboundMessage
 from mirt.conversations import ANSWERING, DELIVERING
 from mirt.runtime import runtime
 from mirt.store.deliveries import Delivery
-from mirt.store.tasks import Publication
 
 
-def _owe(tx: Connection, task_id: str) -> list[Publication]:
+def _owe(tx: Any, task_id: str) -> Any:
     return runtime().turns.fail(tx, task_id)
 
 

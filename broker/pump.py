@@ -1,47 +1,51 @@
-"""The pump of the outbox: publishes what has become due, for as long as the process lives."""
+"""The pump of the outbox: publishes what has become due, for as long as a worker lives."""
 
 import threading
-from typing import Final
+from typing import Any, Final
 
 import structlog
+from dramatiq import Middleware, Worker
 
-from broker.durable import DurableBroker
 from mirt.errors import DatabaseError
 
 log = structlog.get_logger(__name__)
 
 INTERVAL_S: Final = 0.5
+LONGEST_INTERVAL_S: Final = 5.0
 BATCH: Final = 500
 
 
-class OutboxPump:
-    """Looks into the outbox twice a second, on a thread of its own.
+class OutboxPump(Middleware):
+    """Looks into the outbox twice a second, on a thread of its own, beside each worker.
 
-    Any number of processes may pump at once: each takes different tasks. While the transport takes
+    Any number of workers may pump at once: each takes different tasks. While the transport takes
     nothing, the tasks stay due.
     """
 
-    def __init__(self, broker: DurableBroker) -> None:
-        self._broker = broker
+    def __init__(self) -> None:
         self._stopping = threading.Event()
-        self._thread = threading.Thread(target=self._run, name="outbox", daemon=True)
+        self._thread: threading.Thread | None = None
 
-    def start(self) -> None:
+    def after_worker_boot(self, broker: Any, worker: Worker) -> None:
         """Begin to pump."""
+        self._thread = threading.Thread(
+            target=self._run, args=(broker,), name="outbox", daemon=True
+        )
         self._thread.start()
 
-    def stop(self) -> None:
-        """Pump no more; returns when the last round is over, in ten seconds at most."""
+    def before_worker_shutdown(self, broker: Any, worker: Worker) -> None:
+        """Pump no more: what comes due is for others."""
         self._stopping.set()
-        self._thread.join(timeout=10)
+        if self._thread is not None:
+            self._thread.join(timeout=LONGEST_INTERVAL_S)
 
-    def _run(self) -> None:
+    def _run(self, broker: Any) -> None:
         pause = INTERVAL_S
         while not self._stopping.wait(pause):
             try:
-                while self._broker.ready and self._broker.publish_due(BATCH) == BATCH:
+                while broker.ready and broker.publish_due(BATCH) == BATCH:
                     pass
                 pause = INTERVAL_S
             except DatabaseError as failed:
                 log.warning("outbox_unreachable", why=failed.message)
-                pause = min(2 * pause, 6.0)
+                pause = min(2 * pause, LONGEST_INTERVAL_S)

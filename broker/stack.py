@@ -10,6 +10,7 @@ from dramatiq.results.backends import RedisBackend, StubBackend
 from broker.durable import DurableBroker
 from broker.eager import EagerBroker
 from broker.embedded import EmbeddedBroker
+from broker.pump import OutboxPump
 from broker.rabbitmq import RabbitBroker
 from broker.task import declared
 from middleware.execution import Execution, RetryPolicy
@@ -17,67 +18,70 @@ from middleware.leases import LeaseKeeper, owner_name
 from middleware.log_context import LogContext
 from middleware.results import KeptResults
 from middleware.time_limits import TimeLimits
-from mirt.runtime import Runtime, runtime, use
-from mirt.settings import Mode, Settings
+from mirt.clock import Clock, utc_now
+from mirt.settings import Settings, load_settings
+from mirt.store.stores import Stores, stores
 
 
-def install(settings: Settings | None = None, world: Runtime | None = None) -> DurableBroker:
+def install(
+    settings: Settings, *, clock: Clock = utc_now, worker_id: str | None = None
+) -> DurableBroker:
     """Bind every task to the broker that the settings ask for, and return it.
 
-    A broker that was installed before is closed. ``world`` is the runtime to work in; without it
-    the one of this process is taken.
+    ``worker_id`` is the name under which this process holds leases; no two may share one.
     """
-    if world is not None:
-        use(world)
-    world = world or runtime()
-    broker = _broker(settings or world.settings, world)
+    opened = stores(settings)
+    stack = middleware(settings, opened, clock, worker_id or owner_name())
+    broker = _broker(settings, opened, clock, stack)
     declared.release()
     declared.bind(broker)
     return broker
 
 
-def middleware(settings: Settings, world: Runtime) -> list[Middleware]:
+def middleware(
+    settings: Settings, opened: Stores, clock: Clock, worker_id: str
+) -> list[Middleware]:
     """The middleware, outermost first: ``before`` runs downwards, ``after`` upwards."""
-    keeper = LeaseKeeper(
-        world.database,
-        world.clock,
-        owner=owner_name(),
-        lease=timedelta(seconds=settings.lease_seconds),
-    )
+    lease = timedelta(seconds=settings.lease_seconds)
+    keeper = LeaseKeeper(opened.database, clock, owner=worker_id, lease=lease)
     pauses = RetryPolicy(settings.retry_base_seconds, lambda longest: random.uniform(0, longest))
     return [
+        # Lives beside the worker, not around a message.
+        OutboxPump(),
         # Outermost, so that whatever the others log says which message it is about.
         LogContext(),
         # Before all that has effects: what cannot be claimed must not run. After all that may
         # still fail: what it settles is settled.
-        Execution(world.database, world.clock, keeper, pauses),
+        Execution(opened.database, clock, keeper, pauses),
         # Inside the claim: waiting for the database is not the task's own time.
         TimeLimits(),
         # Innermost, so that a result is there before its task is said to be done.
-        KeptResults(_results(world)),
+        KeptResults(_results(opened)),
     ]
 
 
-def _broker(settings: Settings, world: Runtime) -> DurableBroker:
-    stack = middleware(settings, world)
+def _broker(
+    settings: Settings, opened: Stores, clock: Clock, stack: list[Middleware]
+) -> DurableBroker:
+    database = opened.database
     if settings.tasks_eager:
-        return EagerBroker(database=world.database, clock=world.clock, middleware=stack)
-    if settings.mode is Mode.EMBEDDED or settings.rabbitmq_url is None:
-        return EmbeddedBroker(database=world.database, clock=world.clock, middleware=stack)
+        return EagerBroker(database=database, clock=clock, middleware=stack)
+    if settings.rabbitmq_url is None:
+        return EmbeddedBroker(database=database, clock=clock, middleware=stack)
     return RabbitBroker(
         settings.rabbitmq_url.get_secret_value(),
-        database=world.database,
-        clock=world.clock,
+        database=database,
+        clock=clock,
         threads=settings.worker_threads,
         middleware=stack,
     )
 
 
-def _results(world: Runtime) -> ResultBackend:
-    if world.redis is None:
+def _results(opened: Stores) -> ResultBackend:
+    if opened.redis is None:
         return StubBackend(use_namespace_prefix_keys=True)
-    backend: ResultBackend = RedisBackend(client=world.redis, use_namespace_prefix_keys=True)
+    backend: ResultBackend = RedisBackend(client=opened.redis, use_namespace_prefix_keys=True)
     return backend
 
 
-declared.made_by(install)
+declared.made_by(lambda: install(load_settings()))

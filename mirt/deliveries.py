@@ -62,6 +62,12 @@ class Deliveries:
             "parts": delivery.parts_sent,
         }
 
+    def sent_in(self, trace_id: str) -> list[str]:
+        """The texts that were delivered in answer to what this trace began with."""
+        with self._database.transaction() as tx:
+            found = store.traced(tx, trace_id)
+        return [one.text for one in found if one.state is DeliveryState.SENT]
+
     def _resume(self, claim: Claim, delivery_id: str) -> Delivery:
         with self._database.transaction() as tx:
             leases.hold(tx, claim)

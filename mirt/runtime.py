@@ -7,10 +7,8 @@ import os
 import threading
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Final
 
 from pydantic import SecretStr
-from redis import Redis
 
 from mirt.channels import Channel
 from mirt.channels.console import ConsoleChannel
@@ -24,7 +22,7 @@ from mirt.llm.scripted import ScriptedAgent
 from mirt.settings import Settings, load_settings
 from mirt.store.database import Database
 from mirt.store.recent import NoRecentIds, RedisRecentIds
-from mirt.store.redis import connect_redis
+from mirt.store.stores import stores
 from mirt.turns import DirectTurns, Turns
 
 Show = Callable[[str, str], None]
@@ -38,32 +36,22 @@ class Runtime:
     settings: Settings
     clock: Clock
     database: Database
-    redis: Redis | None
     channels: Mapping[str, Channel]
     conversations: Conversations
+    deliveries: Deliveries
     turns: Turns
     direct: DirectTurns
 
     def close(self) -> None:
         """Give the connections back."""
-        self.database.close()
-        if self.redis is not None:
-            self.redis.close()
-
-
-SPARE_CONNECTIONS: Final = 4
-"""Beside one for each worker thread: for the leases, the outbox and the probes."""
+        stores(self.settings).close()
 
 
 def open_runtime(
     settings: Settings, *, clock: Clock = utc_now, show: Show = lambda _chat, _text: None
 ) -> Runtime:
     """Put the business together; nothing is connected before it is used."""
-    database = Database(
-        settings.database_url.get_secret_value(),
-        pool_size=settings.worker_threads + SPARE_CONNECTIONS,
-    )
-    redis = connect_redis(settings.redis_url.get_secret_value()) if settings.redis_url else None
+    database, redis = stores(settings).database, stores(settings).redis
     channels = _channels(settings, show)
     conversations = Conversations(
         database,
@@ -78,9 +66,9 @@ def open_runtime(
         settings=settings,
         clock=clock,
         database=database,
-        redis=redis,
         channels=channels,
         conversations=conversations,
+        deliveries=deliveries,
         turns=turns,
         direct=DirectTurns(database, conversations, turns, clock),
     )

@@ -8,6 +8,8 @@ import asyncio
 import os
 import threading
 from collections.abc import Coroutine
+from concurrent.futures import CancelledError, Future
+from contextlib import suppress
 from math import inf
 from typing import Any, TypeVar
 
@@ -32,6 +34,7 @@ def run_sync(coro: Coroutine[Any, Any, _T], timeout: float | None = None) -> _T:
         SoftTimeLimitExceeded: the deadline of the work passed first.
         RuntimeError: called from within a coroutine that ``run_sync`` runs; that would wait for
             itself.
+        concurrent.futures.CancelledError: the coroutine was cancelled from within.
     """
     try:
         loop = _home.loop()
@@ -39,8 +42,9 @@ def run_sync(coro: Coroutine[Any, Any, _T], timeout: float | None = None) -> _T:
     except BaseException:
         coro.close()
         raise
-    future = asyncio.run_coroutine_threadsafe(coro, loop)
+    future: Future[_T] = Future()
     try:
+        loop.call_soon_threadsafe(_begin, coro, future)
         return future.result(None if limit == inf else limit)
     except TimeoutError:
         if not future.cancel():
@@ -51,6 +55,31 @@ def run_sync(coro: Coroutine[Any, Any, _T], timeout: float | None = None) -> _T:
     if timeout is None or limit < timeout:
         raise SoftTimeLimitExceeded
     raise TimeoutError(f"the coroutine was not done within {timeout} s, and was cancelled")
+
+
+def _begin(coro: Coroutine[Any, Any, _T], future: "Future[_T]") -> None:
+    if future.cancelled():
+        coro.close()
+        return
+    loop = asyncio.get_running_loop()
+    task = loop.create_task(coro)
+
+    def pass_on(_: object) -> None:
+        if future.cancelled():
+            loop.call_soon_threadsafe(task.cancel)
+
+    future.add_done_callback(pass_on)
+    task.add_done_callback(lambda _: _finish(task, future))
+
+
+def _finish(task: "asyncio.Task[_T]", future: "Future[_T]") -> None:
+    error = CancelledError() if task.cancelled() else task.exception()
+    if not future.set_running_or_notify_cancel():
+        return  # nobody waits any more
+    if error is None:
+        future.set_result(task.result())
+    else:
+        future.set_exception(error)
 
 
 class _Home:
@@ -65,13 +94,19 @@ class _Home:
         if threading.current_thread() is self._thread:
             raise RuntimeError("run_sync was called from a coroutine that it runs: await instead")
         with self._lock:
-            if self._loop is None or self._thread is None or not self._thread.is_alive():
+            if self._loop is None:
                 self._loop = asyncio.new_event_loop()
                 self._thread = threading.Thread(
-                    target=self._loop.run_forever, name="run-sync", daemon=True
+                    target=_run, args=(self._loop,), name="run-sync", daemon=True
                 )
                 self._thread.start()
             return self._loop
+
+
+def _run(loop: asyncio.AbstractEventLoop) -> None:
+    while True:  # what stops the loop or exits in it ends one coroutine, not all that will come
+        with suppress(KeyboardInterrupt, SystemExit):
+            loop.run_forever()
 
 
 def _move_out() -> None:

@@ -3,10 +3,12 @@
 import json as jsons
 import logging
 import os
+import ssl
 import threading
 import time
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field
+from functools import cache
 from math import inf
 from typing import Any, Final
 
@@ -227,7 +229,7 @@ class _BoundedTransport(httpx.HTTPTransport):
     """The transport of httpx over sockets that know the end of the request."""
 
     def __init__(self, max_connections: int) -> None:
-        context = httpx.create_ssl_context()
+        context = _trusted()
         super().__init__(verify=context)
         self._pool = httpcore.ConnectionPool(
             ssl_context=context,
@@ -236,6 +238,12 @@ class _BoundedTransport(httpx.HTTPTransport):
             keepalive_expiry=_KEEP_ALIVE_SECONDS,
             network_backend=BoundedBackend(),
         )
+
+
+@cache
+def _trusted() -> ssl.SSLContext:
+    # Reading the certificates takes longer than most requests: once is enough.
+    return httpx.create_ssl_context()
 
 
 class _AnswerTooLargeError(Exception):

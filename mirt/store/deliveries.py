@@ -9,8 +9,9 @@ pending ──begin_part──► sending ──part_sent──► pending (more
 from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
+from typing import Any
 
-from sqlalchemy import Connection, select, update
+from sqlalchemy import Connection, Row, select, update
 
 from mirt.store.tables import deliveries
 from mirt.store.upsert import upsert
@@ -68,7 +69,7 @@ def find_delivery(tx: Connection, delivery_id: str) -> Delivery | None:
             deliveries.c.id == delivery_id
         )
     ).one_or_none()
-    return None if row is None else Delivery(*row)
+    return None if row is None else _delivery(row)
 
 
 def traced(tx: Connection, trace_id: str) -> list[Delivery]:
@@ -78,7 +79,7 @@ def traced(tx: Connection, trace_id: str) -> list[Delivery]:
         .where(deliveries.c.trace_id == trace_id)
         .order_by(deliveries.c.created_at)
     )
-    return [Delivery(*row) for row in rows]
+    return [_delivery(row) for row in rows]
 
 
 def begin_part(tx: Connection, delivery: Delivery) -> None:
@@ -119,3 +120,7 @@ def part_refused(tx: Connection, delivery: Delivery, *, error: str, now: datetim
 
 def _set(tx: Connection, delivery: Delivery, **values: object) -> None:
     tx.execute(update(deliveries).where(deliveries.c.id == delivery.id).values(**values))
+
+
+def _delivery(row: Row[Any]) -> Delivery:
+    return Delivery(**{**row._mapping, "state": DeliveryState(row.state)})

@@ -127,3 +127,15 @@ def take_retry(tx: Connection, task_id: str, *, now: datetime) -> Publication | 
         .returning(tasks.c.id, tasks.c.actor, tasks.c.args, tasks.c.kwargs, tasks.c.options)
     ).one_or_none()
     return None if row is None else Publication(*row)
+
+
+def make_all_due(tx: Connection, *, now: datetime) -> int:
+    """Have everything that is not over published again: the process that held it is gone.
+
+    Only for the embedded mode, where there is one process and its queues were in its memory.
+    """
+    return tx.execute(
+        update(tasks)
+        .where(tasks.c.state.in_([TaskState.QUEUED, TaskState.RUNNING]))
+        .values(due_at=now)
+    ).rowcount

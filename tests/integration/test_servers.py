@@ -1,13 +1,20 @@
 """The test servers themselves: what every other test leans on must hold first."""
 
-from collections.abc import Iterator
+import os
+import select
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
+from pathlib import Path
 
 import pika
 import psycopg
 import pytest
 import redis
 from pika.adapters.blocking_connection import BlockingChannel
+from pika.exceptions import ChannelClosedByBroker
 
 from tests.servers import Postgres, RabbitMQ, Redis, ServerFailed
 
@@ -40,9 +47,16 @@ def queue_exists(url: str) -> bool:
     with channel_to(url) as channel:
         try:
             channel.queue_declare(QUEUE, passive=True)
-        except pika.exceptions.ChannelClosedByBroker:
+        except ChannelClosedByBroker:
             return False
         return True
+
+
+def wait_until(condition: Callable[[], bool], seconds: float = 10) -> None:
+    deadline = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < deadline, "it did not happen"
+        time.sleep(0.02)
 
 
 def test_a_message_goes_through_rabbitmq(rabbitmq_url: str) -> None:
@@ -185,3 +199,40 @@ def test_a_wiped_postgres_can_be_used_by_the_next_test(postgres: Postgres) -> No
 def test_a_running_server_does_not_lose_its_disk(redis_server: Redis) -> None:
     with pytest.raises(ServerFailed, match="stop or kill it before"):
         redis_server.wipe()
+
+
+A_RUN_WITH_A_SERVER_THAT_HAS_A_DAEMON = """
+import sys, time
+from tests.servers.process import Process, private_directory
+
+home = private_directory("test")
+ready = f"echo $$ > {home}/new; mv {home}/new {home}/pid"
+daemon = f"setsid --fork sh -c '{ready}; exec sleep 300'"
+server = Process("test", home, ["sh", "-c", f"{daemon}; exec sleep 300"])
+server.start()
+while not (home / "pid").exists():
+    time.sleep(0.01)
+print(home, server.pid, (home / "pid").read_text(), flush=True)
+sys.stdin.read()
+"""
+
+
+def test_nothing_of_a_server_outlives_a_killed_test_run() -> None:
+    with subprocess.Popen(
+        [sys.executable, "-c", A_RUN_WITH_A_SERVER_THAT_HAS_A_DAEMON],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+    ) as run:
+        assert run.stdout is not None
+        home, *pids = run.stdout.readline().split()
+        lives = [os.pidfd_open(int(pid)) for pid in pids]
+        run.kill()
+
+    try:
+        for life in lives:
+            assert select.select([life], [], [], 10)[0], "it still runs"
+    finally:
+        for life in lives:
+            os.close(life)
+    wait_until(lambda: not Path(home).exists())

@@ -79,7 +79,7 @@ class Process:
     @property
     def pid(self) -> int:
         """The process id of the server itself."""
-        return self._running().pid
+        return int(self._running().pid)
 
     def running(self) -> bool:
         """Whether the server's process lives (it may be held still)."""
@@ -143,7 +143,7 @@ class Process:
     def close(self) -> None:
         """End for good: nothing of the server stays, neither process nor file."""
         if self.running():
-            self.kill()
+            self._end(signal.SIGKILL)
         shutil.rmtree(self._home)
 
     def last_words(self) -> str:

@@ -1,8 +1,4 @@
-"""RabbitMQ for the tests, with its management API.
-
-The program in ``/usr/sbin`` is Debian's wrapper, which changes to a system user and its files; we
-run what it wraps. Its variables: https://www.rabbitmq.com/docs/configure#supported-environment-variables.
-"""
+"""RabbitMQ for the tests, with its management API and a virtual host for each test."""
 
 import os
 import socket
@@ -19,26 +15,13 @@ from pika.exceptions import AMQPError
 from tests.servers.docker import Container
 from tests.servers.management import Management
 from tests.servers.ports import free_port
-from tests.servers.process import Process, private_directory
 from tests.servers.provision import Program
+from tests.servers.rabbitmq_node import Node
 from tests.servers.server import Foreign, Runner, Server
 
 IMAGE = "rabbitmq:3-management"
 MANAGEMENT_VARIABLE = "TEST_RABBITMQ_MANAGEMENT_URL"
 GUEST = "guest:guest"
-ERLANG_FLAGS = (
-    # Schedulers that spin while they wait for work starve the tests on a small machine.
-    "+sbwt none +sbwtdcpu none +sbwtdio none -kernel inet_dist_use_interface {127,0,0,1}"
-)
-CONFIGURATION = """\
-listeners.tcp.local = 127.0.0.1:{port}
-management.tcp.ip = 127.0.0.1
-management.tcp.port = {management_port}
-collect_statistics_interval = 1000
-disk_free_limit.absolute = 50MB
-raft.wal_max_size_bytes = 64000000
-log.console.level = warning
-"""
 
 
 class RabbitMQ(Server):
@@ -79,15 +62,9 @@ class RabbitMQ(Server):
     @classmethod
     def private(cls, program: Path) -> Self:
         port, management_port = free_port(), free_port()
-        home = private_directory(cls.name)
-        (home / "enabled_plugins").write_text("[rabbitmq_management].")
-        (home / "rabbitmq.conf").write_text(
-            CONFIGURATION.format(port=port, management_port=management_port)
-        )
-        process = Process(cls.name, home, [str(program)], environment=_environment(home))
         return cls(
             f"amqp://{GUEST}@127.0.0.1:{port}/%2F",
-            process,
+            Node(program, port, management_port),
             f"http://{GUEST}@127.0.0.1:{management_port}",
         )
 
@@ -143,24 +120,3 @@ class RabbitMQ(Server):
         except OSError:
             return False
         return True
-
-
-def _environment(home: Path) -> dict[str, str]:
-    return {
-        "HOME": str(home),
-        "LANG": "C.UTF-8",
-        # A process manager is present: the script becomes the server instead of waiting for it.
-        "RUNNING_UNDER_SYSTEMD": "true",
-        "ERL_EPMD_ADDRESS": "127.0.0.1",
-        "ERL_EPMD_PORT": str(free_port()),
-        "RABBITMQ_DIST_PORT": str(free_port()),
-        "RABBITMQ_NODENAME": "mirt@localhost",
-        "RABBITMQ_MNESIA_BASE": str(home / "data"),
-        "RABBITMQ_LOG_BASE": str(home / "logs"),
-        "RABBITMQ_LOGS": "-",
-        "RABBITMQ_CONF_ENV_FILE": str(home / "no-rabbitmq-env.conf"),
-        "RABBITMQ_CONFIG_FILE": str(home / "rabbitmq.conf"),
-        "RABBITMQ_ADVANCED_CONFIG_FILE": str(home / "no-advanced.config"),
-        "RABBITMQ_ENABLED_PLUGINS_FILE": str(home / "enabled_plugins"),
-        "RABBITMQ_SERVER_ADDITIONAL_ERL_ARGS": ERLANG_FLAGS,
-    }

@@ -1,4 +1,4 @@
-"""Redis for the tests. It keeps nothing on disk: a restart loses everything, which is a fault too."""
+"""Redis for the tests. It keeps nothing on disk: a restart loses everything, a fault of its own."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager

@@ -1,4 +1,4 @@
-"""A server as the tests see it, wherever it came from: its address, and the faults it can suffer."""
+"""A server as the tests see it, wherever it came from: an address, and faults to suffer."""
 
 import time
 from abc import ABC, abstractmethod

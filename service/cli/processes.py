@@ -1,0 +1,93 @@
+"""Commands that start a process, and the one that prepares the database for them."""
+
+import os
+import sys
+from typing import Annotated, Final
+
+import structlog
+import typer
+
+from middleware.policy import QUEUES
+from mirt.errors import DatabaseError
+from mirt.settings import Mode
+from mirt.store.migrate import upgrade
+from service.processes import embedded
+from service.processes.parent import Parent
+from service.processes.startup import EXIT_CONFIGURATION, read_settings, refuse, require_schema
+
+log = structlog.get_logger(__name__)
+
+GRACE_S: Final = 95.0
+"""Longer than the hardest limit of the tasks that talk to customers."""
+
+Port = Annotated[int, typer.Option(envvar="PORT", min=1, max=65535, help="Where to listen.")]
+
+
+def up(port: Port = embedded.DEFAULT_PORT) -> None:
+    """Run everything in one process, on loopback: ingress, workers and schedule."""
+    settings = read_settings()
+    if settings.mode is not Mode.EMBEDDED:
+        refuse(
+            "mirt up is for one process without RabbitMQ:",
+            "RABBITMQ_URL is set; start the processes of the Procfile, or unset it",
+        )
+    embedded.run(settings, port=port)
+
+
+def web(port: Port = embedded.DEFAULT_PORT) -> None:
+    """Run the ingress under gunicorn."""
+    require_schema(read_settings())
+    os.environ["PORT"] = str(port)
+    gunicorn = ["gunicorn", "--config", "python:service.gunicorn", "service.wsgi:app"]
+    os.execv(sys.executable, [sys.executable, "-m", *gunicorn])  # noqa: S606 - our own program
+
+
+def worker(
+    queues: Annotated[
+        list[str] | None, typer.Argument(help="Queues to work on; all when none is named.")
+    ] = None,
+    processes: Annotated[int, typer.Option(min=1, max=256)] = 1,
+    threads: Annotated[
+        int | None, typer.Option(min=1, max=512, help="For each process; default WORKER_THREADS.")
+    ] = None,
+    grace: Annotated[
+        float, typer.Option(min=0, help="Seconds that running tasks have after SIGTERM.")
+    ] = GRACE_S,
+) -> None:
+    """Work on queues, in processes that are replaced when they die."""
+    settings = read_settings()
+    if unknown := set(queues or ()) - QUEUES.keys():
+        raise typer.BadParameter(
+            f"no queue {', '.join(sorted(unknown))}; there are {', '.join(QUEUES)}"
+        )
+    if settings.mode is not Mode.DISTRIBUTED:
+        refuse("mirt worker needs RabbitMQ:", "RABBITMQ_URL is not set; for one process: mirt up")
+    require_schema(settings)
+    parent = Parent(
+        settings,
+        queues=queues or list(QUEUES),
+        processes=processes,
+        threads=threads or settings.worker_threads,
+        grace_s=grace,
+    )
+    raise typer.Exit(parent.run())
+
+
+def scheduler() -> None:
+    """Run the schedule: becomes periodiq."""
+    require_schema(read_settings())
+    os.environ["TZ"] = "UTC"
+    os.execv(  # noqa: S606 - our own program
+        sys.executable, [sys.executable, "-m", "periodiq", "actors"]
+    )
+
+
+def migrate() -> None:
+    """Bring the database to the schema that this version knows."""
+    settings = read_settings()
+    try:
+        upgrade(settings.database_url.get_secret_value())
+    except DatabaseError as failed:
+        print(f"The database cannot be reached: {failed.message}", file=sys.stderr)
+        raise typer.Exit(EXIT_CONFIGURATION) from None
+    print("The database has the schema that this version knows.")

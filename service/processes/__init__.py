@@ -1,0 +1,1 @@
+"""Processes: how they start, what they watch, how they stop."""

@@ -1,0 +1,108 @@
+"""A child of the worker: runs Dramatiq's worker until it is told to stop.
+
+Stopping is clean: what was prefetched and not started goes back to its queue at once, what runs
+finishes. A child whose parent is gone stops as if it had been told to.
+"""
+
+import argparse
+import ctypes
+import os
+import signal
+import sys
+import threading
+from collections.abc import Sequence
+from queue import Empty
+from typing import Final
+
+import structlog
+from dramatiq import Worker
+
+import actors  # noqa: F401 - declares the tasks
+from broker.durable import DurableBroker
+from broker.rabbitmq.consumer import RabbitConsumer
+from broker.stack import install
+from mirt import runtime
+from service.processes.startup import read_settings
+
+log = structlog.get_logger(__name__)
+
+PR_SET_PDEATHSIG: Final = 1
+IDLE_WAKE_MS: Final = 1000
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run until SIGTERM; the exit code of the process."""
+    options = _parse(arguments)
+    if not _die_with(options.parent):
+        return 0
+    stop = _stop_on_signals()
+    settings = read_settings()
+    structlog.contextvars.bind_contextvars(worker=options.worker_id)
+    broker = install(settings, worker_id=options.worker_id)
+    runtime.use(runtime.open_runtime(settings))
+    worker = start_worker(broker, queues=set(options.queues), threads=options.threads)
+    log.info("worker_started", queues=sorted(options.queues), threads=options.threads)
+    stop.wait()
+    log.info("worker_stopping")
+    stop_worker(worker, grace_s=options.grace)
+    broker.close()
+    log.info("worker_stopped")
+    return 0
+
+
+def start_worker(broker: DurableBroker, *, queues: set[str], threads: int) -> Worker:
+    """Start Dramatiq's worker; it prefetches no more of a queue than it can run at once."""
+    worker = Worker(broker, queues=queues, worker_threads=threads, worker_timeout=IDLE_WAKE_MS)
+    worker.queue_prefetch = threads
+    worker.start()
+    return worker
+
+
+def stop_worker(worker: Worker, *, grace_s: float) -> None:
+    """Give back what has not been started, then wait for what runs, ``grace_s`` seconds at most."""
+    for thread in worker.consumers.values():
+        if isinstance(thread.consumer, RabbitConsumer):
+            thread.consumer.cancel()
+    while True:
+        try:
+            message = worker.work_queue.get_nowait().message
+        except Empty:
+            break
+        worker.consumers[message.queue_name].requeue_messages([message])
+        worker.work_queue.task_done()
+    worker.stop(timeout=int(grace_s * 1000))
+
+
+def _stop_on_signals() -> threading.Event:
+    stop = threading.Event()
+
+    def on_signal(signum: int, _frame: object) -> None:
+        if stop.is_set():
+            # Asked twice: somebody is in a hurry. The leases bring back what was running.
+            os._exit(128 + signum)
+        stop.set()
+
+    for signum in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(signum, on_signal)
+    return stop
+
+
+def _die_with(parent: int) -> bool:
+    """Have the kernel stop us when the parent dies; whether it still lives."""
+    if sys.platform == "linux":
+        ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGTERM)
+    return os.getppid() == parent
+
+
+def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(prog="mirt worker (child)")
+    parser.add_argument("queues", nargs="+")
+    parser.add_argument("--threads", type=int, required=True)
+    parser.add_argument("--grace", type=float, required=True)
+    parser.add_argument("--parent", type=int, required=True)
+    parser.add_argument("--worker-id", required=True)
+    return parser.parse_args(arguments)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,154 @@
+"""``mirt up``: ingress, workers and schedule in one process, on a SQLite file.
+
+What was accepted before a crash is taken up again at the start: the queues were in memory, but
+every message of them is a row.
+"""
+
+import fcntl
+import signal
+import sys
+import threading
+from collections.abc import Callable
+from pathlib import Path
+from typing import IO, Any, Final
+
+import structlog
+import waitress
+from rich.console import Console
+from rich.markup import escape
+
+from broker.stack import install
+from middleware.policy import QUEUES
+from mirt import runtime
+from mirt.settings import Settings
+from mirt.store import outbox
+from mirt.store.migrate import upgrade
+from mirt.store.stores import stores
+from service.app import create_app
+from service.dispatcher import dispatch_message
+from service.processes.child import start_worker, stop_worker
+from service.processes.schedule import Schedule
+from service.processes.startup import refuse
+
+log = structlog.get_logger(__name__)
+
+HOST: Final = "127.0.0.1"
+GRACE_S: Final = 10.0
+HTTP_THREADS: Final = 8
+
+out = Console(soft_wrap=True, highlight=False)
+
+
+def run(settings: Settings, *, port: int) -> None:
+    """Serve until SIGTERM or SIGINT. A second process on the same file is refused."""
+    with _only_one(settings):
+        upgrade(settings.database_url.get_secret_value())
+        world = runtime.open_runtime(settings, show=_show_reply)
+        runtime.use(world)
+        broker = install(settings)
+        taken_up = _take_up(settings, world)
+        worker = start_worker(broker, queues=set(QUEUES), threads=settings.worker_threads)
+        schedule = Schedule(world.clock)
+        schedule.start()
+        app = create_app(world, dispatch=_shown(dispatch_message))
+        server = _listen(app, port)
+        _say_hello(settings, port, taken_up)
+        _stop_on_signals(server)
+        try:
+            server.run()
+        finally:
+            schedule.stop()
+            stop_worker(worker, grace_s=GRACE_S)
+            world.close()
+
+
+def _take_up(settings: Settings, world: runtime.Runtime) -> int:
+    with stores(settings).database.transaction() as tx:
+        return outbox.make_all_due(tx, now=world.clock())
+
+
+class _only_one:  # noqa: N801 - reads as a clause
+    """Holds the lock of the database file; two processes would run each other's messages."""
+
+    def __init__(self, settings: Settings) -> None:
+        database = stores(settings).database.url.database or "mirt"
+        self._path = Path(f"{database}.lock")
+        self._file: IO[str] | None = None
+
+    def __enter__(self) -> None:
+        self._path.parent.mkdir(parents=True, exist_ok=True)
+        self._file = self._path.open("w")
+        try:
+            fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            refuse("MIRT is already running here:", f"another process holds {self._path}")
+
+    def __exit__(self, *_: object) -> None:
+        if self._file is not None:
+            self._file.close()
+
+
+def _listen(app: Any, port: int) -> Any:
+    try:
+        return waitress.create_server(
+            app,
+            host=HOST,
+            port=port,
+            threads=HTTP_THREADS,
+            ident=None,
+            clear_untrusted_proxy_headers=True,
+        )
+    except OSError as taken:
+        refuse("Cannot listen:", f"{HOST}:{port}: {taken.strerror or taken}; choose another --port")
+
+
+def _stop_on_signals(server: Any) -> None:
+    def stop(_signum: int, _frame: object) -> None:
+        # Closing from within the server's own loop would wait for itself.
+        threading.Thread(target=server.close, daemon=True).start()
+        raise SystemExit(0)
+
+    for signum in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(signum, stop)
+
+
+def _shown(dispatch: Callable[..., dict[str, Any]]) -> Callable[..., dict[str, Any]]:
+    def shown(session_id: str, user_message: str, **rest: Any) -> dict[str, Any]:
+        answer = dispatch(session_id, user_message, **rest)
+        if not answer.get("duplicate"):
+            photo = "[photo] " if (rest.get("metadata") or {}).get("photo") else ""
+            _line("→", "cyan", session_id, photo + user_message)
+        return answer
+
+    return shown
+
+
+def _show_reply(chat_id: str, text: str) -> None:
+    _line("←", "green", chat_id, text)
+
+
+def _line(arrow: str, colour: str, chat: str, text: str) -> None:
+    out.print(f"[{colour}]{arrow}[/] [dim]{escape(chat)}[/] {escape(text)}")
+
+
+def _say_hello(settings: Settings, port: int, taken_up: int) -> None:
+    agent = (
+        settings.llm_model
+        if settings.llm_api_key
+        else "the built-in scripted agent (no LLM_API_KEY)"
+    )
+    replies = "to Telegram" if settings.telegram_bot_token else "here (no TELEGRAM_BOT_TOKEN)"
+    out.print(
+        f"[bold]MIRT[/] listens on http://{HOST}:{port}, in one process, "
+        f"with {escape(str(stores(settings).database.url.database))}\n"
+        f"  answers   {escape(agent)}\n"
+        f"  replies   go {replies}\n"
+        f'  try       .venv/bin/mirt send "Привіт"'
+        + ("" if port == DEFAULT_PORT else f" --port {port}")
+    )
+    if taken_up:
+        out.print(f"  taken up  {taken_up} message(s) from before the restart")
+    sys.stdout.flush()
+
+
+DEFAULT_PORT: Final = 8000

@@ -1,0 +1,45 @@
+"""What every process does first: read its settings, and refuse what it cannot work with."""
+
+import sys
+from typing import NoReturn
+
+import structlog
+
+from mirt.errors import DatabaseError
+from mirt.observe.logs import configure
+from mirt.settings import Settings, SettingsError, load_settings, old_names_in_use
+from mirt.store.migrate import SchemaError, check_schema
+from mirt.store.stores import stores
+
+log = structlog.get_logger(__name__)
+
+EXIT_CONFIGURATION = 78
+"""EX_CONFIG of sysexits.h: starting again will not help."""
+
+
+def read_settings() -> Settings:
+    """The settings, with logging set up; ends the process when they are wrong."""
+    try:
+        settings = load_settings()
+    except SettingsError as wrong:
+        refuse("The configuration is wrong:", str(wrong))
+    configure(settings)
+    for line in old_names_in_use():
+        log.warning("old_name", what=line)
+    return settings
+
+
+def require_schema(settings: Settings) -> None:
+    """End the process when the database has not the schema that this code knows."""
+    try:
+        check_schema(stores(settings).database)
+    except SchemaError as wrong:
+        refuse("Cannot work with this database:", str(wrong))
+    except DatabaseError as wrong:
+        refuse("The database cannot be reached:", wrong.message)
+
+
+def refuse(what: str, why: str) -> NoReturn:
+    """Say why there will be no start, and end."""
+    print(what, *(f"  {line}" for line in why.splitlines()), sep="\n", file=sys.stderr)
+    raise SystemExit(EXIT_CONFIGURATION)

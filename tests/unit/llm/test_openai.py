@@ -1,0 +1,163 @@
+"""Asking a model, over real HTTP."""
+
+from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
+from email.utils import format_datetime
+
+import pytest
+from pydantic import SecretStr
+
+from mirt.clock import deadline_in
+from mirt.errors import (
+    ErrorCode,
+    ExternalServiceError,
+    PermanentError,
+    RateLimitError,
+    SoftTimeLimitExceeded,
+)
+from mirt.llm import ChatMessage, Completion
+from mirt.llm.openai import OpenAiAgent
+from tests.fakes import (
+    Drip,
+    EmptyCompletion,
+    FakeWorld,
+    Garbage,
+    Hang,
+    Misbehaviour,
+    Reset,
+    Status,
+    TooMany,
+)
+
+pytest_plugins = ["tests.fakes.fixtures"]
+
+KEY = "sk-very-secret"
+HELLO = [ChatMessage("user", "Привіт")]
+
+
+@pytest.fixture
+def agent(world: FakeWorld) -> Iterator[OpenAiAgent]:
+    agent = OpenAiAgent(api_key=SecretStr(KEY), base_url=world.llm_url, model="m/one")
+    yield agent
+    agent.close()
+
+
+def test_an_answer_brings_its_text_its_model_and_its_cost(
+    agent: OpenAiAgent, world: FakeWorld
+) -> None:
+    world.llm.reply = lambda _: "  Вітаю вас! \n"
+    completion = agent.answer(HELLO, summary=None)
+    assert (completion.text, completion.model) == ("Вітаю вас!", "m/one")
+    assert completion.prompt_tokens > 1
+    assert completion.completion_tokens == 2
+
+
+def test_the_model_is_asked_with_prompt_summary_and_conversation(
+    agent: OpenAiAgent, world: FakeWorld
+) -> None:
+    said = [
+        ChatMessage("user", "Є сукня?"),
+        ChatMessage("assistant", "Так."),
+        ChatMessage("user", "А синя?"),
+    ]
+    assert agent.answer(said, summary="Донька Оля, зріст 110").text == "echo: А синя?"
+    (request,) = world.requests("llm")
+    assert request.headers["authorization"] == f"Bearer {KEY}"
+    asked = request.body
+    assert {k: asked[k] for k in ("model", "temperature", "max_tokens")} == {
+        "model": "m/one",
+        "temperature": 0.3,
+        "max_tokens": 2048,
+    }
+    roles = [message["role"] for message in asked["messages"]]
+    assert roles == ["system", "system", "user", "assistant", "user"]
+    assert "Донька Оля, зріст 110" in asked["messages"][1]["content"]
+
+
+def test_without_a_summary_there_is_one_system_message(
+    agent: OpenAiAgent, world: FakeWorld
+) -> None:
+    agent.answer(HELLO, summary=None)
+    roles = [message["role"] for message in world.requests("llm")[0].body["messages"]]
+    assert roles == ["system", "user"]
+
+
+def test_a_summary_is_made_of_both_voices_and_of_the_summary_before(
+    agent: OpenAiAgent, world: FakeWorld
+) -> None:
+    said = [ChatMessage("user", "Зріст 110"), ChatMessage("assistant", "Розмір 110")]
+    agent.summarise(said, summary="Донька Оля")
+    first, before, asked = world.requests("llm")[0].body["messages"]
+    assert "підсумуй" in first["content"]
+    assert "Донька Оля" in before["content"]
+    assert asked["content"] == "Покупець: Зріст 110\nКонсультант: Розмір 110"
+
+
+@pytest.mark.parametrize(
+    "how",
+    [
+        EmptyCompletion(),
+        EmptyCompletion(missing=True),
+        Status(200, {"choices": [{"message": {"content": " \n"}}]}),
+        Status(200, {"choices": [{"message": None}]}),
+        Status(200, {"error": {"code": 502, "message": "provider failed"}}),
+        Status(200, []),
+        Status(500),
+        Status(503),
+        Garbage(),
+        Reset(),
+    ],
+)
+def test_what_is_no_completion_is_a_failure_of_the_service(
+    agent: OpenAiAgent, world: FakeWorld, how: Misbehaviour
+) -> None:
+    world.misbehave("llm", how)
+    with pytest.raises(ExternalServiceError):
+        agent.answer(HELLO, summary=None)
+
+
+@pytest.mark.parametrize("status", [400, 401, 402, 403, 404, 422])
+def test_a_refusal_is_permanent_and_says_why(
+    agent: OpenAiAgent, world: FakeWorld, status: int
+) -> None:
+    world.misbehave("llm", Status(status, {"error": {"message": f"not with {KEY}"}}))
+    with pytest.raises(PermanentError, match=rf"{status} not with \*\*\*$") as refused:
+        agent.answer(HELLO, summary=None)
+    assert refused.value.error_code is ErrorCode.LLM_REFUSED
+
+
+def test_429_waits_for_the_seconds_of_the_header(agent: OpenAiAgent, world: FakeWorld) -> None:
+    world.misbehave("llm", TooMany(retry_after=12))
+    with pytest.raises(RateLimitError) as limited:
+        agent.answer(HELLO, summary=None)
+    assert limited.value.retry_after == 12
+
+
+def test_429_waits_until_the_date_of_the_header(agent: OpenAiAgent, world: FakeWorld) -> None:
+    later = datetime.now(UTC) + timedelta(seconds=100)
+    world.misbehave("llm", TooMany(retry_after=format_datetime(later, usegmt=True)))
+    with pytest.raises(RateLimitError) as limited:
+        agent.answer(HELLO, summary=None)
+    assert 90 < limited.value.retry_after <= 100
+
+
+@pytest.mark.parametrize("how", [Hang(), Drip(headers=True)])
+def test_only_the_deadline_ends_the_wait(
+    agent: OpenAiAgent, world: FakeWorld, how: Misbehaviour
+) -> None:
+    world.misbehave("llm", how)
+    with deadline_in(0.3), pytest.raises(SoftTimeLimitExceeded):
+        agent.answer(HELLO, summary=None)
+
+
+def test_an_answer_without_its_cost_is_still_an_answer(
+    agent: OpenAiAgent, world: FakeWorld
+) -> None:
+    world.misbehave("llm", Status(200, {"choices": [{"message": {"content": "Так"}}]}))
+    assert agent.answer(HELLO, summary=None) == Completion("Так", "m/one", 0, 0)
+
+
+def test_an_answer_is_what_a_database_can_keep(agent: OpenAiAgent, world: FakeWorld) -> None:
+    cut = b'{"choices":[{"message":{"content":"a\\u0000b \\ud83d"}}]}'
+    world.misbehave("llm", Status(200, cut))
+    assert agent.answer(HELLO, summary=None).text == "ab ?"
