@@ -3,7 +3,7 @@
 from abc import abstractmethod
 from collections.abc import Sequence
 from datetime import timedelta
-from typing import Any
+from typing import Any, Final
 
 import structlog
 from dramatiq import Broker, Message
@@ -16,6 +16,11 @@ from mirt.store.database import Database
 from mirt.store.tasks import Publication
 
 log = structlog.get_logger(__name__)
+
+SEND_S: Final = 3.0
+"""A message that is not a row is lost unless it is confirmed: who sends it waits for that."""
+CALL_S: Final = 0.7
+"""The row is safe: whoever waits, a webhook among them, need not wait long for the fast path."""
 
 
 class DurableBroker(Broker):
@@ -36,8 +41,13 @@ class DurableBroker(Broker):
         return True
 
     @abstractmethod
-    def transmit(self, messages: Sequence[Message[Any]]) -> Sequence[Message[Any]]:
-        """Hand messages to the transport; those of which it is not certain that it has them."""
+    def transmit(
+        self, messages: Sequence[Message[Any]], *, within_s: float
+    ) -> Sequence[Message[Any]]:
+        """Hand messages to the transport, which has ``within_s`` seconds to confirm them.
+
+        Returns those of which it is not certain that it has them. Never raises.
+        """
 
     def declare_queue(self, queue_name: str) -> None:
         """Make a queue known. There are no delay queues: a delay is a row."""
@@ -64,7 +74,7 @@ class DurableBroker(Broker):
             log.info("duplicate_not_sent", task_id=message.message_id)
             return message
         if delay is None:
-            unsure = self.transmit([message])
+            unsure = self.transmit([message], within_s=CALL_S if kept else SEND_S)
             if unsure and not kept:
                 raise BrokerUnavailableError("RabbitMQ has not confirmed the message")
             self._again_soon(unsure)
@@ -73,7 +83,7 @@ class DurableBroker(Broker):
 
     def publish(self, tasks: Sequence[Publication]) -> None:
         """Wake workers up for tasks whose rows are committed. What fails is published again."""
-        self._again_soon(self.transmit([to_message(task) for task in tasks]))
+        self._again_soon(self.transmit([to_message(task) for task in tasks], within_s=CALL_S))
 
     def publish_due(self, limit: int = 500) -> int:
         """Publish what the outbox has due: ended delays, lost messages; how many there were."""

@@ -30,7 +30,9 @@ class EagerBroker(DurableBroker):
         self._thread = threading.local()
         super().__init__(middleware=middleware)
 
-    def transmit(self, messages: Sequence[Message[Any]]) -> Sequence[Message[Any]]:
+    def transmit(
+        self, messages: Sequence[Message[Any]], *, within_s: float
+    ) -> Sequence[Message[Any]]:
         """Run them, and what they send, before returning."""
         waiting: deque[bytes] | None = getattr(self._thread, "waiting", None)
         encoded = [message.encode() for message in messages]
@@ -58,7 +60,7 @@ class EagerBroker(DurableBroker):
         with self.database.transaction() as tx:
             again = outbox.take_retry(tx, message.message_id, now=self.clock())
         if again is not None:
-            self.transmit([to_message(again)])
+            self.transmit([to_message(again)], within_s=0)
 
 
 class _Settlement:

@@ -22,7 +22,9 @@ class EmbeddedBroker(DurableBroker, StubBroker):
         self.clock = clock
         super().__init__(middleware=middleware)
 
-    def transmit(self, messages: Sequence[Message[Any]]) -> Sequence[Message[Any]]:
+    def transmit(
+        self, messages: Sequence[Message[Any]], *, within_s: float
+    ) -> Sequence[Message[Any]]:
         """Put them into their queues, which never fails."""
         for message in messages:
             self.queues[message.queue_name].put(message.encode())

@@ -4,6 +4,7 @@ import os
 import threading
 from collections.abc import Sequence
 from concurrent.futures import wait
+from datetime import timedelta
 from typing import Any, Final
 
 import structlog
@@ -14,14 +15,15 @@ from broker.rabbitmq.consumer import RabbitConsumer
 from broker.rabbitmq.publisher import Counts, Publisher
 from broker.rabbitmq.topology import connection_parameters
 from middleware.policy import QUEUES, tasks_of
-from mirt.clock import Clock, remaining
+from mirt.clock import Clock
 from mirt.errors import DatabaseError
 from mirt.store import outbox
 from mirt.store.database import Database
 
 log = structlog.get_logger(__name__)
 
-CONFIRM_TIMEOUT_S: Final = 3.0
+JUST_PUBLISHED: Final = timedelta(seconds=5)
+"""Whoever publishes waits for the confirm for less, and then sees to it that it is done again."""
 
 
 class RabbitBroker(DurableBroker):
@@ -64,13 +66,15 @@ class RabbitBroker(DurableBroker):
         self.publisher.start()
         return self.publisher.connected
 
-    def transmit(self, messages: Sequence[Message[Any]]) -> Sequence[Message[Any]]:
-        """Publish them together and wait for their confirms, three seconds at most."""
+    def transmit(
+        self, messages: Sequence[Message[Any]], *, within_s: float
+    ) -> Sequence[Message[Any]]:
+        """Publish them together and wait for their confirms."""
         confirms = [
             self.publisher.publish(m.queue_name, m.encode(), message_id=m.message_id)
             for m in messages
         ]
-        wait(confirms, timeout=remaining(CONFIRM_TIMEOUT_S))
+        wait(confirms, timeout=within_s)
         unsure = []
         for message, confirm in zip(messages, confirms, strict=True):
             if not confirm.done() or confirm.exception() is not None:
@@ -111,6 +115,8 @@ class RabbitBroker(DurableBroker):
             # What workers have prefetched is not ready either, so a few are always missing.
             if outbox.count_queued(tx, tasks_of(queue)) <= 2 * ready:
                 return
-            lost = outbox.make_lost_due(tx, tasks_of(queue), published_before=now, now=now)
+            lost = outbox.make_lost_due(
+                tx, tasks_of(queue), published_before=now - JUST_PUBLISHED, now=now
+            )
         if lost:
             log.warning("messages_lost_by_rabbitmq", queue=queue, published_again=lost)

@@ -152,7 +152,7 @@ class Publisher:
         return self._ready_once
 
     def _stop(self, reason: str) -> None:
-        if self._down is None:
+        if self._down is None and not self._closing.is_set():
             log.warning("rabbitmq_lost", why=reason)
         self._down = reason
         connection = self._connection

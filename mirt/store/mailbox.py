@@ -54,8 +54,10 @@ class KeptMail(Mail):
 def keep(tx: Connection, mail: Mail, *, now: datetime) -> bool:
     """Put a message into the mailbox; whether it was new. A second copy changes nothing."""
     values = {**asdict(mail), "state": MailState.WAITING, "received_at": now}
-    added = tx.execute(upsert(tx, inbox).values(values).on_conflict_do_nothing())
-    return added.rowcount == 1
+    added = tx.execute(
+        upsert(tx, inbox).values(values).on_conflict_do_nothing().returning(inbox.c.id)
+    )
+    return added.scalar_one_or_none() is not None
 
 
 def greet(tx: Connection, mail: Mail, *, now: datetime) -> str | None:

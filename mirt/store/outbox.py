@@ -35,8 +35,9 @@ def add(
             created_at=now,
         )
         .on_conflict_do_nothing()
+        .returning(tasks.c.id)
     )
-    return added.rowcount == 1
+    return added.scalar_one_or_none() is not None
 
 
 def take_due(tx: Connection, *, now: datetime, limit: int) -> list[Publication]:

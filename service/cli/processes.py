@@ -11,9 +11,14 @@ from middleware.policy import QUEUES
 from mirt.errors import DatabaseError
 from mirt.settings import Mode
 from mirt.store.migrate import upgrade
-from service.processes import embedded
 from service.processes.parent import Parent
-from service.processes.startup import EXIT_CONFIGURATION, read_settings, refuse, require_schema
+from service.processes.startup import (
+    DEFAULT_PORT,
+    EXIT_CONFIGURATION,
+    read_settings,
+    refuse,
+    require_schema,
+)
 
 log = structlog.get_logger(__name__)
 
@@ -23,7 +28,7 @@ GRACE_S: Final = 95.0
 Port = Annotated[int, typer.Option(envvar="PORT", min=1, max=65535, help="Where to listen.")]
 
 
-def up(port: Port = embedded.DEFAULT_PORT) -> None:
+def up(port: Port = DEFAULT_PORT) -> None:
     """Run everything in one process, on loopback: ingress, workers and schedule."""
     settings = read_settings()
     if settings.mode is not Mode.EMBEDDED:
@@ -31,10 +36,12 @@ def up(port: Port = embedded.DEFAULT_PORT) -> None:
             "mirt up is for one process without RabbitMQ:",
             "RABBITMQ_URL is set; start the processes of the Procfile, or unset it",
         )
+    from service.processes import embedded
+
     embedded.run(settings, port=port)
 
 
-def web(port: Port = embedded.DEFAULT_PORT) -> None:
+def web(port: Port = DEFAULT_PORT) -> None:
     """Run the ingress under gunicorn."""
     require_schema(read_settings())
     os.environ["PORT"] = str(port)

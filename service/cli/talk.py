@@ -17,8 +17,7 @@ import typer
 
 from mirt import runtime
 from mirt.settings import Settings
-from service.processes.embedded import DEFAULT_PORT, HOST
-from service.processes.startup import read_settings
+from service.processes.startup import DEFAULT_PORT, HOST, read_settings
 
 ANSWER_WITHIN_S: Final = 90.0
 START_WITHIN_S: Final = 30.0

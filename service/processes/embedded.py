@@ -28,11 +28,10 @@ from service.app import create_app
 from service.dispatcher import dispatch_message
 from service.processes.child import start_worker, stop_worker
 from service.processes.schedule import Schedule
-from service.processes.startup import refuse
+from service.processes.startup import DEFAULT_PORT, HOST, refuse
 
 log = structlog.get_logger(__name__)
 
-HOST: Final = "127.0.0.1"
 GRACE_S: Final = 10.0
 HTTP_THREADS: Final = 8
 
@@ -132,23 +131,17 @@ def _line(arrow: str, colour: str, chat: str, text: str) -> None:
 
 
 def _say_hello(settings: Settings, port: int, taken_up: int) -> None:
-    agent = (
-        settings.llm_model
-        if settings.llm_api_key
-        else "the built-in scripted agent (no LLM_API_KEY)"
-    )
+    scripted = "the built-in scripted agent (no LLM_API_KEY)"
+    agent = settings.llm_model if settings.llm_api_key else scripted
     replies = "to Telegram" if settings.telegram_bot_token else "here (no TELEGRAM_BOT_TOKEN)"
+    elsewhere = "" if port == DEFAULT_PORT else f" --port {port}"
     out.print(
         f"[bold]MIRT[/] listens on http://{HOST}:{port}, in one process, "
         f"with {escape(str(stores(settings).database.url.database))}\n"
         f"  answers   {escape(agent)}\n"
         f"  replies   go {replies}\n"
-        f'  try       .venv/bin/mirt send "Привіт"'
-        + ("" if port == DEFAULT_PORT else f" --port {port}")
+        f'  try       .venv/bin/mirt send "Привіт"{elsewhere}'
     )
     if taken_up:
         out.print(f"  taken up  {taken_up} message(s) from before the restart")
     sys.stdout.flush()
-
-
-DEFAULT_PORT: Final = 8000

@@ -1,7 +1,7 @@
 """What every process does first: read its settings, and refuse what it cannot work with."""
 
 import sys
-from typing import NoReturn
+from typing import Final, NoReturn
 
 import structlog
 
@@ -13,7 +13,10 @@ from mirt.store.stores import stores
 
 log = structlog.get_logger(__name__)
 
-EXIT_CONFIGURATION = 78
+HOST: Final = "127.0.0.1"
+DEFAULT_PORT: Final = 8000
+
+EXIT_CONFIGURATION: Final = 78
 """EX_CONFIG of sysexits.h: starting again will not help."""
 
 
