@@ -16,7 +16,7 @@ set it fails, because a promise that was not tested is not kept.
 
 import os
 from collections.abc import Iterator
-from typing import NoReturn, TypeVar
+from typing import NoReturn
 
 import pytest
 
@@ -31,7 +31,6 @@ from tests.servers import (
     start_servers,
 )
 
-AnyServer = TypeVar("AnyServer", bound=Server)
 KINDS: dict[str, type[Server]] = {
     "rabbitmq": RabbitMQ,
     "redis_server": Redis,
@@ -53,8 +52,7 @@ def pytest_collection_finish(session: pytest.Session) -> None:
     asked = {name for item in session.items for name in getattr(item, "fixturenames", ())}
     if asked.isdisjoint(KINDS) or config.option.collectonly:
         return
-    terminal = config.pluginmanager.get_plugin("terminalreporter")
-    config.stash[SERVERS] = start_servers(terminal.write_line if terminal else print)
+    _servers(config)
 
 
 def pytest_unconfigure(config: pytest.Config) -> None:
@@ -65,11 +63,14 @@ def pytest_unconfigure(config: pytest.Config) -> None:
 @pytest.hookimpl(wrapper=True)
 def pytest_runtest_setup(item: pytest.Item) -> Iterator[None]:
     """Mend what the test before may have broken."""
+    missing = None
     for fixture in KINDS.keys() & set(getattr(item, "fixturenames", ())):
         try:
-            item.config.stash[SERVERS].get(KINDS[fixture]).start()
+            _servers(item.config).get(KINDS[fixture]).start()
         except ServerUnavailable as unavailable:
-            _leave_untested(item, str(unavailable))
+            missing = str(unavailable)
+    if missing is not None:
+        _leave_untested(item, missing)
     return (yield)
 
 
@@ -78,7 +79,8 @@ def pytest_runtest_call(item: pytest.Item) -> Iterator[None]:
     try:
         return (yield)
     except FaultNotPossible as refusal:
-        _leave_untested(item, str(refusal))
+        reason = str(refusal)
+    _leave_untested(item, reason)
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
@@ -92,6 +94,13 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
             terminalreporter.write_line(f"    {test}")
 
 
+def _servers(config: pytest.Config) -> Servers:
+    if SERVERS not in config.stash:
+        terminal = config.pluginmanager.get_plugin("terminalreporter")
+        config.stash[SERVERS] = start_servers(terminal.write_line if terminal else print)
+    return config.stash[SERVERS]
+
+
 def _leave_untested(item: pytest.Item, reason: str) -> NoReturn:
     item.config.stash[UNTESTED].setdefault(reason, []).append(item.nodeid)
     if IN_CI:
@@ -101,17 +110,17 @@ def _leave_untested(item: pytest.Item, reason: str) -> NoReturn:
 
 @pytest.fixture(scope="session")
 def rabbitmq(pytestconfig: pytest.Config) -> RabbitMQ:
-    return pytestconfig.stash[SERVERS].get(RabbitMQ)
+    return _servers(pytestconfig).get(RabbitMQ)
 
 
 @pytest.fixture(scope="session")
 def redis_server(pytestconfig: pytest.Config) -> Redis:
-    return pytestconfig.stash[SERVERS].get(Redis)
+    return _servers(pytestconfig).get(Redis)
 
 
 @pytest.fixture(scope="session")
 def postgres(pytestconfig: pytest.Config) -> Postgres:
-    return pytestconfig.stash[SERVERS].get(Postgres)
+    return _servers(pytestconfig).get(Postgres)
 
 
 @pytest.fixture

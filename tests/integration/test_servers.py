@@ -203,7 +203,8 @@ def test_a_running_server_does_not_lose_its_disk(redis_server: Redis) -> None:
 
 A_RUN_WITH_A_SERVER_THAT_HAS_A_DAEMON = """
 import sys, time
-from tests.servers.process import Process, private_directory
+from tests.servers.directories import private_directory
+from tests.servers.process import Process
 
 home = private_directory("test")
 ready = f"echo $$ > {home}/new; mv {home}/new {home}/pid"

@@ -8,7 +8,8 @@ from collections.abc import Mapping, Sequence
 from itertools import count
 
 from tests.servers.errors import ServerFailed
-from tests.servers.process import STOP_TIMEOUT, keeper
+from tests.servers.guard import guard
+from tests.servers.process import STOP_TIMEOUT
 
 ANSWER_TIMEOUT = 10
 PULL_TIMEOUT = 600
@@ -102,14 +103,7 @@ class Container:
         settings = [f"--env={name}={value}" for name, value in self._settings.items()]
         named = ["--name", self._container, *ports, *settings]
         self._docker("create", *named, self._image, *self._command)
-        # Nothing to keep but the promise that the container goes with us.
-        self._guard = subprocess.Popen(
-            keeper(["docker", "rm", "--force", "--volumes", self._container]),
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.DEVNULL,
-            stderr=subprocess.DEVNULL,
-            start_new_session=True,
-        )
+        self._guard = guard(["docker", "rm", "--force", "--volumes", self._container])
 
     def _state(self) -> dict[str, int | bool | str]:
         state = self._docker("inspect", "--format", "{{json .State}}", self._container)

@@ -3,7 +3,7 @@
 Exception
 ├── ServerUnavailable   there is no way to get one here: tests that need it are skipped, loudly
 ├── FaultNotPossible    it is not ours to break: tests that break it are skipped, loudly
-└── ServerFailed        it is ours and did not do as told: an error, never a skip
+└── ServerFailed        it is ours and did not do as told: an error
 """
 
 

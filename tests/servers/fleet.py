@@ -7,7 +7,7 @@ from concurrent.futures import Future, ThreadPoolExecutor, wait
 from typing import TypeVar
 
 from tests.servers import docker
-from tests.servers.errors import ServerUnavailable
+from tests.servers.errors import ServerFailed, ServerUnavailable
 from tests.servers.postgres import Postgres
 from tests.servers.provision import install
 from tests.servers.rabbitmq import RabbitMQ
@@ -77,18 +77,16 @@ def _obtain(kind: type[AnyServer], not_installed: str | None) -> AnyServer:
     url = os.environ.get(kind.variable)
     if url:
         return kind.named(url)
-    tried = [f"{kind.variable} is not set"]
-    program = kind.program.find()
+    not_set = f"{kind.variable} is not set"
     if sys.platform != "linux":
-        tried.append("private servers need Linux")
-    elif program is not None:
+        raise ServerUnavailable(kind.name, [not_set, "private servers need Linux"])
+    program = kind.program.find()
+    if program is not None:
         return kind.private(program)
-    elif docker.engine_answers():
+    tried = [not_set, f"no program {kind.program.name}", not_installed or "nor was it installed"]
+    if not docker.engine_answers():
+        raise ServerUnavailable(kind.name, [*tried, "no Docker engine answers"])
+    try:
         return kind.contained()
-    else:
-        tried += [
-            f"no program {kind.program.name}",
-            not_installed or "",
-            "no Docker engine answers",
-        ]
-    raise ServerUnavailable(kind.name, tried)
+    except ServerFailed as failure:
+        raise ServerUnavailable(kind.name, [*tried, str(failure)]) from failure

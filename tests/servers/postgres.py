@@ -4,8 +4,8 @@ written is with the kernel, so ``fsync`` (which guards against the machine's own
 
 import os
 import pwd
+import shlex
 import signal
-import subprocess
 from collections.abc import Iterator
 from contextlib import contextmanager
 from importlib import import_module
@@ -18,9 +18,10 @@ from urllib.parse import urlsplit
 import psycopg
 from psycopg import sql
 
+from tests.servers.directories import private_directory
 from tests.servers.docker import Container
 from tests.servers.ports import free_port
-from tests.servers.process import Process, private_directory
+from tests.servers.process import Process
 from tests.servers.provision import Program
 from tests.servers.server import Foreign, Runner, Server
 
@@ -30,6 +31,10 @@ SETTINGS = (
     *("-c", "full_page_writes=off"),
     *("-c", "synchronous_commit=on"),
     *("-c", "max_connections=300"),
+)
+CLUSTER = (
+    *("--username", "mirt", "--auth", "trust"),
+    *("--encoding", "UTF8", "--locale", "C.UTF-8", "--no-sync"),
 )
 
 
@@ -62,16 +67,18 @@ class Postgres(Server):
     def private(cls, program: Path) -> Self:
         port = free_port()
         user = _unprivileged_user()
-        home = private_directory(cls.name, user)
+        home = private_directory("postgres", user)
         data = home / "data"
         listen = ("-c", "listen_addresses=127.0.0.1", "-c", f"port={port}")
         # No socket file: its path may be longer than a socket's can be.
         no_socket = ("-c", "unix_socket_directories=")
+        serve = [str(program), "-D", str(data), *listen, *no_socket, *SETTINGS]
+        initdb = [str(program.with_name("initdb")), "--pgdata", str(data), *CLUSTER]
+        first = f"test -e {shlex.quote(str(data / 'PG_VERSION'))} || {shlex.join(initdb)}"
         process = Process(
             cls.name,
             home,
-            [str(program), "-D", str(data), *listen, *no_socket, *SETTINGS],
-            prepare=lambda: _initdb(program.with_name("initdb"), data, user),
+            ["sh", "-ec", f"{first}; exec {shlex.join(serve)}"],
             stop_signal=signal.SIGINT,  # "fast": clients are disconnected, not waited for
             user=user,
         )
@@ -140,19 +147,3 @@ def _unprivileged_user() -> str | None:
         return None
     users = {entry.pw_name for entry in pwd.getpwall()}
     return "postgres" if "postgres" in users else "nobody"
-
-
-def _initdb(program: Path, data: Path, user: str | None) -> None:
-    subprocess.run(
-        [
-            str(program),
-            *("--pgdata", str(data), "--username", "mirt", "--auth", "trust"),
-            *("--encoding", "UTF8", "--locale", "C.UTF-8", "--no-sync"),
-        ],
-        cwd=data.parent,
-        user=user,
-        group=pwd.getpwnam(user).pw_gid if user else None,
-        extra_groups=[] if user else None,
-        capture_output=True,
-        check=True,
-    )

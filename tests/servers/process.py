@@ -5,38 +5,20 @@ start in other threads, and leaves the server running when pytest itself is kill
 """
 
 import os
-import shlex
 import shutil
 import signal
 import subprocess
-import sys
-import tempfile
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import psutil
 
+from tests.servers.directories import removal_of, run_directory
 from tests.servers.errors import ServerFailed
+from tests.servers.guard import keeper
 
-KEEPER = Path(__file__).with_name("keeper.py")
 STOP_TIMEOUT = 30
 """Seconds that a server has to stop when asked to."""
-
-
-def private_directory(name: str, user: str | None = None) -> Path:
-    """Make an empty directory that only ``user`` (we ourselves when ``None``) may enter."""
-    home = Path(tempfile.mkdtemp(prefix=f"mirt-{name.lower()}-"))
-    if user is not None:
-        shutil.chown(home, user)
-    return home
-
-
-def keeper(afterwards: Sequence[str], user: str = "") -> list[str]:
-    """Answer how to run what dies with us, its command to be appended; see ``keeper.py``.
-
-    When we die, ``afterwards`` is run; without a command that is all it does.
-    """
-    return [sys.executable, "-I", str(KEEPER), str(os.getpid()), user, shlex.join(afterwards), "--"]
 
 
 class Process:
@@ -44,11 +26,10 @@ class Process:
 
     Args:
         name: for messages.
-        home: the private directory. It goes when the server is closed or the test run dies. The
-            server keeps its data in ``home / "data"``.
+        home: the private directory. The server keeps its data in ``home / "data"``, which is there,
+            though perhaps empty, when it starts.
         command: what to run.
         environment: the whole environment, but for ``PATH``.
-        prepare: fills ``home / "data"`` when it is empty.
         stop_signal: asks the server to stop in order.
         user: the system user to run as; ours when ``None``.
     """
@@ -60,7 +41,6 @@ class Process:
         command: Sequence[str],
         *,
         environment: Mapping[str, str] | None = None,
-        prepare: Callable[[], None] = lambda: None,
         stop_signal: signal.Signals = signal.SIGTERM,
         user: str | None = None,
     ) -> None:
@@ -70,7 +50,6 @@ class Process:
         self._log = home / "log"
         self._command = command
         self._environment = {"PATH": os.environ["PATH"], **(environment or {})}
-        self._prepare = prepare
         self._stop_signal = stop_signal
         self._user = user
         self._keeper: subprocess.Popen[bytes] | None = None
@@ -91,10 +70,11 @@ class Process:
             self._data.mkdir(mode=0o700)
             if self._user is not None:
                 shutil.chown(self._data, self._user)
-            self._prepare()
+        # The whole run's directory: the last of its servers to die finds nobody writing to it.
+        afterwards = removal_of(run_directory())
         with self._log.open("ab") as log:
             self._keeper = subprocess.Popen(
-                [*keeper(["rm", "-rf", str(self._home)], self._user or ""), *self._command],
+                [*keeper(afterwards, self._user), *self._command],
                 cwd=self._home,
                 env=self._environment,
                 stdin=subprocess.DEVNULL,

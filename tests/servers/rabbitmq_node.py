@@ -7,9 +7,10 @@ run what it wraps. Its variables: https://www.rabbitmq.com/docs/configure#suppor
 import time
 from pathlib import Path
 
+from tests.servers.directories import private_directory
 from tests.servers.errors import ServerFailed
 from tests.servers.ports import free_port
-from tests.servers.process import Process, private_directory
+from tests.servers.process import Process
 
 NAME = "mirt@localhost"
 CONFIGURATION = """\

@@ -9,9 +9,10 @@ from urllib.parse import urlsplit
 
 import redis
 
+from tests.servers.directories import private_directory
 from tests.servers.docker import Container
 from tests.servers.ports import free_port
-from tests.servers.process import Process, private_directory
+from tests.servers.process import Process
 from tests.servers.provision import Program
 from tests.servers.server import Foreign, Runner, Server
 
@@ -39,7 +40,7 @@ class Redis(Server):
     @classmethod
     def private(cls, program: Path) -> Self:
         port = free_port()
-        home = private_directory(cls.name)
+        home = private_directory("redis")
         listen = ("--bind", "127.0.0.1", "--port", str(port), "--dir", str(home))
         process = Process(
             cls.name,

@@ -252,6 +252,31 @@ def test_a_server_that_takes_no_bytes_cannot_hold_the_request(build: Build) -> N
         assert time.monotonic() - began < 2
 
 
+def test_a_server_that_sips_cannot_hold_the_request(build: Build) -> None:
+    def sip() -> None:
+        connection, _ = sipper.accept()
+        with connection:
+            while connection.recv(65_536):
+                time.sleep(0.006)  # so slowly that 60 MB take six seconds, and no pause is long
+
+    with socket.create_server(("127.0.0.1", 0)) as sipper:
+        thread = threading.Thread(target=sip)
+        thread.start()
+        service = build(f"http://127.0.0.1:{sipper.getsockname()[1]}", timeout=0.8)
+        began = time.monotonic()
+        with pytest.raises(OutcomeUnknownError):
+            ask(service, "x" * 60_000_000)
+        assert time.monotonic() - began < 3
+        service.close()
+        thread.join()
+
+
+def test_a_large_request_arrives_whole(build: Build, world: FakeWorld) -> None:
+    text = "слово " * 100_000
+    build().call("POST", "/sendMessage", json={"chat_id": 7, "text": text}, accept=[400])
+    assert world.requests()[0].body["text"] == text
+
+
 def test_waiting_for_a_free_connection_is_bounded_and_surely_not_sent(
     build: Build, world: FakeWorld
 ) -> None:

@@ -1,0 +1,165 @@
+"""The service as it runs in production: its real commands, on real servers and a fake world.
+
+What is started here is a process of its own, spoken to over HTTP, AMQP and SQL only.
+"""
+
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Final
+
+import httpx
+import psutil
+import sqlalchemy
+
+from tests.fakes import FakeWorld
+from tests.servers.ports import free_port
+from tests.waiting import wait_until
+
+ROOT: Final = Path(__file__).parents[1]
+MIRT: Final = Path(sys.executable).with_name("mirt")
+SECRET: Final = "webhook-secret"
+
+
+@dataclass
+class Deployment:
+    """Processes of the Procfile, started one by one."""
+
+    environment: Mapping[str, str]
+    world: FakeWorld
+    logs: Path
+    port: int = field(default_factory=free_port)
+    started: list["subprocess.Popen[bytes]"] = field(default_factory=list)
+
+    def run(self, *command: str) -> None:
+        """A command that ends by itself."""
+        subprocess.run([MIRT, *command], env=self._env(), cwd=ROOT, check=True)
+
+    def start(self, *command: str) -> "subprocess.Popen[bytes]":
+        """A process that stays."""
+        log = (self.logs / f"{len(self.started)}-{command[0]}.log").open("wb")
+        process = subprocess.Popen(
+            [MIRT, *command], env=self._env(), cwd=ROOT, stdout=log, stderr=log
+        )
+        self.started.append(process)
+        return process
+
+    def web(self) -> "subprocess.Popen[bytes]":
+        """The ingress, when it answers."""
+        process = self.start("web", "--port", str(self.port))
+        wait_until(self.is_alive, within_s=30)
+        return process
+
+    def is_alive(self) -> bool:
+        try:
+            return self.get("/healthz").status_code == 200
+        except httpx.TransportError:
+            return False
+
+    def log_text(self) -> str:
+        return "".join(path.read_text(errors="replace") for path in sorted(self.logs.iterdir()))
+
+    def get(self, path: str) -> httpx.Response:
+        return httpx.get(f"http://127.0.0.1:{self.port}{path}", timeout=5)
+
+    def post(self, update: Mapping[str, Any]) -> httpx.Response:
+        return httpx.post(
+            f"http://127.0.0.1:{self.port}/webhooks/telegram",
+            json=update,
+            headers={"X-Telegram-Bot-Api-Secret-Token": SECRET},
+            timeout=10,
+        )
+
+    def post_all(self, updates: list[dict[str, Any]], *, at_once: int = 8) -> list[httpx.Response]:
+        """Post them in this order, some at the same moment; a chat's in order if it is one."""
+        with ThreadPoolExecutor(at_once) as threads:
+            return list(threads.map(self.post, updates))
+
+    def rows(self, sql: str) -> list[Any]:
+        engine = sqlalchemy.create_engine(self.environment["DATABASE_URL"])
+        try:
+            with engine.connect() as connection:
+                return list(connection.execute(sqlalchemy.text(sql)))
+        finally:
+            engine.dispose()
+
+    def close(self) -> None:
+        for process in self.started:
+            if process.poll() is None:
+                process.send_signal(signal.SIGTERM)
+        for process in self.started:
+            try:
+                process.wait(20)
+            except subprocess.TimeoutExpired:
+                kill_tree(process.pid)
+                process.wait()
+
+    def _env(self) -> dict[str, str]:
+        return {**os.environ, **self.environment}
+
+
+def children(process: "subprocess.Popen[bytes]") -> list[int]:
+    """The pids of the processes that a parent has started and that live."""
+    found = psutil.Process(process.pid).children(recursive=True)
+    return [child.pid for child in found if child.status() != psutil.STATUS_ZOMBIE]
+
+
+def kill_tree(pid: int) -> None:
+    """SIGKILL for a process and all it has started, the parent first."""
+    try:
+        family = [psutil.Process(pid), *psutil.Process(pid).children(recursive=True)]
+    except psutil.NoSuchProcess:
+        return
+    for member in family:
+        try:
+            member.kill()
+        except psutil.NoSuchProcess:
+            continue
+
+
+@contextmanager
+def deployment(
+    world: FakeWorld, logs: Path, servers: Mapping[str, str], **settings: str
+) -> Iterator[Deployment]:
+    """A migrated deployment on these servers, with nothing started yet."""
+    here = Deployment(
+        {
+            **servers,
+            "TELEGRAM_BOT_TOKEN": "123456:token",
+            "TELEGRAM_WEBHOOK_SECRET": SECRET,
+            "TELEGRAM_API_URL": world.telegram_url,
+            "LLM_API_KEY": "llm-key",
+            "LLM_BASE_URL": world.llm_url,
+            "WORKER_THREADS": "16",
+            "RETRY_BASE_SECONDS": "0.5",
+            **settings,
+        },
+        world,
+        logs,
+    )
+    here.run("migrate")
+    try:
+        yield here
+    finally:
+        here.close()
+
+
+def update(chat: int, number: int, text: str, **message: Any) -> dict[str, Any]:
+    """A Telegram Update with a text, as the Bot API sends it."""
+    return {
+        "update_id": chat * 100_000 + number,
+        "message": {
+            "message_id": number,
+            "date": 1_790_000_000 + number,
+            "chat": {"id": chat, "type": "private"},
+            "from": {"id": chat, "is_bot": False, "first_name": "Оля", "language_code": "uk"},
+            "text": text,
+            **message,
+        },
+    }

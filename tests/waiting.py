@@ -1,0 +1,18 @@
+"""Waiting for a condition, never for a time."""
+
+import time
+from collections.abc import Callable
+from typing import TypeVar
+
+T = TypeVar("T")
+
+
+def wait_until(condition: Callable[[], T], *, within_s: float = 20, what: str = "") -> T:
+    """What the condition answers as soon as it is true; fails when it is not in time."""
+    deadline = time.monotonic() + within_s
+    while True:
+        if answer := condition():
+            return answer
+        if time.monotonic() >= deadline:
+            raise AssertionError(f"not within {within_s} s: {what or condition.__name__}: {answer!r}")
+        time.sleep(0.02)
