@@ -65,7 +65,9 @@ class DurableBroker(Broker):
         Raises:
             BrokerUnavailableError: the transport has not confirmed it; it may arrive all the same.
             DatabaseError: it needs a row, and the row could not be written.
+            TypeError: its arguments are not JSON.
         """
+        message.encode()
         message = _under_its_task_id(message)
         named = message.options.pop("task_id", None) is not None
         self.emit_before("enqueue", message, delay)

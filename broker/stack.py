@@ -5,7 +5,7 @@ from datetime import timedelta
 
 from dramatiq import Middleware
 from dramatiq.results import ResultBackend
-from dramatiq.results.backends import RedisBackend, StubBackend
+from dramatiq.results.backends import RedisBackend
 
 from broker.durable import DurableBroker
 from broker.eager import EagerBroker
@@ -16,7 +16,7 @@ from broker.task import declared
 from middleware.execution import Execution, RetryPolicy
 from middleware.leases import LeaseKeeper, owner_name
 from middleware.log_context import LogContext
-from middleware.results import KeptResults
+from middleware.results import KeptResults, MemoryResults
 from middleware.time_limits import TimeLimits
 from mirt.clock import Clock, utc_now
 from mirt.settings import Settings, load_settings
@@ -79,7 +79,7 @@ def _broker(
 
 def _results(opened: Stores) -> ResultBackend:
     if opened.redis is None:
-        return StubBackend(use_namespace_prefix_keys=True)
+        return MemoryResults()
     backend: ResultBackend = RedisBackend(client=opened.redis, use_namespace_prefix_keys=True)
     return backend
 

@@ -1,9 +1,11 @@
 """Results in Redis, for those who wait for one. A result that cannot be kept is said aloud."""
 
+import time
 from typing import Any, Final
 
 from dramatiq import Broker
 from dramatiq.results import ResultBackend, Results
+from dramatiq.results.backends import StubBackend
 
 from mirt.store.redis import BestEffort
 
@@ -44,3 +46,19 @@ class KeptResults(Results):
         self._best_effort(
             lambda: self.backend.store_exception(message, failure, self.result_ttl), default=None
         )
+
+
+class MemoryResults(StubBackend):
+    """Results in the memory of this process, for the modes without Redis; each has its time."""
+
+    def __init__(self) -> None:
+        super().__init__(use_namespace_prefix_keys=True)
+        # Dramatiq's is shared by all of its kind, and never forgets.
+        self.results: dict[str, tuple[str | None, float | None]] = {}
+
+    def _store(self, message_key: str, result: Any, ttl: int) -> None:
+        now = time.monotonic()
+        expired = [key for key, (_, until) in self.results.items() if until and until < now]
+        for key in expired:
+            self.results.pop(key, None)
+        super()._store(message_key, result, ttl)  # type: ignore[no-untyped-call]

@@ -6,6 +6,7 @@ Opened after a fork, in the process that uses it: connections are not shared.
 import os
 import threading
 from collections.abc import Callable, Mapping
+from contextlib import ExitStack
 from dataclasses import dataclass
 
 from pydantic import SecretStr
@@ -41,10 +42,11 @@ class Runtime:
     deliveries: Deliveries
     turns: Turns
     direct: DirectTurns
+    connections: ExitStack
 
     def close(self) -> None:
-        """Give the connections back."""
-        stores(self.settings).close()
+        """Give the connections back: to the stores and to the world outside."""
+        self.connections.close()
 
 
 def open_runtime(
@@ -52,7 +54,9 @@ def open_runtime(
 ) -> Runtime:
     """Put the business together; nothing is connected before it is used."""
     database, redis = stores(settings).database, stores(settings).redis
-    channels = _channels(settings, show)
+    connections = ExitStack()
+    connections.callback(stores(settings).close)
+    channels = _channels(settings, show, connections)
     conversations = Conversations(
         database,
         clock,
@@ -61,7 +65,8 @@ def open_runtime(
         debounce_s=settings.debounce_seconds,
     )
     deliveries = Deliveries(database, channels, clock)
-    turns = Turns(database, conversations, deliveries, _agent(settings), clock)
+    agent = _agent(settings, connections)
+    turns = Turns(database, conversations, deliveries, agent, clock)
     return Runtime(
         settings=settings,
         clock=clock,
@@ -71,30 +76,34 @@ def open_runtime(
         deliveries=deliveries,
         turns=turns,
         direct=DirectTurns(database, conversations, turns, clock),
+        connections=connections,
     )
 
 
-def _channels(settings: Settings, show: Show) -> dict[str, Channel]:
+def _channels(settings: Settings, show: Show, connections: ExitStack) -> dict[str, Channel]:
     telegram = TelegramChannel(
         token=settings.telegram_bot_token or SecretStr("none"),
         secret=settings.telegram_webhook_secret,
         api_url=settings.telegram_api_url,
         max_connections=settings.worker_threads,
     )
+    connections.callback(telegram.close)
     if settings.telegram_bot_token is None:
         return {"telegram": ConsoleChannel(telegram, show)}
     return {"telegram": telegram}
 
 
-def _agent(settings: Settings) -> Agent:
+def _agent(settings: Settings, connections: ExitStack) -> Agent:
     if settings.llm_api_key is None:
         return ScriptedAgent()
-    return OpenAiAgent(
+    agent = OpenAiAgent(
         api_key=settings.llm_api_key,
         base_url=settings.llm_base_url,
         model=settings.llm_model,
         max_connections=settings.worker_threads,
     )
+    connections.callback(agent.close)
+    return agent
 
 
 _lock = threading.Lock()

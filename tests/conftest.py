@@ -20,6 +20,7 @@ from typing import NoReturn
 
 import pytest
 
+from tests.fakes.fixtures import world
 from tests.servers import (
     FaultNotPossible,
     Postgres,

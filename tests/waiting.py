@@ -14,5 +14,7 @@ def wait_until(condition: Callable[[], T], *, within_s: float = 20, what: str = 
         if answer := condition():
             return answer
         if time.monotonic() >= deadline:
-            raise AssertionError(f"not within {within_s} s: {what or condition.__name__}: {answer!r}")
+            raise AssertionError(
+                f"not within {within_s} s: {what or condition.__name__}: {answer!r}"
+            )
         time.sleep(0.02)

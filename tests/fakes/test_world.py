@@ -14,8 +14,6 @@ import pytest
 
 from tests.fakes import Delay, FakeWorld, Hang, RemoteWorld, Status
 
-pytest_plugins = ["tests.fakes.fixtures"]
-
 
 def post(url: str, body: Any, method: str = "POST") -> tuple[int, Any]:
     where = urlsplit(url)

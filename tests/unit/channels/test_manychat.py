@@ -21,8 +21,6 @@ from mirt.errors import (
 from tests.fakes import FakeWorld, Hang, Status, TooMany
 from tests.unit.channels.payloads import json_with, nested
 
-pytest_plugins = ["tests.fakes.fixtures"]
-
 KEY = SecretStr("key")
 PHOTO = "https://example.com/p.jpg"
 

@@ -19,8 +19,6 @@ from mirt.errors import (
 from tests.fakes import FakeWorld, Garbage, Hang, Reset, Status, TooMany
 from tests.fakes.telegram import refusal
 
-pytest_plugins = ["tests.fakes.fixtures"]
-
 
 @pytest.fixture
 def telegram(world: FakeWorld) -> Iterator[TelegramChannel]:

@@ -29,8 +29,6 @@ from tests.fakes import (
     TooMany,
 )
 
-pytest_plugins = ["tests.fakes.fixtures"]
-
 KEY = "sk-very-secret"
 HELLO = [ChatMessage("user", "Привіт")]
 

@@ -1,0 +1,65 @@
+"""Brokers with a worker in this process, on whatever transport a test asks for."""
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+from dramatiq import Worker
+
+from broker.durable import DurableBroker
+from broker.stack import install
+from broker.task import declared
+from middleware.policy import QUEUES
+from mirt import runtime
+from mirt.settings import Settings
+from mirt.store.migrate import upgrade
+from service.processes.child import start_worker, stop_worker
+from tests.fakes import FakeWorld
+from tests.settings import settings_for, sqlite_url
+
+
+@dataclass
+class Running:
+    """A broker, and the worker that works for it unless sending does the work."""
+
+    broker: DurableBroker
+    settings: Settings
+    worker: Worker | None
+
+
+TRANSPORTS = ("eager", "embedded", "rabbitmq")
+
+
+@pytest.fixture
+def run(
+    world: FakeWorld, tmp_path: Path, request: pytest.FixtureRequest
+) -> Iterator[Callable[..., Running]]:
+    """Start a broker of this kind, with a worker of four threads."""
+    started: list[Running] = []
+
+    def start(transport: str, *, work: bool = True, **values: Any) -> Running:
+        urls: dict[str, Any] = {"database_url": sqlite_url(tmp_path)}
+        if transport == "rabbitmq":
+            names = ("rabbitmq_url", "redis_url", "database_url")
+            urls = {name: request.getfixturevalue(name) for name in names}
+        if transport == "eager":
+            urls["TASKS_EAGER"] = True
+        settings = settings_for(world, **urls, WORKER_THREADS=4, **values)
+        upgrade(settings.database_url.get_secret_value())
+        runtime.use(runtime.open_runtime(settings))
+        broker = install(settings)
+        worker = None
+        if work and transport != "eager":
+            worker = start_worker(broker, queues=set(QUEUES), threads=4)
+        started.append(Running(broker, settings, worker))
+        return started[-1]
+
+    yield start
+    for one in started:
+        if one.worker is not None:
+            stop_worker(one.worker, grace_s=10)
+        one.broker.close()
+        runtime.runtime().close()
+    declared.release()

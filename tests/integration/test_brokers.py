@@ -1,0 +1,102 @@
+"""One suite for all brokers: what a task may rely on wherever it runs."""
+
+from collections.abc import Callable
+from datetime import timedelta
+from typing import Any
+
+import pytest
+from dramatiq.results import ResultFailure, ResultMissing
+
+from actors.health import ping
+from actors.messages import process_message, send_response
+from mirt.store.stores import stores
+from mirt.store.tables import dead_letters, tasks
+from tests.fakes import FakeWorld, Status
+from tests.integration.conftest import TRANSPORTS, Running
+from tests.waiting import wait_until
+
+Run = Callable[..., Running]
+pytestmark = pytest.mark.parametrize("transport", TRANSPORTS)
+
+
+def rows(running: Running, table: Any) -> list[Any]:
+    with stores(running.settings).database.transaction() as tx:
+        return list(tx.execute(table.select()))
+
+
+def result_of(message: Any) -> Any:
+    def result() -> Any:
+        try:
+            return message.get_result()
+        except ResultMissing:
+            return None
+
+    return wait_until(result)
+
+
+def test_what_a_task_returns_is_its_result(run: Run, transport: str) -> None:
+    run(transport)
+    sent = ping.send()
+    assert result_of(sent)["pong"] is True
+    assert result_of(sent)["task_id"] == sent.message_id
+
+
+def test_a_task_id_runs_once_however_often_it_is_sent(
+    run: Run, transport: str, world: FakeWorld
+) -> None:
+    run(transport)
+    for _ in range(3):
+        sent = send_response.send_with_options(
+            args=("telegram", "7", "once"), task_id=f"only-{transport}"
+        )
+    assert sent.message_id == f"only-{transport}"
+    assert result_of(sent)["status"] == "sent"
+    assert world.sent("7") == ["once"]
+
+
+def test_a_retryable_failure_is_tried_again_until_it_succeeds(
+    run: Run, transport: str, world: FakeWorld
+) -> None:
+    world.misbehave("telegram", Status(502), times=2)
+    running = run(transport)
+    sent = send_response.send("telegram", "7", "third time lucky")
+    assert result_of(sent)["status"] == "sent"
+    assert len(world.requests("telegram")) == 3
+    assert [row.state for row in rows(running, tasks)] == ["done"]
+
+
+def test_a_permanent_failure_is_a_dead_letter_with_its_why(
+    run: Run, transport: str, world: FakeWorld
+) -> None:
+    world.misbehave("telegram", Status(403, {"ok": False, "description": "Forbidden: blocked"}))
+    running = run(transport)
+    sent = send_response.send("telegram", "7", "hello")
+    with pytest.raises(ResultFailure, match="blocked"):
+        result_of(sent)
+    [letter] = wait_until(lambda: rows(running, dead_letters))
+    assert (letter.task_id, letter.error_code) == (sent.message_id, "CHANNEL_REFUSED")
+    assert letter.args == ["telegram", "7", "hello"]
+    assert "PermanentError" in letter.traceback
+    assert letter.attempts == 1
+    assert len(world.requests("telegram")) == 1
+
+
+def test_an_unknown_failure_is_not_tried_again(run: Run, transport: str) -> None:
+    running = run(transport)
+    process_message.send("session", "hello", platform=["not", "a", "name"])
+    [letter] = wait_until(lambda: rows(running, dead_letters))
+    assert (letter.error_code, letter.attempts) == ("UNEXPECTED", 1)
+
+
+def test_a_delay_is_a_row_until_it_is_over(run: Run, transport: str) -> None:
+    running = run(transport)
+    ping.send_with_options(delay=timedelta(days=40))
+    [row] = rows(running, tasks)
+    assert row.state == "delayed"
+    assert row.due_at - row.created_at >= timedelta(days=40)
+
+
+def test_arguments_pass_through_json(run: Run, transport: str) -> None:
+    run(transport)
+    with pytest.raises(TypeError, match="JSON"):
+        ping.send_with_options(kwargs={"when": timedelta(1)})
