@@ -57,15 +57,14 @@ class RabbitConsumer(Consumer):
         self._fetched: deque[RabbitMessage] = deque()
         try:
             self._connection = BlockingConnection(parameters)
-            self._channel = self._connection.channel()
-            for name, arguments in declarations(queue):
-                self._channel.queue_declare(name, durable=True, arguments=arguments)
-            self._channel.basic_qos(prefetch_count=prefetch)
-            self._consumer_tag: str | None = self._channel.basic_consume(queue, self._received)
-        except ChannelClosedByBroker as refused:
-            raise ConnectionClosed(_explained(queue, refused)) from None
         except (AMQPError, OSError) as failed:
             raise ConnectionClosed(f"{type(failed).__name__}: {failed}") from None
+        try:
+            self._channel = self._connection.channel()
+            self._consumer_tag: str | None = self._consume(prefetch)
+        except (AMQPError, OSError) as failed:
+            self.close()
+            raise ConnectionClosed(_explained(queue, failed)) from None
 
     def __next__(self) -> RabbitMessage | None:
         """The next message; None when there was none for a while."""
@@ -112,6 +111,12 @@ class RabbitConsumer(Consumer):
         except (AMQPError, OSError) as failed:
             raise ConnectionClosed(f"{type(failed).__name__}: {failed}") from None
 
+    def _consume(self, prefetch: int) -> str:
+        for name, arguments in declarations(self._queue):
+            self._channel.queue_declare(name, durable=True, arguments=arguments)
+        self._channel.basic_qos(prefetch_count=prefetch)
+        return self._channel.basic_consume(self._queue, self._received)
+
     def _received(self, _channel: BlockingChannel, method: Any, _: Any, body: bytes) -> None:
         try:
             message = Message.decode(body)
@@ -147,10 +152,10 @@ class RabbitConsumer(Consumer):
             self._fetched.clear()
 
 
-def _explained(queue: str, refused: ChannelClosedByBroker) -> str:
-    if refused.reply_code == 406:
+def _explained(queue: str, refused: Exception) -> str:
+    if isinstance(refused, ChannelClosedByBroker) and refused.reply_code == 406:
         return (
             f"queue {queue!r} exists in RabbitMQ with other arguments than ours; "
             f"empty and delete it, then start again ({refused.reply_text})"
         )
-    return f"RabbitMQ refused queue {queue!r}: {refused.reply_code} {refused.reply_text}"
+    return f"queue {queue!r}: {type(refused).__name__}: {refused}"

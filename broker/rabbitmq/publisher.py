@@ -30,6 +30,7 @@ log = structlog.get_logger(__name__)
 
 UNCONFIRMED_LIMIT: Final = 20_000
 LONGEST_PAUSE_S: Final = 2.0
+CLOSE_WITHIN_S: Final = 2.0
 
 Counts = dict[str, int]
 """Messages that are ready in each queue."""
@@ -108,13 +109,14 @@ class Publisher:
         return letter.confirmed
 
     def close(self) -> None:
-        """Close the connection; what is not confirmed fails."""
+        """Close the connection; what is not confirmed fails, also if the server does not answer."""
         self._closing.set()
         connection, thread = self._connection, self._thread
         if connection is not None:
             connection.ioloop.add_callback_threadsafe(lambda: self._stop("closing"))
         if thread is not None:
-            thread.join(timeout=5)
+            thread.join(timeout=CLOSE_WITHIN_S)
+        self._fail_all("the publisher is closed")
 
     def _refusal(self) -> str | None:
         if self._closing.is_set():
@@ -158,26 +160,33 @@ class Publisher:
         connection = self._connection
         if connection is None:
             return
-        if connection.is_open:
+        if connection.is_closed:
+            # Not at once: pika still has the socket to close.
+            connection.ioloop.call_later(0, connection.ioloop.stop)
+        elif connection.is_open:
             connection.close()
-        else:
-            connection.ioloop.stop()
 
     def _lost(self) -> None:
         self._channel = None
         self._blocked = False
-        reason = self._down = self._down or "the connection was lost"
+        self._down = self._down or "the connection was lost"
+        connection, self._connection = self._connection, None
+        if connection is not None:
+            connection.ioloop.close()
+        self._fail_all(self._down)
+
+    def _fail_all(self, reason: str) -> None:
         with self._lock:
             letters = [*self._unconfirmed.values(), *self._waiting]
             self._unconfirmed.clear()
             self._waiting.clear()
-        connection, self._connection = self._connection, None
-        if connection is not None:
-            connection.ioloop.close()
         for letter in letters:
             letter.fail(reason)
 
     def _opened(self, connection: SelectConnection) -> None:
+        if self._closing.is_set():
+            connection.close()
+            return
         connection.add_on_connection_blocked_callback(lambda *_: self._set_blocked(blocked=True))
         connection.add_on_connection_unblocked_callback(lambda *_: self._set_blocked(blocked=False))
         connection.channel(on_open_callback=self._channel_opened)

@@ -50,9 +50,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
     return 0
 
 
-def start_worker(broker: DurableBroker, *, queues: set[str], threads: int) -> Worker:
-    """Start Dramatiq's worker; it prefetches no more of a queue than it can run at once."""
-    worker = Worker(broker, queues=queues, worker_threads=threads, worker_timeout=IDLE_WAKE_MS)
+def start_worker(
+    broker: DurableBroker, *, queues: set[str], threads: int, idle_ms: int = IDLE_WAKE_MS
+) -> Worker:
+    """Start Dramatiq's worker; it prefetches no more of a queue than it can run at once.
+
+    ``idle_ms`` is how often its threads look whether they are to stop.
+    """
+    worker = Worker(broker, queues=queues, worker_threads=threads, worker_timeout=idle_ms)
     worker.queue_prefetch = threads
     worker.start()
     return worker

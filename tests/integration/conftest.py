@@ -52,7 +52,7 @@ def run(
         broker = install(settings)
         worker = None
         if work and transport != "eager":
-            worker = start_worker(broker, queues=set(QUEUES), threads=4)
+            worker = start_worker(broker, queues=set(QUEUES), threads=4, idle_ms=50)
         started.append(Running(broker, settings, worker))
         return started[-1]
 

@@ -1,0 +1,139 @@
+"""The consumer against a real RabbitMQ: what belongs to whom across connections."""
+
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import pika
+import pytest
+from dramatiq import Message
+from dramatiq.errors import ConnectionClosed
+
+from broker.rabbitmq.consumer import RabbitConsumer, RabbitMessage
+from broker.rabbitmq.topology import connection_parameters, rejects_name
+from tests.waiting import wait_until
+
+Consume = Callable[..., RabbitConsumer]
+
+
+@pytest.fixture
+def consume(rabbitmq_url: str) -> Iterator[Consume]:
+    consumers: list[RabbitConsumer] = []
+
+    def consume(prefetch: int = 10) -> RabbitConsumer:
+        parameters = connection_parameters(rabbitmq_url, name="test")
+        consumers.append(RabbitConsumer(parameters, "llm", prefetch=prefetch, timeout_ms=100))
+        return consumers[-1]
+
+    yield consume
+    for one in consumers:
+        one.close()
+
+
+@pytest.fixture
+def channel(rabbitmq_url: str) -> Iterator[Any]:
+    connection = pika.BlockingConnection(pika.URLParameters(rabbitmq_url))
+    yield connection.channel()
+    connection.close()
+
+
+def send(channel: Any, *names: str) -> None:
+    for name in names:
+        message: Message[Any] = Message("llm", name, (), {}, {})
+        channel.basic_publish("", "llm", message.encode())
+
+
+def receive(consumer: RabbitConsumer, count: int) -> list[RabbitMessage]:
+    got: list[RabbitMessage] = []
+
+    def enough() -> bool:
+        if (message := next(consumer)) is not None:
+            got.append(message)
+        return len(got) >= count
+
+    wait_until(enough)
+    return got
+
+
+def names(messages: list[RabbitMessage]) -> list[str]:
+    return [message.actor_name for message in messages]
+
+
+def drained(consumer: RabbitConsumer) -> bool:
+    """Nothing more comes within the consumer's own timeout, twice."""
+    return next(consumer) is None and next(consumer) is None
+
+
+def test_a_stale_ack_does_not_delete_another_message(consume: Consume, channel: Any) -> None:
+    first = consume()
+    send(channel, "old")
+    [old] = receive(first, 1)
+    first.close()
+    second = consume()
+    [again] = receive(second, 1)
+    assert again.tag == old.tag
+    second.ack(old)
+    assert drained(second)
+    second.close()
+    assert names(receive(consume(), 1)) == ["old"]
+
+
+def test_an_acked_message_does_not_come_back(consume: Consume, channel: Any) -> None:
+    first = consume()
+    send(channel, "done", "open")
+    done, _ = receive(first, 2)
+    first.ack(done)
+    assert drained(first)
+    first.close()
+    assert names(receive(consume(), 1)) == ["open"]
+
+
+def test_it_holds_no_more_than_its_prefetch(consume: Consume, channel: Any) -> None:
+    consumer = consume(prefetch=2)
+    send(channel, "a", "b", "c")
+    a, _ = receive(consumer, 2)
+    assert drained(consumer)
+    consumer.ack(a)
+    assert names(receive(consumer, 1)) == ["c"]
+
+
+def test_what_was_prefetched_goes_back_at_once_when_it_is_cancelled(
+    consume: Consume, channel: Any
+) -> None:
+    stopping = consume()
+    send(channel, "running", "waiting-1", "waiting-2")
+    [running, *waiting] = receive(stopping, 3)
+    stopping.cancel()
+    stopping.requeue(waiting)
+    assert drained(stopping)
+    other = consume()
+    assert sorted(names(receive(other, 2))) == ["waiting-1", "waiting-2"]
+    stopping.ack(running)
+    assert drained(stopping)
+    stopping.close()
+    assert drained(other)
+
+
+def test_a_message_that_nobody_can_read_goes_among_the_rejects(
+    consume: Consume, channel: Any
+) -> None:
+    consumer = consume()
+    channel.basic_publish("", "llm", b"\xff not a message")
+    send(channel, "readable")
+    assert names(receive(consumer, 1)) == ["readable"]
+    rejects = rejects_name("llm")
+    wait_until(lambda: channel.queue_declare(rejects, passive=True).method.message_count == 1)
+
+
+def test_a_message_that_could_not_be_claimed_comes_back(consume: Consume, channel: Any) -> None:
+    consumer = consume()
+    send(channel, "later")
+    [message] = receive(consumer, 1)
+    message.give_back = True
+    consumer.ack(message)
+    assert names(receive(consumer, 1)) == ["later"]
+
+
+def test_a_queue_with_other_arguments_is_explained(consume: Consume, channel: Any) -> None:
+    channel.queue_declare("llm", durable=True)
+    with pytest.raises(ConnectionClosed, match="other arguments.*delete it"):
+        consume()
