@@ -20,7 +20,7 @@ from typing import NoReturn
 
 import pytest
 
-from tests.fakes.fixtures import world
+from tests.fakes.fixtures import world as world  # noqa: PLC0414
 from tests.servers import (
     FaultNotPossible,
     Postgres,

@@ -41,6 +41,10 @@ class Deployment:
         """A command that ends by itself."""
         subprocess.run([MIRT, *command], env=self._env(), cwd=ROOT, check=True)
 
+    def python(self, code: str) -> None:
+        """A program that uses the service's modules as somebody else's would."""
+        subprocess.run([sys.executable, "-c", code], env=self._env(), cwd=ROOT, check=True)
+
     def start(self, *command: str) -> "subprocess.Popen[bytes]":
         """A process that stays."""
         log = (self.logs / f"{len(self.started)}-{command[0]}.log").open("wb")

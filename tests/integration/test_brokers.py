@@ -83,7 +83,7 @@ def test_a_permanent_failure_is_a_dead_letter_with_its_why(
 
 def test_an_unknown_failure_is_not_tried_again(run: Run, transport: str) -> None:
     running = run(transport)
-    process_message.send("session", "hello", platform=["not", "a", "name"])
+    process_message.send("session", "hello", platform=["not", "a", "name"])  # type: ignore[arg-type]
     [letter] = wait_until(lambda: rows(running, dead_letters))
     assert (letter.error_code, letter.attempts) == ("UNEXPECTED", 1)
 

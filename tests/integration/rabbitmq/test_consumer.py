@@ -135,5 +135,5 @@ def test_a_message_that_could_not_be_claimed_comes_back(consume: Consume, channe
 
 def test_a_queue_with_other_arguments_is_explained(consume: Consume, channel: Any) -> None:
     channel.queue_declare("llm", durable=True)
-    with pytest.raises(ConnectionClosed, match="other arguments.*delete it"):
+    with pytest.raises(ConnectionClosed, match=r"other arguments.*delete it"):
         consume()

@@ -1,0 +1,93 @@
+"""However a message ends, it ends as it was promised and not in silence."""
+
+import pytest
+
+from mirt.turns.texts import APOLOGY
+from tests.deployment import SECRET, Deployment, update
+from tests.fakes import EmptyCompletion, Hang, Misbehaviour, Status
+from tests.waiting import wait_until
+
+
+@pytest.fixture
+def running(deployed: Deployment) -> Deployment:
+    deployed.start("worker", "llm", "webhooks")
+    deployed.web()
+    return deployed
+
+
+def dead(deployed: Deployment) -> list[tuple[str, str]]:
+    return [tuple(row) for row in deployed.rows("SELECT actor, error_code FROM dead_letters")]
+
+
+@pytest.mark.parametrize(
+    "failure", [Status(500), EmptyCompletion()], ids=["answers 500", "answers nothing"]
+)
+def test_an_agent_that_fails_twice_is_asked_a_third_time(
+    running: Deployment, failure: Misbehaviour
+) -> None:
+    running.world.misbehave("llm", failure, times=2)
+    running.post(update(7, 1, "Привіт"))
+    [reply] = wait_until(lambda: running.world.sent(7))
+    assert reply != APOLOGY
+    assert len(running.world.requests("llm")) == 3
+    assert dead(running) == []
+
+
+@pytest.mark.parametrize(
+    ("failure", "code"),
+    [(Status(500), "RETRIES_EXHAUSTED"), (Status(401), "LLM_REFUSED")],
+    ids=["never recovers", "refuses our key"],
+)
+def test_an_agent_that_never_answers_costs_one_apology_and_a_dead_letter(
+    running: Deployment, failure: Misbehaviour, code: str
+) -> None:
+    running.world.misbehave("llm", failure, times=None)
+    running.post(update(7, 1, "Привіт"))
+    wait_until(lambda: running.world.sent(7))
+    assert dead(running) == [("process_and_respond", code)]
+    running.world.mend("llm")
+    running.post(update(7, 2, "Ще раз"))
+    wait_until(lambda: len(running.world.sent(7)) == 2)
+    assert running.world.sent(7)[0] == APOLOGY
+
+
+def test_a_customer_who_blocked_the_bot_is_a_dead_letter_and_the_next_turn_goes_on(
+    running: Deployment,
+) -> None:
+    blocked = Status(403, {"ok": False, "error_code": 403, "description": "Forbidden: blocked"})
+    running.world.misbehave("telegram", blocked, chat=7)
+    running.post(update(7, 1, "Привіт"))
+    wait_until(lambda: dead(running) == [("process_and_respond", "CHANNEL_REFUSED")])
+    assert running.world.sent(7) == []
+    running.post(update(7, 2, "Я повернулась"))
+    wait_until(lambda: running.world.sent(7))
+
+
+def test_a_blank_message_is_ignored_aloud(running: Deployment) -> None:
+    answer = running.post(update(7, 1, "  \n "))
+    assert answer.status_code == 200
+    assert answer.json()["status"] == "ignored"
+    assert running.rows("SELECT 1 FROM inbox") == []
+
+
+def test_a_message_of_100_kilobytes_is_refused_with_its_reason(running: Deployment) -> None:
+    answer = running.post(update(7, 1, "я" * 50_000))
+    assert answer.status_code == 413
+    assert answer.json()["error"]
+    assert running.rows("SELECT 1 FROM inbox") == []
+
+
+def test_an_agent_that_hangs_is_over_at_the_soft_limit(running: Deployment) -> None:
+    running.world.misbehave("llm", Hang())
+    task = "from actors.messages import process_message as p;"
+    running.python(f"{task} p.send_with_options(args=('s', 'hello'), soft_limit_s=1)")
+    wait_until(lambda: dead(running) == [("process_message", "TIME_LIMIT")])
+
+
+def test_no_log_line_has_a_secret(running: Deployment) -> None:
+    running.world.misbehave("telegram", Status(401, {"ok": False, "description": "Unauthorized"}))
+    running.post(update(7, 1, "Привіт"))
+    wait_until(lambda: dead(running))
+    for secret in ("123456:token", SECRET, "llm-key"):
+        assert secret not in running.log_text()
+        assert not any(secret in str(row) for row in running.rows("SELECT * FROM dead_letters"))

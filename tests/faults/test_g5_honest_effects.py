@@ -1,0 +1,36 @@
+"""G5: a call whose outcome is unknown is recorded as unknown, and the reply is sent again."""
+
+import os
+import signal
+
+from tests.deployment import Deployment, children, update
+from tests.fakes import Hang, Reset
+from tests.waiting import wait_until
+
+
+def delivery(deployed: Deployment) -> tuple[str, int]:
+    [(state, unknown)] = deployed.rows("SELECT state, unknown FROM deliveries")
+    return state, unknown
+
+
+def test_a_worker_killed_after_it_sent_leaves_an_unknown_and_it_is_sent_again(
+    deployed: Deployment,
+) -> None:
+    deployed.world.misbehave("telegram", Hang())
+    worker = deployed.start("worker", "llm")
+    deployed.web()
+    deployed.post(update(7, 1, "Привіт"))
+    wait_until(lambda: deployed.world.sent(7))
+    [child] = children(worker)
+    os.kill(child, signal.SIGKILL)
+    wait_until(lambda: delivery(deployed) == ("sent", 1))
+    assert len(deployed.world.sent(7)) == 2
+    assert "delivery_unknown" in deployed.log_text()
+
+
+def test_a_connection_reset_after_sending_is_an_unknown(deployed: Deployment) -> None:
+    deployed.world.misbehave("telegram", Reset())
+    deployed.start("worker", "llm")
+    deployed.web()
+    deployed.post(update(7, 1, "Привіт"))
+    wait_until(lambda: delivery(deployed) == ("sent", 1))
