@@ -47,10 +47,10 @@ class Deployment:
 
     def start(self, *command: str) -> "subprocess.Popen[bytes]":
         """A process that stays."""
-        log = (self.logs / f"{len(self.started)}-{command[0]}.log").open("wb")
-        process = subprocess.Popen(
-            [MIRT, *command], env=self._env(), cwd=ROOT, stdout=log, stderr=log
-        )
+        with (self.logs / f"{len(self.started)}-{command[0]}.log").open("wb") as log:
+            process = subprocess.Popen(
+                [MIRT, *command], env=self._env(), cwd=ROOT, stdout=log, stderr=log
+            )
         self.started.append(process)
         return process
 

@@ -4,7 +4,8 @@ import os
 import re
 import signal
 import subprocess
-from threading import Thread
+from threading import Event, Thread
+from typing import Self
 
 import pytest
 
@@ -53,18 +54,40 @@ def slow_agent(deployed: Deployment) -> None:
 
 
 def test_killed_workers_lose_nothing_and_keep_the_order(
-    deployed: Deployment, updates: list[dict[str, object]], slow_agent: None
+    deployed: Deployment, slow_agent: None
 ) -> None:
     workers = [deployed.start("worker", "llm") for _ in range(2)]
     deployed.web()
     wait_until(lambda: deployed.log_text().count("worker_started") == 2)
-    posting = Thread(target=deployed.post_all, args=(updates,))
-    posting.start()
-    for kill in range(3):
-        _kill_one_at_work(deployed, workers[kill % 2])
-    posting.join()
-    wait_until(lambda: all_answered(deployed), within_s=20)
-    assert_in_order_and_once(deployed)
+    with Customers(deployed) as customers:
+        for kill in range(3):
+            _kill_one_at_work(deployed, workers[kill % 2])
+    wait_until(lambda: all_answered(deployed, customers.rounds), within_s=20)
+    assert_in_order_and_once(deployed, customers.rounds)
+
+
+class Customers:
+    """Every chat writes one message after the other until the block ends, three at least."""
+
+    def __init__(self, deployed: Deployment) -> None:
+        self.rounds = 0
+        self._deployed = deployed
+        self._enough = Event()
+        self._thread = Thread(target=self._write)
+
+    def __enter__(self) -> Self:
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._enough.set()
+        self._thread.join()
+
+    def _write(self) -> None:
+        while self.rounds < 3 or not self._enough.is_set():
+            updates = [update(chat, self.rounds, f"m{self.rounds}") for chat in CHATS]
+            assert {answer.status_code for answer in self._deployed.post_all(updates)} == {200}
+            self.rounds += 1
 
 
 def _kill_one_at_work(

@@ -8,9 +8,10 @@ from tests.fakes import Hang, Reset
 from tests.waiting import wait_until
 
 
-def delivery(deployed: Deployment) -> tuple[str, int]:
-    [(state, unknown)] = deployed.rows("SELECT state, unknown FROM deliveries")
-    return state, unknown
+def delivery(deployed: Deployment) -> tuple[str, int] | None:
+    """The state of the only delivery, and how many of its requests are unknown."""
+    rows = deployed.rows("SELECT state, unknown FROM deliveries")
+    return tuple(rows[0]) if rows else None
 
 
 def test_a_worker_killed_after_it_sent_leaves_an_unknown_and_it_is_sent_again(
