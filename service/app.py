@@ -1,0 +1,61 @@
+"""The HTTP ingress: every route on one screen."""
+
+from collections.abc import Mapping
+from contextvars import copy_context
+from functools import partial
+from typing import Any, Final
+
+import falcon
+import orjson
+from falcon.media import JSONHandler
+
+from mirt.runtime import Runtime
+from mirt.settings import Settings
+from service.bulkhead import Bulkhead
+from service.dispatcher import dispatch_message
+from service.health import Alive, Probe, Ready, probes_of
+from service.problems import answer_errors
+from service.tracing import Tracing
+from service.webhooks import Dispatch, Webhook
+
+ANSWER_WITHIN_S: Final = 0.95
+"""So long a webhook waits for its message to be kept; then the sender is asked to send it again."""
+THREADS: Final = 8
+"""Messages that are being kept at the same moment; as many as a process answers requests at once.
+"""
+
+
+def create_app(
+    world: Runtime,
+    *,
+    dispatch: Dispatch = dispatch_message,
+    probes: Mapping[str, Probe] | None = None,
+) -> falcon.App[Any, Any]:
+    """The WSGI application for this runtime, which ``mirt.runtime.use`` must have been told of.
+
+    Call it in the process that serves: it starts threads. ``probes`` replaces the dependencies
+    that ``/readyz`` asks.
+    """
+    app = falcon.App(middleware=[Tracing()])
+    app.resp_options.media_handlers[falcon.MEDIA_JSON] = JSONHandler(dumps=orjson.dumps)
+    answer_errors(app)
+
+    keep = _bounded(dispatch, world.settings)
+    for name, channel in world.channels.items():
+        app.add_route(f"/webhooks/{name}", Webhook(channel, keep))
+    app.add_route("/healthz", Alive())
+    app.add_route("/readyz", Ready(probes_of(world) if probes is None else probes))
+    return app
+
+
+def _bounded(dispatch: Dispatch, settings: Settings) -> Dispatch:
+    """``dispatch`` that is over in time, unless it is to take the whole turn itself.
+
+    Of a message that was not kept in time it is not known whether it will be. That is safe: the
+    sender, answered 503, sends it again, and the second copy is known for what it is.
+    """
+    if settings.tasks_eager or not settings.tasks_enabled:
+        # In a context of its own: a task clears what it has bound, and our trace with it.
+        return lambda *args, **kwargs: copy_context().run(dispatch, *args, **kwargs)
+    bulkhead = Bulkhead("dispatch", threads=THREADS, within_s=ANSWER_WITHIN_S)
+    return lambda *args, **kwargs: bulkhead.call(partial(dispatch, *args, **kwargs))

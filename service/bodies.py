@@ -1,0 +1,71 @@
+"""The body of a request: read up to a limit, and understood as JSON or refused with a reason."""
+
+import json
+from typing import Any, Final, NoReturn
+
+import falcon
+import orjson
+from gunicorn.http.errors import ParseException
+
+from mirt.errors import PermanentError
+from service.problems import Code
+
+LONGEST_BODY: Final = 64 * 1024
+"""Bytes. A Telegram update with a text of full length has less than 20,000."""
+
+
+def read_json(req: falcon.Request) -> object:
+    """The JSON of a request, of which at most ``LONGEST_BODY`` + 1 bytes are read.
+
+    Falcon's own ``req.media`` takes a chunked body for an empty one and knows no limit.
+
+    Raises:
+        falcon.HTTPUnsupportedMediaType: it says that it is something else.
+        falcon.HTTPContentTooLarge: it is larger than the limit.
+        PermanentError: ``INVALID_JSON``.
+    """
+    media_type, _ = falcon.parse_header(req.content_type or falcon.MEDIA_JSON)
+    if media_type.lower() != falcon.MEDIA_JSON:
+        raise falcon.HTTPUnsupportedMediaType
+    return _parsed(_read(req))
+
+
+def _read(req: falcon.Request) -> bytes:
+    declared = req.content_length
+    if declared is None and not req.env.get("wsgi.input_terminated"):
+        return b""  # such a server has no end of the body to show: reading would wait for ever
+    if declared is not None and declared > LONGEST_BODY:
+        raise falcon.HTTPContentTooLarge
+    try:
+        body: bytes = req.stream.read(LONGEST_BODY + 1 if declared is None else declared)
+    except (OSError, ParseException):
+        _refuse("the body broke off, or its chunks are malformed")
+    if len(body) > LONGEST_BODY:
+        raise falcon.HTTPContentTooLarge
+    return body
+
+
+def _parsed(body: bytes) -> object:
+    if not body.strip():
+        _refuse("the body is empty")
+    try:
+        return orjson.loads(body)
+    except orjson.JSONDecodeError as refused:
+        where = f"line {refused.lineno}, column {refused.colno}"
+    try:
+        # What orjson refuses and a flow that cuts its texts sends: half of a surrogate pair.
+        return json.loads(body.decode(), parse_constant=_refuse_constant)
+    except UnicodeDecodeError:
+        _refuse("the body is not UTF-8")
+    except RecursionError:
+        _refuse("the body is nested too deeply")
+    except ValueError:
+        _refuse(f"the body is not JSON ({where})")
+
+
+def _refuse_constant(name: str) -> Any:
+    raise ValueError(f"{name} is not JSON")
+
+
+def _refuse(why: str) -> NoReturn:
+    raise PermanentError(why, Code.INVALID_JSON)

@@ -1,0 +1,38 @@
+"""How gunicorn serves the ingress: ``gunicorn -c python:service.gunicorn service.wsgi:app``.
+
+Read by gunicorn, which takes every name here for one of its settings
+(https://docs.gunicorn.org/en/stable/settings.html). PORT and WEB_CONCURRENCY come from the
+environment. It belongs behind a proxy that buffers slow clients: gunicorn reads a body for as long
+as it comes.
+"""
+
+import os
+
+from service.app import THREADS
+
+# Every address, not only loopback: the proxy is another container.
+bind = f"0.0.0.0:{os.environ.get('PORT', '8000')}"
+
+worker_class = "gthread"
+workers = int(os.environ.get("WEB_CONCURRENCY", "2"))
+threads = THREADS
+# Connections and threads do not survive a fork.
+preload_app = False
+
+# Seconds. A worker whose main loop is stuck is replaced; a slow request does not count as that.
+timeout = 30
+graceful_timeout = 20
+# Longer than a load balancer's own idle time (60 s as a rule), so that it is the one who closes:
+# it would answer 502 for a request that meets our closing.
+keepalive = 75
+
+# Bytes, except the fields. The limit of a body is service.bodies.LONGEST_BODY.
+limit_request_line = 2048
+limit_request_fields = 64
+limit_request_field_size = 8190
+
+# Each request is logged once, by service.tracing.
+accesslog = None
+errorlog = "-"
+# A socket in the home directory by which running servers can be changed: nobody's business.
+control_socket_disable = True

@@ -1,0 +1,108 @@
+"""Every error becomes an answer here: JSON, ``{"error": code, "message": what to do about it}``.
+
+What an answer shows is written here or in a ``PermanentError``; the texts of all other errors go to
+the log only, since they may quote a customer or name our servers.
+"""
+
+import math
+from enum import StrEnum
+from http import HTTPStatus
+from typing import Any, Final
+
+import falcon
+import structlog
+
+from mirt.errors import (
+    ErrorCode,
+    PermanentError,
+    RateLimitError,
+    RetryableError,
+    SoftTimeLimitExceeded,
+    WorkerError,
+)
+
+log = structlog.get_logger(__name__)
+
+RETRY_AFTER_S: Final = 5
+"""Telegram obeys it up to an hour; a database that restarts is back sooner than in five seconds."""
+
+
+class Code(StrEnum):
+    """Why a request was refused before anybody looked at what it says."""
+
+    INVALID_REQUEST = "INVALID_REQUEST"
+    INVALID_JSON = "INVALID_JSON"
+    UNAUTHORIZED = "UNAUTHORIZED"
+    NOT_FOUND = "NOT_FOUND"
+    METHOD_NOT_ALLOWED = "METHOD_NOT_ALLOWED"
+    PAYLOAD_TOO_LARGE = "PAYLOAD_TOO_LARGE"
+    UNSUPPORTED_MEDIA_TYPE = "UNSUPPORTED_MEDIA_TYPE"
+    UNAVAILABLE = "UNAVAILABLE"
+
+
+_REFUSALS: Final[dict[int, tuple[Code, str]]] = {
+    401: (Code.UNAUTHORIZED, "the secret is missing or wrong"),
+    404: (Code.NOT_FOUND, "there is nothing at this address"),
+    405: (Code.METHOD_NOT_ALLOWED, "this address takes other methods; see Allow"),
+    413: (Code.PAYLOAD_TOO_LARGE, "the body is larger than this service takes"),
+    415: (Code.UNSUPPORTED_MEDIA_TYPE, "send the body as application/json"),
+}
+
+
+def answer_errors(app: falcon.App[Any, Any]) -> None:
+    """Have every error of the app answered as this module says."""
+    # The closest class counts, whatever the order.
+    app.add_error_handler(Exception, _unexpected)
+    app.add_error_handler(falcon.HTTPError, _refused)
+    app.add_error_handler(PermanentError, _permanent)
+    app.add_error_handler(RetryableError, _unavailable)
+    app.add_error_handler(SoftTimeLimitExceeded, _unavailable)
+
+
+def unavailable(resp: falcon.Response, message: str, *, retry_after: float = RETRY_AFTER_S) -> None:
+    """Answer 503: it may succeed when it is tried again, ``retry_after`` seconds from now."""
+    resp.set_header("Retry-After", str(max(1, math.ceil(retry_after))))
+    _answer(resp, HTTPStatus.SERVICE_UNAVAILABLE, Code.UNAVAILABLE, message)
+
+
+def _refused(
+    _req: falcon.Request, resp: falcon.Response, error: falcon.HTTPError, _params: Any
+) -> None:
+    status = error.status_code
+    code, message = _REFUSALS.get(
+        status, (Code.INVALID_REQUEST, error.description or HTTPStatus(status).phrase)
+    )
+    if error.headers is not None:
+        resp.set_headers(error.headers)
+    _answer(resp, status, code, message)
+
+
+def _permanent(
+    _req: falcon.Request, resp: falcon.Response, error: PermanentError, _params: Any
+) -> None:
+    code = error.error_code or ErrorCode.INVALID_INPUT
+    _answer(resp, HTTPStatus.BAD_REQUEST, code, error.message)
+
+
+def _unavailable(
+    _req: falcon.Request, resp: falcon.Response, error: WorkerError, _params: Any
+) -> None:
+    log.warning("unavailable", error=type(error).__name__, why=error.message)
+    wait = error.retry_after if isinstance(error, RateLimitError) else RETRY_AFTER_S
+    unavailable(resp, "not accepted; send it again", retry_after=wait)
+
+
+def _unexpected(
+    _req: falcon.Request, resp: falcon.Response, error: Exception, _params: Any
+) -> None:
+    log.error("unexpected", error=type(error).__name__, exc_info=error)
+    trace_id = structlog.contextvars.get_contextvars().get("trace_id")
+    message = f"something went wrong here; it is logged with the trace id {trace_id}"
+    _answer(resp, HTTPStatus.INTERNAL_SERVER_ERROR, ErrorCode.UNEXPECTED, message)
+
+
+def _answer(resp: falcon.Response, status: int, code: str, message: str) -> None:
+    resp.status = status
+    # What a resource had already said is not the answer.
+    resp.text = resp.data = None
+    resp.media = {"error": str(code), "message": message}

@@ -1,0 +1,66 @@
+"""``service.wsgi:app``, for gunicorn: built when it is asked for, in the worker, after the fork.
+
+Settings or a schema that are wrong end the worker with gunicorn's own exit code for that, so that
+the arbiter stops instead of starting the next one. A database that is down does not: the ingress
+must be there to say 503.
+"""
+
+import atexit
+from typing import Any, Final
+
+import falcon
+import structlog
+from gunicorn.arbiter import Arbiter
+
+from broker.stack import install
+from mirt import runtime
+from mirt.errors import RetryableError
+from mirt.settings import Settings
+from mirt.store.migrate import SchemaError, check_schema
+from mirt.store.stores import stores
+from service.app import create_app
+from service.bulkhead import Bulkhead
+from service.processes.startup import read_settings, refuse
+
+log = structlog.get_logger(__name__)
+
+CHECK_WITHIN_S: Final = 5.0
+
+
+def __getattr__(name: str) -> Any:
+    """Build ``app`` when it is first asked for; importing this module opens nothing."""
+    if name != "app":
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    globals()["app"] = built = build()
+    return built
+
+
+def build() -> falcon.App[Any, Any]:
+    """The application as the environment describes it.
+
+    Raises:
+        SystemExit: settings or schema are wrong; the reason has been printed.
+    """
+    try:
+        settings = read_settings()
+        _check_schema(settings)
+    except SystemExit:
+        raise SystemExit(Arbiter.WORKER_BOOT_ERROR) from None
+    world = runtime.open_runtime(settings)
+    runtime.use(world)
+    atexit.register(world.close)
+    broker = install(settings)
+    atexit.register(broker.close)
+    # Asking connects: the first message need not wait for that.
+    log.info("web_started", mode=settings.mode, connected=broker.ready)
+    return create_app(world)
+
+
+def _check_schema(settings: Settings) -> None:
+    database = stores(settings).database
+    try:
+        Bulkhead("schema", threads=1, within_s=CHECK_WITHIN_S).call(lambda: check_schema(database))
+    except SchemaError as wrong:
+        refuse("Cannot work with this database:", str(wrong))
+    except RetryableError as down:
+        log.warning("schema_not_checked", why=down.message)

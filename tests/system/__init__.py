@@ -1,0 +1,1 @@
+"""The real commands as a user runs them. Nothing of the service is imported here."""

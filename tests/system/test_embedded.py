@@ -1,0 +1,98 @@
+"""One command, one process: what a newcomer sees, and what survives kill -9."""
+
+import json
+import urllib.request
+from typing import Any
+
+from tests.deployment import update
+from tests.fakes import FakeWorld, Hang
+from tests.system.conftest import Embedded
+from tests.waiting import wait_until
+
+
+def post(service: Embedded, body: dict[str, Any]) -> None:
+    request = urllib.request.Request(
+        f"http://127.0.0.1:{service.port}/webhooks/telegram",
+        data=json.dumps(body).encode(),
+        headers={"Content-Type": "application/json"},
+    )
+    with urllib.request.urlopen(request, timeout=10) as answer:
+        assert answer.status == 200
+
+
+def test_it_says_where_it_listens_and_what_to_try(embedded: Embedded) -> None:
+    embedded.up()
+    assert f"http://127.0.0.1:{embedded.port}" in embedded.output
+    assert "mirt send" in embedded.output
+    assert "scripted agent" in embedded.output
+
+
+def test_a_message_is_answered_by_an_agent_that_says_what_it_is(embedded: Embedded) -> None:
+    embedded.up()
+    answer = embedded.mirt("send", "Привіт 👋", "--port", str(embedded.port))
+    assert answer.returncode == 0, answer.stderr
+    assert "LLM_API_KEY" in answer.stdout
+    wait_until(lambda: "→ 1001 Привіт 👋" in embedded.output and "← 1001" in embedded.output)
+
+
+def test_a_photo_with_a_caption_reaches_the_agent(connected: Embedded, world: FakeWorld) -> None:
+    connected.up()
+    photo = {"photo": [{"file_id": "small"}, {"file_id": "large"}], "caption": "Є такий розмір? 👗"}
+    body = update(7, 1, "", **photo)
+    del body["message"]["text"]
+    post(connected, body)
+    [reply] = wait_until(lambda: world.sent(7))
+    assert "Є такий розмір? 👗" in reply
+    assert "[фото]" in str(world.requests("llm")[0].body)
+
+
+def test_a_message_killed_in_mid_turn_is_answered_once_after_the_restart(
+    connected: Embedded, world: FakeWorld
+) -> None:
+    world.misbehave("llm", Hang())
+    process = connected.up()
+    post(connected, update(7, 1, "Привіт"))
+    wait_until(lambda: world.requests("llm"))
+    process.kill()
+    process.wait()
+    connected.up()
+    wait_until(lambda: world.sent(7))
+    assert "taken up  1 message" in connected.output
+    post(connected, update(7, 1, "Привіт"))
+    post(connected, update(7, 2, "Дякую"))
+    wait_until(lambda: len(world.sent(7)) == 2)
+    assert "Дякую" in world.sent(7)[1]
+
+
+def test_a_second_process_on_the_same_file_is_refused(embedded: Embedded) -> None:
+    embedded.up()
+    second = embedded.mirt("up", "--port", "1")
+    assert second.returncode != 0
+    assert "already running" in second.stderr
+
+
+def test_a_port_that_is_taken_is_named(embedded: Embedded, world: FakeWorld) -> None:
+    taken = world.url.rpartition(":")[2]
+    refused = embedded.mirt("up", "--port", taken)
+    assert refused.returncode != 0
+    assert f"127.0.0.1:{taken}" in refused.stderr
+    assert "Traceback" not in refused.stderr
+
+
+def test_it_stops_cleanly_when_it_is_told_to(embedded: Embedded) -> None:
+    process = embedded.up()
+    process.terminate()
+    assert process.wait(15) == 0
+    assert "Traceback" not in embedded.output
+
+
+def test_the_demo_gets_every_reply(embedded: Embedded) -> None:
+    played = embedded.mirt("demo")
+    assert played.returncode == 0, played.stderr
+    assert "3 messages, 3 replies" in played.stdout
+
+
+def test_sending_to_nobody_says_what_to_do(embedded: Embedded) -> None:
+    refused = embedded.mirt("send", "Привіт", "--port", str(embedded.port))
+    assert refused.returncode != 0
+    assert "make run" in refused.stderr

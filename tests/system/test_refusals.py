@@ -1,0 +1,50 @@
+"""A process that cannot work says why, in one line a problem, and does not start."""
+
+import pytest
+
+from tests.system.conftest import Embedded
+
+
+def test_every_missing_variable_is_named_at_once(embedded: Embedded) -> None:
+    embedded.settings = {"RABBITMQ_URL": "amqp://localhost", "WORKER_THREADS": "many"}
+    refused = embedded.mirt("worker")
+    assert refused.returncode == 78
+    assert "WORKER_THREADS" in refused.stderr
+    embedded.settings["WORKER_THREADS"] = "4"
+    refused = embedded.mirt("worker")
+    for name in ("REDIS_URL", "DATABASE_URL", "TELEGRAM_BOT_TOKEN", "LLM_API_KEY"):
+        assert f"  {name}: required" in refused.stderr
+
+
+@pytest.mark.parametrize("command", ["worker", "web", "scheduler"])
+def test_a_schema_that_is_not_known_is_refused_with_what_to_run(
+    embedded: Embedded, command: str, postgres_without_schema: str
+) -> None:
+    embedded.settings = {
+        "RABBITMQ_URL": "amqp://127.0.0.1:1",
+        "REDIS_URL": "redis://127.0.0.1:1",
+        "DATABASE_URL": postgres_without_schema,
+        "TELEGRAM_BOT_TOKEN": "123456:token",
+        "TELEGRAM_WEBHOOK_SECRET": "secret",
+        "LLM_API_KEY": "key",
+    }
+    refused = embedded.mirt(command)
+    assert refused.returncode == 78
+    assert "mirt migrate" in refused.stderr
+    migrated = embedded.mirt("migrate")
+    assert migrated.returncode == 0, migrated.stderr
+
+
+def test_an_unknown_queue_is_refused(embedded: Embedded) -> None:
+    refused = embedded.mirt("worker", "no-such-queue")
+    assert refused.returncode != 0
+    assert "no-such-queue" in refused.stderr
+    assert "webhooks" in refused.stderr
+
+
+def test_a_secret_is_never_printed_when_the_settings_are_wrong(embedded: Embedded) -> None:
+    embedded.settings = {"TELEGRAM_WEBHOOK_SECRET": "not allowed: spaces!"}
+    refused = embedded.mirt("up")
+    assert refused.returncode == 78
+    assert "TELEGRAM_WEBHOOK_SECRET" in refused.stderr
+    assert "spaces!" not in refused.stderr + refused.stdout

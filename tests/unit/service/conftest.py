@@ -1,0 +1,80 @@
+"""An ingress in this process: the real business on a SQLite file, with the eager broker."""
+
+import shutil
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+import structlog
+from falcon.testing import Result, TestClient
+from structlog.testing import capture_logs
+from structlog.typing import EventDict
+
+from broker.stack import install
+from broker.task import declared
+from mirt import runtime
+from mirt.runtime import Runtime
+from mirt.store.migrate import upgrade
+from service.app import create_app
+from tests.deployment import SECRET
+from tests.fakes import FakeWorld
+from tests.settings import settings_for, sqlite_url
+
+
+@dataclass
+class Ingress:
+    """What a test posts to, and what is behind it."""
+
+    client: TestClient
+    runtime: Runtime
+
+    def post(self, update: Any, *, secret: str | None = SECRET, **request: Any) -> Result:
+        headers = {} if secret is None else {"X-Telegram-Bot-Api-Secret-Token": secret}
+        headers |= request.pop("headers", {})
+        if isinstance(update, bytes):
+            headers.setdefault("Content-Type", "application/json")
+            return self._answer(body=update, headers=headers, **request)
+        return self._answer(json=update, headers=headers, **request)
+
+    def _answer(self, **request: Any) -> Result:
+        return self.client.simulate_post("/webhooks/telegram", **request)
+
+
+Open = Callable[..., Ingress]
+
+
+@pytest.fixture(scope="session")
+def migrated(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A file with our schema, to be copied: migrating takes longer than most tests here."""
+    folder = tmp_path_factory.mktemp("migrated")
+    upgrade(sqlite_url(folder))
+    return folder / "mirt.db"
+
+
+@pytest.fixture
+def ingress(world: FakeWorld, tmp_path: Path, migrated: Path) -> Iterator[Open]:
+    """Open an ingress; ``app`` are arguments of ``create_app``, the rest are settings."""
+    opened: list[Runtime] = []
+
+    def open_ingress(app: Mapping[str, Any] | None = None, **settings: Any) -> Ingress:
+        shutil.copy(migrated, tmp_path / "mirt.db")
+        values = {"database_url": sqlite_url(tmp_path), "TASKS_EAGER": True, **settings}
+        chosen = settings_for(world, **values)
+        opened.append(runtime.open_runtime(chosen))
+        runtime.use(opened[-1])
+        install(chosen)
+        return Ingress(TestClient(create_app(opened[-1], **(app or {}))), opened[-1])
+
+    yield open_ingress
+    for one in opened:
+        one.close()
+    declared.release()
+
+
+@pytest.fixture
+def logs() -> Iterator[list[EventDict]]:
+    """What is logged, with what the context has bound."""
+    with capture_logs([structlog.contextvars.merge_contextvars]) as events:
+        yield events
