@@ -117,6 +117,9 @@ class DurableBroker(Broker):
 
 def _under_its_task_id(message: Message[Any]) -> Message[Any]:
     task_id = message.options.get("task_id")
+    if task_id is None and (tick := message.options.get("scheduled_at")):
+        # Each tick is one task, however many schedulers send it.
+        task_id = message.options["task_id"] = f"{message.actor_name}@{tick}"
     if task_id is None:
         return message
     if not isinstance(task_id, str) or not task_id:

@@ -1,5 +1,6 @@
 """Results in Redis, for those who wait for one. A result that cannot be kept is said aloud."""
 
+import logging
 import time
 from typing import Any, Final
 
@@ -22,6 +23,7 @@ class KeptResults(Results):
     def __init__(self, backend: ResultBackend) -> None:
         super().__init__(backend=backend, store_results=True, result_ttl=RESULT_TTL_MS)  # type: ignore[no-untyped-call]
         self._best_effort = BestEffort("results")
+        logging.getLogger("dramatiq.worker.WorkerThread").addFilter(_is_true)
 
     def after_process_message(
         self,
@@ -46,6 +48,11 @@ class KeptResults(Results):
         self._best_effort(
             lambda: self.backend.store_exception(message, failure, self.result_ttl), default=None
         )
+
+
+def _is_true(record: logging.LogRecord) -> bool:
+    # Dramatiq looks for a class that is exactly Results, and warns of every result otherwise.
+    return "haven't added the Results middleware" not in record.getMessage()
 
 
 class MemoryResults(StubBackend):

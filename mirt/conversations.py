@@ -4,6 +4,8 @@ Of each conversation at most one message, the head, is published. The others wai
 and are answered together with the next head, so order needs no lock and the broker stays small.
 """
 
+import json
+import re
 from collections.abc import Collection
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -76,8 +78,18 @@ class Conversations:
             problems.append(
                 f"user_message: {len(message.text)} characters, at most {LONGEST_TEXT} are taken"
             )
-        if "\0" in message.text:
-            problems.append("user_message: a NUL character cannot be stored")
+        problems += [
+            f"{name}: a NUL character or half a surrogate pair cannot be stored"
+            for name, value in (
+                ("session_id", message.session_id),
+                ("user_message", message.text),
+                ("chat_id", message.chat_id),
+                ("user_id", message.user_id),
+                ("message_id", message.message_id),
+                ("metadata", json.dumps(dict(message.metadata), ensure_ascii=False)),
+            )
+            if value is not None and not _can_be_stored(value)
+        ]
         if actor == DELIVERING and message.chat_id is None:
             problems.append("chat_id: nobody to deliver a reply to")
         if message.platform not in self._platforms:
@@ -190,6 +202,11 @@ def is_command(mail: Mail) -> bool:
     """Whether the customer asks to begin afresh: ``/start``, ``/restart``, also ``/start@bot``."""
     word = mail.text.split(maxsplit=1)[0] if mail.text.strip() else ""
     return word.partition("@")[0] in {"/start", "/restart"}
+
+
+def _can_be_stored(text: str) -> bool:
+    # JSON writes a NUL as an escape, which PostgreSQL refuses as well.
+    return not ("\0" in text or "\\u0000" in text or re.search("[\ud800-\udfff]", text))
 
 
 def as_task(mail: Mail) -> Publication:

@@ -3,7 +3,7 @@
 from collections.abc import Collection
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import Any
+from typing import Any, Final
 
 from sqlalchemy import Connection, and_, delete, or_, select, update
 
@@ -11,6 +11,9 @@ from mirt.errors import LeaseLostError
 from mirt.store.tables import tasks
 from mirt.store.tasks import Publication, TaskState, envelope
 from mirt.store.upsert import upsert
+
+HELD: Final = (TaskState.RUNNING, TaskState.QUEUED)
+"""A task whose lease ran out is queued again, and still its owner's until another claims it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,8 +91,8 @@ def renew(tx: Connection, claims: Collection[Claim], *, until: datetime) -> set[
     ids = [claim.task_id for claim in claims]
     renewed = tx.execute(
         update(tasks)
-        .where(tasks.c.owner == owner, tasks.c.state == TaskState.RUNNING, tasks.c.id.in_(ids))
-        .values(due_at=until)
+        .where(tasks.c.owner == owner, tasks.c.state.in_(HELD), tasks.c.id.in_(ids))
+        .values(due_at=until, state=TaskState.RUNNING)
         .returning(tasks.c.id)
     )
     return set(renewed.scalars())
@@ -143,7 +146,7 @@ def _end(tx: Connection, claim: Claim, **values: Any) -> None:
 def _is_held(claim: Claim) -> Any:
     return and_(
         tasks.c.id == claim.task_id,
-        tasks.c.state == TaskState.RUNNING,
+        tasks.c.state.in_(HELD),
         tasks.c.owner == claim.owner,
         tasks.c.fence == claim.fence,
     )

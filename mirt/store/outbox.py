@@ -44,7 +44,7 @@ def take_due(tx: Connection, *, now: datetime, limit: int) -> list[Publication]:
     """Take what is due to be published: delays that are over, lost messages, lost leases.
 
     Two callers at once take different ones. What is taken comes up again after a growing pause if
-    nobody claims it.
+    nobody claims it. Whoever held a lease that ran out keeps the task until another claims it.
     """
     due = (
         select(tasks.c.id)
@@ -63,7 +63,6 @@ def take_due(tx: Connection, *, now: datetime, limit: int) -> list[Publication]:
         .where(tasks.c.id.in_(due.scalar_subquery()))
         .values(
             state=TaskState.QUEUED,
-            owner=None,
             published_at=now,
             publications=tasks.c.publications + 1,
             due_at=again,

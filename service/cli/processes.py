@@ -2,6 +2,7 @@
 
 import os
 import sys
+from pathlib import Path
 from typing import Annotated, Final
 
 import structlog
@@ -84,9 +85,8 @@ def scheduler() -> None:
     """Run the schedule: becomes periodiq."""
     require_schema(read_settings())
     os.environ["TZ"] = "UTC"
-    os.execv(  # noqa: S606 - our own program
-        sys.executable, [sys.executable, "-m", "periodiq", "actors"]
-    )
+    periodiq = str(Path(sys.executable).with_name("periodiq"))
+    os.execv(periodiq, [periodiq, "actors"])  # noqa: S606 - a program of our own environment
 
 
 def migrate() -> None:

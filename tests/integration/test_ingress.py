@@ -1,0 +1,203 @@
+"""The ingress as gunicorn runs it, on real servers that are taken away from it."""
+
+import json
+import os
+import socket
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.deployment import SECRET, Deployment, deployment, update
+from tests.fakes import FakeWorld
+from tests.servers import Postgres, RabbitMQ, Redis
+from tests.servers.ports import free_port
+from tests.settings import sqlite_url
+from tests.waiting import wait_until
+
+GUNICORN = [sys.executable, "-m", "gunicorn", "-c", "python:service.gunicorn", "service.wsgi:app"]
+HEAD = (
+    "POST /webhooks/telegram HTTP/1.1\r\nHost: mirt\r\nContent-Type: application/json\r\n"
+    f"X-Telegram-Bot-Api-Secret-Token: {SECRET}\r\n"
+).encode()
+
+
+@pytest.fixture
+def web(
+    world: FakeWorld, tmp_path: Path, rabbitmq_url: str, redis_url: str, database_url: str
+) -> Iterator[Deployment]:
+    """An ingress that answers, connected to everything."""
+    servers = {"RABBITMQ_URL": rabbitmq_url, "REDIS_URL": redis_url, "DATABASE_URL": database_url}
+    with deployment(world, tmp_path, servers) as here:
+        here.web()
+        wait_until(lambda: checks(here) == {"database": "ok", "redis": "ok", "rabbitmq": "ok"})
+        yield here
+
+
+def checks(web: Deployment) -> Any:
+    return web.get("/readyz").json()["checks"]
+
+
+def say(web: Deployment, request: bytes) -> tuple[int, Any]:
+    """Status and JSON of the answer to these bytes; the connection stays half open meanwhile."""
+    with socket.create_connection(("127.0.0.1", web.port), timeout=5) as connection:
+        connection.sendall(request)
+        connection.shutdown(socket.SHUT_WR)
+        answer = b"".join(iter(lambda: connection.recv(65536), b""))
+    head, _, body = answer.partition(b"\r\n\r\n")
+    assert b"x-trace-id: " in head
+    return int(head.split()[1]), json.loads(body)
+
+
+def kept(web: Deployment) -> list[str]:
+    return [row.text for row in web.rows("SELECT text FROM inbox ORDER BY id")]
+
+
+def test_with_all_its_servers_it_is_ready(web: Deployment) -> None:
+    assert web.get("/readyz").json()["status"] == "ready"
+
+
+def test_a_database_that_hangs_is_503_within_a_second_and_no_message_is_lost_or_doubled(
+    web: Deployment, postgres: Postgres
+) -> None:
+    assert web.post(update(7, 1, "before")).status_code == 200
+    postgres.pause()
+    try:
+        refused = [web.post(update(7, number, f"m{number}")) for number in range(2, 22)]
+        alive, ready = web.get("/healthz"), web.get("/readyz")
+    finally:
+        postgres.resume()
+    assert {answer.status_code for answer in refused} == {503}
+    assert {answer.headers["Retry-After"] for answer in refused} == {"5"}
+    assert max(answer.elapsed.total_seconds() for answer in refused) < 1.2
+    assert alive.status_code == 200
+    assert ready.status_code == 503
+    assert ready.json()["checks"]["database"] == "no answer within 1 s"
+
+    def accepted(number: int) -> bool:
+        return web.post(update(7, number, f"m{number}")).status_code == 200
+
+    for number in range(2, 22):
+        wait_until(lambda number=number: accepted(number))
+    assert sorted(kept(web)) == sorted(["before", *(f"m{number}" for number in range(2, 22))])
+
+
+def test_a_database_that_is_gone_is_503_and_taken_up_again_when_it_is_back(
+    web: Deployment, postgres: Postgres
+) -> None:
+    postgres.kill()
+    answer = web.post(update(7, 1, "Привіт"))
+    assert (answer.status_code, answer.json()["error"]) == (503, "UNAVAILABLE")
+    assert answer.elapsed.total_seconds() < 1.2
+    assert web.get("/readyz").json()["checks"]["database"] == "failed: DatabaseError"
+    postgres.start()
+    wait_until(lambda: web.post(update(7, 1, "Привіт")).status_code == 200)
+    assert kept(web) == ["Привіт"]
+
+
+@pytest.mark.parametrize("fault", ["kill", "pause"])
+def test_without_rabbitmq_messages_are_kept_within_a_second(
+    web: Deployment, rabbitmq: RabbitMQ, fault: str
+) -> None:
+    getattr(rabbitmq, fault)()
+    try:
+        answers = [web.post(update(7, number, f"m{number}")) for number in range(3)]
+    finally:
+        rabbitmq.resume()
+    assert {answer.status_code for answer in answers} == {200}
+    assert max(answer.elapsed.total_seconds() for answer in answers) < 1.2
+    assert kept(web) == ["m0", "m1", "m2"]
+
+
+def test_without_rabbitmq_it_is_degraded_and_still_sent_requests(
+    web: Deployment, rabbitmq: RabbitMQ
+) -> None:
+    rabbitmq.kill()
+    wait_until(lambda: checks(web)["rabbitmq"] != "ok")
+    answer = web.get("/readyz")
+    assert (answer.status_code, answer.json()["status"]) == (200, "degraded")
+
+
+def test_without_redis_it_is_degraded_and_messages_are_kept_once(
+    web: Deployment, redis_server: Redis
+) -> None:
+    redis_server.kill()
+    answers = [web.post(update(7, 1, "Привіт")) for _ in range(2)]
+    assert [answer.json().get("duplicate", False) for answer in answers] == [False, True]
+    ready = web.get("/readyz")
+    assert (ready.status_code, ready.json()["status"]) == (200, "degraded")
+    assert ready.json()["checks"]["redis"] == "failed: ConnectionError"
+
+
+def test_a_chunked_body_is_read_as_any_other(web: Deployment) -> None:
+    body = json.dumps(update(7, 1, "Привіт")).encode()
+    chunks = b"%x\r\n%s\r\n0\r\n\r\n" % (len(body), body)
+    request = HEAD + b"Transfer-Encoding: chunked\r\nConnection: close\r\n\r\n" + chunks
+    assert say(web, request) == (200, {"status": "accepted"})
+
+
+def test_a_chunked_body_without_end_is_refused(web: Deployment) -> None:
+    chunks = b"%x\r\n%s\r\n" % (100_000, b" " * 100_000)
+    status, answer = say(web, HEAD + b"Transfer-Encoding: chunked\r\n\r\n" + chunks)
+    assert (status, answer["error"]) == (413, "PAYLOAD_TOO_LARGE")
+
+
+@pytest.mark.parametrize(
+    "rest",
+    [
+        b"Transfer-Encoding: chunked\r\n\r\nno size\r\n{}\r\n0\r\n\r\n",
+        b"Transfer-Encoding: chunked\r\n\r\n5\r\n{",
+        b'Content-Length: 100\r\n\r\n{"update_id":',
+    ],
+)
+def test_a_body_that_is_malformed_or_breaks_off_is_refused(web: Deployment, rest: bytes) -> None:
+    status, answer = say(web, HEAD + rest)
+    assert (status, answer["error"]) == (400, "INVALID_JSON")
+
+
+@pytest.mark.parametrize(
+    ("environment", "reason"),
+    [
+        ({"LOG_LEVEL": "LOUD"}, "LOG_LEVEL"),
+        ({"RABBITMQ_URL": "amqp://127.0.0.1"}, "TELEGRAM_BOT_TOKEN: required"),
+        ({}, "run: mirt migrate"),
+    ],
+)
+def test_what_it_cannot_work_with_ends_it_with_the_reason(
+    tmp_path: Path, environment: dict[str, str], reason: str
+) -> None:
+    ended = subprocess.run(
+        GUNICORN,
+        env={
+            "PATH": os.environ["PATH"],
+            "PORT": str(free_port()),
+            "DATABASE_URL": sqlite_url(tmp_path),
+            **environment,
+        },
+        capture_output=True,
+        text=True,
+        timeout=30,
+        check=False,
+    )
+    assert ended.returncode != 0
+    assert reason in ended.stderr
+    assert "Traceback" not in ended.stderr
+
+
+def test_a_database_that_is_down_at_the_start_does_not_keep_it_from_answering(
+    world: FakeWorld, tmp_path: Path, rabbitmq_url: str, redis_url: str, database_url: str
+) -> None:
+    servers = {"RABBITMQ_URL": rabbitmq_url, "REDIS_URL": redis_url, "DATABASE_URL": database_url}
+    with deployment(world, tmp_path, servers) as here:
+        port = free_port()
+        nowhere = "postgresql://mirt@127.0.0.1:1/mirt"
+        environment = {**os.environ, **here.environment, "DATABASE_URL": nowhere, "PORT": str(port)}
+        log = (tmp_path / "gunicorn.log").open("wb")
+        process = subprocess.Popen(GUNICORN, env=environment, stdout=log, stderr=log)
+        here.started.append(process)
+        here.port = port
+        wait_until(here.is_alive)
+        assert here.post(update(7, 1, "Привіт")).status_code == 503

@@ -1,0 +1,72 @@
+"""What ``service/openapi.json`` says is what the ingress does, for requests that nobody wrote."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+import schemathesis
+from falcon.inspect import inspect_app
+from hypothesis import HealthCheck, given, settings
+from schemathesis import GenerationMode
+
+import service
+from service.problems import Code
+from tests.deployment import SECRET
+from tests.unit.service.conftest import Open
+
+DOCUMENT = Path(service.__file__).with_name("openapi.json")
+
+
+DESCRIBED = json.loads(DOCUMENT.read_text())
+WEBHOOK = ("/webhooks/telegram", "POST")
+RIGHT, WRONG = GenerationMode.POSITIVE, GenerationMode.NEGATIVE
+MANY = settings(
+    max_examples=100,
+    deadline=None,
+    derandomize=True,
+    suppress_health_check=[HealthCheck.too_slow, HealthCheck.filter_too_much],
+)
+
+
+def as_json_is_written(body: Any) -> Any:
+    """7.0 is an integer for JSON Schema; nobody who sends integers writes them so."""
+    return json.loads(json.dumps(body), parse_float=lambda number: int(float(number)))
+
+
+@pytest.mark.parametrize(
+    ("address", "mode"),
+    [(WEBHOOK, RIGHT), (WEBHOOK, WRONG), (("/healthz", "GET"), RIGHT), (("/readyz", "GET"), RIGHT)],
+)
+def test_it_does_what_it_says(
+    ingress: Open, address: tuple[str, str], mode: GenerationMode
+) -> None:
+    path, method = address
+    schema = schemathesis.openapi.from_dict(DESCRIBED)
+    schema.app = ingress(TASKS_EAGER=False).client.app
+
+    @MANY
+    @given(schema[path][method].as_strategy(generation_mode=mode))
+    def conforms(case: "schemathesis.Case[Any]") -> None:
+        if mode is RIGHT and isinstance(case.body, dict):
+            case.body = as_json_is_written(case.body)
+        case.call_and_validate(headers={"X-Telegram-Bot-Api-Secret-Token": SECRET})
+
+    conforms()
+
+
+def test_every_route_is_described(ingress: Open) -> None:
+    routes = inspect_app(ingress().client.app).routes
+    served = {
+        (route.path, method.method)
+        for route in routes
+        for method in route.methods
+        if not method.internal and method.method != "HEAD"
+    }
+    paths = DESCRIBED["paths"]
+    assert served == {(path, method.upper()) for path in paths for method in paths[path]}
+
+
+@pytest.mark.parametrize("code", set(Code) - {Code.NOT_FOUND, Code.INVALID_REQUEST})
+def test_every_code_is_described(code: str) -> None:
+    assert code in DOCUMENT.read_text()
