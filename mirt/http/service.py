@@ -92,6 +92,9 @@ class ExternalService:
         self._retry_after = retry_after
         self._breaker = Breaker() if breaker else Breaker(limit=inf)
         self._max_connections = max_connections
+        # Never more calls than connections: the pool may close a connection that it has just given
+        # to a call which had to wait for one (https://github.com/encode/httpcore/issues/1110).
+        self._places = threading.BoundedSemaphore(max_connections)
         self._lock = threading.Lock()
         self._client: httpx.Client | None = None
         self._pid = 0
@@ -129,7 +132,7 @@ class ExternalService:
         failure: Exception
         try:
             with over_by(end):
-                answer = self._exchange(method, path, json, params, left)
+                answer = self._in_turn(method, path, json, params, left)
         except (httpx.HTTPError, httpx.InvalidURL, _AnswerTooLargeError) as error:
             failure = error
         else:
@@ -145,6 +148,16 @@ class ExternalService:
             client, self._client = self._client, None
         if client and self._pid == os.getpid():
             client.close()
+
+    def _in_turn(
+        self, method: str, path: str, json: Any, params: Mapping[str, str] | None, left: float
+    ) -> Answer:
+        if not self._places.acquire(timeout=left):
+            raise httpx.PoolTimeout("no connection became free")
+        try:
+            return self._exchange(method, path, json, params, left)
+        finally:
+            self._places.release()
 
     def _exchange(
         self, method: str, path: str, json: Any, params: Mapping[str, str] | None, left: float
