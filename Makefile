@@ -4,7 +4,7 @@ VENV   := .venv
 BIN    := $(VENV)/bin
 STAMP  := $(VENV)/.installed
 
-.PHONY: help install run demo test lint lock clean
+.PHONY: help install run demo test lint bench lock clean
 
 help: ## This list
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## (.*)/\1\t\2/' | expand -t 12
@@ -32,6 +32,9 @@ lint: install ## Style, types, import directions
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
+
+bench: install ## Measurements, each a ratio within one run
+	@$(BIN)/python -m bench.publishing
 
 lock: ## Renew requirements.lock and requirements-dev.lock
 	$(PYTHON) -m venv $(VENV)

@@ -19,7 +19,7 @@ log = structlog.get_logger(__name__)
 
 SEND_S: Final = 3.0
 """A message that is not a row is lost unless it is confirmed: who sends it waits for that."""
-CALL_S: Final = 0.7
+CALL_S: Final = 0.5
 """The row is safe: whoever waits, a webhook among them, need not wait long for the fast path."""
 
 

@@ -135,7 +135,7 @@ class Settings(BaseSettings):
     )
     log_texts: bool = Field(False, description="true: customers' and agent's texts are logged too.")
     retry_base_seconds: float = Field(
-        5, gt=0, le=60, description="The first pause before a retry is at most this long."
+        10, gt=0, le=60, description="Seconds; the first pause before a retry is at most this long."
     )
     lease_seconds: float = Field(
         10,

@@ -131,7 +131,7 @@ def kill_tree(pid: int) -> None:
 def deployment(
     world: FakeWorld, logs: Path, servers: Mapping[str, str], **settings: str
 ) -> Iterator[Deployment]:
-    """A migrated deployment on these servers, with nothing started yet."""
+    """A deployment on these servers, whose database is migrated; nothing is started yet."""
     here = Deployment(
         {
             **servers,
@@ -147,7 +147,6 @@ def deployment(
         world,
         logs,
     )
-    here.run("migrate")
     try:
         yield here
     finally:

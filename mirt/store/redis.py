@@ -9,7 +9,8 @@ from redis import Redis, RedisError
 
 log = structlog.get_logger(__name__)
 
-TIMEOUT_S: Final = 1.0
+TIMEOUT_S: Final = 0.2
+"""A webhook has a second for everything; Redis is only the fast path of it."""
 REST_S: Final = 5.0
 
 T = TypeVar("T")
