@@ -37,9 +37,9 @@ class Deployment:
     port: int = field(default_factory=free_port)
     started: list["subprocess.Popen[bytes]"] = field(default_factory=list)
 
-    def run(self, *command: str) -> None:
-        """A command that ends by itself."""
-        subprocess.run([MIRT, *command], env=self._env(), cwd=ROOT, check=True)
+    def run(self, *command: str) -> int:
+        """A command that ends by itself; its exit code."""
+        return subprocess.run([MIRT, *command], env=self._env(), cwd=ROOT, check=False).returncode
 
     def python(self, code: str) -> None:
         """A program that uses the service's modules as somebody else's would."""
@@ -67,7 +67,7 @@ class Deployment:
             return False
 
     def log_text(self) -> str:
-        return "".join(path.read_text(errors="replace") for path in sorted(self.logs.iterdir()))
+        return "".join(path.read_text(errors="replace") for path in sorted(self.logs.glob("*.log")))
 
     def get(self, path: str) -> httpx.Response:
         return httpx.get(f"http://127.0.0.1:{self.port}{path}", timeout=5)
@@ -142,6 +142,7 @@ def deployment(
             "LLM_BASE_URL": world.llm_url,
             "WORKER_THREADS": "16",
             "RETRY_BASE_SECONDS": "0.5",
+            "TMPDIR": str(logs),
             **settings,
         },
         world,

@@ -66,6 +66,11 @@ class RabbitConsumer(Consumer):
             self.close()
             raise ConnectionClosed(_explained(queue, failed)) from None
 
+    @property
+    def connected(self) -> bool:
+        """Whether it can receive."""
+        return bool(self._connection.is_open and self._channel.is_open)
+
     def __next__(self) -> RabbitMessage | None:
         """The next message; None when there was none for a while."""
         if not self._fetched:

@@ -12,6 +12,7 @@ from middleware.policy import QUEUES
 from mirt.errors import DatabaseError
 from mirt.settings import Mode
 from mirt.store.migrate import upgrade
+from service.processes import heartbeat
 from service.processes.parent import Parent
 from service.processes.startup import (
     DEFAULT_PORT,
@@ -68,8 +69,15 @@ def worker(
     grace: Annotated[
         float, typer.Option(min=0, help="Seconds that running tasks have after SIGTERM.")
     ] = GRACE_S,
+    check: Annotated[
+        bool, typer.Option("--check", help="Only say whether the workers here are able to work.")
+    ] = False,
 ) -> None:
     """Work on queues, in processes that are replaced when they die."""
+    if check:
+        problems = heartbeat.check()
+        print(*problems or ["all workers here are able to work"], sep="\n")
+        raise typer.Exit(1 if problems else 0)
     settings = read_settings()
     if unknown := set(queues or ()) - QUEUES.keys():
         raise typer.BadParameter(

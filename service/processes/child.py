@@ -11,6 +11,7 @@ import signal
 import sys
 import threading
 from collections.abc import Sequence
+from pathlib import Path
 from queue import Empty
 from typing import Final
 
@@ -22,6 +23,7 @@ from broker.durable import DurableBroker
 from broker.rabbitmq.consumer import RabbitConsumer
 from broker.stack import install
 from mirt import runtime
+from service.processes.heartbeat import Heartbeat, is_able
 from service.processes.startup import read_settings
 
 log = structlog.get_logger(__name__)
@@ -41,9 +43,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
     broker = install(settings, worker_id=options.worker_id)
     runtime.use(runtime.open_runtime(settings))
     worker = start_worker(broker, queues=set(options.queues), threads=options.threads)
+    heartbeat = Heartbeat(options.heartbeat, lambda: is_able(worker))
+    heartbeat.start()
     log.info("worker_started", queues=sorted(options.queues), threads=options.threads)
     stop.wait()
     log.info("worker_stopping")
+    heartbeat.stop()
     stop_worker(worker, grace_s=options.grace)
     broker.close()
     log.info("worker_stopped")
@@ -105,6 +110,7 @@ def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--threads", type=int, required=True)
     parser.add_argument("--grace", type=float, required=True)
     parser.add_argument("--parent", type=int, required=True)
+    parser.add_argument("--heartbeat", type=Path, required=True)
     parser.add_argument("--worker-id", required=True)
     return parser.parse_args(arguments)
 

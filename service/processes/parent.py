@@ -6,6 +6,7 @@ its messages go on elsewhere at once, and starts another in its place.
 
 import os
 import random
+import shutil
 import signal
 import subprocess
 import sys
@@ -23,6 +24,7 @@ from mirt.errors import DatabaseError
 from mirt.settings import Settings
 from mirt.store import leases
 from mirt.store.stores import stores
+from service.processes.heartbeat import new_folder
 
 log = structlog.get_logger(__name__)
 
@@ -63,6 +65,7 @@ class Parent:
         self._threads = threads
         self._grace_s = grace_s
         self._places = [_Place(number) for number in range(processes)]
+        self._heartbeats = new_folder()
         self._stopping = threading.Event()
 
     def run(self) -> int:
@@ -103,6 +106,7 @@ class Parent:
                 *(sys.executable, "-m", "service.processes.child", *self._queues),
                 *("--threads", str(self._threads), "--grace", str(self._grace_s)),
                 *("--parent", str(os.getpid()), "--worker-id", place.worker_id),
+                *("--heartbeat", str(self._heartbeats / str(place.number))),
             ]
         )
         log.info("worker_process", pid=place.process.pid, worker_id=place.worker_id)
@@ -134,4 +138,5 @@ class Parent:
                 place.process.wait()
             if place.process.returncode != 0:
                 self._release(place.worker_id)
+        shutil.rmtree(self._heartbeats, ignore_errors=True)
         return 0

@@ -1,0 +1,84 @@
+"""The heartbeat of worker processes: a file each, touched while the child is able to work.
+
+A child that has lost its broker, or one of its threads, lets its file grow old. ``check`` is what a
+container's health check asks; it reads the files only, so it is quick and needs no server.
+"""
+
+import os
+import tempfile
+import threading
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Final
+
+from dramatiq import Worker
+
+from broker.rabbitmq.consumer import RabbitConsumer
+
+EVERY_S: Final = 1.0
+OLD_AFTER_S: Final = 10.0
+PREFIX: Final = "mirt-worker-"
+
+
+class Heartbeat:
+    """Touches ``path`` once a second for as long as ``able`` says so."""
+
+    def __init__(self, path: Path, able: Callable[[], bool]) -> None:
+        self._path = path
+        self._able = able
+        self._stopping = threading.Event()
+        self._thread = threading.Thread(target=self._run, name="heartbeat", daemon=True)
+
+    def start(self) -> None:
+        """Begin to beat."""
+        self._thread.start()
+
+    def stop(self) -> None:
+        """Beat no more."""
+        self._stopping.set()
+
+    def _run(self) -> None:
+        while not self._stopping.wait(EVERY_S):
+            if self._able():
+                self._path.touch()
+
+
+def is_able(worker: Worker) -> bool:
+    """Whether every thread of the worker lives and every consumer has its connection."""
+    threads = [*worker.workers, *worker.consumers.values()]
+    return all(thread.is_alive() for thread in threads) and all(
+        isinstance(thread.consumer, RabbitConsumer) and thread.consumer.connected
+        for thread in worker.consumers.values()
+    )
+
+
+def new_folder() -> Path:
+    """Where the children of this parent keep their files."""
+    return Path(tempfile.mkdtemp(prefix=f"{PREFIX}{os.getpid()}-"))
+
+
+def check() -> list[str]:
+    """What is wrong with the workers of this machine, a line each; none when all are able."""
+    folders = [f for f in Path(tempfile.gettempdir()).glob(f"{PREFIX}*") if _parent_lives(f)]
+    if not folders:
+        return ["no worker is running here"]
+    return [line for folder in folders for line in _problems_in(folder)]
+
+
+def _problems_in(folder: Path) -> list[str]:
+    beats = list(folder.iterdir())
+    if not beats:
+        return [f"{folder.name}: no child has worked yet"]
+    now = time.time()
+    ages = {beat.name: now - beat.stat().st_mtime for beat in beats}
+    return [
+        f"{folder.name}: child {name} has not been able to work for {age:.0f} s"
+        for name, age in ages.items()
+        if age > OLD_AFTER_S
+    ]
+
+
+def _parent_lives(folder: Path) -> bool:
+    pid = folder.name.removeprefix(PREFIX).partition("-")[0]
+    return pid.isdecimal() and Path(f"/proc/{pid}").exists()
