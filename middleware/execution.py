@@ -19,9 +19,10 @@ from sqlalchemy import Connection
 from middleware.envelopes import to_task
 from middleware.leases import LeaseKeeper
 from middleware.policy import TASKS
+from middleware.quarantine import Cell, is_last_start, verdict
 from middleware.retries import Bury, Drop, Jitter, Retry, decide
 from mirt.clock import Clock
-from mirt.errors import DatabaseError, LeaseLostError
+from mirt.errors import DatabaseError, ErrorCode, LeaseLostError, PermanentError
 from mirt.store import leases
 from mirt.store.database import Database
 from mirt.store.dead_letters import DeadLetter, write_dead_letter
@@ -70,6 +71,7 @@ class Execution(Middleware):
         self._clock = clock
         self._keeper = keeper
         self._retry = retry
+        self._cell = Cell()
 
     def before_process_message(self, broker: Broker, message: Any) -> None:
         """Claim the task.
@@ -94,6 +96,13 @@ class Execution(Middleware):
         if claim is None:
             raise SkipMessage(f"task {task.task_id} is not to be run now")
         self._keeper.add(claim)
+        if guilty := verdict(claim):
+            self._quarantine(broker, message, claim, guilty)
+            raise SkipMessage(guilty.message)
+        if is_last_start(claim):
+            self._enter_alone(message, claim)
+        else:
+            self._cell.enter(alone=False)
         _claim.set(claim)
 
     def after_process_message(
@@ -126,7 +135,38 @@ class Execution(Middleware):
 
     def _forget(self, claim: Claim) -> None:
         _claim.set(None)
+        self._cell.leave()
         self._keeper.remove(claim)
+
+    def _enter_alone(self, message: Any, claim: Claim) -> None:
+        """Wait for the others. A death of the process meanwhile is not this task's doing."""
+        try:
+            self._count_start(claim, -1)
+            self._cell.enter(alone=True)
+            try:
+                self._count_start(claim, +1)
+            except BaseException:
+                self._cell.leave()
+                raise
+        except (DatabaseError, LeaseLostError) as failed:
+            self._keeper.remove(claim)
+            message.give_back = True
+            raise NotNow(failed.message) from None
+
+    def _count_start(self, claim: Claim, by: int) -> None:
+        with self._database.transaction() as tx:
+            leases.count_start(tx, claim, by)
+
+    def _quarantine(
+        self, broker: Broker, message: Any, claim: Claim, guilty: PermanentError
+    ) -> None:
+        try:
+            self._bury(broker, message, claim, guilty, ErrorCode.WORKER_LOST)
+        except DatabaseError as failed:
+            message.give_back = True
+            log.warning("not_settled", why=failed.message)
+        finally:
+            self._keeper.remove(claim)
 
     def _settle(
         self, broker: Broker, message: Any, claim: Claim, error: BaseException | None

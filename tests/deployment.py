@@ -47,10 +47,15 @@ class Deployment:
 
     def start(self, *command: str) -> "subprocess.Popen[bytes]":
         """A process that stays."""
-        with (self.logs / f"{len(self.started)}-{command[0]}.log").open("wb") as log:
-            process = subprocess.Popen(
-                [MIRT, *command], env=self._env(), cwd=ROOT, stdout=log, stderr=log
-            )
+        return self._launch(MIRT, *command)
+
+    def start_module(self, module: str, *arguments: str) -> "subprocess.Popen[bytes]":
+        """A program of the tests that stays."""
+        return self._launch(sys.executable, "-m", module, *arguments)
+
+    def _launch(self, *command: str | Path) -> "subprocess.Popen[bytes]":
+        with (self.logs / f"{len(self.started)}.log").open("wb") as log:
+            process = subprocess.Popen(command, env=self._env(), cwd=ROOT, stdout=log, stderr=log)
         self.started.append(process)
         return process
 

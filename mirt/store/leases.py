@@ -120,6 +120,13 @@ def give_back(tx: Connection, claim: Claim, *, now: datetime) -> None:
     _end(tx, claim, state=TaskState.QUEUED, due_at=now, starts=tasks.c.starts - 1)
 
 
+def count_start(tx: Connection, claim: Claim, by: int) -> None:
+    """Correct the count of starts that have not ended, while the task has not really begun."""
+    counted = tx.execute(update(tasks).where(_is_held(claim)).values(starts=tasks.c.starts + by))
+    if counted.rowcount != 1:
+        raise LeaseLostError(f"the lease on task {claim.task_id} is lost")
+
+
 def forget(tx: Connection, claim: Claim) -> None:
     """Running → (none): somebody else keeps what the task was about."""
     if tx.execute(delete(tasks).where(_is_held(claim))).rowcount != 1:

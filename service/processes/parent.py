@@ -48,7 +48,8 @@ class _Place:
 class Parent:
     """Starts ``processes`` children and replaces those that die, until it is told to stop.
 
-    A child that dies young is replaced after a growing pause, of half a minute at most.
+    A child that dies young is replaced after a growing pause, of half a minute at most. ``child``
+    is the module that is run.
     """
 
     def __init__(
@@ -59,11 +60,13 @@ class Parent:
         processes: int,
         threads: int,
         grace_s: float,
+        child: str = "service.processes.child",
     ) -> None:
         self._settings = settings
         self._queues = list(queues)
         self._threads = threads
         self._grace_s = grace_s
+        self._child = child
         self._places = [_Place(number) for number in range(processes)]
         self._heartbeats = new_folder()
         self._stopping = threading.Event()
@@ -103,7 +106,7 @@ class Parent:
         place.started_at = time.monotonic()
         place.process = subprocess.Popen(  # noqa: S603 - our own program
             [
-                *(sys.executable, "-m", "service.processes.child", *self._queues),
+                *(sys.executable, "-m", self._child, *self._queues),
                 *("--threads", str(self._threads), "--grace", str(self._grace_s)),
                 *("--parent", str(os.getpid()), "--worker-id", place.worker_id),
                 *("--heartbeat", str(self._heartbeats / str(place.number))),

@@ -1,0 +1,57 @@
+"""Quarantine: a message that kills its worker is started three times at most.
+
+Starts that did not end are counted in the task's row. A process that dies takes its innocent
+messages with it, and their starts are counted too; so the last start of a suspect runs alone in its
+process. If the process dies then, there is one message that can have done it.
+"""
+
+import threading
+from typing import Final
+
+from mirt.errors import ErrorCode, PermanentError
+from mirt.store.leases import Claim
+
+STARTS: Final = 3
+
+
+def is_last_start(claim: Claim) -> bool:
+    """Whether this run must prove that the task does not kill its worker."""
+    return claim.starts == STARTS
+
+
+def verdict(claim: Claim) -> PermanentError | None:
+    """What the task has failed with, when it has been started too often without an end."""
+    if claim.starts <= STARTS:
+        return None
+    return PermanentError(
+        f"its worker died each of the {STARTS} times that it was started", ErrorCode.WORKER_LOST
+    )
+
+
+class Cell:
+    """Lets any number of tasks in together, or one alone."""
+
+    def __init__(self) -> None:
+        self._changed = threading.Condition()
+        self._inside = 0
+        self._alone = False
+        self._wanting_alone = 0
+
+    def enter(self, *, alone: bool) -> None:
+        """Wait until the task may run: for the end of the others if it is to be alone."""
+        with self._changed:
+            if alone:
+                self._wanting_alone += 1
+                self._changed.wait_for(lambda: not self._inside)
+                self._wanting_alone -= 1
+                self._alone = True
+            else:
+                self._changed.wait_for(lambda: not (self._alone or self._wanting_alone))
+            self._inside += 1
+
+    def leave(self) -> None:
+        """Let others in."""
+        with self._changed:
+            self._inside -= 1
+            self._alone = False
+            self._changed.notify_all()
