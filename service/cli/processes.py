@@ -10,6 +10,7 @@ import typer
 
 from middleware.policy import QUEUES
 from mirt.errors import DatabaseError
+from mirt.observe.logs import configure
 from mirt.settings import Mode
 from mirt.store.migrate import upgrade
 from service.processes import heartbeat
@@ -38,6 +39,9 @@ def up(port: Port = DEFAULT_PORT) -> None:
             "mirt up is for one process without RabbitMQ:",
             "RABBITMQ_URL is set; start the processes of the Procfile, or unset it",
         )
+    if "log_level" not in settings.model_fields_set:
+        # Messages and replies are shown as they happen; the lines between would hide them.
+        configure(settings.model_copy(update={"log_level": "WARNING"}))
     from service.processes import embedded
 
     embedded.run(settings, port=port)
