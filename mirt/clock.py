@@ -53,9 +53,3 @@ def remaining(default: float) -> float:
     if left <= 0:
         raise SoftTimeLimitExceeded
     return min(left, default)
-
-
-def expired() -> bool:
-    """Whether the deadline has passed."""
-    deadline = _deadline.get()
-    return deadline is not None and time.monotonic() >= deadline

@@ -27,6 +27,7 @@ def read_settings() -> Settings:
     except SettingsError as wrong:
         refuse("The configuration is wrong:", str(wrong))
     configure(settings)
+    log.info("configuration", mode=settings.mode, **settings.masked())
     for line in old_names_in_use():
         log.warning("old_name", what=line)
     return settings
