@@ -14,6 +14,7 @@ from broker.pump import OutboxPump
 from broker.rabbitmq import RabbitBroker
 from broker.task import declared
 from middleware.execution import Execution, RetryPolicy
+from middleware.hard_limits import Board, HardLimits
 from middleware.leases import LeaseKeeper, owner_name
 from middleware.log_context import LogContext
 from middleware.results import KeptResults, MemoryResults
@@ -24,14 +25,19 @@ from mirt.store.stores import Stores, stores
 
 
 def install(
-    settings: Settings, *, clock: Clock = utc_now, worker_id: str | None = None
+    settings: Settings,
+    *,
+    clock: Clock = utc_now,
+    worker_id: str | None = None,
+    board: Board | None = None,
 ) -> DurableBroker:
     """Bind every task to the broker that the settings ask for, and return it.
 
-    ``worker_id`` is the name under which this process holds leases; no two may share one.
+    ``worker_id`` is the name under which this process holds leases; no two may share one. ``board``
+    is where its parent looks for hard limits; without a parent there are none.
     """
     opened = stores(settings)
-    stack = middleware(settings, opened, clock, worker_id or owner_name())
+    stack = middleware(settings, opened, clock, worker_id or owner_name(), board)
     broker = _broker(settings, opened, clock, stack)
     declared.release()
     declared.bind(broker)
@@ -39,7 +45,7 @@ def install(
 
 
 def middleware(
-    settings: Settings, opened: Stores, clock: Clock, worker_id: str
+    settings: Settings, opened: Stores, clock: Clock, worker_id: str, board: Board | None = None
 ) -> list[Middleware]:
     """The middleware, outermost first: ``before`` runs downwards, ``after`` upwards."""
     lease = timedelta(seconds=settings.lease_seconds)
@@ -55,6 +61,7 @@ def middleware(
         Execution(opened.database, clock, keeper, pauses),
         # Inside the claim: waiting for the database is not the task's own time.
         TimeLimits(),
+        *([HardLimits(board)] if board is not None else []),
         # Innermost, so that a result is there before its task is said to be done.
         KeptResults(_results(opened)),
     ]

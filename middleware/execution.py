@@ -161,7 +161,8 @@ class Execution(Middleware):
         self, broker: Broker, message: Any, claim: Claim, guilty: PermanentError
     ) -> None:
         try:
-            self._bury(broker, message, claim, guilty, ErrorCode.WORKER_LOST)
+            code = guilty.error_code or ErrorCode.WORKER_LOST
+            self._bury(broker, message, claim, guilty, code)
         except DatabaseError as failed:
             message.give_back = True
             log.warning("not_settled", why=failed.message)

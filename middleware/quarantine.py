@@ -20,7 +20,9 @@ def is_last_start(claim: Claim) -> bool:
 
 
 def verdict(claim: Claim) -> PermanentError | None:
-    """What the task has failed with, when it has been started too often without an end."""
+    """What the task has failed with already, before it is started again."""
+    if claim.error_code is not None:
+        return PermanentError("it was stopped at its hard limit", claim.error_code)
     if claim.starts <= STARTS:
         return None
     return PermanentError(

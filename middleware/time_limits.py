@@ -1,4 +1,4 @@
-"""The soft limit: every wait inside a task ends by it.
+"""The soft limit: every wait inside a task ends by it, and a loop in plain Python is interrupted.
 
 The deadline travels with the task in a context variable (``mirt.clock``), so HTTP, the database and
 ``run_sync`` wait no longer than is left and then raise ``SoftTimeLimitExceeded``, an ``Exception``.
@@ -10,6 +10,7 @@ from typing import Any
 
 from dramatiq import Broker, Middleware
 
+from middleware.interruption import Interrupter
 from middleware.policy import TASKS
 from mirt.clock import deadline_in
 
@@ -22,13 +23,15 @@ class TimeLimits(Middleware):
 
     def __init__(self) -> None:
         self._thread = threading.local()
+        self._interrupter = Interrupter()
 
     def before_process_message(self, broker: Broker, message: Any) -> None:
         """Start the clock."""
         own = TASKS[message.actor_name].soft_s
-        asked = message.options.get("soft_limit_s", own)
+        limit = min(own, message.options.get("soft_limit_s", own))
         self._thread.deadline = ExitStack()
-        self._thread.deadline.enter_context(deadline_in(min(own, asked)))
+        self._thread.deadline.enter_context(deadline_in(limit))
+        self._interrupter.arm(limit)
 
     def after_process_message(
         self,
@@ -40,6 +43,7 @@ class TimeLimits(Middleware):
     ) -> None:
         """Stop it: what is written afterwards has time of its own."""
         if deadline := getattr(self._thread, "deadline", None):
+            self._interrupter.disarm()
             deadline.close()
             self._thread.deadline = None
 

@@ -133,13 +133,25 @@ def forget(tx: Connection, claim: Claim) -> None:
         raise LeaseLostError(f"the lease on task {claim.task_id} is lost")
 
 
-def release_owner(tx: Connection, owner: str, *, now: datetime) -> int:
-    """End the leases of a process that is known to be dead; how many there were."""
+def release_owner(tx: Connection, owner: str, *, innocent: bool, now: datetime) -> int:
+    """End the leases of a process that is known to be dead; how many there were.
+
+    ``innocent``: its death was our doing, and is not counted as an unfinished start.
+    """
     return tx.execute(
         update(tasks)
         .where(tasks.c.owner == owner, tasks.c.state == TaskState.RUNNING)
-        .values(due_at=now)
+        .values(due_at=now, starts=tasks.c.starts - int(innocent))
     ).rowcount
+
+
+def condemn(tx: Connection, owner: str, task_id: str, fence: int, *, error_code: str) -> bool:
+    """Note that this run is to be stopped, and with what the task has failed; if it still runs."""
+    running = Claim(task_id=task_id, owner=owner, fence=fence)
+    return (
+        tx.execute(update(tasks).where(_is_held(running)).values(error_code=error_code)).rowcount
+        == 1
+    )
 
 
 def _end(tx: Connection, claim: Claim, **values: Any) -> None:

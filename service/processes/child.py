@@ -22,6 +22,7 @@ import actors  # noqa: F401 - declares the tasks
 from broker.durable import DurableBroker
 from broker.rabbitmq.consumer import RabbitConsumer
 from broker.stack import install
+from middleware.hard_limits import Board
 from mirt import runtime
 from service.processes.heartbeat import Heartbeat, is_able
 from service.processes.startup import read_settings
@@ -40,7 +41,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     stop = _stop_on_signals()
     settings = read_settings()
     structlog.contextvars.bind_contextvars(worker=options.worker_id)
-    broker = install(settings, worker_id=options.worker_id)
+    board = Board(options.board, slots=options.threads)
+    broker = install(settings, worker_id=options.worker_id, board=board)
     runtime.use(runtime.open_runtime(settings))
     worker = start_worker(broker, queues=set(options.queues), threads=options.threads)
     heartbeat = Heartbeat(options.heartbeat, lambda: is_able(worker))
@@ -111,6 +113,7 @@ def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--grace", type=float, required=True)
     parser.add_argument("--parent", type=int, required=True)
     parser.add_argument("--heartbeat", type=Path, required=True)
+    parser.add_argument("--board", type=Path, required=True)
     parser.add_argument("--worker-id", required=True)
     return parser.parse_args(arguments)
 

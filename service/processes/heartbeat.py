@@ -67,7 +67,7 @@ def check() -> list[str]:
 
 
 def _problems_in(folder: Path) -> list[str]:
-    beats = list(folder.iterdir())
+    beats = [file for file in folder.iterdir() if not file.name.startswith(".")]
     if not beats:
         return [f"{folder.name}: no child has worked yet"]
     now = time.time()

@@ -4,6 +4,8 @@
 """
 
 import os
+import re
+import socket
 import sys
 from typing import Any
 
@@ -12,8 +14,16 @@ import httpx
 import middleware.policy as policy
 from broker.task import task
 
-for name in ("abort", "effect"):
-    policy.TASKS[name] = policy._task(name, "default", limits=(50, 60))  # type: ignore[index]
+LIMITS = {
+    "abort": (50.0, 60.0),
+    "effect": (50.0, 60.0),
+    "compute": (1.0, 20.0),
+    "block": (2.0, 3.0),
+    "hold_the_gil": (2.0, 3.0),
+    "swallow": (2.0, 3.0),
+}
+for name, limits in LIMITS.items():
+    policy.TASKS[name] = policy._task(name, "default", limits=limits)  # type: ignore[index]
 
 
 @task()
@@ -29,6 +39,39 @@ def effect(number: int) -> dict[str, Any]:
     body = {"chat_id": number, "text": "done"}
     httpx.post(f"{base}/bot123456:token/sendMessage", json=body, timeout=10).raise_for_status()
     return {"status": "done"}
+
+
+@task()
+def compute() -> dict[str, Any]:
+    """Loop in plain Python without end."""
+    number = 0
+    while True:
+        number += 1
+
+
+@task()
+def block() -> dict[str, Any]:
+    """Wait for a socket that nobody writes to."""
+    ours, _theirs = socket.socketpair()
+    ours.recv(1)
+    return {}
+
+
+@task()
+def hold_the_gil() -> dict[str, Any]:
+    """A regular expression that backtracks for years, and holds the GIL meanwhile."""
+    re.match(r"(a+)+$", "a" * 60 + "b")
+    return {}
+
+
+@task()
+def swallow() -> dict[str, Any]:
+    """Catch whatever is raised, and go on."""
+    while True:
+        try:
+            sum(range(1000))
+        except BaseException:  # noqa: BLE001
+            continue
 
 
 def _parent() -> int:

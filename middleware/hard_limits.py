@@ -1,0 +1,113 @@
+"""The hard limit: kept by the parent of the worker, since nothing inside a process can keep it.
+
+A call that holds the GIL stops every thread of its process, its timers among them. So each child
+writes down in shared memory until when each of its messages may run, and its parent looks there.
+"""
+
+import mmap
+import struct
+import threading
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+
+from dramatiq import Broker, Middleware
+
+from middleware.execution import current_claim
+from middleware.policy import TASKS
+
+LONGEST_ID: Final = 240
+_SLOT: Final = struct.Struct(f"<dq{LONGEST_ID}s")
+
+
+@dataclass(frozen=True, slots=True)
+class Overdue:
+    """A message that should be over. ``fence`` tells this run of the task from any other."""
+
+    task_id: str
+    fence: int
+
+
+class Board:
+    """Deadlines in shared memory: a slot for each thread of a child.
+
+    A slot has the deadline (a reading of ``CLOCK_MONOTONIC``, which all processes of a machine
+    share; 0 when the slot is free), the fence and the task id. The deadline is written last and
+    cleared first, so a reader never takes one task's deadline for another's.
+    """
+
+    def __init__(self, path: Path, *, slots: int) -> None:
+        """Open the board, or make it if it is not there."""
+        self.slots = slots
+        with path.open("a+b") as file:
+            file.truncate(slots * _SLOT.size)
+            self._memory = mmap.mmap(file.fileno(), slots * _SLOT.size)
+
+    def occupy(self, slot: int, task_id: str, fence: int, *, until: float) -> None:
+        """Say what runs in this slot, and until when."""
+        self.clear(slot)
+        encoded = task_id.encode()[:LONGEST_ID]
+        _SLOT.pack_into(self._memory, slot * _SLOT.size, 0.0, fence, encoded)
+        struct.pack_into("<d", self._memory, slot * _SLOT.size, until)
+
+    def clear(self, slot: int) -> None:
+        """Say that nothing runs in this slot."""
+        struct.pack_into("<d", self._memory, slot * _SLOT.size, 0.0)
+
+    def wipe(self) -> None:
+        """Clear every slot: another child takes the place."""
+        for slot in range(self.slots):
+            self.clear(slot)
+
+    def overdue(self, now: float) -> Iterator[Overdue]:
+        """What should have been over before ``now``."""
+        for slot in range(self.slots):
+            until, fence, task_id = _SLOT.unpack_from(self._memory, slot * _SLOT.size)
+            if 0 < until < now:
+                yield Overdue(task_id.rstrip(b"\0").decode(errors="replace"), fence)
+
+
+class HardLimits(Middleware):
+    """Writes each message's deadline on the board.
+
+    The option ``hard_limit_s`` of a message, in seconds, can tighten the limit and never widen it.
+    """
+
+    def __init__(self, board: Board) -> None:
+        self._board = board
+        self._thread = threading.local()
+        self._free = list(range(board.slots))
+        self._lock = threading.Lock()
+
+    def before_process_message(self, broker: Broker, message: Any) -> None:
+        """Start the clock."""
+        claim = current_claim()
+        own = TASKS[message.actor_name].hard_s
+        limit = min(own, message.options.get("hard_limit_s", own))
+        with self._lock:
+            self._thread.slot = self._free.pop()
+        until = time.monotonic() + limit
+        self._board.occupy(self._thread.slot, claim.task_id, claim.fence, until=until)
+
+    def after_process_message(
+        self,
+        broker: Broker,
+        message: Any,
+        *,
+        result: Any = None,
+        exception: BaseException | None = None,
+    ) -> None:
+        """Stop it."""
+        slot = getattr(self._thread, "slot", None)
+        if slot is None:
+            return
+        self._board.clear(slot)
+        self._thread.slot = None
+        with self._lock:
+            self._free.append(slot)
+
+    def after_skip_message(self, broker: Broker, message: Any) -> None:
+        """As after any other end."""
+        self.after_process_message(broker, message)
