@@ -14,7 +14,11 @@ def _owe(tx: Any, task_id: str) -> Any:
     return runtime().turns.fail(tx, task_id)
 
 
-@task(on_dead=_owe)
+def _mend(tx: Any, task_id: str) -> bool:
+    return runtime().turns.reopen(tx, task_id)
+
+
+@task(on_dead=_owe, on_replay=_mend)
 def process_message(
     session_id: str,
     user_message: str,
@@ -34,7 +38,7 @@ def process_message(
     return _answer(ANSWERING, message)
 
 
-@task(on_dead=_owe)
+@task(on_dead=_owe, on_replay=_mend)
 def process_and_respond(
     session_id: str,
     user_message: str,
@@ -54,7 +58,7 @@ def process_and_respond(
     return _answer(DELIVERING, message)
 
 
-@task(on_dead=_owe)
+@task(on_dead=_owe, on_replay=_mend)
 def send_response(
     platform: str, chat_id: str, response_text: str, reply_to_message_id: str | None = None
 ) -> dict[str, Any]:

@@ -13,6 +13,7 @@ from broker.embedded import EmbeddedBroker
 from broker.pump import OutboxPump
 from broker.rabbitmq import RabbitBroker
 from broker.task import declared
+from middleware.dead_letters import UnreadMessages
 from middleware.execution import Execution, RetryPolicy
 from middleware.hard_limits import Board, HardLimits
 from middleware.leases import LeaseKeeper, owner_name
@@ -56,6 +57,7 @@ def middleware(
         OutboxPump(),
         # Outermost, so that whatever the others log says which message it is about.
         LogContext(),
+        UnreadMessages(opened.database, clock),
         # Before all that has effects: what cannot be claimed must not run. After all that may
         # still fail: what it settles is settled.
         Execution(opened.database, clock, keeper, pauses),

@@ -5,6 +5,7 @@ An actor is declared when its module is imported; that opens nothing and needs n
 the environment describes.
 """
 
+import inspect
 import threading
 from collections.abc import Callable, Sequence
 from typing import Any, ParamSpec, Protocol, TypeVar
@@ -15,7 +16,7 @@ from dramatiq.middleware import SkipMessage
 from periodiq import cron
 
 from broker.durable import DurableBroker
-from middleware.execution import OnDead
+from middleware.execution import OnDead, OnReplay
 from middleware.policy import TASKS
 from mirt.store.tasks import Publication
 
@@ -87,10 +88,35 @@ declared = Declarations()
 dramatiq.set_broker(declared)  # type: ignore[arg-type]
 
 
-def task(*, on_dead: OnDead | None = None) -> Callable[[Callable[P, R]], Actor[P, R]]:
+class Task(Actor[P, R]):
+    """An actor whose arguments travel by name, so that logs and dead letters can name them."""
+
+    def message_with_options(
+        self,
+        *,
+        args: tuple[Any, ...] = (),
+        kwargs: dict[str, Any] | None = None,
+        **options: Any,
+    ) -> Message[R]:
+        """Build a message.
+
+        Raises:
+            TypeError: the arguments are not those of the task; before anything is sent.
+        """
+        try:
+            named = inspect.signature(self.fn).bind(*args, **(kwargs or {})).arguments
+        except TypeError as wrong:
+            raise TypeError(f"{self.actor_name}: {wrong}") from None
+        return super().message_with_options(kwargs=named, **options)
+
+
+def task(
+    *, on_dead: OnDead | None = None, on_replay: OnReplay | None = None
+) -> Callable[[Callable[P, R]], Actor[P, R]]:
     """Declare a function as a task of that name. Its queue and limits stand in the policy table.
 
-    ``on_dead`` is what the business owes when it has failed for good.
+    ``on_dead`` is what the business owes when it has failed for good, ``on_replay`` what it has to
+    mend when it is to run again, and whether that may be now.
 
     Raises:
         UnknownTaskError: when the table has no line for it.
@@ -101,7 +127,7 @@ def task(*, on_dead: OnDead | None = None) -> Callable[[Callable[P, R]], Actor[P
         if name not in TASKS:
             raise UnknownTaskError(f"{name}: add a line for it to middleware/policy.py")
         policy = TASKS[name]
-        return Actor(
+        return Task(
             function,
             broker=declared,  # type: ignore[arg-type]
             actor_name=name,
@@ -109,6 +135,7 @@ def task(*, on_dead: OnDead | None = None) -> Callable[[Callable[P, R]], Actor[P
             priority=0,
             options={
                 "on_dead": on_dead,
+                "on_replay": on_replay,
                 **({"periodic": cron(policy.schedule)} if policy.schedule else {}),
             },
         )

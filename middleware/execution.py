@@ -34,6 +34,9 @@ log = structlog.get_logger(__name__)
 OnDead = Callable[[Connection, str], list[Publication]]
 """What the business owes when its task is dead, in the transaction that writes the dead letter."""
 
+OnReplay = Callable[[Connection, str], bool]
+"""What the business mends when a dead task is to run again; whether it may run now."""
+
 _claim: ContextVar[Claim | None] = ContextVar("claim", default=None)
 
 

@@ -14,6 +14,7 @@ from broker.durable import DurableBroker
 from broker.rabbitmq.consumer import RabbitConsumer
 from broker.rabbitmq.publisher import Counts, Publisher
 from broker.rabbitmq.topology import connection_parameters
+from middleware.dead_letters import UnreadMessages
 from middleware.policy import QUEUES, tasks_of
 from mirt.clock import Clock
 from mirt.errors import DatabaseError
@@ -87,7 +88,11 @@ class RabbitBroker(DurableBroker):
             self._url, name=f"mirt consumer {queue_name} {os.getpid()}"
         )
         return RabbitConsumer(
-            parameters, queue_name, prefetch=min(prefetch, self._threads), timeout_ms=timeout
+            parameters,
+            queue_name,
+            prefetch=min(prefetch, self._threads),
+            timeout_ms=timeout,
+            bury=self._bury_undecodable,
         )
 
     def close(self) -> None:
@@ -95,6 +100,10 @@ class RabbitBroker(DurableBroker):
         with self._lock:
             if self._publisher is not None:
                 self._publisher.close()
+
+    def _bury_undecodable(self, queue: str, body: bytes) -> bool:
+        unread = (m for m in self.middleware if isinstance(m, UnreadMessages))
+        return any(one.undecodable(queue, body) for one in unread)
 
     def _find_lost_messages(self, ready: Counts) -> None:
         # Called by the publisher's own thread, which must not wait for a database.

@@ -7,7 +7,7 @@ because each run claims the task's row.
 """
 
 from collections import deque
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from functools import partial
 from typing import Any, Final
 
@@ -44,16 +44,25 @@ class RabbitMessage(MessageProxy):
 class RabbitConsumer(Consumer):
     """Holds at most ``prefetch`` messages of the queue that are not settled.
 
+    A body that is no message is given to ``bury``; if that fails it goes among the rejects.
+
     Raises:
         ConnectionClosed: from any method, when the connection cannot be made or is gone. The
             worker's consumer thread then makes a new consumer.
     """
 
     def __init__(
-        self, parameters: URLParameters, queue: str, *, prefetch: int, timeout_ms: int
+        self,
+        parameters: URLParameters,
+        queue: str,
+        *,
+        prefetch: int,
+        timeout_ms: int,
+        bury: Callable[[str, bytes], bool] = lambda _queue, _body: False,
     ) -> None:
         self._queue = queue
         self._timeout_s = timeout_ms / 1000
+        self._bury = bury
         self._fetched: deque[RabbitMessage] = deque()
         try:
             self._connection = BlockingConnection(parameters)
@@ -127,7 +136,10 @@ class RabbitConsumer(Consumer):
             message = Message.decode(body)
         except DecodeError:
             log.error("undecodable", queue=self._queue, size=len(body))
-            self._channel.basic_nack(method.delivery_tag, requeue=False)
+            if self._bury(self._queue, body):
+                self._channel.basic_ack(method.delivery_tag)
+            else:
+                self._channel.basic_nack(method.delivery_tag, requeue=False)
             return
         self._fetched.append(RabbitMessage(message, self, method.delivery_tag))
 

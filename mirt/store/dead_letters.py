@@ -1,12 +1,15 @@
 """Dead letters: what failed for good, with its why, until somebody decides about it."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from typing import Any
 
-from sqlalchemy import Connection
+from sqlalchemy import ColumnElement, Connection, Row, delete, func, select
 
-from mirt.store.tables import dead_letters
-from mirt.store.tasks import Publication
+from mirt.store.outbox import REPUBLISH_AFTER
+from mirt.store.tables import dead_letters, tasks
+from mirt.store.tasks import Publication, TaskState, envelope
 from mirt.store.upsert import upsert
 
 
@@ -22,6 +25,19 @@ class DeadLetter:
     attempts: int
     trace_id: str | None
     sent_at: datetime
+    died_at: datetime | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Choice:
+    """Which dead letters are meant: those that match everything that is given."""
+
+    task_ids: Sequence[str] | None = None
+    queue: str | None = None
+    actor: str | None = None
+    error_code: str | None = None
+    since: datetime | None = None
+    session_id: str | None = None
 
 
 def write_dead_letter(tx: Connection, letter: DeadLetter, *, now: datetime) -> None:
@@ -47,4 +63,104 @@ def write_dead_letter(tx: Connection, letter: DeadLetter, *, now: datetime) -> N
             **died,
         )
         .on_conflict_do_update(index_elements=[dead_letters.c.task_id], set_=died)
+    )
+
+
+def list_dead(tx: Connection, choice: Choice, *, limit: int = 100) -> list[DeadLetter]:
+    """The dead letters that are meant, the latest first."""
+    rows = tx.execute(
+        select(dead_letters)
+        .where(*_meant(choice))
+        .order_by(dead_letters.c.died_at.desc(), dead_letters.c.id.desc())
+        .limit(limit)
+    )
+    return [_letter(row) for row in rows]
+
+
+def count_dead(tx: Connection, choice: Choice) -> int:
+    """How many are meant."""
+    return tx.execute(
+        select(func.count()).select_from(dead_letters).where(*_meant(choice))
+    ).scalar_one()
+
+
+def discard_dead(tx: Connection, choice: Choice) -> int:
+    """Forget them for good; how many there were. Their tasks stay dead."""
+    return tx.execute(delete(dead_letters).where(*_meant(choice))).rowcount
+
+
+def take_dead(tx: Connection, choice: Choice, *, limit: int) -> list[DeadLetter]:
+    """Take dead letters out, to be run again. Two callers at once take different ones."""
+    chosen = (
+        select(dead_letters.c.id)
+        .where(*_meant(choice))
+        .order_by(dead_letters.c.id)
+        .limit(limit)
+        .with_for_update(skip_locked=True)
+    )
+    rows = tx.execute(
+        delete(dead_letters)
+        .where(dead_letters.c.id.in_(chosen.scalar_subquery()))
+        .returning(dead_letters)
+    )
+    return sorted(map(_letter, rows), key=lambda letter: letter.sent_at)
+
+
+def revive(tx: Connection, task: Publication, *, now: datetime) -> bool:
+    """Dead → queued, as if it had never been started; False if it is alive or done by now."""
+    fresh = {
+        "state": TaskState.QUEUED,
+        "owner": None,
+        "attempt": 0,
+        "starts": 0,
+        "waited_s": 0,
+        "error_code": None,
+        "finished_at": None,
+        "published_at": now,
+        "due_at": now + REPUBLISH_AFTER,
+    }
+    revived = tx.execute(
+        upsert(tx, tasks)
+        .values(**envelope(task), **fresh, created_at=now)
+        .on_conflict_do_update(
+            index_elements=[tasks.c.id], set_=fresh, where=tasks.c.state == TaskState.DEAD
+        )
+        .returning(tasks.c.id)
+    )
+    return revived.scalar_one_or_none() is not None
+
+
+def withdraw(tx: Connection, task_id: str) -> None:
+    """Take a revived task away: what it is about waits elsewhere, and comes back from there."""
+    tx.execute(delete(tasks).where(tasks.c.id == task_id, tasks.c.state == TaskState.QUEUED))
+
+
+def _meant(choice: Choice) -> list[ColumnElement[bool]]:
+    c = dead_letters.c
+    wanted = {
+        c.queue: choice.queue,
+        c.actor: choice.actor,
+        c.error_code: choice.error_code,
+        c.kwargs["session_id"].as_string(): choice.session_id,
+    }
+    meant = [column == value for column, value in wanted.items() if value is not None]
+    if choice.task_ids is not None:
+        meant.append(c.task_id.in_(choice.task_ids))
+    if choice.since is not None:
+        meant.append(c.died_at >= choice.since)
+    return meant
+
+
+def _letter(row: Row[Any]) -> DeadLetter:
+    task = Publication(row.task_id, row.actor, row.args, row.kwargs, row.options)
+    return DeadLetter(
+        task=task,
+        queue=row.queue,
+        error_code=row.error_code,
+        exception=row.exception,
+        traceback=row.traceback,
+        attempts=row.attempts,
+        trace_id=row.trace_id,
+        sent_at=row.sent_at,
+        died_at=row.died_at,
     )

@@ -118,6 +118,15 @@ def part_refused(tx: Connection, delivery: Delivery, *, error: str, now: datetim
     _set(tx, delivery, state=DeliveryState.FAILED, error=error, finished_at=now)
 
 
+def reopen_delivery(tx: Connection, delivery_id: str) -> None:
+    """Failed → pending: somebody has decided that it is to be tried again."""
+    tx.execute(
+        update(deliveries)
+        .where(deliveries.c.id == delivery_id, deliveries.c.state == DeliveryState.FAILED)
+        .values(state=DeliveryState.PENDING, finished_at=None)
+    )
+
+
 def _set(tx: Connection, delivery: Delivery, **values: object) -> None:
     tx.execute(update(deliveries).where(deliveries.c.id == delivery.id).values(**values))
 

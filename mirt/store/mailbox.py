@@ -101,11 +101,15 @@ def find(tx: Connection, task_id: str) -> KeptMail | None:
     return None if row is None else _kept(row)
 
 
-def waiting(tx: Connection, session_id: str, *, limit: int) -> list[KeptMail]:
-    """Those who wait, in the order in which they came."""
+def waiting(tx: Connection, session_id: str, *, limit: int, since_id: int = 0) -> list[KeptMail]:
+    """Those who wait, in the order in which they came, from ``since_id`` on."""
     rows = tx.execute(
         select(inbox)
-        .where(inbox.c.session_id == session_id, inbox.c.state == MailState.WAITING)
+        .where(
+            inbox.c.session_id == session_id,
+            inbox.c.state == MailState.WAITING,
+            inbox.c.id >= since_id,
+        )
         .order_by(inbox.c.id)
         .limit(limit)
     )
@@ -126,6 +130,15 @@ def settle(tx: Connection, *, turn_id: str, task_id: str, state: MailState, now:
             inbox.c.state == MailState.WAITING,
         )
         .values(state=state, turn_id=turn_id, finished_at=now)
+    )
+
+
+def reopen(tx: Connection, turn_id: str) -> None:
+    """Let all that a failed turn had taken wait again."""
+    tx.execute(
+        update(inbox)
+        .where(inbox.c.turn_id == turn_id, inbox.c.state == MailState.FAILED)
+        .values(state=MailState.WAITING, turn_id=None, finished_at=None)
     )
 
 

@@ -28,7 +28,7 @@ from mirt.llm import PHOTO, Agent, ChatMessage
 from mirt.store import leases, mailbox, outbox
 from mirt.store import turns as store
 from mirt.store.database import Database
-from mirt.store.deliveries import Delivery, add_delivery, find_delivery
+from mirt.store.deliveries import Delivery, add_delivery, find_delivery, reopen_delivery
 from mirt.store.leases import Claim
 from mirt.store.mailbox import KeptMail, Mail, MailState
 from mirt.store.tasks import Publication
@@ -137,6 +137,22 @@ class Turns:
         add_delivery(tx, _reply(mail, apology.task_id, APOLOGY), now=now)
         return [apology] if outbox.add(tx, apology, now=now) else []
 
+    def reopen(self, tx: Connection, task_id: str) -> bool:
+        """Make a turn that has failed possible again; whether it is its turn now.
+
+        If the agent had answered, only the delivery is tried again. Otherwise its messages wait
+        again, before those that came after them, and the turn begins when it is their turn.
+        """
+        reopen_delivery(tx, task_id)
+        mail = mailbox.find(tx, task_id)
+        if mail is None or mail.state is not MailState.FAILED:
+            return True
+        head = mailbox.lock_head(tx, mail.session_id)
+        mailbox.reopen(tx, task_id)
+        if head is None:
+            mailbox.set_head(tx, mail.session_id, task_id)
+        return head is None
+
     def result_of(self, mail: Mail) -> dict[str, Any] | None:
         """The result of a message that has been answered, in its own turn or in another's."""
         with self._database.transaction() as tx:
@@ -155,10 +171,12 @@ class Turns:
             if head != mail.task_id:
                 leases.forget(tx, claim)
                 return None
-            waiting = mailbox.waiting(tx, mail.session_id, limit=TURN_MESSAGES)
-            if not waiting or waiting[0].task_id != mail.task_id:
+            kept = mailbox.find(tx, mail.task_id)
+            if kept is None or kept.state is not MailState.WAITING:
                 raise PermanentError("its message has already failed", ErrorCode.INVALID_INPUT)
-            heard = taken_together(waiting)
+            heard = taken_together(
+                mailbox.waiting(tx, mail.session_id, limit=TURN_MESSAGES, since_id=kept.id)
+            )
             mailbox.take(tx, [one.id for one in heard], turn_id=mail.task_id)
             if is_command(heard[0]):
                 return _Open(heard)

@@ -62,7 +62,7 @@ def test_a_retryable_failure_is_tried_again_until_it_succeeds(
     sent = send_response.send("telegram", "7", "third time lucky")
     assert result_of(sent)["status"] == "sent"
     assert len(world.requests("telegram")) == 3
-    assert [row.state for row in rows(running, tasks)] == ["done"]
+    wait_until(lambda: [row.state for row in rows(running, tasks)] == ["done"])
 
 
 def test_a_permanent_failure_is_a_dead_letter_with_its_why(
@@ -75,7 +75,7 @@ def test_a_permanent_failure_is_a_dead_letter_with_its_why(
         result_of(sent)
     [letter] = wait_until(lambda: rows(running, dead_letters))
     assert (letter.task_id, letter.error_code) == (sent.message_id, "CHANNEL_REFUSED")
-    assert letter.args == ["telegram", "7", "hello"]
+    assert letter.kwargs == {"platform": "telegram", "chat_id": "7", "response_text": "hello"}
     assert "PermanentError" in letter.traceback
     assert letter.attempts == 1
     assert len(world.requests("telegram")) == 1
@@ -99,4 +99,13 @@ def test_a_delay_is_a_row_until_it_is_over(run: Run, transport: str) -> None:
 def test_arguments_pass_through_json(run: Run, transport: str) -> None:
     run(transport)
     with pytest.raises(TypeError, match="JSON"):
-        ping.send_with_options(kwargs={"when": timedelta(1)})
+        send_response.send("telegram", "7", timedelta(1))  # type: ignore[arg-type]
+
+
+def test_arguments_that_the_task_does_not_take_are_refused_by_name(
+    run: Run, transport: str
+) -> None:
+    running = run(transport)
+    with pytest.raises(TypeError, match=r"send_response: .*response_text"):
+        send_response.send("telegram", "7")  # type: ignore[call-arg]
+    assert rows(running, tasks) == []

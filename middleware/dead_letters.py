@@ -1,0 +1,113 @@
+"""Dead letters: what an operator can do with them, and those of messages that never ran."""
+
+import base64
+import hashlib
+from typing import Any
+
+import structlog
+from dramatiq import Broker, Middleware
+
+from middleware.envelopes import to_task
+from mirt.clock import Clock
+from mirt.errors import DatabaseError, ErrorCode
+from mirt.store import dead_letters as store
+from mirt.store.database import Database
+from mirt.store.dead_letters import Choice, DeadLetter, write_dead_letter
+from mirt.store.tasks import Publication
+
+log = structlog.get_logger(__name__)
+
+BATCH = 100
+
+
+class UnreadMessages(Middleware):
+    """Writes dead letters for what this version knows no task for, or cannot even read.
+
+    When the database cannot be asked, the message goes among RabbitMQ's rejects instead, where
+    nothing expires either.
+    """
+
+    def __init__(self, database: Database, clock: Clock) -> None:
+        self._database = database
+        self._clock = clock
+
+    def before_nack(self, broker: Broker, message: Any) -> None:
+        """Bury a message whose actor is unknown; all others are buried already."""
+        if message.actor_name in broker.actors or getattr(message, "buried", False):
+            return
+        why = f"no task {message.actor_name}: this version does not know it"
+        letter = DeadLetter(
+            task=to_task(message),
+            queue=message.queue_name,
+            error_code=ErrorCode.UNKNOWN_ACTOR,
+            exception=why,
+            traceback="",
+            attempts=0,
+            trace_id=message.options.get("trace_id"),
+            sent_at=message.message_datetime,
+        )
+        message.buried = self._write(letter)
+
+    def undecodable(self, queue: str, body: bytes) -> bool:
+        """Bury a body that is no message, as it came; whether that could be written."""
+        letter = DeadLetter(
+            task=Publication(
+                f"undecodable:{hashlib.sha256(body).hexdigest()[:32]}",
+                "",
+                kwargs={"body_base64": base64.b64encode(body).decode()},
+            ),
+            queue=queue,
+            error_code=ErrorCode.UNDECODABLE,
+            exception=f"{len(body)} bytes that are no message",
+            traceback="",
+            attempts=0,
+            trace_id=None,
+            sent_at=self._clock(),
+        )
+        return self._write(letter)
+
+    def _write(self, letter: DeadLetter) -> bool:
+        try:
+            with self._database.transaction() as tx:
+                write_dead_letter(tx, letter, now=self._clock())
+        except DatabaseError as failed:
+            log.warning("dead_letter_not_written", why=failed.message)
+            return False
+        log.error("dead", code=letter.error_code, why=letter.exception, task=letter.task.actor)
+        return True
+
+
+def replay(broker: Any, database: Database, choice: Choice, clock: Clock) -> int:
+    """Run the chosen dead letters once more, each exactly once, with its trace; how many.
+
+    A letter is taken and its task revived in one transaction, so that a second replay at the same
+    time finds nothing. What the task is about may have to wait for its turn (``on_replay``). A
+    message that this version does not know stays where it is.
+    """
+    replayed = 0
+    while True:
+        publications: list[Publication] = []
+        with database.transaction() as tx:
+            letters = store.take_dead(tx, choice, limit=BATCH)
+            for letter in letters:
+                if letter.task.actor not in broker.actors:
+                    write_dead_letter(tx, letter, now=letter.died_at or clock())
+                    continue
+                replayed += 1
+                if _revive(broker, tx, letter, clock):
+                    publications.append(letter.task)
+        broker.publish(publications)
+        if len(letters) < BATCH:
+            return replayed
+
+
+def _revive(broker: Any, tx: Any, letter: DeadLetter, clock: Clock) -> bool:
+    """Whether the task may run now."""
+    task_id = letter.task.task_id
+    if not store.revive(tx, letter.task, now=clock()):
+        return False
+    on_replay = broker.get_actor(letter.task.actor).options.get("on_replay")
+    if on_replay is None or on_replay(tx, task_id):
+        return True
+    store.withdraw(tx, task_id)
+    return False

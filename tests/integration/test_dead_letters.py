@@ -1,0 +1,140 @@
+"""What an operator can do with what has failed: list it, run it once more, forget it."""
+
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from datetime import UTC, datetime, timedelta
+
+import pika
+import pytest
+
+from actors.messages import process_and_respond, send_response
+from middleware.dead_letters import replay
+from mirt.clock import utc_now
+from mirt.store.database import Database
+from mirt.store.dead_letters import Choice, DeadLetter, discard_dead, list_dead
+from mirt.store.stores import stores
+from mirt.turns.texts import APOLOGY
+from tests.fakes import FakeWorld, Status
+from tests.integration.conftest import TRANSPORTS, Running
+from tests.waiting import wait_until
+
+Run = Callable[..., Running]
+REFUSED = Status(403, {"ok": False, "error_code": 403, "description": "Forbidden: blocked"})
+
+
+def database(running: Running) -> Database:
+    return stores(running.settings).database
+
+
+def dead(running: Running, choice: Choice | None = None) -> list[DeadLetter]:
+    with database(running).transaction() as tx:
+        return list_dead(tx, choice or Choice())
+
+
+def run_again(running: Running, choice: Choice | None = None) -> int:
+    return replay(running.broker, database(running), choice or Choice(), utc_now)
+
+
+@pytest.mark.parametrize("transport", TRANSPORTS)
+def test_a_replayed_letter_runs_once_and_keeps_its_trace(
+    run: Run, transport: str, world: FakeWorld
+) -> None:
+    world.misbehave("telegram", REFUSED)
+    running = run(transport)
+    sent = send_response.send("telegram", "7", "hello")
+    [letter] = wait_until(lambda: dead(running))
+    assert letter.trace_id == sent.options["trace_id"]
+    assert run_again(running) == 1
+    assert run_again(running) == 0
+    wait_until(lambda: world.sent("7") == ["hello"])
+    assert dead(running) == []
+
+
+@pytest.mark.parametrize("transport", TRANSPORTS)
+def test_a_replay_that_fails_again_is_one_dead_letter(
+    run: Run, transport: str, world: FakeWorld
+) -> None:
+    world.misbehave("telegram", REFUSED, times=2)
+    running = run(transport)
+    send_response.send("telegram", "7", "hello")
+    wait_until(lambda: dead(running))
+    run_again(running)
+    wait_until(lambda: len(world.requests("telegram")) == 2 and dead(running))
+    assert len(dead(running)) == 1
+
+
+def test_a_turn_that_is_replayed_is_answered_before_what_came_later(
+    run: Run, world: FakeWorld
+) -> None:
+    world.misbehave("llm", Status(401))
+    running = run("eager")
+    process_and_respond.send("7", "перше", "telegram", "7")
+    assert world.sent("7") == [APOLOGY]
+    assert run_again(running) == 1
+    assert "перше" in world.sent("7")[1]
+    process_and_respond.send("7", "друге", "telegram", "7")
+    assert "друге" in world.sent("7")[2]
+
+
+def test_a_reply_that_was_refused_is_delivered_by_a_replay_without_asking_again(
+    run: Run, world: FakeWorld
+) -> None:
+    world.misbehave("telegram", REFUSED)
+    running = run("eager")
+    process_and_respond.send("7", "Привіт", "telegram", "7")
+    assert world.sent("7") == []
+    assert run_again(running) == 1
+    assert len(world.sent("7")) == 1
+    assert len(world.requests("llm")) == 1
+
+
+def test_500_letters_replayed_by_filter_from_two_sides_run_once_each(
+    run: Run, world: FakeWorld
+) -> None:
+    world.misbehave("telegram", REFUSED, times=500)
+    running = run("rabbitmq")
+    for chat in range(500):
+        send_response.send("telegram", str(chat), "hello")
+    wait_until(lambda: _count(running) == 500, within_s=60)
+    choice = Choice(queue="webhooks", error_code="CHANNEL_REFUSED")
+    with ThreadPoolExecutor(2) as sides:
+        replayed = list(sides.map(lambda _: run_again(running, choice), range(2)))
+    assert sum(replayed) == 500
+    wait_until(lambda: all(world.sent(str(chat)) for chat in range(500)), within_s=60)
+    assert [c for c in range(500) if len(world.sent(str(c))) != 1] == []
+
+
+def _count(running: Running) -> int:
+    with database(running).transaction() as tx:
+        return len(list_dead(tx, Choice(), limit=1000))
+
+
+def test_letters_are_chosen_by_everything_that_is_given(run: Run, world: FakeWorld) -> None:
+    world.misbehave("llm", Status(401), times=None)
+    world.misbehave("telegram", REFUSED, times=None)
+    running = run("eager")
+    process_and_respond.send("7", "Привіт", "telegram", "7")
+    send_response.send("telegram", "8", "hello")
+    assert len(dead(running)) == 3
+    assert [x.task.kwargs["session_id"] for x in dead(running, Choice(session_id="7"))] == ["7"]
+    assert len(dead(running, Choice(queue="webhooks"))) == 2
+    assert len(dead(running, Choice(actor="send_response", error_code="LLM_REFUSED"))) == 0
+    assert dead(running, Choice(since=datetime.now(UTC) + timedelta(hours=1))) == []
+    with database(running).transaction() as tx:
+        assert discard_dead(tx, Choice(queue="webhooks")) == 2
+    assert [letter.queue for letter in dead(running)] == ["llm"]
+
+
+def test_what_this_version_cannot_read_is_a_dead_letter_too(rabbitmq_url: str, run: Run) -> None:
+    running = run("rabbitmq")
+    wait_until(lambda: running.worker and running.worker.consumers["llm"].consumer)
+    connection = pika.BlockingConnection(pika.URLParameters(rabbitmq_url))
+    channel = connection.channel()
+    channel.basic_publish("", "llm", b"\xff no message")
+    unknown = send_response.message("telegram", "7", "x").copy(actor_name="of_tomorrow")
+    channel.basic_publish("", "llm", unknown.encode())
+    connection.close()
+    letters = wait_until(lambda: dead(running) if len(dead(running)) == 2 else [])
+    assert sorted(letter.error_code for letter in letters) == ["UNDECODABLE", "UNKNOWN_ACTOR"]
+    assert run_again(running) == 0
+    assert len(dead(running)) == 2
