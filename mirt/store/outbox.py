@@ -10,9 +10,13 @@ from mirt.store.tables import tasks
 from mirt.store.tasks import Publication, TaskState, envelope
 from mirt.store.upsert import upsert
 
-REPUBLISH_AFTER: Final = timedelta(seconds=60)
-REPUBLISH_DOUBLINGS: Final = 6
-"""A queued task is published again after 60 s, 2 min … 64 min: its copies stay few in a backlog."""
+REPUBLISH_AFTER: Final = timedelta(seconds=10)
+REPUBLISH_DOUBLINGS: Final = 9
+"""A queued task that nobody claims is published again after 10 s, 20 s, 40 s … 85 min.
+
+Soon, since whoever was to publish it may have died before it did; ever later, so that its copies
+stay few while it waits in a backlog.
+"""
 
 
 def add(
