@@ -61,12 +61,17 @@ def keep(tx: Connection, mail: Mail, *, now: datetime) -> bool:
 
 
 def greet(tx: Connection, mail: Mail, *, now: datetime) -> str | None:
-    """Note that the customer has written, and lock the conversation; the id of its head."""
+    """Note that the customer has written, and lock the conversation; the id of its head.
+
+    That ends the silence which follow-ups and a summary waited for, and begins the next one.
+    """
     seen = {
         "platform": mail.platform,
         "chat_id": mail.chat_id,
         "user_id": mail.user_id,
         "last_customer_at": now,
+        "followups_taken": 0,
+        "summary_awaited": True,
     }
     head: str | None = tx.execute(
         upsert(tx, conversations)

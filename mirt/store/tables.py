@@ -5,6 +5,7 @@ from datetime import UTC, datetime
 from sqlalchemy import (
     JSON,
     BigInteger,
+    Boolean,
     Column,
     DateTime,
     Dialect,
@@ -15,6 +16,8 @@ from sqlalchemy import (
     Table,
     Text,
     TypeDecorator,
+    UniqueConstraint,
+    false,
 )
 from sqlalchemy.dialects.postgresql import JSONB
 
@@ -58,7 +61,19 @@ conversations = Table(
     # Messages of the history up to this one belong to a conversation the customer has closed.
     Column("restarted_after", Serial, nullable=False, server_default="0"),
     Column("last_customer_at", UtcDateTime, nullable=False),
+    # Follow-ups taken since the customer's last message, and whether what was said since the last
+    # summary is to go into one. The customer's next message sets both back.
+    Column("followups_taken", Integer, nullable=False, server_default="0"),
+    Column("summary_awaited", Boolean, nullable=False, server_default=false()),
+    Column("order_status", String),
     Column("created_at", UtcDateTime, nullable=False),
+)
+Index("conversations_silent", conversations.c.followups_taken, conversations.c.last_customer_at)
+Index(
+    "conversations_unsummarised",
+    conversations.c.last_customer_at,
+    postgresql_where=conversations.c.summary_awaited,
+    sqlite_where=conversations.c.summary_awaited,
 )
 
 inbox = Table(
@@ -131,6 +146,19 @@ deliveries = Table(
 Index("deliveries_session", deliveries.c.session_id, deliveries.c.created_at)
 Index("deliveries_trace", deliveries.c.trace_id)
 Index("deliveries_finished", deliveries.c.finished_at)
+
+followups = Table(
+    "followups",
+    metadata,
+    Column("task_id", String, primary_key=True),
+    Column("session_id", String, nullable=False),
+    # The silence that it belongs to began with the customer's message of this time.
+    Column("since", UtcDateTime, nullable=False),
+    Column("number", Integer, nullable=False),
+    Column("taken_at", UtcDateTime, nullable=False),
+    # None is sent twice in one silence.
+    UniqueConstraint("session_id", "since", "number", name="followups_once"),
+)
 
 tasks = Table(
     "tasks",

@@ -1,0 +1,45 @@
+"""What a customer's silence leads to: follow-ups and summaries."""
+
+import sqlalchemy as sa
+from alembic import op
+
+revision = "0002"
+down_revision = "0001"
+
+NEVER = 1_000_000
+
+
+def upgrade() -> None:
+    op.add_column("conversations", sa.Column("order_status", sa.String()))
+    op.add_column(
+        "conversations",
+        sa.Column("followups_taken", sa.Integer(), server_default="0", nullable=False),
+    )
+    op.add_column(
+        "conversations",
+        sa.Column("summary_awaited", sa.Boolean(), server_default=sa.false(), nullable=False),
+    )
+    # Nobody is to be reminded of a silence that is older than the reminders.
+    op.execute(
+        sa.text(f"UPDATE conversations SET summary_awaited = true, followups_taken = {NEVER}")
+    )
+    op.create_index(
+        "conversations_silent", "conversations", ["followups_taken", "last_customer_at"]
+    )
+    op.create_index(
+        "conversations_unsummarised",
+        "conversations",
+        ["last_customer_at"],
+        postgresql_where=sa.text("summary_awaited"),
+        sqlite_where=sa.text("summary_awaited"),
+    )
+    op.create_table(
+        "followups",
+        sa.Column("task_id", sa.String(), nullable=False),
+        sa.Column("session_id", sa.String(), nullable=False),
+        sa.Column("since", sa.DateTime(timezone=True), nullable=False),
+        sa.Column("number", sa.Integer(), nullable=False),
+        sa.Column("taken_at", sa.DateTime(timezone=True), nullable=False),
+        sa.PrimaryKeyConstraint("task_id"),
+        sa.UniqueConstraint("session_id", "since", "number", name="followups_once"),
+    )
