@@ -6,8 +6,6 @@ from alembic import op
 revision = "0002"
 down_revision = "0001"
 
-NEVER = 1_000_000
-
 
 def upgrade() -> None:
     op.add_column("conversations", sa.Column("order_status", sa.String()))
@@ -21,7 +19,7 @@ def upgrade() -> None:
     )
     # Nobody is to be reminded of a silence that is older than the reminders.
     op.execute(
-        sa.text(f"UPDATE conversations SET summary_awaited = true, followups_taken = {NEVER}")
+        sa.text("UPDATE conversations SET summary_awaited = true, followups_taken = 1000000")
     )
     op.create_index(
         "conversations_silent", "conversations", ["followups_taken", "last_customer_at"]
