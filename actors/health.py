@@ -1,8 +1,8 @@
-"""Whether anybody is there."""
+"""Whether anybody is there, and how well they are."""
 
 from typing import Any
 
-from broker.task import task
+from broker.task import declared, task
 from middleware.execution import current_claim
 from mirt.runtime import runtime
 
@@ -17,3 +17,13 @@ def ping() -> dict[str, Any]:
         "task_id": claim.task_id,
         "worker_id": claim.owner,
     }
+
+
+@task()
+def worker_health_check() -> dict[str, Any]:
+    """Ask every dependency, and keep what was found for ``/readyz``.
+
+    Returns ``{status: "healthy"|"degraded", timestamp, worker_id, checks: {redis, database,
+    rabbitmq}}``; a check is ``ok``, ``off`` where it is not configured, or what is wrong.
+    """
+    return runtime().health.check(current_claim().owner, rabbitmq=declared.bound.probe)

@@ -1,4 +1,4 @@
-"""What keeps the house: the sweep of stranded mailboxes."""
+"""What keeps the house: the sweep of stranded mailboxes, and the end of what is old."""
 
 from typing import Any
 
@@ -19,3 +19,9 @@ def sweep_mailboxes() -> dict[str, Any]:
         "repaired": len(repaired),
         "published": declared.bound.publish_due(),
     }
+
+
+@task()
+def remove_old_rows() -> dict[str, Any]:
+    """Remove what is over and older than RETENTION_DAYS. Returns ``{status: "ok", removed}``."""
+    return {"status": "ok", "removed": runtime().housekeeping.remove_old_rows()}

@@ -1,7 +1,7 @@
 """What all brokers share: the outbox comes first, the transport is a wake-up call."""
 
 from abc import abstractmethod
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Sequence
 from datetime import timedelta
 from typing import Any, Final
 
@@ -39,6 +39,11 @@ class DurableBroker(Broker):
     def ready(self) -> bool:
         """Whether the transport takes messages at this moment."""
         return True
+
+    @property
+    def probe(self) -> Callable[[], None] | None:
+        """Asks the transport's server, and raises when it is not well; None where there is none."""
+        return None
 
     @abstractmethod
     def transmit(
@@ -86,6 +91,14 @@ class DurableBroker(Broker):
     def publish(self, tasks: Sequence[Publication]) -> None:
         """Wake workers up for tasks whose rows are committed. What fails is published again."""
         self._again_soon(self.transmit([to_message(task) for task in tasks], within_s=CALL_S))
+
+    def publish_all(self, batches: Iterable[Sequence[Publication]]) -> int:
+        """Publish batches as they come, each committed before; how many tasks there were."""
+        count = 0
+        for batch in batches:
+            self.publish(batch)
+            count += len(batch)
+        return count
 
     def publish_due(self, limit: int = 500) -> int:
         """Publish what the outbox has due: ended delays, lost messages; how many there were."""

@@ -73,7 +73,8 @@ def _broker(
     settings: Settings, opened: Stores, clock: Clock, stack: list[Middleware]
 ) -> DurableBroker:
     database = opened.database
-    if settings.tasks_eager:
+    # Without tasks there are no workers: whoever has something to do does it.
+    if settings.tasks_eager or not settings.tasks_enabled:
         return EagerBroker(database=database, clock=clock, middleware=stack)
     if settings.rabbitmq_url is None:
         return EmbeddedBroker(database=database, clock=clock, middleware=stack)

@@ -61,8 +61,15 @@ TASKS: Final[Mapping[str, TaskPolicy]] = {
         _task("process_message", "llm", retries=3, max_backoff_s=300),
         _task("process_and_respond", "llm", retries=3, max_backoff_s=300, limits=(85, 90)),
         _task("send_response", "webhooks", retries=5, max_backoff_s=300),
+        _task("summarize_session", "summarization", retries=3, max_backoff_s=600),
+        _task("check_all_sessions_for_summarization", "summarization", schedule="0 * * * *"),
+        _task("send_followup", "followups", retries=3, max_backoff_s=300),
+        _task("schedule_followup", "followups", retries=3, max_backoff_s=300),
+        _task("check_all_sessions_for_followups", "followups", schedule="*/15 * * * *"),
         _task("ping", "default", limits=(5, 10)),
+        _task("worker_health_check", "default", schedule="*/5 * * * *"),
         _task("sweep_mailboxes", "default", schedule="* * * * *"),
+        _task("remove_old_rows", "default", limits=(280, 300), schedule="30 3 * * *"),
     )
 }
 

@@ -17,6 +17,9 @@ from mirt.channels.telegram import TelegramChannel
 from mirt.clock import Clock, utc_now
 from mirt.conversations import Conversations
 from mirt.deliveries import Deliveries
+from mirt.followups import FollowUps
+from mirt.health import Health
+from mirt.housekeeping import Housekeeping
 from mirt.llm import Agent
 from mirt.llm.openai import OpenAiAgent
 from mirt.llm.scripted import ScriptedAgent
@@ -24,6 +27,7 @@ from mirt.settings import Settings, load_settings
 from mirt.store.database import Database
 from mirt.store.recent import NoRecentIds, RedisRecentIds
 from mirt.store.stores import stores
+from mirt.summaries import Summaries
 from mirt.turns import DirectTurns, Turns
 
 Show = Callable[[str, str], None]
@@ -42,6 +46,10 @@ class Runtime:
     deliveries: Deliveries
     turns: Turns
     direct: DirectTurns
+    followups: FollowUps
+    summaries: Summaries
+    housekeeping: Housekeeping
+    health: Health
     connections: ExitStack
 
     def close(self) -> None:
@@ -76,6 +84,12 @@ def open_runtime(
         deliveries=deliveries,
         turns=turns,
         direct=DirectTurns(database, conversations, turns, clock),
+        followups=FollowUps(database, deliveries, clock, delays_h=settings.followup_delays_hours),
+        summaries=Summaries(database, agent, clock, retention_days=settings.summary_retention_days),
+        housekeeping=Housekeeping(database, clock, retention_days=settings.retention_days),
+        health=Health(
+            database, {"database": database.ping, "redis": redis.ping if redis else None}, clock
+        ),
         connections=connections,
     )
 

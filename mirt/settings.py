@@ -32,6 +32,9 @@ OLD_NAMES: Final[Mapping[str, str]] = {
 
 EMBEDDED_DATABASE: Final = "sqlite:///var/mirt.db"
 
+MOST_FOLLOWUPS: Final = 5
+"""As many as there are texts that differ: none is sent twice."""
+
 
 class Mode(StrEnum):
     """What runs where; it follows from which settings are there."""
@@ -163,6 +166,8 @@ class Settings(BaseSettings):
     def _ascending(cls, value: tuple[int, ...]) -> tuple[int, ...]:
         if any(hours <= 0 for hours in value) or list(value) != sorted(set(value)):
             raise ValueError("hours must be positive and ascending, like 24,72")
+        if len(value) > MOST_FOLLOWUPS:
+            raise ValueError(f"at most {MOST_FOLLOWUPS} follow-ups are sent to a silent customer")
         return value
 
     @model_validator(mode="after")

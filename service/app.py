@@ -9,12 +9,15 @@ import falcon
 import orjson
 from falcon.media import JSONHandler
 
+from mirt.health import Probe
 from mirt.runtime import Runtime
 from mirt.settings import Settings
+from service.bearer import Bearer
 from service.bulkhead import Bulkhead
 from service.dispatcher import dispatch_message
-from service.health import Alive, Probe, Ready, probes_of
+from service.health import Alive, Ready, probes_of
 from service.problems import answer_errors
+from service.tasks import WORK, Tasks
 from service.tracing import Tracing
 from service.webhooks import Dispatch, Webhook
 
@@ -43,8 +46,13 @@ def create_app(
     keep = _bounded(dispatch, world.settings)
     for name, channel in world.channels.items():
         app.add_route(f"/webhooks/{name}", Webhook(channel, keep))
+    bearer = Bearer(world.settings.ops_token)
+    for name, work in WORK.items():
+        app.add_route(f"/tasks/{name}", Tasks(bearer, work))
     app.add_route("/healthz", Alive())
-    app.add_route("/readyz", Ready(probes_of(world) if probes is None else probes))
+    app.add_route(
+        "/readyz", Ready(probes_of(world) if probes is None else probes, world.health.latest)
+    )
     return app
 
 

@@ -9,14 +9,16 @@ import uuid
 from typing import Any, Final
 
 import structlog
+from dramatiq import Actor, Message
 from dramatiq.results import ResultFailure, ResultMissing
 
-import actors  # noqa: F401 - declares the tasks
+from actors.followups import send_followup
+from actors.summarization import summarize_session
 from broker.task import declared
 from middleware.envelopes import to_message
 from mirt.channels import InboundMessage
-from mirt.conversations import ANSWERING, DELIVERING, as_task
-from mirt.errors import PermanentError, RetryableError
+from mirt.conversations import ANSWERING, DELIVERING, LONGEST_ID, as_task
+from mirt.errors import ErrorCode, PermanentError, RetryableError
 from mirt.idempotency import webhook_task_id
 from mirt.runtime import Runtime, runtime
 from mirt.store.mailbox import Mail
@@ -86,6 +88,71 @@ def dispatch_message(
     if wait:
         answer["result"] = _result(world, mail)
     return answer
+
+
+def dispatch_summarization(session_id: str, user_id: str | None = None) -> dict[str, Any]:
+    """Have a conversation summed up.
+
+    Returns:
+        ``{"queued": True, "task_id"}``; when tasks are not enabled ``{"queued": False}`` and what
+        the task returns.
+
+    Raises:
+        PermanentError: INVALID_INPUT; nothing was kept. When tasks are not enabled also what the
+            task has failed with.
+        DatabaseError: it could not be kept.
+    """
+    _check_session(session_id)
+    return _dispatch(summarize_session, session_id=session_id, user_id=user_id)
+
+
+def dispatch_followup(
+    session_id: str, channel: str = "telegram", chat_id: str | None = None
+) -> dict[str, Any]:
+    """Have the next follow-up of a conversation sent now. Returns and raises as above."""
+    _check_session(session_id)
+    return _dispatch(send_followup, session_id=session_id, channel=channel, chat_id=chat_id)
+
+
+def schedule_followup(
+    session_id: str, delay_hours: float, channel: str = "telegram", chat_id: str | None = None
+) -> dict[str, Any]:
+    """Have the next follow-up sent in ``delay_hours``; the customer's next message cancels it.
+
+    Returns:
+        ``{"scheduled": True, "task_id", "delay_hours"}``.
+
+    Raises:
+        PermanentError: INVALID_INPUT; nothing was kept.
+        DatabaseError: it could not be kept.
+    """
+    _check_session(session_id)
+    task_id = f"followup:{uuid.uuid4().hex}"
+    runtime().followups.schedule(task_id, session_id, delay_hours, channel=channel, chat_id=chat_id)
+    return {"scheduled": True, "task_id": task_id, "delay_hours": delay_hours}
+
+
+def _dispatch(actor: Actor[Any, Any], **arguments: Any) -> dict[str, Any]:
+    task_id = f"{actor.actor_name}:{uuid.uuid4().hex}"
+    trace_id = structlog.contextvars.get_contextvars().get("trace_id") or uuid.uuid4().hex
+    message = actor.send_with_options(kwargs=arguments, task_id=task_id, trace_id=trace_id)
+    if runtime().settings.tasks_enabled:
+        return {"queued": True, "task_id": message.message_id}
+    return {"queued": False, **_outcome(message)}
+
+
+def _outcome(message: Message[Any]) -> dict[str, Any]:
+    try:
+        return dict(declared.bound.get_results_backend().get_result(message))
+    except ResultFailure as failed:
+        raise PermanentError(f"the task has failed: {failed}", failed.orig_exc_type) from None
+
+
+def _check_session(session_id: str) -> None:
+    if not isinstance(session_id, str) or not 0 < len(session_id) <= LONGEST_ID:
+        raise PermanentError(
+            f"session_id: must be a text of 1 to {LONGEST_ID} characters", ErrorCode.INVALID_INPUT
+        )
 
 
 def _result(world: Runtime, mail: Mail) -> dict[str, Any]:

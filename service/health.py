@@ -12,6 +12,7 @@ for those would refuse messages that it can take, so they are 200 ``degraded``.
 import threading
 from collections.abc import Callable, Iterable, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor, wait
+from dataclasses import asdict
 from typing import Final
 
 import falcon
@@ -19,18 +20,16 @@ import structlog
 
 from broker.task import declared
 from mirt.errors import BrokerUnavailableError
+from mirt.health import OK, Probe
 from mirt.runtime import Runtime
+from mirt.store.health import HealthCheck
 from mirt.store.stores import stores
 from service.problems import unavailable
 
 log = structlog.get_logger(__name__)
 
-Probe = Callable[[], object]
-"""Asks a dependency; raises when it is not well."""
-
 ESSENTIAL: Final = frozenset({"database"})
 WITHIN_S: Final = 1.0
-OK: Final = "ok"
 
 
 def probes_of(world: Runtime) -> dict[str, Probe]:
@@ -62,26 +61,36 @@ class Alive:
 class Ready:
     """Asks every dependency, all at once, and waits ``within_s`` seconds for their answers."""
 
-    def __init__(self, probes: Mapping[str, Probe], *, within_s: float = WITHIN_S) -> None:
+    def __init__(
+        self,
+        probes: Mapping[str, Probe],
+        latest: Callable[[], HealthCheck | None],
+        *,
+        within_s: float = WITHIN_S,
+    ) -> None:
+        """Take the probes, and what knows of the workers' own latest check."""
         self._probes = {name: _Probe(name, ask) for name, ask in probes.items()}
+        self._workers = _Probe("workers", latest)
         self._within_s = within_s
 
     def on_get(self, _req: falcon.Request, resp: falcon.Response) -> None:
-        """Answer 200 ``ready`` or ``degraded``, or 503 when messages cannot be kept."""
-        checks = self._ask_all()
+        """Answer 200 ``ready`` or ``degraded``, or 503 when messages cannot be kept.
+
+        ``checks`` is what this process finds, ``workers`` what a worker has last found.
+        """
+        asked = {name: probe.ask() for name, probe in self._probes.items()}
+        workers = self._workers.ask()
+        wait([*asked.values(), workers], timeout=self._within_s)
+        checks = {name: self._verdict(name, answer) for name, answer in asked.items()}
+        found = {"checks": checks, **_reported(workers)}
         failing = sorted(name for name, verdict in checks.items() if verdict != OK)
         if ESSENTIAL.isdisjoint(failing):
-            resp.media = {"status": "degraded" if failing else "ready", "checks": checks}
+            resp.media = {"status": "degraded" if failing else "ready", **found}
             return
         unavailable(resp, _in_words(failing, checks))
-        resp.media = {"status": "unavailable", "checks": checks, **resp.media}
+        resp.media = {"status": "unavailable", **found, **resp.media}
 
     on_head = on_get
-
-    def _ask_all(self) -> dict[str, str]:
-        asked = {name: probe.ask() for name, probe in self._probes.items()}
-        wait(asked.values(), timeout=self._within_s)
-        return {name: self._verdict(name, answer) for name, answer in asked.items()}
 
     def _verdict(self, name: str, answer: "Future[object]") -> str:
         if not answer.done():
@@ -112,6 +121,14 @@ class _Probe:
             if self._answer is None or self._answer.done():
                 self._answer = self._thread.submit(self._probe)
             return self._answer
+
+
+def _reported(workers: "Future[object]") -> dict[str, object]:
+    check = workers.result() if workers.done() and workers.exception() is None else None
+    if not isinstance(check, HealthCheck):
+        return {}
+    timestamp = check.checked_at.isoformat()
+    return {"workers": {**asdict(check), "checked_at": timestamp}}
 
 
 def _in_words(failing: Iterable[str], checks: Mapping[str, str]) -> str:

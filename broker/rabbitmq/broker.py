@@ -2,13 +2,15 @@
 
 import os
 import threading
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import wait
 from datetime import timedelta
 from typing import Any, Final
 
 import structlog
 from dramatiq import Consumer, Message, Middleware
+from pika import BlockingConnection
+from pika.exceptions import AMQPError
 
 from broker.durable import DurableBroker
 from broker.rabbitmq.consumer import RabbitConsumer
@@ -17,7 +19,7 @@ from broker.rabbitmq.topology import connection_parameters
 from middleware.dead_letters import UnreadMessages
 from middleware.policy import QUEUES, tasks_of
 from mirt.clock import Clock
-from mirt.errors import DatabaseError
+from mirt.errors import BrokerUnavailableError, DatabaseError
 from mirt.store import outbox
 from mirt.store.database import Database
 
@@ -67,6 +69,11 @@ class RabbitBroker(DurableBroker):
         self.publisher.start()
         return self.publisher.connected
 
+    @property
+    def probe(self) -> Callable[[], None]:
+        """Connects to RabbitMQ as somebody new would."""
+        return self._connect
+
     def transmit(
         self, messages: Sequence[Message[Any]], *, within_s: float
     ) -> Sequence[Message[Any]]:
@@ -100,6 +107,15 @@ class RabbitBroker(DurableBroker):
         with self._lock:
             if self._publisher is not None:
                 self._publisher.close()
+
+    def _connect(self) -> None:
+        parameters = connection_parameters(self._url, name=f"mirt probe {os.getpid()}")
+        try:
+            connection = BlockingConnection(parameters)
+            connection.channel()
+            connection.close()
+        except (AMQPError, OSError) as failed:
+            raise BrokerUnavailableError(f"RabbitMQ: {type(failed).__name__}") from None
 
     def _bury_undecodable(self, queue: str, body: bytes) -> bool:
         unread = (m for m in self.middleware if isinstance(m, UnreadMessages))

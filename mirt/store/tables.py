@@ -208,3 +208,12 @@ dead_letters = Table(
     Column("died_at", UtcDateTime, nullable=False),
 )
 Index("dead_letters_died", dead_letters.c.died_at)
+
+health_checks = Table(
+    "health_checks",
+    metadata,
+    Column("worker_id", String, primary_key=True),
+    Column("status", String, nullable=False),
+    Column("checks", Json, nullable=False),
+    Column("checked_at", UtcDateTime, nullable=False),
+)

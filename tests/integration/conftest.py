@@ -13,6 +13,7 @@ from broker.stack import install
 from broker.task import declared
 from middleware.policy import QUEUES
 from mirt import runtime
+from mirt.clock import Clock, utc_now
 from mirt.settings import Settings
 from mirt.store.migrate import upgrade
 from service.processes.child import start_worker, stop_worker
@@ -39,7 +40,9 @@ def run(
     """Start a broker of this kind, with a worker of four threads."""
     started: list[Running] = []
 
-    def start(transport: str, *, work: bool = True, **values: Any) -> Running:
+    def start(
+        transport: str, *, work: bool = True, clock: Clock = utc_now, **values: Any
+    ) -> Running:
         urls: dict[str, Any] = {"database_url": sqlite_url(tmp_path)}
         if transport == "rabbitmq":
             names = ("rabbitmq_url", "redis_url", "database_url")
@@ -48,8 +51,8 @@ def run(
             urls["TASKS_EAGER"] = True
         settings = settings_for(world, **urls, WORKER_THREADS=4, **values)
         upgrade(settings.database_url.get_secret_value())
-        runtime.use(runtime.open_runtime(settings))
-        broker = install(settings)
+        runtime.use(runtime.open_runtime(settings, clock=clock))
+        broker = install(settings, clock=clock)
         worker = None
         if work and transport != "eager":
             worker = start_worker(broker, queues=set(QUEUES), threads=4, idle_ms=50)

@@ -1,7 +1,8 @@
-"""What a customer's silence leads to: follow-ups and summaries."""
+"""What a customer's silence leads to, and what workers say of their health."""
 
 import sqlalchemy as sa
 from alembic import op
+from sqlalchemy.dialects import postgresql
 
 revision = "0002"
 down_revision = "0001"
@@ -40,4 +41,14 @@ def upgrade() -> None:
         sa.Column("taken_at", sa.DateTime(timezone=True), nullable=False),
         sa.PrimaryKeyConstraint("task_id"),
         sa.UniqueConstraint("session_id", "since", "number", name="followups_once"),
+    )
+    op.create_table(
+        "health_checks",
+        sa.Column("worker_id", sa.String(), nullable=False),
+        sa.Column("status", sa.String(), nullable=False),
+        sa.Column(
+            "checks", sa.JSON().with_variant(postgresql.JSONB(), "postgresql"), nullable=False
+        ),
+        sa.Column("checked_at", sa.DateTime(timezone=True), nullable=False),
+        sa.PrimaryKeyConstraint("worker_id"),
     )

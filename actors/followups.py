@@ -1,0 +1,47 @@
+"""Follow-ups: send one, schedule one, find those that are due."""
+
+from typing import Any
+
+from broker.task import declared, task
+from middleware.execution import current_claim
+from mirt.runtime import runtime
+
+
+def _mend(tx: Any, task_id: str) -> bool:
+    return runtime().followups.reopen(tx, task_id)
+
+
+@task(on_replay=_mend)
+def send_followup(
+    session_id: str, channel: str = "telegram", chat_id: str | None = None
+) -> dict[str, Any]:
+    """Send the next follow-up of a conversation, if it is still wanted.
+
+    Returns ``{status: "sent", session_id, content, tags, channel}``, or ``{status: "skipped",
+    session_id, reason}``.
+    """
+    return runtime().followups.send(current_claim(), session_id, channel=channel, chat_id=chat_id)
+
+
+@task()
+def schedule_followup(
+    session_id: str, delay_hours: float, channel: str = "telegram", chat_id: str | None = None
+) -> dict[str, Any]:
+    """Queue the next follow-up for later; the customer's next message cancels it.
+
+    Returns ``{status: "scheduled", session_id, task_id, delay_hours}``.
+    """
+    task_id = f"{current_claim().task_id}:followup"
+    runtime().followups.schedule(task_id, session_id, delay_hours, channel=channel, chat_id=chat_id)
+    return {
+        "status": "scheduled",
+        "session_id": session_id,
+        "task_id": task_id,
+        "delay_hours": delay_hours,
+    }
+
+
+@task()
+def check_all_sessions_for_followups() -> dict[str, Any]:
+    """Queue every follow-up that is due, once. Returns ``{status: "ok", queued}``."""
+    return {"status": "ok", "queued": declared.bound.publish_all(runtime().followups.take_due())}

@@ -1,0 +1,26 @@
+"""Summaries: write one, find the conversations that are due."""
+
+from typing import Any
+
+from broker.task import declared, task
+from middleware.execution import current_claim
+from mirt.runtime import runtime
+
+
+@task()
+def summarize_session(
+    session_id: str,
+    user_id: str | None = None,  # noqa: ARG001 - the signature is a contract
+) -> dict[str, Any]:
+    """Sum up what was said in a conversation since its last summary.
+
+    Returns ``{status: "summarized", session_id, summary_length}``, or ``{status: "skipped",
+    session_id, reason}``.
+    """
+    return runtime().summaries.summarise(current_claim(), session_id)
+
+
+@task()
+def check_all_sessions_for_summarization() -> dict[str, Any]:
+    """Queue a summary of every conversation that is due. Returns ``{status: "ok", queued}``."""
+    return {"status": "ok", "queued": declared.bound.publish_all(runtime().summaries.take_due())}

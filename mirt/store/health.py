@@ -1,0 +1,45 @@
+"""What workers have last said of their health."""
+
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Any, Final
+
+from sqlalchemy import Connection, delete, select
+
+from mirt.store.tables import health_checks
+from mirt.store.upsert import upsert
+
+KEPT: Final = timedelta(hours=1)
+
+
+@dataclass(frozen=True, slots=True)
+class HealthCheck:
+    """What one worker has found, and when: for each dependency ``ok``, ``off`` or what is wrong."""
+
+    worker_id: str
+    status: str
+    checks: dict[str, str]
+    checked_at: datetime
+
+
+def report(tx: Connection, check: HealthCheck) -> None:
+    """Keep what a worker says, instead of what it said before; forget workers of long ago."""
+    found: dict[str, Any] = {
+        "status": check.status,
+        "checks": check.checks,
+        "checked_at": check.checked_at,
+    }
+    tx.execute(delete(health_checks).where(health_checks.c.checked_at < check.checked_at - KEPT))
+    tx.execute(
+        upsert(tx, health_checks)
+        .values(worker_id=check.worker_id, **found)
+        .on_conflict_do_update(index_elements=[health_checks.c.worker_id], set_=found)
+    )
+
+
+def latest(tx: Connection) -> HealthCheck | None:
+    """The latest check of any worker."""
+    row = tx.execute(
+        select(health_checks).order_by(health_checks.c.checked_at.desc()).limit(1)
+    ).one_or_none()
+    return None if row is None else HealthCheck(**row._mapping)

@@ -1,0 +1,103 @@
+"""What goes into a summary, and what the summary takes the place of."""
+
+from collections.abc import Collection
+from dataclasses import dataclass
+from datetime import datetime
+
+from sqlalchemy import Connection, delete, func, select, update
+
+from mirt.store.tables import conversations, history
+from mirt.store.turns import Said
+
+
+@dataclass(frozen=True, slots=True)
+class Unsummarised:
+    """The summary so far, and what was said since: ids and lines, the oldest first."""
+
+    summary: str | None
+    ids: Collection[int]
+    lines: list[Said]
+
+
+def take_silent(tx: Connection, *, until: datetime, limit: int) -> list[tuple[str, datetime]]:
+    """Take conversations that await a summary and whose customer has been silent since then.
+
+    Which are they, and since when. Found by an index; two callers at once take different ones.
+    """
+    silent = (
+        select(conversations.c.session_id)
+        .where(conversations.c.summary_awaited, conversations.c.last_customer_at <= until)
+        .order_by(conversations.c.last_customer_at)
+        .limit(limit)
+        .with_for_update(skip_locked=True)
+    )
+    rows = tx.execute(
+        update(conversations)
+        .where(conversations.c.session_id.in_(silent.scalar_subquery()))
+        .values(summary_awaited=False)
+        .returning(conversations.c.session_id, conversations.c.last_customer_at)
+    )
+    return [(row.session_id, row.last_customer_at) for row in rows]
+
+
+def last_line(tx: Connection, session_id: str) -> int:
+    """The id of what was said last; 0 when nothing was."""
+    last = select(func.max(history.c.id)).where(history.c.session_id == session_id)
+    return tx.execute(last).scalar() or 0
+
+
+def read_unsummarised(
+    tx: Connection, session_id: str, *, until_id: int, characters: int
+) -> Unsummarised | None:
+    """What was said since the last summary, the oldest up to that length; None if nothing was."""
+    known = tx.execute(
+        select(conversations.c.summary, conversations.c.restarted_after).where(
+            conversations.c.session_id == session_id
+        )
+    ).one_or_none()
+    if known is None:
+        return None
+    rows = tx.execute(
+        select(history.c.id, history.c.role, history.c.content)
+        .where(
+            history.c.session_id == session_id,
+            history.c.id > known.restarted_after,
+            history.c.id <= until_id,
+        )
+        .order_by(history.c.id)
+        .limit(characters)
+    )
+    ids: list[int] = []
+    lines: list[Said] = []
+    for row in rows:
+        characters -= len(row.content)
+        if lines and characters < 0:
+            break
+        ids.append(row.id)
+        lines.append(Said(row.role, row.content))
+    return Unsummarised(known.summary, ids, lines) if lines else None
+
+
+def replace_with_summary(
+    tx: Connection, session_id: str, what: Unsummarised, summary: str, *, now: datetime
+) -> bool:
+    """Store the summary and delete what went into it; False, and nothing, if it came too late.
+
+    That is when another summary has been stored since, or the conversation was begun afresh.
+    """
+    lock = select(conversations.c.summary, conversations.c.restarted_after)
+    known = tx.execute(lock.where(conversations.c.session_id == session_id).with_for_update()).one()
+    there = select(func.count()).select_from(history).where(history.c.id.in_(what.ids))
+    if (
+        known.summary != what.summary
+        or known.restarted_after >= min(what.ids)
+        or tx.execute(there).scalar_one() != len(what.ids)
+    ):
+        return False
+    tx.execute(delete(history).where(history.c.id.in_(what.ids)))
+    tx.execute(
+        update(conversations)
+        .where(conversations.c.session_id == session_id)
+        .values(summary=summary, summarised_at=now)
+    )
+    return True

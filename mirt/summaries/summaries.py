@@ -1,0 +1,102 @@
+"""A conversation that has been silent for long is summed up, over the summary before.
+
+The agent writes the summary outside of any transaction. One transaction then stores it and deletes
+exactly the messages that went into it: what came meanwhile stays, and what fails loses nothing.
+"""
+
+import uuid
+from collections.abc import Iterator
+from datetime import timedelta
+from typing import Any, Final
+
+import structlog
+
+from mirt.clock import Clock
+from mirt.llm import Agent, ChatMessage
+from mirt.store import leases, outbox
+from mirt.store import summaries as store
+from mirt.store.database import Database
+from mirt.store.leases import Claim
+from mirt.store.summaries import Unsummarised
+from mirt.store.tasks import Publication
+
+log = structlog.get_logger(__name__)
+
+SUMMARISING: Final = "summarize_session"
+"""The task that sums a conversation up."""
+BATCH: Final = 100
+ROUND: Final = 24_000
+"""Characters that the agent sums up at once; a longer conversation takes several rounds."""
+
+
+class Summaries:
+    """The summaries of all conversations."""
+
+    def __init__(
+        self, database: Database, agent: Agent, clock: Clock, *, retention_days: int
+    ) -> None:
+        self._database = database
+        self._agent = agent
+        self._clock = clock
+        self._retention = timedelta(days=retention_days)
+
+    def take_due(self) -> Iterator[list[Publication]]:
+        """Take every conversation that is due; batches to publish, each committed before."""
+        while batch := self._take_batch():
+            yield batch
+
+    def summarise(self, claim: Claim, session_id: str) -> dict[str, Any]:
+        """Sum up what was said since the last summary.
+
+        Raises:
+            RateLimitError, ExternalServiceError, PermanentError: as ``Agent.summarise``; nothing of
+                the round that failed is changed.
+            LeaseLostError: another worker has it.
+        """
+        length = None
+        until_id = self._last_line(session_id)
+        while (what := self._read(session_id, until_id)) is not None:
+            lines = [ChatMessage(role=said.role, content=said.content) for said in what.lines]
+            summary = self._agent.summarise(lines, summary=what.summary).text
+            if not self._store(claim, session_id, what, summary):
+                return _skipped(session_id, "changed_meanwhile")
+            length = len(summary)
+        if length is None:
+            return _skipped(session_id, "nothing_new")
+        return {"status": "summarized", "session_id": session_id, "summary_length": length}
+
+    def _take_batch(self) -> list[Publication]:
+        now = self._clock()
+        with self._database.transaction() as tx:
+            found = store.take_silent(tx, until=now - self._retention, limit=BATCH)
+            batch = [
+                Publication(
+                    task_id=f"summary:{session_id}:{since.isoformat()}",
+                    actor=SUMMARISING,
+                    kwargs={"session_id": session_id},
+                    options={"trace_id": uuid.uuid4().hex},
+                )
+                for session_id, since in found
+            ]
+            for publication in batch:
+                outbox.add(tx, publication, now=now)
+        return batch
+
+    def _last_line(self, session_id: str) -> int:
+        with self._database.transaction() as tx:
+            return store.last_line(tx, session_id)
+
+    def _read(self, session_id: str, until_id: int) -> Unsummarised | None:
+        with self._database.transaction() as tx:
+            return store.read_unsummarised(tx, session_id, until_id=until_id, characters=ROUND)
+
+    def _store(self, claim: Claim, session_id: str, what: Unsummarised, summary: str) -> bool:
+        with self._database.transaction() as tx:
+            leases.hold(tx, claim)
+            stored = store.replace_with_summary(tx, session_id, what, summary, now=self._clock())
+        log.info("summarised" if stored else "summary_came_late", messages=len(what.lines))
+        return stored
+
+
+def _skipped(session_id: str, reason: str) -> dict[str, Any]:
+    return {"status": "skipped", "session_id": session_id, "reason": reason}

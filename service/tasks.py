@@ -1,0 +1,70 @@
+"""Work that our own systems ask for: ``/tasks/…``, for whoever brings OPS_TOKEN."""
+
+from collections.abc import Callable
+from typing import Any, Final, Protocol
+
+import falcon
+from pydantic import Field
+
+from mirt.channels.webhook import Payload, Text, read_payload
+from mirt.conversations import LONGEST_ID
+from service.bearer import Bearer
+from service.bodies import read_json
+from service.dispatcher import dispatch_followup, dispatch_summarization
+
+
+class Asked(Payload):
+    """The body of a request: what the task is called with."""
+
+    session_id: Text = Field(min_length=1, max_length=LONGEST_ID)
+
+
+class Summary(Asked):
+    """``POST /tasks/summarize``."""
+
+    user_id: Text | None = None
+
+
+class FollowUp(Asked):
+    """``POST /tasks/followup``."""
+
+    channel: Text = "telegram"
+    chat_id: Text | None = None
+
+
+class Work(Protocol):
+    """Hands a piece of work over, and says what became of it."""
+
+    def __call__(self, body: object) -> dict[str, Any]:
+        """Understand the body, and dispatch what it asks for.
+
+        Raises:
+            PermanentError: INVALID_INPUT, naming every wrong field.
+        """
+
+
+def _of_session(shape: type[Asked], dispatch: Callable[..., dict[str, Any]]) -> Work:
+    def work(body: object) -> dict[str, Any]:
+        return dispatch(**read_payload(shape, body).model_dump())
+
+    return work
+
+
+WORK: Final[dict[str, Work]] = {
+    "summarize": _of_session(Summary, dispatch_summarization),
+    "followup": _of_session(FollowUp, dispatch_followup),
+}
+
+
+class Tasks:
+    """The address of one kind of work."""
+
+    def __init__(self, bearer: Bearer, work: Work) -> None:
+        self._bearer = bearer
+        self._work = work
+
+    def on_post(self, req: falcon.Request, resp: falcon.Response) -> None:
+        """Answer 202 and the task's id once the work is kept; 200 if it was done at once."""
+        self._bearer.require(req)
+        resp.media = answer = self._work(read_json(req))
+        resp.status = falcon.HTTP_202 if answer["queued"] else falcon.HTTP_200

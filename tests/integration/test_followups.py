@@ -1,0 +1,245 @@
+"""A customer who has gone silent is written to: when it is due, once, where they write, and never
+after they have written again."""
+
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import Any
+
+import pytest
+from sqlalchemy import func, insert, select
+
+from actors.followups import check_all_sessions_for_followups, schedule_followup, send_followup
+from broker.task import declared
+from mirt.errors import PermanentError
+from mirt.followups.texts import TEXTS
+from mirt.runtime import runtime
+from mirt.store.tables import conversations, dead_letters, followups, history, tasks
+from service import dispatcher
+from tests.fakes import FakeWorld, Status, TooMany
+from tests.hands import Hands
+from tests.integration.conftest import TRANSPORTS, Running
+from tests.waiting import wait_until
+
+CHAT = "42"
+
+
+@dataclass
+class Shop:
+    """A service whose work is done at once, and the clock it goes by."""
+
+    world: FakeWorld
+    hands: Hands
+
+    def hear(self, chat: str = CHAT, platform: str = "telegram") -> None:
+        """The customer writes, and is answered."""
+        dispatcher.dispatch_message(chat, "Є сукня?", platform, chat, fire_and_forget=True)
+
+    def check(self) -> int:
+        """What the schedule does: look who is due."""
+        message = check_all_sessions_for_followups.send()
+        queued: int = declared.bound.get_results_backend().get_result(message)["queued"]
+        return queued
+
+    def reminders(self, chat: str = CHAT) -> list[str]:
+        return [text for text in self.world.sent(chat) if text in TEXTS]
+
+
+@pytest.fixture
+def shop(run: Callable[..., Running], world: FakeWorld) -> Shop:
+    hands = Hands()
+    run("eager", clock=hands)
+    return Shop(world, hands)
+
+
+def rows(table: Any) -> list[Any]:
+    with runtime().database.transaction() as tx:
+        return list(tx.execute(select(table)))
+
+
+def result_of(message: Any) -> dict[str, Any]:
+    return dict(declared.bound.get_results_backend().get_result(message))
+
+
+def test_nothing_is_due_before_its_time(shop: Shop) -> None:
+    shop.hear()
+    shop.hands.forward(hours=23.9)
+    assert (shop.check(), shop.reminders()) == (0, [])
+
+
+def test_each_is_sent_once_when_it_is_due_and_differs_from_the_last(shop: Shop) -> None:
+    shop.hear()
+    for hours in (24, 1, 47, 1, 1000):
+        shop.hands.forward(hours=hours)
+        shop.check()
+        shop.check()
+    assert shop.reminders() == list(TEXTS[:2])
+
+
+def test_whom_nobody_looked_after_for_long_gets_the_latest_only(shop: Shop) -> None:
+    shop.hear()
+    shop.hands.forward(hours=100)
+    assert (shop.check(), shop.check()) == (1, 0)
+    assert shop.reminders() == [TEXTS[1]]
+
+
+def test_the_next_message_begins_a_new_silence(shop: Shop) -> None:
+    shop.hear()
+    shop.hands.forward(hours=25)
+    shop.check()
+    shop.hear()
+    shop.hands.forward(hours=23)
+    assert shop.check() == 0
+    shop.hands.forward(hours=1)
+    assert shop.check() == 1
+
+
+def test_a_reminder_that_was_queued_before_the_customer_wrote_is_not_sent(shop: Shop) -> None:
+    shop.hear()
+    shop.hands.forward(hours=25)
+    (batch,) = runtime().followups.take_due()
+    shop.hear()
+    declared.bound.publish(batch)
+    assert shop.reminders() == []
+    assert [row.state for row in rows(tasks) if row.actor == "send_followup"] == ["done"]
+
+
+def test_a_reminder_that_failed_is_sent_by_its_retry(shop: Shop) -> None:
+    shop.hear()
+    shop.hands.forward(hours=24)
+    shop.world.misbehave("telegram", Status(502), times=2)
+    shop.check()
+    assert shop.reminders() == [TEXTS[0]]
+
+
+def test_a_reminder_is_stored_as_said_only_when_it_was_delivered(shop: Shop) -> None:
+    shop.hear()
+    shop.hands.forward(hours=24)
+    shop.world.misbehave("telegram", Status(403), times=1)
+    shop.check()
+    assert [row.content for row in rows(history) if row.content in TEXTS] == []
+    assert [row.error_code for row in rows(dead_letters)] == ["CHANNEL_REFUSED"]
+
+
+def test_the_agent_is_told_of_what_was_sent(shop: Shop) -> None:
+    shop.hear()
+    shop.hands.forward(hours=24)
+    shop.check()
+    shop.hear()
+    asked = shop.world.requests("llm")[-1].body["messages"]
+    assert {"role": "assistant", "content": TEXTS[0]} in asked
+
+
+def test_a_conversation_without_a_chat_is_skipped_and_not_said_to_be_sent(shop: Shop) -> None:
+    dispatcher.dispatch_message("web-7", "Привіт")
+    assert result_of(send_followup.send("web-7"))["reason"] == "no_chat"
+    assert result_of(send_followup.send("nobody"))["reason"] == "no_conversation"
+
+
+def test_it_goes_to_the_channel_of_the_conversation_whatever_is_asked(shop: Shop) -> None:
+    shop.hear()
+    sent = result_of(send_followup.send(CHAT, channel="manychat", chat_id="999"))
+    assert (sent["status"], sent["channel"], sent["content"]) == ("sent", "telegram", TEXTS[0])
+    assert sent["tags"] == ["followup_1"]
+    assert shop.reminders() == [TEXTS[0]]
+
+
+def test_no_more_are_sent_than_there_are_delays(shop: Shop) -> None:
+    shop.hear()
+    outcomes = [result_of(send_followup.send(CHAT)) for _ in range(3)]
+    assert [one.get("reason", one["status"]) for one in outcomes] == ["sent", "sent", "none_left"]
+    shop.hands.forward(hours=1000)
+    assert shop.check() == 0
+
+
+def test_a_scheduled_one_is_sent_at_its_time(shop: Shop) -> None:
+    shop.hear()
+    scheduled = result_of(schedule_followup.send(CHAT, 5))
+    assert scheduled["status"] == "scheduled"
+    shop.hands.forward(hours=4.9)
+    assert declared.bound.publish_due() == 0
+    shop.hands.forward(hours=0.2)
+    declared.bound.publish_due()
+    assert shop.reminders() == [TEXTS[0]]
+
+
+def test_the_customers_message_cancels_what_is_scheduled(shop: Shop) -> None:
+    shop.hear()
+    answer = dispatcher.schedule_followup(CHAT, 5)
+    assert answer == {"scheduled": True, "task_id": answer["task_id"], "delay_hours": 5}
+    shop.hands.forward(hours=1)
+    shop.hear()
+    shop.hands.forward(hours=5)
+    declared.bound.publish_due()
+    assert shop.reminders() == []
+
+
+@pytest.mark.parametrize("delay", [-1, float("nan"), float("inf"), 1e9])
+def test_a_delay_that_is_none_is_refused_and_nothing_kept(shop: Shop, delay: float) -> None:
+    shop.hear()
+    before = len(rows(tasks))
+    with pytest.raises(PermanentError, match="delay_hours"):
+        dispatcher.schedule_followup(CHAT, delay)
+    assert len(rows(tasks)) == before
+
+
+@pytest.mark.parametrize("transport", TRANSPORTS)
+def test_a_dispatched_reminder_reaches_the_customer(
+    run: Callable[..., Running], world: FakeWorld, transport: str
+) -> None:
+    run(transport)
+    shop = Shop(world, Hands())
+    shop.hear()
+    wait_until(lambda: len(world.sent(CHAT)) == 1)
+    wait_until(lambda: rows(conversations)[0].head_task_id is None)
+    answer = dispatcher.dispatch_followup(CHAT)
+    assert answer == {"queued": True, "task_id": answer["task_id"]}
+    wait_until(lambda: shop.reminders() == [TEXTS[0]])
+
+
+def test_without_tasks_the_caller_does_the_work(
+    run: Callable[..., Running], world: FakeWorld
+) -> None:
+    run("embedded", work=False, TASKS_ENABLED=False)
+    Shop(world, Hands()).hear()
+    answer = dispatcher.dispatch_followup(CHAT)
+    assert (answer["queued"], answer["status"], answer["content"]) == (False, "sent", TEXTS[0])
+
+
+def test_of_many_sessions_exactly_those_that_are_due_are_queued_once_by_two_at_once(
+    run: Callable[..., Running],
+) -> None:
+    hands = Hands()
+    run("rabbitmq", work=False, clock=hands)
+    fresh, due = hands.now - timedelta(hours=2), hands.now - timedelta(hours=25)
+    with runtime().database.transaction() as tx:
+        tx.execute(
+            insert(conversations),
+            [
+                {
+                    "session_id": str(number),
+                    "platform": "telegram",
+                    "chat_id": str(number),
+                    "last_customer_at": due if number % 33 == 0 and number < 9900 else fresh,
+                    "created_at": due,
+                }
+                for number in range(10_000)
+            ],
+        )
+    with ThreadPoolExecutor(2) as two:
+        found = list(two.map(lambda _: sum(map(len, runtime().followups.take_due())), range(2)))
+    assert sum(found) == 300
+    with runtime().database.transaction() as tx:
+        taken = set(tx.execute(select(followups.c.session_id)).scalars())
+        queued = tx.execute(select(func.count()).select_from(tasks)).scalar_one()
+    assert (taken, queued) == ({str(number) for number in range(0, 9900, 33)}, 300)
+
+
+def test_a_429_of_one_chat_does_not_hold_the_reminder_of_another(shop: Shop) -> None:
+    shop.hear("1")
+    shop.hear("2")
+    shop.hands.forward(hours=24)
+    shop.world.misbehave("telegram", TooMany(1), times=1, chat="1")
+    shop.check()
+    assert (shop.reminders("1"), shop.reminders("2")) == ([TEXTS[0]], [TEXTS[0]])

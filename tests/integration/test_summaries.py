@@ -1,0 +1,214 @@
+"""An old conversation becomes a summary: nothing is lost by it, and nothing is said twice."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import pytest
+from sqlalchemy import select
+
+from actors.summarization import check_all_sessions_for_summarization, summarize_session
+from broker.task import declared
+from mirt.runtime import runtime
+from mirt.store.tables import conversations, dead_letters, history
+from mirt.summaries import summaries
+from service import dispatcher
+from tests.fakes import FakeWorld, Hang, Status
+from tests.hands import Hands
+from tests.integration.conftest import TRANSPORTS, Running
+from tests.waiting import wait_until
+
+CHAT = "42"
+PROMPT = "Стисло підсумуй"
+
+
+@dataclass
+class Shop:
+    """A service whose work is done at once, and the clock it goes by."""
+
+    world: FakeWorld
+    hands: Hands
+
+    def hear(self, text: str, chat: str = CHAT) -> None:
+        """The customer writes, and is answered."""
+        dispatcher.dispatch_message(chat, text, "telegram", chat, fire_and_forget=True)
+
+    def check(self) -> int:
+        """What the schedule does: look who is due."""
+        queued: int = result_of(check_all_sessions_for_summarization.send())["queued"]
+        return queued
+
+
+@pytest.fixture
+def shop(run: Callable[..., Running], world: FakeWorld) -> Shop:
+    hands = Hands()
+    run("eager", clock=hands)
+    return Shop(world, hands)
+
+
+def result_of(message: Any) -> dict[str, Any]:
+    return dict(declared.bound.get_results_backend().get_result(message))
+
+
+def said(chat: str = CHAT) -> list[str]:
+    with runtime().database.transaction() as tx:
+        asked = select(history.c.content).where(history.c.session_id == chat)
+        return list(tx.execute(asked.order_by(history.c.id)).scalars())
+
+
+def summary(chat: str = CHAT) -> str | None:
+    with runtime().database.transaction() as tx:
+        asked = select(conversations.c.summary).where(conversations.c.session_id == chat)
+        found: str | None = tx.execute(asked).scalar_one()
+        return found
+
+
+def asked_to_sum_up(world: FakeWorld) -> list[list[dict[str, str]]]:
+    asked = [request.body["messages"] for request in world.requests("llm")]
+    return [messages for messages in asked if messages[0]["content"].startswith(PROMPT)]
+
+
+def test_a_conversation_is_summed_up_three_days_after_its_last_message_once(shop: Shop) -> None:
+    shop.hear("Є сукня?")
+    shop.hands.forward(days=2.9)
+    assert shop.check() == 0
+    shop.hands.forward(days=0.1)
+    assert (shop.check(), shop.check()) == (1, 0)
+    assert (summary() or "").startswith("echo: Покупець: Є сукня?")
+    assert said() == []
+
+
+def test_the_agent_is_told_the_summary_afterwards(shop: Shop) -> None:
+    shop.hear("Є сукня?")
+    shop.hands.forward(days=3)
+    shop.check()
+    shop.hear("Беру")
+    told = shop.world.requests("llm")[-1].body["messages"]
+    assert any("Є сукня?" in one["content"] for one in told if one["role"] == "system")
+
+
+def test_the_next_summary_is_written_over_the_one_before_not_instead_of_it(shop: Shop) -> None:
+    shop.hear("Є сукня?")
+    shop.hands.forward(days=3)
+    shop.check()
+    before = summary()
+    shop.hear("Беру")
+    shop.hands.forward(days=3)
+    shop.check()
+    _, second = asked_to_sum_up(shop.world)
+    assert before is not None
+    assert before in second[1]["content"]
+    assert "Беру" in second[2]["content"]
+
+
+def test_what_the_agent_could_not_sum_up_is_not_deleted(shop: Shop) -> None:
+    shop.hear("Є сукня?")
+    shop.hands.forward(days=3)
+    shop.world.misbehave("llm", Status(400), match=PROMPT)
+    shop.check()
+    assert len(said()) == 2
+    assert summary() is None
+    with runtime().database.transaction() as tx:
+        assert tx.execute(select(dead_letters.c.error_code)).scalar_one() == "LLM_REFUSED"
+
+
+def test_a_summary_that_cannot_be_saved_deletes_nothing(
+    shop: Shop, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shop.hear("Є сукня?")
+    monkeypatch.setattr("mirt.store.summaries.replace_with_summary", _fails_half_way)
+    shop.hands.forward(days=3)
+    shop.check()
+    assert len(said()) == 2
+
+
+def _fails_half_way(tx: Any, session_id: str, what: Any, *_: Any, **__: Any) -> bool:
+    tx.execute(history.delete().where(history.c.id.in_(what.ids)))
+    raise RuntimeError("the disk is full")
+
+
+def test_what_the_customer_writes_meanwhile_stays(
+    run: Callable[..., Running], world: FakeWorld
+) -> None:
+    run("embedded", SUMMARY_RETENTION_DAYS=0)
+    Shop(world, Hands()).hear("Є сукня?")
+    wait_until(lambda: len(said()) == 2)
+    hanging = world.misbehave("llm", Hang(), match=PROMPT)
+    summarize_session.send(CHAT)
+    world.wait_until(lambda: hanging.used == 1)
+    Shop(world, Hands()).hear("І шапка?")
+    wait_until(lambda: len(said()) == 4)
+    world.release()
+    wait_until(lambda: summary() is not None)
+    assert said() == ["І шапка?", "echo: І шапка?"]
+
+
+def test_of_two_summaries_at_once_the_second_overwrites_nothing(
+    run: Callable[..., Running], world: FakeWorld
+) -> None:
+    run("embedded")
+    Shop(world, Hands()).hear("Є сукня?")
+    wait_until(lambda: len(said()) == 2)
+    hanging = world.misbehave("llm", Hang(), times=2, match=PROMPT)
+    both = [summarize_session.send(CHAT) for _ in range(2)]
+    world.wait_until(lambda: hanging.used == 2)
+    world.release()
+    results = declared.bound.get_results_backend()
+    outcomes = [results.get_result(one, block=True, timeout=10_000) for one in both]
+    assert sorted(one["status"] for one in outcomes) == ["skipped", "summarized"]
+    assert summary() == "echo: Покупець: Є сукня?\nКонсультант: echo: Є сукня?"
+
+
+def test_a_conversation_begun_afresh_is_not_summed_up_with_the_old_one(shop: Shop) -> None:
+    shop.hear("Є сукня?")
+    shop.hear("/restart")
+    shop.hear("Є шапка?")
+    shop.hands.forward(days=3)
+    shop.check()
+    assert "сукня" not in (summary() or "")
+    assert "шапка" in (summary() or "")
+
+
+def test_a_long_conversation_is_summed_up_in_rounds(
+    shop: Shop, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(summaries, "ROUND", 30)
+    for number in range(4):
+        shop.hear(f"повідомлення {number}")
+    outcome = result_of(summarize_session.send(CHAT))
+    assert (outcome["status"], said()) == ("summarized", [])
+    assert len(asked_to_sum_up(shop.world)) > 1
+
+
+@pytest.mark.parametrize("session_id", ["nobody", CHAT])
+def test_where_nothing_was_said_nothing_is_summed_up(shop: Shop, session_id: str) -> None:
+    shop.hear("/start")
+    skipped = {"status": "skipped", "session_id": session_id, "reason": "nothing_new"}
+    assert result_of(summarize_session.send(session_id)) == skipped
+
+
+@pytest.mark.parametrize("transport", TRANSPORTS)
+def test_a_dispatched_summary_is_written(
+    run: Callable[..., Running], world: FakeWorld, transport: str
+) -> None:
+    run(transport)
+    Shop(world, Hands()).hear("Є сукня?")
+    wait_until(lambda: len(said()) == 2)
+    answer = dispatcher.dispatch_summarization(CHAT)
+    assert answer == {"queued": True, "task_id": answer["task_id"]}
+    wait_until(lambda: said() == [])
+    assert summary() == "echo: Покупець: Є сукня?\nКонсультант: echo: Є сукня?"
+
+
+def test_without_tasks_the_caller_gets_the_result(
+    run: Callable[..., Running], world: FakeWorld
+) -> None:
+    run("embedded", work=False, TASKS_ENABLED=False)
+    Shop(world, Hands()).hear("Є сукня?")
+    answer = dispatcher.dispatch_summarization(CHAT)
+    assert answer == {
+        "queued": False,
+        "status": "summarized",
+        "session_id": CHAT,
+        "summary_length": len(summary() or ""),
+    }
