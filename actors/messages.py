@@ -4,7 +4,7 @@ from typing import Any
 
 from broker.task import conclude, task
 from middleware.execution import current_claim
-from mirt.channels import InboundMessage
+from mirt.channels import InboundMessage, Marks
 from mirt.conversations import ANSWERING, DELIVERING
 from mirt.runtime import runtime
 from mirt.store.deliveries import Delivery
@@ -77,6 +77,22 @@ def send_response(
         trace_id=claim.trace_id,
     )
     return conclude(runtime().turns.speak(claim, delivery))
+
+
+@task()
+def mark_customer(
+    platform: str,
+    chat_id: str,
+    fields: dict[str, str] | None = None,
+    add_tags: list[str] | None = None,
+    remove_tags: list[str] | None = None,
+) -> dict[str, Any]:
+    """Have a platform remember something of a customer, as ManyChat's fields and tags do.
+
+    Returns ``{status: "marked", platform, chat_id}``, or skipped where the platform keeps no marks.
+    """
+    marks = Marks(fields or {}, add_tags or (), remove_tags or ())
+    return runtime().deliveries.mark(platform, chat_id, marks)
 
 
 def _answer(actor: str, message: InboundMessage) -> dict[str, Any]:

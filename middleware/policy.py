@@ -61,6 +61,7 @@ TASKS: Final[Mapping[str, TaskPolicy]] = {
         _task("process_message", "llm", retries=3, max_backoff_s=300),
         _task("process_and_respond", "llm", retries=3, max_backoff_s=300, limits=(85, 90)),
         _task("send_response", "webhooks", retries=5, max_backoff_s=300),
+        _task("mark_customer", "webhooks", retries=5, max_backoff_s=300),
         _task("summarize_session", "summarization", retries=3, max_backoff_s=600),
         _task("check_all_sessions_for_summarization", "summarization", schedule="0 * * * *"),
         _task("send_followup", "followups", retries=3, max_backoff_s=300),

@@ -7,7 +7,7 @@ and are answered together with the next head, so order needs no lock and the bro
 import json
 import re
 from collections.abc import Collection
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Final
 
@@ -39,6 +39,7 @@ class Accepted:
     """What became of a message: it is in the mailbox, and what is to be published for it."""
 
     task_id: str
+    session_id: str
     duplicate: bool
     publication: Publication | None = None
 
@@ -54,12 +55,14 @@ class Conversations:
         *,
         platforms: Collection[str],
         debounce_s: float = 0,
+        double_click_s: float = 0,
     ) -> None:
         self._database = database
         self._clock = clock
         self._recent = recent
         self._platforms = platforms
         self._debounce = timedelta(seconds=debounce_s)
+        self._double_click = timedelta(seconds=double_click_s)
 
     def checked(self, message: InboundMessage, *, task_id: str, actor: str, trace_id: str) -> Mail:
         """Make mail of a message that may enter a mailbox.
@@ -116,13 +119,16 @@ class Conversations:
             DatabaseError: when it could not be kept.
         """
         if self._recent.has(mail.task_id):
-            return Accepted(mail.task_id, duplicate=True)
+            return Accepted(mail.task_id, mail.session_id, duplicate=True)
         now = self._clock()
         with self._database.transaction() as tx:
+            mail = _in_its_own_conversation(tx, mail)
+            if first := self._clicked_before(tx, mail, now=now):
+                return Accepted(first, mail.session_id, duplicate=True)
             new = mailbox.keep(tx, mail, now=now)
             publication = self._enter(tx, mail, now=now) if new else None
         self._recent.note(mail.task_id)
-        return Accepted(mail.task_id, duplicate=not new, publication=publication)
+        return Accepted(mail.task_id, mail.session_id, duplicate=not new, publication=publication)
 
     def promote_next(
         self, tx: Connection, session_id: str, *, after: str, now: datetime
@@ -144,6 +150,16 @@ class Conversations:
                 if mailbox.lock_head(tx, session_id) is None:
                     found.append(self._lead_with_next(tx, session_id, now=now))
         return [publication for publication in found if publication]
+
+    def _clicked_before(self, tx: Connection, mail: Mail, *, now: datetime) -> str | None:
+        """The task of the same message a moment ago, where no id tells two messages apart."""
+        key = mail.metadata.get("content_key")
+        if key is None or mail.message_id is not None or not self._double_click:
+            return None
+        # Two copies at the same moment: the second waits here, and finds the first.
+        mailbox.greet(tx, mail, now=now)
+        lately = mailbox.received_since(tx, mail.session_id, now - self._double_click)
+        return next((one.task_id for one in lately if one.metadata.get("content_key") == key), None)
 
     def _enter(self, tx: Connection, mail: Mail, *, now: datetime) -> Publication | None:
         head = mailbox.greet(tx, mail, now=now)
@@ -175,6 +191,14 @@ class Conversations:
             outbox.add(tx, task, now=now, due_at=quiet_at)
             return None
         return task if outbox.add(tx, task, now=now) else None
+
+
+def _in_its_own_conversation(tx: Connection, mail: Mail) -> Mail:
+    """Keep customers apart whom two platforms happen to give the same id."""
+    platform = mailbox.platform_of(tx, mail.session_id)
+    if platform in (None, mail.platform):
+        return mail
+    return replace(mail, session_id=f"{mail.platform}:{mail.session_id}")
 
 
 def taken_together(waiting: list[KeptMail]) -> list[KeptMail]:

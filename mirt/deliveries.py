@@ -11,7 +11,7 @@ from typing import Any
 
 import structlog
 
-from mirt.channels import Channel
+from mirt.channels import Channel, MarkingChannel, Marks
 from mirt.clock import Clock
 from mirt.errors import (
     ErrorCode,
@@ -61,6 +61,19 @@ class Deliveries:
             "chat_id": delivery.chat_id,
             "parts": delivery.parts_sent,
         }
+
+    def mark(self, platform: str, chat_id: str, marks: Marks) -> dict[str, Any]:
+        """Have the platform remember something of a customer; what the caller is told of it.
+
+        Raises:
+            RateLimitError, ExternalServiceError, PermanentError: as the channel.
+        """
+        channel = self._channels.get(platform)
+        about = {"platform": platform, "chat_id": chat_id}
+        if not isinstance(channel, MarkingChannel):
+            return {"status": "skipped", **about, "reason": "keeps_no_marks"}
+        channel.mark(chat_id, marks)
+        return {"status": "marked", **about}
 
     def sent_in(self, trace_id: str) -> list[str]:
         """The texts that were delivered in answer to what this trace began with."""

@@ -10,9 +10,11 @@ from contextlib import ExitStack
 from dataclasses import dataclass
 
 from pydantic import SecretStr
+from redis import Redis
 
 from mirt.channels import Channel
 from mirt.channels.console import ConsoleChannel
+from mirt.channels.manychat import ManyChatChannel
 from mirt.channels.telegram import TelegramChannel
 from mirt.clock import Clock, utc_now
 from mirt.conversations import Conversations
@@ -23,8 +25,9 @@ from mirt.housekeeping import Housekeeping
 from mirt.llm import Agent
 from mirt.llm.openai import OpenAiAgent
 from mirt.llm.scripted import ScriptedAgent
-from mirt.settings import Settings, load_settings
+from mirt.settings import Mode, Settings, load_settings
 from mirt.store.database import Database
+from mirt.store.pace import OwnPace, Pace, SharedPace
 from mirt.store.recent import NoRecentIds, RedisRecentIds
 from mirt.store.stores import stores
 from mirt.summaries import Summaries
@@ -64,13 +67,14 @@ def open_runtime(
     database, redis = stores(settings).database, stores(settings).redis
     connections = ExitStack()
     connections.callback(stores(settings).close)
-    channels = _channels(settings, show, connections)
+    channels = _channels(settings, redis, show, connections)
     conversations = Conversations(
         database,
         clock,
         RedisRecentIds(redis) if redis is not None else NoRecentIds(),
         platforms=channels.keys(),
         debounce_s=settings.debounce_seconds,
+        double_click_s=settings.manychat_double_click_seconds,
     )
     deliveries = Deliveries(database, channels, clock)
     agent = _agent(settings, connections)
@@ -94,17 +98,42 @@ def open_runtime(
     )
 
 
-def _channels(settings: Settings, show: Show, connections: ExitStack) -> dict[str, Channel]:
+def _channels(
+    settings: Settings, redis: Redis | None, show: Show, connections: ExitStack
+) -> dict[str, Channel]:
     telegram = TelegramChannel(
         token=settings.telegram_bot_token or SecretStr("none"),
         secret=settings.telegram_webhook_secret,
         api_url=settings.telegram_api_url,
         max_connections=settings.worker_threads,
     )
-    connections.callback(telegram.close)
-    if settings.telegram_bot_token is None:
-        return {"telegram": ConsoleChannel(telegram, show)}
-    return {"telegram": telegram}
+    manychat = ManyChatChannel(
+        api_key=settings.manychat_api_key or SecretStr("none"),
+        token=settings.manychat_verify_token or _nobody(settings),
+        api_url=settings.manychat_api_url,
+        max_connections=settings.worker_threads,
+        sending=_pace(settings, redis, "manychat:send", settings.manychat_sends_per_second),
+        marking=_pace(settings, redis, "manychat:call", settings.manychat_calls_per_second),
+    )
+    channels: dict[str, Channel] = {}
+    for channel, key in (
+        (telegram, settings.telegram_bot_token),
+        (manychat, settings.manychat_api_key),
+    ):
+        connections.callback(channel.close)
+        channels[channel.name] = ConsoleChannel(channel, show) if key is None else channel
+    return channels
+
+
+def _nobody(settings: Settings) -> SecretStr | None:
+    # Only embedded, on loopback, are webhooks accepted without a secret.
+    return SecretStr("") if settings.mode is Mode.DISTRIBUTED else None
+
+
+def _pace(settings: Settings, redis: Redis | None, name: str, per_second: float) -> Pace:
+    if redis is None:
+        return OwnPace(per_second)
+    return SharedPace(redis, name, per_second, processes=settings.manychat_processes)
 
 
 def _agent(settings: Settings, connections: ExitStack) -> Agent:

@@ -108,6 +108,24 @@ class Settings(BaseSettings):
     manychat_verify_token: SecretStr | None = Field(
         None, description="What ManyChat's flows send in X-ManyChat-Token."
     )
+    manychat_sends_per_second: float = Field(
+        20, gt=0, le=25, description="Contents a second that all processes send together."
+    )
+    manychat_calls_per_second: float = Field(
+        8, gt=0, le=10, description="Other calls a second (tags, fields) of all processes together."
+    )
+    manychat_processes: int = Field(
+        4,
+        ge=1,
+        le=1000,
+        description="Processes that send at most; each keeps its share while Redis is down.",
+    )
+    manychat_double_click_seconds: float = Field(
+        5,
+        ge=0,
+        le=300,
+        description="The same text again within these seconds, without an id, is a double click.",
+    )
     snitkix_api_key: SecretStr | None = Field(None, description="Bearer key of the CRM.")
     snitkix_api_url: str | None = Field(None, description="Base of the CRM's API.")
     llm_api_key: SecretStr | None = Field(

@@ -4,6 +4,13 @@ A channel maps what its platform sends to an ``InboundMessage`` and sends one pa
 time. What may not live here: conversations, deliveries, retries, or any rule of the business.
 """
 
-from mirt.channels.protocol import Channel, Ignored, InboundMessage, Receipt
+from mirt.channels.protocol import (
+    Channel,
+    Ignored,
+    InboundMessage,
+    MarkingChannel,
+    Marks,
+    Receipt,
+)
 
-__all__ = ["Channel", "Ignored", "InboundMessage", "Receipt"]
+__all__ = ["Channel", "Ignored", "InboundMessage", "MarkingChannel", "Marks", "Receipt"]

@@ -7,7 +7,7 @@ from typing import Annotated, Any, Final
 
 from pydantic import AliasChoices, BeforeValidator, Field, SecretStr, model_validator
 
-from mirt.channels.protocol import InboundMessage, Receipt
+from mirt.channels.protocol import InboundMessage, Marks, Receipt
 from mirt.channels.splitting import split_text
 from mirt.channels.webhook import (
     Payload,
@@ -20,6 +20,7 @@ from mirt.channels.webhook import (
 )
 from mirt.errors import ErrorCode, OutcomeUnknownError, PermanentError
 from mirt.http import Answer, ExternalService
+from mirt.store.pace import Pace
 
 LONGEST_BUBBLE: Final = 2000
 MOST_BUBBLES: Final = 10
@@ -103,7 +104,7 @@ class _Event(_Part):
 
 
 class ManyChatChannel:
-    """One account. Keeping under its rate limit is up to whoever calls.
+    """One account, of whose limits the other processes that send use their part too.
 
     ``token`` is what the flows send in every webhook; ``None`` accepts every webhook, which only
     the embedded mode may ask for, and an empty one accepts none.
@@ -120,8 +121,16 @@ class ManyChatChannel:
         content_type: str | None = "instagram",
         timeout: float = 20,
         max_connections: int = 32,
+        sending: Pace | None = None,
+        marking: Pace | None = None,
     ) -> None:
-        """Take the key, the platform that contents are for (``None``: Messenger), and seconds."""
+        """Take the key, the platform that contents are for (``None``: Messenger), and seconds.
+
+        ``sending`` and ``marking`` are the paces of the account: over its limits ManyChat may stop
+        answering for 24 hours. Without one nothing is waited for.
+        """
+        self._sending = sending
+        self._marking = marking
         self._token = token
         self._content_type = content_type
         self._api = ExternalService(
@@ -186,14 +195,34 @@ class ManyChatChannel:
             messages=[{"type": "text", "text": t} for t in split_text(part, LONGEST_BUBBLE)],
         )
         body = {"subscriber_id": chat_id, "data": {"version": "v2", "content": content}}
-        _require_success(
-            self._api.call("POST", "/fb/sending/sendContent", json=body, accept=range(400, 500))
-        )
+        if self._sending is not None:
+            self._sending.wait()
+        self._ask("/fb/sending/sendContent", body)
         return Receipt(provider_message_id=None, chat_id=chat_id)
+
+    def mark(self, chat_id: str, marks: Marks) -> None:
+        """Set the fields and the tags of a subscriber. Twice is the same as once."""
+        calls = [
+            *(
+                ("setCustomFieldByName", {"field_name": name, "field_value": value})
+                for name, value in marks.fields.items()
+            ),
+            *(("addTagByName", {"tag_name": tag}) for tag in marks.add_tags),
+            *(("removeTagByName", {"tag_name": tag}) for tag in marks.remove_tags),
+        ]
+        for name, what in calls:
+            if self._marking is not None:
+                self._marking.wait()
+            self._ask(f"/fb/subscriber/{name}", {"subscriber_id": chat_id, **what}, idempotent=True)
 
     def close(self) -> None:
         """Close the connections."""
         self._api.close()
+
+    def _ask(self, path: str, body: Mapping[str, Any], *, idempotent: bool = False) -> None:
+        _require_success(
+            self._api.call("POST", path, json=body, idempotent=idempotent, accept=range(400, 500))
+        )
 
 
 def _says(message: _Message) -> bool:

@@ -1,8 +1,8 @@
 """What every channel can do, and the values it speaks in."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,6 +37,24 @@ class Receipt:
     provider_message_id: str | None
     chat_id: str
     """Where it went; not the chat that was asked for when that one has moved."""
+
+
+@dataclass(frozen=True, slots=True)
+class Marks:
+    """What a platform is to remember of a customer: for its own flows, and for people."""
+
+    fields: Mapping[str, str] = field(default_factory=dict)
+    add_tags: Sequence[str] = ()
+    remove_tags: Sequence[str] = ()
+
+
+@runtime_checkable
+class MarkingChannel(Protocol):
+    """A platform that keeps marks of its customers; Telegram keeps none."""
+
+    def mark(self, chat_id: str, marks: Marks) -> None:
+        """Set them. Twice is the same as once. Raises as ``Channel.send``, if not unknown."""
+        ...
 
 
 class Channel(Protocol):

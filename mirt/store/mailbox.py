@@ -100,6 +100,21 @@ def set_head(tx: Connection, session_id: str, task_id: str | None) -> None:
     )
 
 
+def platform_of(tx: Connection, session_id: str) -> str | None:
+    """The platform that a conversation came from; None when there is no such conversation."""
+    asked = select(conversations.c.platform).where(conversations.c.session_id == session_id)
+    platform: str | None = tx.execute(asked).scalar_one_or_none()
+    return platform
+
+
+def received_since(tx: Connection, session_id: str, since: datetime) -> list[KeptMail]:
+    """What a customer has written since then."""
+    rows = tx.execute(
+        select(inbox).where(inbox.c.session_id == session_id, inbox.c.received_at >= since)
+    )
+    return [_kept(row) for row in rows]
+
+
 def find(tx: Connection, task_id: str) -> KeptMail | None:
     """The message of this task."""
     row = tx.execute(select(inbox).where(inbox.c.task_id == task_id)).one_or_none()

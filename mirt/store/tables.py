@@ -97,6 +97,7 @@ inbox = Table(
     Column("finished_at", UtcDateTime),
 )
 Index("inbox_waiting", inbox.c.session_id, inbox.c.id, postgresql_where=inbox.c.state == "waiting")
+Index("inbox_session", inbox.c.session_id, inbox.c.received_at)
 Index("inbox_turn", inbox.c.turn_id)
 Index("inbox_finished", inbox.c.finished_at)
 

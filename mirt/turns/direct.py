@@ -6,6 +6,7 @@ same moment are answered in order, and whoever finds the conversation idle works
 
 import time
 import uuid
+from dataclasses import replace
 from datetime import timedelta
 from typing import Any, Final
 
@@ -42,7 +43,8 @@ class DirectTurns:
             WorkerError: what the turn failed with; the message is not tried again.
             SoftTimeLimitExceeded: after ``LIMIT_S`` seconds.
         """
-        self._conversations.accept(mail)
+        accepted = self._conversations.accept(mail)
+        mail = replace(mail, task_id=accepted.task_id, session_id=accepted.session_id)
         owner = f"caller:{uuid.uuid4().hex}"
         with deadline_in(LIMIT_S):
             while (result := self._turns.result_of(mail)) is None:

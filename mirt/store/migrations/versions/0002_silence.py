@@ -32,6 +32,7 @@ def upgrade() -> None:
         postgresql_where=sa.text("summary_awaited"),
         sqlite_where=sa.text("summary_awaited"),
     )
+    op.create_index("inbox_session", "inbox", ["session_id", "received_at"])
     op.create_table(
         "followups",
         sa.Column("task_id", sa.String(), nullable=False),

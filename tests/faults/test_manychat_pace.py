@@ -1,0 +1,40 @@
+"""The account's limit is kept by all processes together; whoever has to wait is not forgotten."""
+
+from tests.deployment import Deployment
+from tests.fakes import FakeWorld
+from tests.waiting import wait_until
+
+REPLIES = 200
+RATE = 25
+SEND = f"""
+from actors.messages import send_response
+for number in range({REPLIES}):
+    send_response.send_with_options(
+        args=("manychat", str(1000 + number), f"reply {{number}}"), task_id=f"reply-{{number}}"
+    )
+"""
+
+
+def most_in_a_second(times: list[float]) -> int:
+    return max(sum(begin <= other < begin + 1 for other in times) for begin in times)
+
+
+def test_200_replies_of_three_processes_stay_below_the_rate_and_none_is_lost(
+    deployed: Deployment, world: FakeWorld
+) -> None:
+    deployed.environment = {
+        **deployed.environment,
+        "MANYCHAT_API_KEY": "mc-key",
+        "MANYCHAT_VERIFY_TOKEN": "flow-token",
+        "MANYCHAT_API_URL": world.manychat_url,
+        "MANYCHAT_SENDS_PER_SECOND": str(RATE),
+    }
+    assert deployed.run("migrate") == 0
+    deployed.start("worker", "webhooks", "--processes", "3")
+    deployed.python(SEND)
+    wait_until(lambda: len(world.manychat.sent) >= REPLIES, within_s=60)
+    times = [request.time for request in world.requests("manychat")]
+    assert most_in_a_second(times) <= RATE
+    assert sorted(world.manychat.sent) == sorted(
+        (str(1000 + number), f"reply {number}") for number in range(REPLIES)
+    )

@@ -1,0 +1,188 @@
+"""ManyChat from webhook to reply: both shapes, double clicks, tags, and its 24 hours."""
+
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+import pytest
+from falcon.testing import Result, TestClient
+
+from actors.followups import send_followup
+from actors.messages import mark_customer
+from broker.task import declared
+from mirt.channels.manychat import ManyChatChannel
+from mirt.runtime import runtime
+from service import dispatcher
+from service.app import create_app
+from tests.fakes import FakeWorld, Status, TooMany
+from tests.hands import Hands
+from tests.integration.conftest import Running
+
+TOKEN = {"X-ManyChat-Token": "flow-token"}
+MANYCHAT = {"manychat_api_key": "mc-key", "manychat_verify_token": "flow-token"}
+Post = Callable[..., Result]
+
+
+@pytest.fixture
+def hands() -> Hands:
+    return Hands()
+
+
+@pytest.fixture
+def post(run: Callable[..., Running], world: FakeWorld, hands: Hands) -> Post:
+    """Post to a shop on ManyChat whose work is done at once."""
+    run("eager", clock=hands, manychat_api_url=world.manychat_url, **MANYCHAT)
+    client = TestClient(create_app(runtime()))
+
+    def send(body: Any, headers: dict[str, str] = TOKEN) -> Result:
+        return client.simulate_post("/webhooks/manychat", json=body, headers=headers)
+
+    return send
+
+
+def says(text: str, **message: Any) -> dict[str, Any]:
+    return {"subscriber": {"id": "42", "name": "Оля"}, "message": {"text": text, **message}}
+
+
+@pytest.mark.parametrize(
+    "body", [says("Є сукня?"), {"clientId": "42", "message": "Є сукня?", "type": "instagram"}]
+)
+def test_both_shapes_are_answered_with_a_content(post: Post, world: FakeWorld, body: Any) -> None:
+    answer = post(body)
+    assert (answer.status_code, answer.json) == (200, {"status": "accepted"})
+    (sent,) = world.requests("manychat", "/fb/sending/sendContent")
+    assert sent.headers["authorization"] == "Bearer mc-key"
+    assert sent.body == {
+        "subscriber_id": "42",
+        "data": {
+            "version": "v2",
+            "content": {
+                "type": "instagram",
+                "messages": [{"type": "text", "text": "echo: Є сукня?"}],
+            },
+        },
+    }
+
+
+@pytest.mark.parametrize("headers", [{}, {"X-ManyChat-Token": "другий".encode().hex()}])
+def test_who_does_not_know_the_token_is_refused(post: Post, headers: dict[str, str]) -> None:
+    assert post(says("Є сукня?"), headers).status_code == 401
+
+
+def test_without_a_token_in_production_everybody_is_refused(
+    run: Callable[..., Running], rabbitmq_url: str, redis_url: str, database_url: str
+) -> None:
+    run("rabbitmq", work=False)
+    client = TestClient(create_app(runtime()))
+    for headers in ({}, {"X-ManyChat-Token": ""}, {"Authorization": "Bearer "}):
+        answer = client.simulate_post("/webhooks/manychat", json=says("Привіт"), headers=headers)
+        assert answer.status_code == 401
+
+
+@pytest.mark.parametrize("message", [{}, None])
+def test_a_message_that_says_nothing_is_refused_by_its_field(post: Post, message: Any) -> None:
+    answer = post({"subscriber": {"id": "42"}, "message": message})
+    assert (answer.status_code, answer.json["error"]) == (400, "INVALID_INPUT")
+    assert "message.text" in answer.json["message"]
+
+
+def test_the_same_id_again_is_a_duplicate_however_late(
+    post: Post, world: FakeWorld, hands: Hands
+) -> None:
+    post(says("Є сукня?", id="m-1"))
+    hands.forward(hours=1)
+    assert post(says("Є сукня?", id="m-1")).json["duplicate"]
+    assert len(world.sent("42")) == 1
+
+
+def test_without_an_id_the_same_text_within_five_seconds_is_a_double_click(
+    post: Post, world: FakeWorld, hands: Hands
+) -> None:
+    post(says("Так"))
+    hands.forward(seconds=4)
+    assert post(says("Так")).json == {"status": "accepted", "duplicate": True}
+    assert "duplicate" not in post(says("Ні")).json
+    hands.forward(seconds=2)
+    assert "duplicate" not in post(says("Так")).json
+    assert world.sent("42") == ["echo: Так", "echo: Ні", "echo: Так"]
+
+
+def test_two_clicks_at_the_same_moment_are_one(
+    run: Callable[..., Running], world: FakeWorld
+) -> None:
+    run("rabbitmq", work=False, manychat_api_url=world.manychat_url, **MANYCHAT)
+    channel = runtime().channels["manychat"]
+    message: Any = channel.parse(says("Так"))
+
+    def click(_: int) -> bool:
+        answer = dispatcher.dispatch_message(
+            message.session_id,
+            message.text,
+            "manychat",
+            message.chat_id,
+            metadata=dict(message.metadata),
+            fire_and_forget=True,
+        )
+        return bool(answer["duplicate"])
+
+    with ThreadPoolExecutor(8) as customers:
+        duplicates = list(customers.map(click, range(8)))
+    assert duplicates.count(False) == 1
+
+
+def test_the_same_id_on_two_platforms_is_two_conversations(post: Post, world: FakeWorld) -> None:
+    dispatcher.dispatch_message("42", "Мене звати Ігор", "telegram", "42", fire_and_forget=True)
+    post(says("Як мене звати?"))
+    assert "Ігор" not in world.requests("llm")[-1].text
+    assert world.manychat.sent == [("42", "echo: Як мене звати?")]
+
+
+def test_a_refusal_is_not_tried_again(post: Post, world: FakeWorld) -> None:
+    refusal = {"status": "error", "message": "outside of the 24 hours window"}
+    world.misbehave("manychat", Status(200, refusal), times=None)
+    post(says("Є сукня?"))
+    assert len(world.requests("manychat")) == 1
+
+
+def test_what_manychat_asks_to_wait_for_is_sent_afterwards(post: Post, world: FakeWorld) -> None:
+    world.misbehave("manychat", TooMany(1))
+    post(says("Є сукня?"))
+    assert world.sent("42") == ["echo: Є сукня?"]
+
+
+def test_a_reminder_goes_to_manychat_within_its_window_only(
+    post: Post, world: FakeWorld, hands: Hands
+) -> None:
+    results = declared.bound.get_results_backend()
+    post(says("Є сукня?"))
+    hands.forward(hours=23.9)
+    assert results.get_result(send_followup.send("42"))["channel"] == "manychat"
+    hands.forward(hours=0.1)
+    skipped = results.get_result(send_followup.send("42"))
+    assert skipped == {"status": "skipped", "session_id": "42", "reason": "window_closed"}
+    assert len(world.sent("42")) == 2
+
+
+def test_tags_and_fields_are_kept_by_manychat(post: Post, world: FakeWorld) -> None:
+    post(says("Є сукня?"))
+    world.manychat.tags["42"].add("new")
+    mark_customer.send("manychat", "42", {"size": "110"}, ["buyer"], ["new"])
+    assert world.manychat.tags["42"] == {"buyer"}
+    assert world.manychat.fields["42"] == {"size": "110"}
+
+
+def test_telegram_keeps_no_marks(post: Post) -> None:
+    outcome = declared.bound.get_results_backend().get_result(
+        mark_customer.send("telegram", "42", {}, ["buyer"])
+    )
+    assert outcome["status"] == "skipped"
+
+
+def test_marks_are_set_again_after_a_failure(post: Post, world: FakeWorld) -> None:
+    world.misbehave("manychat", Status(502), path="/fb/subscriber/addTagByName")
+    mark_customer.send("manychat", "42", None, ["buyer"])
+    assert world.manychat.tags["42"] == {"buyer"}
+
+
+def test_manychat_is_the_channel_and_not_its_stand_in(post: Post) -> None:
+    assert isinstance(runtime().channels["manychat"], ManyChatChannel)

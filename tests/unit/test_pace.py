@@ -1,0 +1,74 @@
+"""A pace lets so many go in any second, whatever the hurry."""
+
+from concurrent.futures import ThreadPoolExecutor
+from time import monotonic
+
+import pytest
+
+from mirt.clock import deadline_in
+from mirt.errors import RateLimitError, SoftTimeLimitExceeded
+from mirt.store.pace import LONGEST_WAIT_S, OwnPace, SharedPace
+from mirt.store.redis import connect_redis
+from tests.servers.ports import free_port
+
+
+def most_in_a_second(times: list[float]) -> int:
+    return max(sum(begin <= other < begin + 1 for other in times) for begin in times)
+
+
+def test_slots_are_evenly_spaced_however_many_ask_at_once() -> None:
+    pace = OwnPace(10, clock=lambda: 0.0)
+    slots = [pace.take() for _ in range(40)]
+    assert most_in_a_second(slots) <= 10
+    assert slots[0] == 0
+
+
+def test_idle_time_is_not_saved_up() -> None:
+    now = [0.0]
+    pace = OwnPace(10, clock=lambda: now[0])
+    pace.take()
+    now[0] = 100.0
+    assert [pace.take() == 0, pace.take() == 0] == [True, False]
+
+
+def test_a_slot_that_is_too_far_away_is_not_taken() -> None:
+    pace = OwnPace(0.1, clock=lambda: 0.0)
+    waits = [pace.take() for _ in range(5)]
+    assert waits[1] > LONGEST_WAIT_S
+    assert len(set(waits[1:])) == 1
+
+
+def test_who_would_wait_too_long_is_told_for_how_long() -> None:
+    pace = OwnPace(0.1)
+    pace.wait()
+    with pytest.raises(RateLimitError) as told:
+        pace.wait()
+    assert told.value.retry_after > LONGEST_WAIT_S
+
+
+def test_waiting_ends_with_the_work() -> None:
+    pace = OwnPace(1)
+    pace.wait()
+    with deadline_in(0.05), pytest.raises(SoftTimeLimitExceeded):
+        pace.wait()
+
+
+def test_threads_keep_it_together() -> None:
+    pace, times = OwnPace(50), []
+
+    def go(_: int) -> None:
+        pace.wait()
+        times.append(monotonic())
+
+    with ThreadPoolExecutor(20) as threads:
+        list(threads.map(go, range(60)))
+    assert most_in_a_second(times) <= 50
+
+
+def test_without_redis_a_process_keeps_to_its_share() -> None:
+    nobody = connect_redis(f"redis://127.0.0.1:{free_port()}/0")
+    pace = SharedPace(nobody, "test", 40, processes=4)
+    begun = monotonic()
+    for _ in range(6):
+        pace.wait()
+    assert monotonic() - begun >= 5 / 10
