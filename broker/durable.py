@@ -2,13 +2,14 @@
 
 from abc import abstractmethod
 from collections.abc import Callable, Iterable, Sequence
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Any, Final
 
 import structlog
 from dramatiq import Broker, Message
 
 from middleware.envelopes import to_message, to_task
+from middleware.ticks import take_ticks
 from mirt.clock import Clock
 from mirt.errors import BrokerUnavailableError, DatabaseError
 from mirt.store import outbox
@@ -65,7 +66,7 @@ class DurableBroker(Broker):
         """Send a message, ``delay`` in milliseconds.
 
         With the option ``task_id`` it takes that id, and is sent only if no task of that id is
-        queued, running or done.
+        queued, running or done. With ``scheduled_at``, which schedulers give, it is a ``tick``.
 
         Raises:
             BrokerUnavailableError: the transport has not confirmed it; it may arrive all the same.
@@ -73,6 +74,9 @@ class DurableBroker(Broker):
             TypeError: its arguments are not JSON.
         """
         message.encode()
+        if tick := message.options.get("scheduled_at"):
+            self.tick(datetime.fromisoformat(tick))
+            return message
         message = _under_its_task_id(message)
         named = message.options.pop("task_id", None) is not None
         self.emit_before("enqueue", message, delay)
@@ -87,6 +91,24 @@ class DurableBroker(Broker):
             self._again_soon(unsure)
         self.emit_after("enqueue", message, delay)
         return message
+
+    def tick(self, at: datetime) -> None:
+        """Send what the schedule has for that time, each tick once, and what was missed before.
+
+        Never raises, so that a scheduler outlives the database: the next tick makes up for it.
+        """
+        schedule = {
+            name: actor.options["periodic"]
+            for name, actor in self.actors.items()
+            if "periodic" in actor.options
+        }
+        try:
+            with self.database.transaction() as tx:
+                due = take_ticks(tx, schedule, at=at, now=self.clock())
+        except DatabaseError as failed:
+            log.warning("ticks_missed", why=failed.message)
+            return
+        self.publish(due)
 
     def publish(self, tasks: Sequence[Publication]) -> None:
         """Wake workers up for tasks whose rows are committed. What fails is published again."""
@@ -130,9 +152,6 @@ class DurableBroker(Broker):
 
 def _under_its_task_id(message: Message[Any]) -> Message[Any]:
     task_id = message.options.get("task_id")
-    if task_id is None and (tick := message.options.get("scheduled_at")):
-        # Each tick is one task, however many schedulers send it.
-        task_id = message.options["task_id"] = f"{message.actor_name}@{tick}"
     if task_id is None:
         return message
     if not isinstance(task_id, str) or not task_id:

@@ -218,3 +218,10 @@ health_checks = Table(
     Column("checks", Json, nullable=False),
     Column("checked_at", UtcDateTime, nullable=False),
 )
+
+ticks = Table(
+    "ticks",
+    metadata,
+    Column("task", String, primary_key=True),
+    Column("last_at", UtcDateTime, nullable=False),
+)

@@ -1,20 +1,14 @@
 """The schedule inside the embedded process: what periodiq does for the distributed mode."""
 
 import threading
-from datetime import datetime, timedelta
-from typing import Any
-
-import structlog
+from datetime import timedelta
 
 from broker.task import declared
 from mirt.clock import Clock
-from mirt.errors import RetryableError
-
-log = structlog.get_logger(__name__)
 
 
 class Schedule:
-    """Sends each task at its times, on a thread of its own."""
+    """Says what time it is, every minute, on a thread of its own."""
 
     def __init__(self, clock: Clock) -> None:
         self._clock = clock
@@ -35,15 +29,4 @@ class Schedule:
             tick = now.replace(second=0, microsecond=0) + timedelta(minutes=1)
             if self._stopping.wait((tick - now).total_seconds()):
                 return
-            self._send(tick)
-
-    def _send(self, tick: datetime) -> None:
-        for actor in self._due(tick):
-            try:
-                actor.send_with_options(scheduled_at=tick.isoformat())
-            except RetryableError as failed:
-                log.warning("tick_missed", task=actor.actor_name, why=failed.message)
-
-    def _due(self, tick: datetime) -> list[Any]:
-        scheduled = (a for a in declared.actors.values() if "periodic" in a.options)
-        return [actor for actor in scheduled if actor.options["periodic"].validate(tick)]
+            declared.bound.tick(tick)

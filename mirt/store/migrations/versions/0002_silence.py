@@ -1,4 +1,4 @@
-"""What a customer's silence leads to, and what workers say of their health."""
+"""What a customer's silence leads to, what workers say of their health, and ticks."""
 
 import sqlalchemy as sa
 from alembic import op
@@ -52,4 +52,10 @@ def upgrade() -> None:
         ),
         sa.Column("checked_at", sa.DateTime(timezone=True), nullable=False),
         sa.PrimaryKeyConstraint("worker_id"),
+    )
+    op.create_table(
+        "ticks",
+        sa.Column("task", sa.String(), nullable=False),
+        sa.Column("last_at", sa.DateTime(timezone=True), nullable=False),
+        sa.PrimaryKeyConstraint("task"),
     )
