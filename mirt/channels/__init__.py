@@ -11,6 +11,15 @@ from mirt.channels.protocol import (
     MarkingChannel,
     Marks,
     Receipt,
+    RegisteringChannel,
 )
 
-__all__ = ["Channel", "Ignored", "InboundMessage", "MarkingChannel", "Marks", "Receipt"]
+__all__ = [
+    "Channel",
+    "Ignored",
+    "InboundMessage",
+    "MarkingChannel",
+    "Marks",
+    "Receipt",
+    "RegisteringChannel",
+]

@@ -57,6 +57,19 @@ class MarkingChannel(Protocol):
         ...
 
 
+@runtime_checkable
+class RegisteringChannel(Protocol):
+    """A platform that is told by its API where to send what customers write."""
+
+    def set_webhook(self, url: str) -> None:
+        """Have messages, and nothing else, sent there with our secret. Raises as ``send``."""
+        ...
+
+    def webhook_info(self) -> Mapping[str, Any]:
+        """What the platform knows of the webhook. Raises as ``send``."""
+        ...
+
+
 class Channel(Protocol):
     """One platform, both directions."""
 

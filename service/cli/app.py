@@ -4,6 +4,7 @@ import typer
 
 from service.cli.processes import migrate, scheduler, up, web, worker
 from service.cli.talk import demo, send
+from service.cli.telegram import telegram
 
 cli = typer.Typer(
     name="mirt",
@@ -13,6 +14,7 @@ cli = typer.Typer(
 )
 for command in (up, web, worker, scheduler, migrate, send, demo):
     cli.command()(command)
+cli.add_typer(telegram, name="telegram")
 
 
 def main() -> None:

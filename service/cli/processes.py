@@ -110,7 +110,7 @@ def scheduler() -> None:
 
 def migrate() -> None:
     """Bring the database to the schema that this version knows."""
-    settings = read_settings()
+    settings = read_settings(quiet=True)
     try:
         upgrade(settings.database_url.get_secret_value())
     except DatabaseError as failed:

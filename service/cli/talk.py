@@ -31,7 +31,7 @@ def send(
     port: Annotated[int, typer.Option(envvar="PORT")] = DEFAULT_PORT,
 ) -> None:
     """Write to the running service as a customer would on Telegram, and show the reply."""
-    settings = read_settings()
+    settings = read_settings(quiet=True)
     replies = _ask(settings, f"http://{HOST}:{port}", text, chat=chat)
     if replies is None:
         print(f"no reply within {ANSWER_WITHIN_S:.0f} s", file=sys.stderr)

@@ -20,12 +20,17 @@ EXIT_CONFIGURATION: Final = 78
 """EX_CONFIG of sysexits.h: starting again will not help."""
 
 
-def read_settings() -> Settings:
-    """The settings, with logging set up; ends the process when they are wrong."""
+def read_settings(*, quiet: bool = False) -> Settings:
+    """The settings, with logging set up; ends the process when they are wrong.
+
+    ``quiet`` is for commands that answer a person: they log what is wrong only, unless asked.
+    """
     try:
         settings = load_settings()
     except SettingsError as wrong:
         refuse("The configuration is wrong:", str(wrong))
+    if quiet and "log_level" not in settings.model_fields_set:
+        settings = settings.model_copy(update={"log_level": "WARNING"})
     configure(settings)
     log.info("configuration", mode=settings.mode, **settings.masked())
     for line in old_names_in_use():

@@ -1,0 +1,86 @@
+"""Commands about the bot's webhook: where Telegram sends what customers write, and how it goes."""
+
+import json
+import sys
+from collections.abc import Callable, Mapping
+from datetime import UTC, datetime
+from typing import Annotated, Any, Final, TypeVar
+from urllib.parse import urlsplit
+
+import typer
+
+from mirt.channels import RegisteringChannel
+from mirt.errors import WorkerError
+from mirt.runtime import open_runtime
+from service.processes.startup import read_settings, refuse
+
+PATH: Final = "/webhooks/telegram"
+PORTS: Final = (443, 80, 88, 8443)
+"""https://core.telegram.org/bots/api#setwebhook"""
+
+T = TypeVar("T")
+
+telegram = typer.Typer(help="The bot's webhook.", no_args_is_help=True)
+
+
+@telegram.command("set-webhook")
+def set_webhook(
+    url: Annotated[
+        str, typer.Argument(help=f"Where the ingress is reached; {PATH} is added to a bare host.")
+    ],
+) -> None:
+    """Have Telegram send messages, and nothing else, to this address, with our secret."""
+    address = _checked(url)
+    _ask(lambda bot: bot.set_webhook(address))
+    print(f"Telegram sends messages to {address}")
+
+
+@telegram.command()
+def info(
+    as_json: Annotated[bool, typer.Option("--json", help="As Telegram says it.")] = False,
+) -> None:
+    """Show what Telegram knows of the webhook: where it leads, what waits, the last error."""
+    found = _ask(lambda bot: bot.webhook_info())
+    if as_json:
+        print(json.dumps(found, ensure_ascii=False))
+        return
+    for name, value in _lines(found).items():
+        print(f"{name:<12}{value}")
+
+
+def _lines(found: Mapping[str, Any]) -> dict[str, str]:
+    error = str(found.get("last_error_message") or "none")
+    if at := found.get("last_error_date"):
+        error += f" ({datetime.fromtimestamp(at, UTC):%Y-%m-%d %H:%M:%S} UTC)"
+    return {
+        "webhook": str(found.get("url") or "none: mirt telegram set-webhook URL"),
+        "pending": str(found.get("pending_update_count", 0)),
+        "last error": error,
+        "updates": ", ".join(found.get("allowed_updates") or ["all but a few"]),
+    }
+
+
+def _checked(url: str) -> str:
+    parts = urlsplit(url)
+    try:
+        port = parts.port or 443
+    except ValueError:
+        port = 0
+    if parts.scheme != "https" or not parts.hostname:
+        raise typer.BadParameter("Telegram takes https addresses only, as https://shop.example")
+    if port not in PORTS:
+        raise typer.BadParameter(f"Telegram calls the ports {', '.join(map(str, PORTS))} only")
+    return url if parts.path.strip("/") else f"{url.rstrip('/')}{PATH}"
+
+
+def _ask(question: Callable[[RegisteringChannel], T]) -> T:
+    world = open_runtime(read_settings(quiet=True))
+    with world.connections:
+        bot = world.channels["telegram"]
+        if not isinstance(bot, RegisteringChannel):
+            refuse("mirt telegram needs a bot:", "TELEGRAM_BOT_TOKEN is not set")
+        try:
+            return question(bot)
+        except WorkerError as failed:
+            print(f"Telegram: {failed.message}", file=sys.stderr)
+            raise typer.Exit(1) from None
