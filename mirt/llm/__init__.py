@@ -3,6 +3,6 @@
 What may not live here: where conversations are kept, when a turn runs, what is done with an answer.
 """
 
-from mirt.llm.protocol import PHOTO, Agent, ChatMessage, Completion
+from mirt.llm.protocol import PHOTO, Action, Agent, ChatMessage, Completion, Tool
 
-__all__ = ["PHOTO", "Agent", "ChatMessage", "Completion"]
+__all__ = ["PHOTO", "Action", "Agent", "ChatMessage", "Completion", "Tool"]

@@ -1,6 +1,7 @@
 """A model behind an OpenAI-compatible API: OpenAI, OpenRouter, and most others."""
 
-from collections.abc import Sequence
+import json
+from collections.abc import Collection, Sequence
 from typing import Any, Final
 
 from pydantic import SecretStr
@@ -8,7 +9,7 @@ from pydantic import SecretStr
 from mirt.errors import ErrorCode, ExternalServiceError, PermanentError
 from mirt.http import Answer, ExternalService
 from mirt.llm import prompts
-from mirt.llm.protocol import ChatMessage, Completion
+from mirt.llm.protocol import Action, ChatMessage, Completion, Tool
 
 LONGEST_WAIT: Final = 300.0
 """Seconds for an answer where the work has no deadline; tasks bring their own."""
@@ -35,10 +36,16 @@ class OpenAiAgent:
             max_connections=max_connections,
         )
 
-    def answer(self, conversation: Sequence[ChatMessage], *, summary: str | None) -> Completion:
+    def answer(
+        self,
+        conversation: Sequence[ChatMessage],
+        *,
+        summary: str | None,
+        tools: Sequence[Tool] = (),
+    ) -> Completion:
         """Reply to the last messages."""
         messages = [_message(said.role, said.content) for said in conversation]
-        return self._complete(prompts.ANSWER, summary, messages)
+        return self._complete(prompts.ANSWER, summary, messages, tools)
 
     def summarise(self, conversation: Sequence[ChatMessage], *, summary: str | None) -> Completion:
         """Sum the conversation up, together with the summary before it."""
@@ -51,7 +58,11 @@ class OpenAiAgent:
         self._service.close()
 
     def _complete(
-        self, prompt: str, summary: str | None, messages: list[dict[str, str]]
+        self,
+        prompt: str,
+        summary: str | None,
+        messages: list[dict[str, str]],
+        tools: Sequence[Tool] = (),
     ) -> Completion:
         before = [_message("system", prompts.known_before(summary))] if summary else []
         answer = self._service.call(
@@ -62,17 +73,20 @@ class OpenAiAgent:
                 "messages": [_message("system", prompt), *before, *messages],
                 "temperature": TEMPERATURE,
                 "max_tokens": MAX_TOKENS,
+                **({"tools": [_function(tool) for tool in tools]} if tools else {}),
             },
             idempotent=True,
             accept=range(400, 500),
         )
         if answer.status >= 400:
             raise PermanentError(f"llm: {answer.status} {_reason(answer)}", ErrorCode.LLM_REFUSED)
-        return self._completion(answer)
+        return self._completion(answer, {tool.name for tool in tools})
 
-    def _completion(self, answer: Answer) -> Completion:
-        text = _at(answer.body, "choices", 0, "message", "content")
-        if not isinstance(text, str) or not (text := _storable(text).strip()):
+    def _completion(self, answer: Answer, tools: Collection[str]) -> Completion:
+        said = _at(answer.body, "choices", 0, "message", "content")
+        text = _storable(said).strip() if isinstance(said, str) else ""
+        actions = _actions(_at(answer.body, "choices", 0, "message", "tool_calls"), tools)
+        if not text and not actions:
             raise ExternalServiceError("llm", "answered without a completion")
         model = _at(answer.body, "model")
         return Completion(
@@ -80,11 +94,41 @@ class OpenAiAgent:
             model=model if isinstance(model, str) else self._model,
             prompt_tokens=_count(_at(answer.body, "usage", "prompt_tokens")),
             completion_tokens=_count(_at(answer.body, "usage", "completion_tokens")),
+            actions=actions,
         )
 
 
 def _message(role: str, content: str) -> dict[str, str]:
     return {"role": role, "content": content}
+
+
+def _function(tool: Tool) -> dict[str, Any]:
+    return {
+        "type": "function",
+        "function": {
+            "name": tool.name,
+            "description": tool.description,
+            "parameters": dict(tool.parameters),
+        },
+    }
+
+
+def _actions(calls: Any, tools: Collection[str]) -> tuple[Action, ...]:
+    functions = [_at(call, "function") for call in calls] if isinstance(calls, list) else []
+    return tuple(
+        Action(name, _arguments(_at(function, "arguments")))
+        for function in functions
+        if (name := _at(function, "name")) in tools
+    )
+
+
+def _arguments(written: Any) -> dict[str, Any]:
+    """What a call is to be made with; nothing when the model wrote no JSON object."""
+    try:
+        read = json.loads(_storable(written), parse_float=str) if isinstance(written, str) else {}
+    except ValueError:
+        return {}
+    return read if isinstance(read, dict) else {}
 
 
 def _reason(answer: Answer) -> str:

@@ -1,8 +1,8 @@
 """What an agent is asked, and what it answers."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Final, Literal, Protocol
+from typing import Any, Final, Literal, Protocol
 
 PHOTO: Final = "[фото]"
 """Stands in the content of a message for a photo that the customer sent."""
@@ -17,13 +17,31 @@ class ChatMessage:
 
 
 @dataclass(frozen=True, slots=True)
+class Tool:
+    """Something that the agent can have done; ``parameters`` is a JSON Schema."""
+
+    name: str
+    description: str
+    parameters: Mapping[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Action:
+    """What the agent wants to have done. Only its name is known to be one of the tools."""
+
+    name: str
+    arguments: Mapping[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
 class Completion:
-    """What the agent said and what it cost. Never blank."""
+    """What the agent said and what it cost. Blank only if there is something to be done."""
 
     text: str
     model: str
     prompt_tokens: int
     completion_tokens: int
+    actions: Sequence[Action] = ()
 
 
 class Agent(Protocol):
@@ -33,8 +51,17 @@ class Agent(Protocol):
     ``PermanentError`` (``LLM_REFUSED``), and ``SoftTimeLimitExceeded`` by the deadline of the work.
     """
 
-    def answer(self, conversation: Sequence[ChatMessage], *, summary: str | None) -> Completion:
-        """Reply to the last messages; ``summary`` tells of what came before the conversation."""
+    def answer(
+        self,
+        conversation: Sequence[ChatMessage],
+        *,
+        summary: str | None,
+        tools: Sequence[Tool] = (),
+    ) -> Completion:
+        """Reply to the last messages; ``summary`` tells of what came before the conversation.
+
+        The completion's actions are of ``tools`` only.
+        """
         ...
 
     def summarise(self, conversation: Sequence[ChatMessage], *, summary: str | None) -> Completion:

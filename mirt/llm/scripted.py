@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from typing import Final
 
-from mirt.llm.protocol import PHOTO, ChatMessage, Completion
+from mirt.llm.protocol import PHOTO, ChatMessage, Completion, Tool
 
 NOTICE: Final = (
     "(Це вбудований агент, що відповідає за сценарієм. "
@@ -46,8 +46,9 @@ class ScriptedAgent:
         conversation: Sequence[ChatMessage],
         *,
         summary: str | None,
+        tools: Sequence[Tool] = (),
     ) -> Completion:
-        """Reply to everything that the customer wrote since the last answer."""
+        """Reply to everything that the customer wrote since the last answer; have nothing done."""
         asked = _unanswered(conversation)
         words = asked.casefold()
         replies = [reply for keys, reply in _TOPICS if any(key in words for key in keys)]

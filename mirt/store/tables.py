@@ -111,6 +111,8 @@ turns = Table(
     Column("model", String, nullable=False),
     Column("prompt_tokens", Integer, nullable=False),
     Column("completion_tokens", Integer, nullable=False),
+    # What the agent wanted to have done, and what became of it: the task, or why not.
+    Column("actions", Json, nullable=False, server_default="[]"),
     Column("answered_at", UtcDateTime, nullable=False),
 )
 Index("turns_session", turns.c.session_id, turns.c.answered_at)

@@ -24,6 +24,10 @@ class LlmApi:
 
     def __init__(self) -> None:
         self.reply: Callable[[Messages], str] = echo
+        self.completions: list[tuple[float, str]] = []
+        """When each was asked for, in seconds since the epoch, and its text."""
+        self.calls: Callable[[Messages], list[tuple[str, str]]] = lambda _: []
+        """The tools that are called: name and arguments, as the model writes them."""
 
     def answer(self, request: Request) -> Reply:
         """Answer ``/v1/chat/completions``."""
@@ -35,10 +39,20 @@ class LlmApi:
         if not body.get("model") or not body.get("messages"):
             return Reply(400, {"error": {"message": "model and messages are required"}})
         text = self.reply(body["messages"])
+        self.completions.append((request.time, text))
         asked = sum(len(message["content"].split()) for message in body["messages"])
         usage = {"prompt_tokens": asked, "completion_tokens": len(text.split())}
         usage["total_tokens"] = sum(usage.values())
-        choice = {"index": 0, "message": {"role": "assistant", "content": text}}
+        calls = [
+            {
+                "id": f"call-{n}",
+                "type": "function",
+                "function": {"name": name, "arguments": written},
+            }
+            for n, (name, written) in enumerate(self.calls(body["messages"]))
+        ]
+        message = {"role": "assistant", "content": text or None}
+        choice = {"index": 0, "message": message | ({"tool_calls": calls} if calls else {})}
         return Reply(
             200,
             {

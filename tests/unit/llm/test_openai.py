@@ -15,7 +15,7 @@ from mirt.errors import (
     RateLimitError,
     SoftTimeLimitExceeded,
 )
-from mirt.llm import ChatMessage, Completion
+from mirt.llm import Action, ChatMessage, Completion, Tool
 from mirt.llm.openai import OpenAiAgent
 from tests.fakes import (
     Drip,
@@ -159,3 +159,51 @@ def test_an_answer_is_what_a_database_can_keep(agent: OpenAiAgent, world: FakeWo
     cut = b'{"choices":[{"message":{"content":"a\\u0000b \\ud83d"}}]}'
     world.misbehave("llm", Status(200, cut))
     assert agent.answer(HELLO, summary=None).text == "ab ?"
+
+
+ORDER = Tool("create_order", "Створи замовлення", {"type": "object", "properties": {}})
+
+
+def test_the_model_is_told_of_the_tools(agent: OpenAiAgent, world: FakeWorld) -> None:
+    agent.answer(HELLO, summary=None, tools=[ORDER])
+    (request,) = world.requests("llm")
+    assert request.body["tools"] == [
+        {
+            "type": "function",
+            "function": {
+                "name": "create_order",
+                "description": "Створи замовлення",
+                "parameters": {"type": "object", "properties": {}},
+            },
+        }
+    ]
+
+
+def test_a_call_of_a_tool_is_an_action_and_its_numbers_stay_exact(
+    agent: OpenAiAgent, world: FakeWorld
+) -> None:
+    world.llm.calls = lambda _: [("create_order", '{"price": 499.90, "quantity": 2}')]
+    completion = agent.answer(HELLO, summary=None, tools=[ORDER])
+    assert completion.actions == (Action("create_order", {"price": "499.90", "quantity": 2}),)
+    assert completion.text == "echo: Привіт"
+
+
+def test_a_call_without_a_text_is_a_completion(agent: OpenAiAgent, world: FakeWorld) -> None:
+    world.llm.reply = lambda _: ""
+    world.llm.calls = lambda _: [("create_order", "{}")]
+    completion = agent.answer(HELLO, summary=None, tools=[ORDER])
+    assert (completion.text, len(completion.actions)) == ("", 1)
+
+
+def test_a_call_of_something_else_is_none(agent: OpenAiAgent, world: FakeWorld) -> None:
+    world.llm.calls = lambda _: [("delete_everything", "{}")]
+    assert agent.answer(HELLO, summary=None, tools=[ORDER]).actions == ()
+    assert agent.answer(HELLO, summary=None).actions == ()
+
+
+@pytest.mark.parametrize("written", ["{broken", "[1, 2]", '"text"', ""])
+def test_arguments_that_are_no_object_are_none(
+    agent: OpenAiAgent, world: FakeWorld, written: str
+) -> None:
+    world.llm.calls = lambda _: [("create_order", written)]
+    assert agent.answer(HELLO, summary=None, tools=[ORDER]).actions == (Action("create_order", {}),)

@@ -7,6 +7,8 @@ from sqlalchemy.dialects import postgresql
 revision = "0002"
 down_revision = "0001"
 
+JSON = sa.JSON().with_variant(postgresql.JSONB(), "postgresql")
+
 
 def upgrade() -> None:
     op.add_column("conversations", sa.Column("order_status", sa.String()))
@@ -22,6 +24,7 @@ def upgrade() -> None:
     op.execute(
         sa.text("UPDATE conversations SET summary_awaited = true, followups_taken = 1000000")
     )
+    op.add_column("turns", sa.Column("actions", JSON, server_default="[]", nullable=False))
     op.create_index(
         "conversations_silent", "conversations", ["followups_taken", "last_customer_at"]
     )
@@ -47,9 +50,7 @@ def upgrade() -> None:
         "health_checks",
         sa.Column("worker_id", sa.String(), nullable=False),
         sa.Column("status", sa.String(), nullable=False),
-        sa.Column(
-            "checks", sa.JSON().with_variant(postgresql.JSONB(), "postgresql"), nullable=False
-        ),
+        sa.Column("checks", JSON, nullable=False),
         sa.Column("checked_at", sa.DateTime(timezone=True), nullable=False),
         sa.PrimaryKeyConstraint("worker_id"),
     )
