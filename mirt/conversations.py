@@ -17,6 +17,7 @@ from mirt.channels import InboundMessage
 from mirt.clock import Clock
 from mirt.errors import ErrorCode, PermanentError
 from mirt.store import mailbox, outbox
+from mirt.store.backlog import Backlog, measure
 from mirt.store.database import Database
 from mirt.store.mailbox import KeptMail, Mail
 from mirt.store.recent import RecentIds
@@ -129,6 +130,15 @@ class Conversations:
             publication = self._enter(tx, mail, now=now) if new else None
         self._recent.note(mail.task_id)
         return Accepted(mail.task_id, mail.session_id, duplicate=not new, publication=publication)
+
+    def backlog(self, *, count_to: int) -> Backlog:
+        """How much is waiting; messages are counted up to that many.
+
+        Raises:
+            DatabaseError: it cannot be asked.
+        """
+        with self._database.transaction() as tx:
+            return measure(tx, count_to=count_to, now=self._clock())
 
     def promote_next(
         self, tx: Connection, session_id: str, *, after: str, now: datetime

@@ -91,6 +91,9 @@ class Settings(BaseSettings):
         validation_alias=_renamed("WORKER_MAX_TASKS"),
         description="Messages after which a worker process is replaced; default 100 a thread.",
     )
+    worker_max_memory_mb: int | None = Field(
+        None, ge=1, description="Resident memory in MB above which it is replaced; default: any."
+    )
     result_timeout: int = Field(
         25,
         ge=1,
@@ -143,6 +146,12 @@ class Settings(BaseSettings):
     )
     debounce_seconds: float = Field(
         0, ge=0, le=60, description="Seconds of quiet to wait for before answering; 0: at once."
+    )
+    backlog_max_messages: int = Field(
+        10_000, ge=1, description="Waiting messages from which on webhooks are answered 503."
+    )
+    backlog_max_wait_seconds: float = Field(
+        300, gt=0, description="Seconds that a message may wait for a worker before that happens."
     )
     retention_days: int = Field(
         30, ge=1, description="Days that finished mailbox rows, deliveries and tasks are kept."

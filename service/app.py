@@ -11,12 +11,12 @@ from falcon.media import JSONHandler
 
 from mirt.health import Probe
 from mirt.runtime import Runtime
-from mirt.settings import Settings
 from service.bearer import Bearer
 from service.bulkhead import Bulkhead
 from service.dispatcher import dispatch_message
 from service.health import Alive, Ready, probes_of
 from service.problems import answer_errors
+from service.shedding import Shedding
 from service.tasks import WORK, Tasks
 from service.tracing import Tracing
 from service.webhooks import Dispatch, Webhook
@@ -43,7 +43,7 @@ def create_app(
     app.resp_options.media_handlers[falcon.MEDIA_JSON] = JSONHandler(dumps=orjson.dumps)
     answer_errors(app)
 
-    keep = _bounded(dispatch, world.settings)
+    keep = _bounded(dispatch, world)
     for name, channel in world.channels.items():
         app.add_route(f"/webhooks/{name}", Webhook(channel, keep))
     bearer = Bearer(world.settings.ops_token)
@@ -56,14 +56,26 @@ def create_app(
     return app
 
 
-def _bounded(dispatch: Dispatch, settings: Settings) -> Dispatch:
-    """``dispatch`` that is over in time, unless it is to take the whole turn itself.
+def _bounded(dispatch: Dispatch, world: Runtime) -> Dispatch:
+    """``dispatch`` that is over in time and sheds what is too much, unless it does the work itself.
 
     Of a message that was not kept in time it is not known whether it will be. That is safe: the
     sender, answered 503, sends it again, and the second copy is known for what it is.
     """
+    settings = world.settings
     if settings.tasks_eager or not settings.tasks_enabled:
         # In a context of its own: a task clears what it has bound, and our trace with it.
         return lambda *args, **kwargs: copy_context().run(dispatch, *args, **kwargs)
+    limit = settings.backlog_max_messages
+    shedding = Shedding(
+        lambda: world.conversations.backlog(count_to=limit),
+        max_messages=limit,
+        max_wait_s=settings.backlog_max_wait_seconds,
+    )
+
+    def admit(*args: Any, **kwargs: Any) -> dict[str, Any]:
+        shedding.admit()
+        return dispatch(*args, **kwargs)
+
     bulkhead = Bulkhead("dispatch", threads=THREADS, within_s=ANSWER_WITHIN_S)
-    return lambda *args, **kwargs: bulkhead.call(partial(dispatch, *args, **kwargs))
+    return lambda *args, **kwargs: bulkhead.call(partial(admit, *args, **kwargs))

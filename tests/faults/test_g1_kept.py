@@ -62,7 +62,7 @@ def test_killed_workers_lose_nothing_and_keep_the_order(
     with Customers(deployed) as customers:
         for kill in range(3):
             _kill_one_at_work(deployed, workers[kill % 2])
-    wait_until(lambda: all_answered(deployed, customers.rounds), within_s=20)
+    wait_until(lambda: all_answered(deployed, customers.rounds), within_s=60)
     assert_in_order_and_once(deployed, customers.rounds)
 
 
@@ -114,7 +114,7 @@ def test_a_killed_parent_leaves_nothing_behind_and_its_messages_go_on(
     doomed.wait()
     other = deployed.start("worker", "llm")
     posting.join()
-    wait_until(lambda: all_answered(deployed), within_s=30)
+    wait_until(lambda: all_answered(deployed), within_s=60)
     assert other.poll() is None
     assert_in_order_and_once(deployed)
 
@@ -161,7 +161,7 @@ def test_redis_losing_everything_loses_no_message(
     redis_server.kill()
     redis_server.start()
     posting.join()
-    wait_until(lambda: all_answered(deployed), within_s=30)
+    wait_until(lambda: all_answered(deployed), within_s=60)
     assert_in_order_and_once(deployed)
 
 
@@ -185,5 +185,5 @@ def test_a_restart_of_postgresql_loses_no_accepted_message(
     postgres.kill()
     postgres.start()
     posting.join()
-    wait_until(lambda: all_answered(deployed), within_s=40)
+    wait_until(lambda: all_answered(deployed), within_s=60)
     assert_in_order_and_once(deployed)
