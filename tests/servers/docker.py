@@ -97,6 +97,9 @@ class Container:
     def last_words(self) -> str:
         return self._docker("logs", "--tail", "30", self._container)
 
+    def execute(self, *command: str) -> str:
+        return self._docker("exec", self._container, *command)
+
     def _create(self) -> None:
         self._container = f"mirt-{self._server.lower()}-{os.getpid()}-{next(_number)}"
         ports = [f"--publish=127.0.0.1:{ours}:{theirs}" for ours, theirs in self._ports.items()]

@@ -49,8 +49,21 @@ class Management:
 
     def delete_vhost(self, name: str) -> None:
         """Remove the virtual host with all its queues and connections, if it is there."""
+        self._delete("vhosts", name)
+
+    def close_connections(self, vhost: str) -> int:
+        """Close what is connected to the virtual host; how many it were.
+
+        A connection is known here about a second after it was made.
+        """
+        connections = self.request("GET", "vhosts", vhost, "connections")
+        for connection in connections:
+            self._delete("connections", connection["name"])
+        return len(connections)
+
+    def _delete(self, *path: str) -> None:
         try:
-            self.request("DELETE", "vhosts", name)
+            self.request("DELETE", *path)
         except HTTPError as refusal:
             with refusal:
                 if refusal.code != 404:

@@ -130,6 +130,27 @@ class Process:
         """The end of the server's log."""
         return self._log.read_text(errors="replace")[-2000:] if self._log.exists() else ""
 
+    def execute(self, *command: str) -> str:
+        """Run a program beside the server, in its environment, and answer what it prints.
+
+        Raises:
+            ServerFailed: when it fails, with its own words.
+        """
+        ran = subprocess.run(
+            command,
+            cwd=self._home,
+            env=self._environment,
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
+            timeout=STOP_TIMEOUT,
+            check=False,
+            user=self._user,
+        )
+        if ran.returncode != 0:
+            raise ServerFailed(f"{' '.join(command)}: {ran.stdout}{ran.stderr}")
+        return ran.stdout
+
     def _running(self) -> psutil.Process:
         if self._server is None or not self.running():
             raise ServerFailed(f"{self._name} does not run")

@@ -40,8 +40,11 @@ class RabbitMQ(Server):
         not_in=("/usr/sbin", "/sbin"),
     )
 
-    def __init__(self, url: str, runner: Runner, management_url: str) -> None:
+    def __init__(
+        self, url: str, runner: Runner, management_url: str, control: str = "rabbitmqctl"
+    ) -> None:
         super().__init__(url, runner)
+        self._control = control
         self.management = Management(management_url)
         self._number = count(1)
         self._vhosts: set[str] = set()
@@ -66,6 +69,7 @@ class RabbitMQ(Server):
             f"amqp://{GUEST}@127.0.0.1:{port}/%2F",
             Node(program, port, management_port),
             f"http://{GUEST}@127.0.0.1:{management_port}",
+            str(program.with_name("rabbitmqctl")),
         )
 
     @classmethod
@@ -82,6 +86,43 @@ class RabbitMQ(Server):
         super().start()
         for vhost in self._vhosts:
             self.management.create_vhost(vhost)
+
+    def control(self, *arguments: str) -> str:
+        """Tell it something as its operator does, with ``rabbitmqctl``; what that prints.
+
+        Raises:
+            ServerFailed: when it refuses.
+        """
+        return self._runner.execute(self._control, "--quiet", *arguments)
+
+    @contextmanager
+    def disk_alarm(self) -> Iterator[None]:
+        """Let it find its disk too full, so that it blocks whoever publishes.
+
+        The memory alarm does the same: https://www.rabbitmq.com/docs/alarms.
+        """
+        self.control("set_disk_free_limit", "100000GB")
+        try:
+            yield
+        finally:
+            self.control("set_disk_free_limit", "50MB")
+
+    @contextmanager
+    def consumer_timeout(self, *, seconds: int) -> Iterator[None]:
+        """Let it close new channels whose consumer holds a message for so long.
+
+        It is looked after once a minute, and here every second:
+        https://www.rabbitmq.com/docs/consumers#acknowledgement-timeout.
+        """
+        self._configure(consumer_timeout=seconds * 1000, channel_tick_interval=1000)
+        try:
+            yield
+        finally:
+            self._configure(consumer_timeout=1_800_000, channel_tick_interval=60_000)
+
+    def _configure(self, **milliseconds: int) -> None:
+        settings = [f"application:set_env(rabbit, {n}, {v})" for n, v in milliseconds.items()]
+        self.control("eval", ", ".join(settings) + ".")
 
     @contextmanager
     def isolated(self) -> Iterator[str]:

@@ -5,6 +5,7 @@ run what it wraps. Its variables: https://www.rabbitmq.com/docs/configure#suppor
 """
 
 import time
+from dataclasses import dataclass
 from pathlib import Path
 
 from tests.servers.directories import private_directory
@@ -22,6 +23,10 @@ disk_free_limit.absolute = 50MB
 raft.wal_max_size_bytes = 64000000
 log.console.level = warning
 """
+JOINING = """\
+cluster_formation.peer_discovery_backend = classic_config
+cluster_formation.classic_config.nodes.1 = {seed}
+"""
 ERLANG_FLAGS = (
     # Schedulers that spin while they wait for work starve the tests on a small machine.
     "+sbwt none +sbwtdcpu none +sbwtdio none -kernel inet_dist_use_interface {127,0,0,1}"
@@ -30,17 +35,48 @@ NAMES_TIMEOUT = 10
 """Seconds. About one is usual."""
 
 
-class Node(Process):
-    """One node with its own name server (epmd), cookie, ports and files."""
+@dataclass(frozen=True)
+class Membership:
+    """What a node shares with the others of its cluster, and its own name among them.
 
-    def __init__(self, program: Path, port: int, management_port: int) -> None:
+    Without ``seed`` it founds the cluster; with the name of a member it joins that one's.
+    """
+
+    name: str
+    epmd_port: int
+    cookie: str
+    seed: str | None = None
+
+
+class Node(Process):
+    """One node with its own cookie, ports and files; alone it also has its own name server (epmd).
+
+    A member of a cluster finds the others by the cluster's name server.
+    """
+
+    def __init__(
+        self,
+        program: Path,
+        port: int,
+        management_port: int,
+        member: Membership | None = None,
+    ) -> None:
         home = private_directory("rabbitmq")
         (home / "enabled_plugins").write_text("[rabbitmq_management].")
-        (home / "rabbitmq.conf").write_text(
-            CONFIGURATION.format(port=port, management_port=management_port)
+        configuration = CONFIGURATION.format(port=port, management_port=management_port)
+        if member is not None:
+            cookie = home / ".erlang.cookie"
+            cookie.write_text(member.cookie)
+            cookie.chmod(0o400)
+            if member.seed is not None:
+                configuration += JOINING.format(seed=member.seed)
+        (home / "rabbitmq.conf").write_text(configuration)
+        name = NAME if member is None else member.name
+        epmd_port = free_port() if member is None else member.epmd_port
+        super().__init__(
+            "RabbitMQ", home, [str(program)], environment=_environment(home, name, epmd_port)
         )
-        super().__init__("RabbitMQ", home, [str(program)], environment=_environment(home))
-        self._quorum = home / "data" / NAME / "quorum" / NAME
+        self._quorum = home / "data" / name / "quorum" / name
 
     def kill(self) -> None:
         """Kill the node, once the names of its quorum queues are on disk.
@@ -65,16 +101,16 @@ class Node(Process):
         return all(queue.encode() in register for queue in queues)
 
 
-def _environment(home: Path) -> dict[str, str]:
+def _environment(home: Path, name: str, epmd_port: int) -> dict[str, str]:
     return {
         "HOME": str(home),
         "LANG": "C.UTF-8",
         # A process manager is present: the script becomes the server instead of waiting for it.
         "RUNNING_UNDER_SYSTEMD": "true",
         "ERL_EPMD_ADDRESS": "127.0.0.1",
-        "ERL_EPMD_PORT": str(free_port()),
+        "ERL_EPMD_PORT": str(epmd_port),
         "RABBITMQ_DIST_PORT": str(free_port()),
-        "RABBITMQ_NODENAME": NAME,
+        "RABBITMQ_NODENAME": name,
         "RABBITMQ_MNESIA_BASE": str(home / "data"),
         "RABBITMQ_LOG_BASE": str(home / "logs"),
         "RABBITMQ_LOGS": "-",

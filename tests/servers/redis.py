@@ -56,6 +56,18 @@ class Redis(Server):
         return cls(f"redis://127.0.0.1:{port}/0", container, range(1, DATABASES))
 
     @contextmanager
+    def full(self) -> Iterator[None]:
+        """Let it have no memory for one write more: https://redis.io/docs/latest/develop/reference/eviction/."""
+        self.must_be_ours("fill")
+        with redis.Redis.from_url(self.url) as client:
+            client.config_set("maxmemory-policy", "noeviction")
+            client.config_set("maxmemory", 1)
+            try:
+                yield
+            finally:
+                client.config_set("maxmemory", 0)
+
+    @contextmanager
     def isolated(self) -> Iterator[str]:
         url = urlsplit(self.url)._replace(path=f"/{next(self._database)}").geturl()
         with redis.Redis.from_url(url) as client:

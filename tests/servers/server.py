@@ -29,6 +29,7 @@ class Runner(Protocol):
     def wipe(self) -> None: ...
     def close(self) -> None: ...
     def last_words(self) -> str: ...
+    def execute(self, *command: str) -> str: ...
 
 
 class Foreign:
@@ -40,7 +41,7 @@ class Foreign:
 
     @property
     def pid(self) -> int:
-        raise self._refusal("signal")
+        raise self.refusal("signal")
 
     def running(self) -> bool:
         return True
@@ -49,19 +50,19 @@ class Foreign:
         """It is started already."""
 
     def stop(self) -> None:
-        raise self._refusal("stop")
+        raise self.refusal("stop")
 
     def kill(self) -> None:
-        raise self._refusal("kill")
+        raise self.refusal("kill")
 
     def pause(self) -> None:
-        raise self._refusal("hold still")
+        raise self.refusal("hold still")
 
     def resume(self) -> None:
         """It was never held."""
 
     def wipe(self) -> None:
-        raise self._refusal("wipe")
+        raise self.refusal("wipe")
 
     def close(self) -> None:
         """It goes on after us."""
@@ -69,7 +70,10 @@ class Foreign:
     def last_words(self) -> str:
         return ""
 
-    def _refusal(self, fault: str) -> FaultNotPossible:
+    def execute(self, *command: str) -> str:
+        raise self.refusal("command")
+
+    def refusal(self, fault: str) -> FaultNotPossible:
         return FaultNotPossible(self._server, self._variable, fault)
 
 
@@ -156,6 +160,15 @@ class Server(ABC):
     def wipe(self) -> None:
         """Lose its whole disk. It must be stopped or killed; the next start is an empty server."""
         self._runner.wipe()
+
+    def must_be_ours(self, fault: str) -> None:
+        """Refuse a fault that needs no process, as the others are refused.
+
+        Raises:
+            FaultNotPossible: when the server was named in the environment.
+        """
+        if isinstance(self._runner, Foreign):
+            raise self._runner.refusal(fault)
 
     def close(self) -> None:
         """End it for good, and remove what it left. Not for tests."""

@@ -1,0 +1,122 @@
+"""Customers who write while something breaks, and what they are owed."""
+
+import re
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from threading import Event, Thread
+from typing import Final, Self
+
+import httpx
+
+from tests.deployment import Deployment, update
+from tests.waiting import wait_until
+
+ABOUT_A_SECOND: Final = 1.5
+"""Within which a webhook is answered, on a machine that is busy with the fault itself."""
+BREATH_S: Final = 0.2
+"""Between two messages of a chat: so eight chats write about forty messages a second."""
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What a webhook got, and how long it took."""
+
+    status: int
+    seconds: float
+    retry_after: str | None
+
+
+class Customers:
+    """Each chat writes m0, m1, m2 … one after the other, until the block ends.
+
+    A message that is not accepted is written again until it is, as Telegram does it; the next comes
+    after it. So at the end everything written is accepted, and has to be answered.
+    """
+
+    def __init__(self, deployed: Deployment, chats: Iterable[int]) -> None:
+        self.answers: list[Answer] = []
+        self.failures: list[Exception] = []
+        self._deployed = deployed
+        self._accepted = dict.fromkeys(chats, 0)
+        self._enough = Event()
+        self._threads = [Thread(target=self._write, args=(chat,)) for chat in self._accepted]
+
+    def __enter__(self) -> Self:
+        for thread in self._threads:
+            thread.start()
+        self.go_on()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._enough.set()
+        for thread in self._threads:
+            thread.join()
+
+    @property
+    def slowest_s(self) -> float:
+        """The longest that a webhook has waited for its answer."""
+        return max(answer.seconds for answer in self.answers)
+
+    def statuses(self) -> set[int]:
+        """Every status that was answered so far."""
+        return {answer.status for answer in self.answers}
+
+    def refusals(self) -> list[Answer]:
+        """The answers that told a customer to come back."""
+        return [answer for answer in self.answers if answer.status == 503]
+
+    def go_on(self, *, messages: int = 3, within_s: float = 30) -> None:
+        """Wait until each chat has had so many more messages accepted."""
+        wanted = {chat: already + messages for chat, already in self._accepted.items()}
+        wait_until(
+            lambda: all(self._accepted[chat] >= number for chat, number in wanted.items()),
+            within_s=within_s,
+            what=f"{messages} more messages of each chat are accepted",
+        )
+
+    def answered(self) -> bool:
+        """Whether every message accepted so far has its reply."""
+        return all(
+            len(set(replied_to(self._deployed, chat))) == written
+            for chat, written in self._accepted.items()
+        )
+
+    def assert_once_and_in_order(self) -> None:
+        """Every message once and in order; twice only where the outcome is recorded as unknown."""
+        assert not self.failures
+        twice = set(_chats_with_unknown_outcomes(self._deployed))
+        for chat, written in self._accepted.items():
+            wanted = [f"m{number}" for number in range(written)]
+            got = replied_to(self._deployed, chat)
+            assert list(dict.fromkeys(got)) == wanted, f"chat {chat}: {got}"
+            assert got == wanted or str(chat) in twice, f"chat {chat} got a reply twice: {got}"
+
+    def _write(self, chat: int) -> None:
+        refused = False
+        while refused or not self._enough.is_set():
+            number = self._accepted[chat]
+            try:
+                answer = self._deployed.post(update(chat, number, f"m{number}"))
+            except httpx.HTTPError as failed:
+                self.failures.append(failed)
+                return
+            self.answers.append(
+                Answer(
+                    answer.status_code,
+                    answer.elapsed.total_seconds(),
+                    answer.headers.get("Retry-After"),
+                )
+            )
+            refused = answer.status_code != 200
+            self._accepted[chat] += not refused
+            self._enough.wait(BREATH_S)
+
+
+def replied_to(deployed: Deployment, chat: int) -> list[str]:
+    """The messages of a chat in the order in which replies answer them; a reply may answer many."""
+    return re.findall(r"m\d+", " ".join(deployed.world.sent(chat)))
+
+
+def _chats_with_unknown_outcomes(deployed: Deployment) -> Iterator[str]:
+    for (chat,) in deployed.rows("SELECT DISTINCT chat_id FROM deliveries WHERE unknown > 0"):
+        yield str(chat)

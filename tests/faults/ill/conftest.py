@@ -1,0 +1,49 @@
+"""One deployment for all tests of this package, and customers who write to it."""
+
+from collections.abc import Iterator
+from itertools import count
+
+import pytest
+
+from tests.deployment import Deployment, deployment
+from tests.fakes import FakeWorld
+from tests.faults.customers import Customers
+from tests.servers import Postgres, RabbitMQ, Redis
+
+CHATS = 8
+_first = count(1, CHATS)
+
+
+@pytest.fixture(scope="package")
+def vhost_url(rabbitmq: RabbitMQ) -> Iterator[str]:
+    with rabbitmq.isolated() as url:
+        yield url
+
+
+@pytest.fixture(scope="package")
+def deployed(
+    tmp_path_factory: pytest.TempPathFactory,
+    vhost_url: str,
+    redis_server: Redis,
+    postgres: Postgres,
+) -> Iterator[Deployment]:
+    """An ingress, and a worker with turns that take a while: some run when a server falls ill."""
+    logs = tmp_path_factory.mktemp("deployment")
+    with (
+        FakeWorld() as world,
+        redis_server.isolated() as redis_url,
+        postgres.isolated() as database_url,
+    ):
+        world.latency["llm"] = 0.2
+        servers = {"RABBITMQ_URL": vhost_url, "REDIS_URL": redis_url, "DATABASE_URL": database_url}
+        with deployment(world, logs, servers) as here:
+            here.start("worker", "llm")
+            here.web()
+            yield here
+
+
+@pytest.fixture
+def customers(deployed: Deployment) -> Customers:
+    """People whom the service has not met before."""
+    first = next(_first)
+    return Customers(deployed, range(first, first + CHATS))

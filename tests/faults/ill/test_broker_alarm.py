@@ -1,0 +1,23 @@
+"""RabbitMQ is up and takes nothing: an alarm blocks everybody who publishes."""
+
+from contextlib import ExitStack
+
+from tests.deployment import Deployment
+from tests.faults.customers import ABOUT_A_SECOND, Customers
+from tests.servers import RabbitMQ
+from tests.waiting import wait_until
+
+
+def test_a_full_disk_of_rabbitmq_stops_no_webhook_and_all_are_answered_after_it(
+    deployed: Deployment, rabbitmq: RabbitMQ, customers: Customers
+) -> None:
+    with ExitStack() as illness:
+        with customers:
+            illness.enter_context(rabbitmq.disk_alarm())
+            wait_until(lambda: "rabbitmq_blocked" in deployed.log_text())
+            customers.go_on()
+        assert not customers.answered()
+    assert customers.statuses() == {200}
+    assert customers.slowest_s < ABOUT_A_SECOND
+    wait_until(customers.answered, within_s=30)
+    customers.assert_once_and_in_order()

@@ -1,0 +1,38 @@
+"""Servers that stay up, and end the connections that they have."""
+
+from urllib.parse import urlsplit
+
+from tests.deployment import Deployment
+from tests.faults.customers import Customers
+from tests.servers import RabbitMQ
+from tests.waiting import wait_until
+
+OTHERS = "datname = current_database() AND pid <> pg_backend_pid()"
+TERMINATE = f"SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE {OTHERS}"
+
+
+def test_rabbitmq_closing_its_connections_loses_and_doubles_nothing(
+    deployed: Deployment, rabbitmq: RabbitMQ, vhost_url: str, customers: Customers
+) -> None:
+    vhost = urlsplit(vhost_url).path.removeprefix("/")
+    lost = deployed.log_text().count("rabbitmq_lost")
+    with customers:
+        for _ in range(2):
+            wait_until(lambda: rabbitmq.management.close_connections(vhost))
+            customers.go_on()
+    assert deployed.log_text().count("rabbitmq_lost") > lost
+    assert customers.statuses() == {200}
+    wait_until(customers.answered, within_s=30)
+    customers.assert_once_and_in_order()
+
+
+def test_postgresql_terminating_its_connections_loses_and_doubles_nothing(
+    deployed: Deployment, customers: Customers
+) -> None:
+    with customers:
+        for _ in range(3):
+            assert deployed.rows(TERMINATE)
+            customers.go_on()
+    assert customers.statuses() <= {200, 503}
+    wait_until(customers.answered, within_s=30)
+    customers.assert_once_and_in_order()

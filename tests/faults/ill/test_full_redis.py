@@ -1,0 +1,27 @@
+"""Redis is up and full: it answers every read, and refuses every write."""
+
+from tests.deployment import Deployment
+from tests.faults.customers import ABOUT_A_SECOND, Customers
+from tests.servers import Redis
+from tests.waiting import wait_until
+
+ASK = """
+from service.dispatcher import dispatch_message
+
+answer = dispatch_message("a session of our own", "m0", wait=True)
+assert answer["result"]["response"] == "echo: m0", answer
+"""
+
+
+def test_a_full_redis_costs_no_message_and_no_result(
+    deployed: Deployment, redis_server: Redis, customers: Customers
+) -> None:
+    with redis_server.full():
+        with customers:
+            customers.go_on()
+        deployed.python(ASK)
+    assert "OutOfMemoryError" in deployed.log_text()
+    assert customers.statuses() == {200}
+    assert customers.slowest_s < ABOUT_A_SECOND
+    wait_until(customers.answered)
+    customers.assert_once_and_in_order()

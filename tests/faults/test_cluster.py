@@ -1,0 +1,56 @@
+"""Three RabbitMQ nodes behind one address, and one of them dies."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.deployment import Deployment, deployment
+from tests.fakes import FakeWorld
+from tests.faults.customers import ABOUT_A_SECOND, Customers
+from tests.servers import ServerUnavailable
+from tests.servers.cluster import FOUNDER, Cluster
+from tests.waiting import wait_until
+
+
+@pytest.fixture
+def cluster() -> Iterator[Cluster]:
+    try:
+        cluster = Cluster()
+    except ServerUnavailable as unavailable:
+        pytest.skip(str(unavailable))
+    try:
+        cluster.start()
+        yield cluster
+    finally:
+        cluster.close()
+
+
+@pytest.fixture
+def deployed(
+    world: FakeWorld, tmp_path: Path, cluster: Cluster, redis_url: str, database_url: str
+) -> Iterator[Deployment]:
+    """On the cluster instead of the one node of the other tests."""
+    servers = {"RABBITMQ_URL": cluster.url, "REDIS_URL": redis_url, "DATABASE_URL": database_url}
+    with deployment(world, tmp_path, servers) as here:
+        yield here
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(240)
+def test_the_death_of_the_leading_node_loses_and_doubles_nothing(
+    deployed: Deployment, cluster: Cluster
+) -> None:
+    deployed.world.latency["llm"] = 0.2
+    deployed.start("worker", "llm")
+    deployed.web()
+    with Customers(deployed, range(1, 9)) as customers:
+        assert cluster.leaders("llm") == {FOUNDER}
+        cluster.kill(FOUNDER)
+        customers.go_on()
+        wait_until(lambda: cluster.leaders("llm") - {FOUNDER}, within_s=30)
+        customers.go_on()
+    assert customers.statuses() == {200}
+    assert customers.slowest_s < ABOUT_A_SECOND
+    wait_until(customers.answered, within_s=40)
+    customers.assert_once_and_in_order()

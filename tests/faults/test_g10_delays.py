@@ -1,0 +1,110 @@
+"""G10: a delay is kept by the database, so neither a worker nor RabbitMQ has to live that long."""
+
+import subprocess
+import time
+
+import pika
+import psutil
+import psycopg
+
+from tests.deployment import Deployment, children, kill_tree
+from tests.servers import RabbitMQ
+from tests.waiting import wait_until
+
+DELAY_S = 3
+SEND = "from actors.health import ping\n"
+PINGS = 200
+MANY = 20_000
+CLONE = f"""
+INSERT INTO tasks SELECT (jsonb_populate_record(t, jsonb_build_object('id', t.id || '-' || n))).*
+FROM tasks t, generate_series(1, {MANY}) n WHERE t.state = 'delayed'
+"""
+MIB = 1024 * 1024
+
+
+def start_worker(deployed: Deployment) -> "subprocess.Popen[bytes]":
+    """The parent, when its child is at work."""
+    already = deployed.log_text().count("worker_started")
+    worker = deployed.start("worker", "default")
+    wait_until(lambda: deployed.log_text().count("worker_started") > already)
+    return worker
+
+
+def ran_after_s(deployed: Deployment) -> float:
+    """How long after it was sent the only task has run, which it does once."""
+    ran = "SELECT extract(epoch FROM started_at - created_at), fence FROM tasks"
+    wait_until(lambda: deployed.rows("SELECT 1 FROM tasks WHERE state = 'done'"))
+    [(seconds, runs)] = deployed.rows(ran)
+    assert runs == 1
+    return float(seconds)
+
+
+def pings_take_s(deployed: Deployment, name: str) -> float:
+    """How long it takes from the sending of the first to the end of the last."""
+    ids = f"id LIKE '{name}-%'"
+    deployed.python(
+        f"{SEND}for n in range({PINGS}): ping.send_with_options(task_id=f'{name}-{{n}}')"
+    )
+    done = f"SELECT 1 FROM tasks WHERE {ids} AND state = 'done'"
+    wait_until(lambda: len(deployed.rows(done)) == PINGS)
+    took = "SELECT extract(epoch FROM max(finished_at) - min(created_at)) FROM tasks"
+    [(seconds,)] = deployed.rows(f"{took} WHERE {ids}")
+    return float(seconds)
+
+
+def resident(worker: "subprocess.Popen[bytes]") -> int:
+    """The memory of its children, in bytes."""
+    return sum(psutil.Process(child).memory_info().rss for child in children(worker))
+
+
+def is_thrown_out_by(rabbitmq_url: str) -> bool:
+    """Whether RabbitMQ closes the channel of who holds a message for as long as our delay."""
+    connection = pika.BlockingConnection(pika.URLParameters(rabbitmq_url))
+    channel = connection.channel()
+    channel.queue_declare("held", exclusive=True)
+    channel.basic_publish("", "held", b"")
+    channel.basic_consume("held", lambda *_: None)
+    end = time.monotonic() + DELAY_S
+    while channel.is_open and time.monotonic() < end:
+        connection.process_data_events(time_limit=0.1)
+    thrown_out = bool(channel.is_closed)
+    connection.close()
+    return thrown_out
+
+
+def test_a_delay_longer_than_the_consumer_timeout_ends_on_time(
+    deployed: Deployment, rabbitmq: RabbitMQ, rabbitmq_url: str
+) -> None:
+    with rabbitmq.consumer_timeout(seconds=1):
+        start_worker(deployed)
+        deployed.python(f"{SEND}ping.send_with_options(delay={DELAY_S * 1000})")
+        assert is_thrown_out_by(rabbitmq_url)
+        assert DELAY_S <= ran_after_s(deployed) < DELAY_S + 1.5
+
+
+def test_a_delay_survives_a_killed_worker_and_a_wiped_rabbitmq(
+    deployed: Deployment, rabbitmq: RabbitMQ
+) -> None:
+    doomed = start_worker(deployed)
+    deployed.python(f"{SEND}ping.send_with_options(delay={DELAY_S * 1000})")
+    kill_tree(doomed.pid)
+    rabbitmq.kill()
+    rabbitmq.wipe()
+    rabbitmq.start()
+    start_worker(deployed)
+    assert ran_after_s(deployed) >= DELAY_S
+
+
+def test_twenty_thousand_delayed_messages_take_no_memory_and_slow_nothing(
+    deployed: Deployment, database_url: str
+) -> None:
+    worker = start_worker(deployed)
+    before_s, before = pings_take_s(deployed, "before"), resident(worker)
+    deployed.python(f"{SEND}ping.send_with_options(delay=3_600_000)")
+    with psycopg.connect(database_url) as connection:
+        connection.execute(CLONE)
+    after_s, after = pings_take_s(deployed, "after"), resident(worker)
+    untouched = "SELECT count(*) FROM tasks WHERE state = 'delayed' AND publications = 0"
+    assert deployed.rows(untouched) == [(MANY + 1,)]
+    assert after - before < 8 * MIB
+    assert after_s < 2 * before_s

@@ -1,0 +1,69 @@
+"""One address for several servers, as a load balancer gives it."""
+
+import socket
+import socketserver
+import threading
+from collections.abc import Sequence
+from contextlib import suppress
+from typing import Any
+
+from tests.servers.ports import free_port
+
+CHUNK = 65_536
+
+
+class Balancer:
+    """Hands each connection to the first of ``targets``, ports of 127.0.0.1, that takes it."""
+
+    def __init__(self, targets: Sequence[int]) -> None:
+        self.port = free_port()
+        self._server = _Server(("127.0.0.1", self.port), targets)
+        self._thread = threading.Thread(target=self._server.serve_forever, name="balancer")
+        self._thread.start()
+
+    def close(self) -> None:
+        """Take no more connections."""
+        self._server.shutdown()
+        self._server.server_close()
+        self._thread.join()
+
+
+class _Server(socketserver.ThreadingTCPServer):
+    daemon_threads = True
+    block_on_close = False
+
+    def __init__(self, address: tuple[str, int], targets: Sequence[int]) -> None:
+        self.targets = targets
+        super().__init__(address, _Connection)
+
+
+class _Connection(socketserver.BaseRequestHandler):
+    server: _Server
+    request: Any
+
+    def handle(self) -> None:
+        target = _first_to_answer(self.server.targets)
+        if target is None:
+            return
+        with target:
+            back = threading.Thread(target=_carry, args=(target, self.request), daemon=True)
+            back.start()
+            _carry(self.request, target)
+            back.join()
+
+
+def _first_to_answer(ports: Sequence[int]) -> socket.socket | None:
+    for port in ports:
+        with suppress(OSError):
+            return socket.create_connection(("127.0.0.1", port))
+    return None
+
+
+def _carry(source: socket.socket, sink: socket.socket) -> None:
+    """Carry bytes until either side ends, and then end both."""
+    with suppress(OSError):
+        while chunk := source.recv(CHUNK):
+            sink.sendall(chunk)
+    for one in (source, sink):
+        with suppress(OSError):
+            one.shutdown(socket.SHUT_RDWR)

@@ -1,0 +1,95 @@
+"""The business in this process: a clock that a test moves, an agent with a script, a mailbox."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+from sqlalchemy import Row, Table, select
+
+from mirt.channels import InboundMessage
+from mirt.conversations import DELIVERING, Conversations
+from mirt.llm.protocol import ChatMessage, Completion
+from mirt.store.database import Database
+from mirt.store.mailbox import Mail
+from mirt.store.recent import NoRecentIds
+
+NOON = datetime(2026, 3, 1, 12, tzinfo=UTC)
+
+
+@dataclass
+class StoppedClock:
+    """Stands still until it is moved."""
+
+    now: datetime = NOON
+
+    def __call__(self) -> datetime:
+        return self.now
+
+    def pass_by(self, seconds: float) -> None:
+        self.now += timedelta(seconds=seconds)
+
+
+@dataclass
+class Agent:
+    """Answers by its script, each line once; an error in it is raised."""
+
+    script: list[str | Exception] = field(default_factory=list)
+    asked: list[tuple[list[str], str | None]] = field(default_factory=list)
+    """The texts of each conversation that it was asked about, and the summary."""
+    meanwhile: Callable[[], object] = lambda: None
+    """What happens while it thinks."""
+
+    def answer(
+        self, conversation: Sequence[ChatMessage], *, summary: str | None, **_more: Any
+    ) -> Completion:
+        self.asked.append(([line.content for line in conversation], summary))
+        self.meanwhile()
+        answer = self.script.pop(0) if self.script else f"answer {len(self.asked)}"
+        if isinstance(answer, Exception):
+            raise answer
+        return Completion(answer, "scripted", prompt_tokens=3, completion_tokens=4)
+
+    def summarise(self, conversation: Sequence[ChatMessage], *, summary: str | None) -> Completion:
+        raise NotImplementedError
+
+
+@dataclass
+class RecentIds:
+    """Remembers in this process."""
+
+    ids: set[str] = field(default_factory=set)
+
+    def has(self, task_id: str) -> bool:
+        return task_id in self.ids
+
+    def note(self, task_id: str) -> None:
+        self.ids.add(task_id)
+
+
+def conversations_of(database: Database, clock: StoppedClock, **options: Any) -> Conversations:
+    return Conversations(
+        database, clock, **{"recent": NoRecentIds(), "platforms": ["telegram"], **options}
+    )
+
+
+def message(text: str = "hello", **values: Any) -> InboundMessage:
+    first = {"session_id": "s", "platform": "telegram", "chat_id": "7"}
+    return InboundMessage(text=text, **{**first, **values})
+
+
+def mail(task_id: str, text: str | None = None, **values: Any) -> Mail:
+    """A message that says its id unless it is told otherwise."""
+    first = {
+        "session_id": "s",
+        "actor": DELIVERING,
+        "platform": "telegram",
+        "trace_id": "trace",
+        "chat_id": "7",
+    }
+    return Mail(task_id=task_id, text=task_id if text is None else text, **{**first, **values})
+
+
+def rows(database: Database, table: Table) -> list[Row[Any]]:
+    with database.transaction() as tx:
+        return list(tx.execute(select(table).order_by(*table.primary_key)))

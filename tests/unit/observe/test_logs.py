@@ -1,0 +1,162 @@
+"""No secret of the settings stands in a log line, wherever it came from."""
+
+import json
+import logging
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import pytest
+import structlog
+from structlog.typing import FilteringBoundLogger
+
+from mirt.observe.logs import SHORTEST_SECRET, STRUCK_OUT, configure, strike_out
+from tests.fakes import FakeWorld
+from tests.settings import settings_for
+
+SECRET = "ops-token-9f8e7d"
+Configure = Callable[..., FilteringBoundLogger]
+
+
+@pytest.fixture
+def configured(world: FakeWorld) -> Iterator[Configure]:
+    root, quiet = logging.getLogger(), ("pika", "httpx", "httpcore", "alembic", "dramatiq")
+    before = (root.handlers[:], root.level, {name: logging.getLogger(name).level for name in quiet})
+
+    def set_up(**values: Any) -> FilteringBoundLogger:
+        configure(settings_for(world, **{"ops_token": SECRET, "log_format": "json", **values}))
+        logger: FilteringBoundLogger = structlog.get_logger("test")
+        return logger
+
+    yield set_up
+    structlog.reset_defaults()
+    root.handlers[:], level, levels = before
+    root.setLevel(level)
+    for name, was in levels.items():
+        logging.getLogger(name).setLevel(was)
+
+
+def fails() -> None:
+    local = f"Bearer {SECRET}"
+    raise ValueError(f"401 for {local}")
+
+
+def leaks() -> dict[str, Callable[[FilteringBoundLogger], object]]:
+    class Asks:
+        def __repr__(self) -> str:
+            return f"<request with {SECRET}>"
+
+    def traceback(log: FilteringBoundLogger) -> None:
+        try:
+            fails()
+        except ValueError as error:
+            raise_from = RuntimeError("outer")
+            raise_from.__cause__ = error
+            log.error("failed", exc_info=raise_from)
+
+    def foreign(log: FilteringBoundLogger) -> None:
+        try:
+            fails()
+        except ValueError:
+            logging.getLogger("library").exception("with %s", {"token": SECRET})
+
+    return {
+        "message": lambda log: log.info(f"using {SECRET}"),
+        "value": lambda log: log.info("using", token=SECRET),
+        "inside a value": lambda log: log.info("using", url=f"https://x/bot{SECRET}/send"),
+        "nested": lambda log: log.info("using", all=[{"a": ({"b": SECRET},)}]),
+        "nested name": lambda log: log.info("using", all={SECRET: 1}),
+        "set": lambda log: log.info("using", all={SECRET}),
+        "bytes": lambda log: log.info("using", body=SECRET.encode()),
+        "exception": lambda log: log.info("failed", why=ValueError(SECRET)),
+        "object": lambda log: log.info("failed", request=Asks()),
+        "bound": lambda log: log.bind(token=SECRET).info("using"),
+        "traceback": traceback,
+        "a library's": foreign,
+        "a library's arguments": lambda log: logging.getLogger("library").error("%s", SECRET),
+    }
+
+
+@pytest.mark.parametrize("log_format", ["json", "console"])
+@pytest.mark.parametrize("where", leaks())
+def test_a_secret_is_struck_out(
+    configured: Configure, capsys: pytest.CaptureFixture[str], log_format: str, where: str
+) -> None:
+    leaks()[where](configured(log_format=log_format))
+    written = capsys.readouterr().err
+    assert SECRET not in written
+    assert STRUCK_OUT in written
+
+
+def test_what_the_context_has_bound_is_struck_out_too(
+    configured: Configure, capsys: pytest.CaptureFixture[str]
+) -> None:
+    log = configured()
+    with structlog.contextvars.bound_contextvars(header=f"Bearer {SECRET}"):
+        log.info("using")
+    assert json.loads(capsys.readouterr().err)["header"] == f"Bearer {STRUCK_OUT}"
+
+
+@pytest.mark.parametrize(
+    "values",
+    [
+        {"telegram_bot_token": "1:secret-in-force"},
+        {"telegram_webhook_secret": "secret-in-force"},
+        {"manychat_api_key": "secret-in-force"},
+        {"manychat_verify_token": "secret-in-force"},
+        {"snitkix_api_key": "secret-in-force"},
+        {"llm_api_key": "secret-in-force"},
+        {"database_url": "postgresql://u:secret-in-force@db/mirt"},
+        {"redis_url": "redis://:secret-in-force@redis/0"},
+    ],
+    ids=lambda values: next(iter(values)),
+)
+def test_every_secret_of_the_settings_is_struck_out(
+    configured: Configure, capsys: pytest.CaptureFixture[str], values: dict[str, str]
+) -> None:
+    configured(**values).info("using", value=next(iter(values.values())))
+    assert "secret-in-force" not in capsys.readouterr().err
+
+
+def test_a_secret_that_is_part_of_another_leaves_nothing_of_either() -> None:
+    event = strike_out(["abcd", "abcdefgh"])(None, "info", {"event": "abcdefgh and abcd"})
+    assert event == {"event": f"{STRUCK_OUT} and {STRUCK_OUT}"}
+
+
+def test_a_value_that_is_too_short_for_a_secret_leaves_words_alone() -> None:
+    short = "a" * (SHORTEST_SECRET - 1)
+    assert strike_out([short, ""])(None, "info", {"event": "a baaa"}) == {"event": "a baaa"}
+
+
+def test_numbers_and_nothing_stay_what_they_are() -> None:
+    event = {"event": "done", "n": 1, "s": 0.5, "ok": True, "none": None, "all": [1, None]}
+    assert strike_out([SECRET])(None, "info", dict(event)) == event
+
+
+def test_a_line_is_json_with_its_level_and_time(
+    configured: Configure, capsys: pytest.CaptureFixture[str]
+) -> None:
+    configured().warning("щось сталося", chat="7")
+    line = capsys.readouterr().err
+    assert "щось сталося" in line
+    found = json.loads(line)
+    assert (found["event"], found["level"], found["chat"]) == ("щось сталося", "warning", "7")
+    assert found["timestamp"].endswith("Z")
+
+
+@pytest.mark.parametrize("least", ["INFO", "WARNING"])
+def test_what_is_below_the_level_is_not_written(
+    configured: Configure, capsys: pytest.CaptureFixture[str], least: str
+) -> None:
+    log = configured(log_level=least)
+    for write in (log.debug, log.info, log.warning):
+        write(write.__name__)
+    lines = [json.loads(line)["level"] for line in capsys.readouterr().err.splitlines()]
+    assert lines == {"INFO": ["info", "warning"], "WARNING": ["warning"]}[least]
+
+
+def test_configuring_twice_writes_each_line_once(
+    configured: Configure, capsys: pytest.CaptureFixture[str]
+) -> None:
+    configured()
+    configured().info("once")
+    assert len(capsys.readouterr().err.splitlines()) == 1

@@ -1,0 +1,156 @@
+"""The lease: one worker at a time, and whoever has lost it changes nothing."""
+
+from concurrent.futures import ThreadPoolExecutor
+
+import pytest
+from sqlalchemy import Connection, select
+
+from mirt.errors import LeaseLostError
+from mirt.store import outbox
+from mirt.store.database import Database
+from mirt.store.leases import Claim, finish, hold, renew
+from mirt.store.tables import tasks
+from mirt.store.tasks import Publication, TaskState
+from tests.unit.business import NOON
+from tests.unit.store.rows import (
+    ENDINGS,
+    LEASE,
+    WRITES,
+    Ending,
+    add_row,
+    after,
+    claimed,
+    held,
+    row,
+    write,
+)
+
+
+def test_a_claim_of_a_task_without_a_row_makes_the_row(database: Database) -> None:
+    assert claimed(database) == Claim("t1", "one", fence=1, trace_id="trace", attempt=0, starts=1)
+    found = row(database)
+    assert (found.actor, found.kwargs, found.state) == ("ping", {"a": 1}, "running")
+    assert (found.owner, found.due_at, found.started_at) == ("one", NOON + LEASE, NOON)
+
+
+def test_of_two_who_claim_at_once_one_has_it(database: Database) -> None:
+    with ThreadPoolExecutor(4) as callers:
+        taken = list(callers.map(lambda n: claimed(database, f"worker {n}"), range(8)))
+    [winner] = [claim for claim in taken if claim is not None]
+    assert row(database).owner == winner.owner
+    assert winner.fence == 1
+
+
+def test_a_task_is_not_claimed_again_while_its_lease_lasts(database: Database) -> None:
+    held(database)
+    assert claimed(database, "two", at=9.9) is None
+    assert claimed(database, "one", at=9.9) is None
+
+
+def test_a_lease_that_ran_out_is_taken_by_another_with_a_higher_fence(database: Database) -> None:
+    held(database)
+    later = claimed(database, "two", at=10)
+    assert later is not None
+    assert (later.owner, later.fence, later.starts) == ("two", 2, 2)
+
+
+@pytest.mark.parametrize("state", [TaskState.DONE, TaskState.DEAD])
+def test_what_is_over_is_never_claimed_again(database: Database, state: TaskState) -> None:
+    add_row(database, state)
+    assert claimed(database, at=1_000_000) is None
+
+
+def test_a_delayed_task_is_claimed_when_its_delay_is_over(database: Database) -> None:
+    add_row(database, TaskState.DELAYED, due_at=after(60))
+    assert claimed(database, at=59) is None
+    assert claimed(database, at=60) is not None
+
+
+def test_a_queued_task_is_claimed_before_its_next_publication(database: Database) -> None:
+    add_row(database, TaskState.QUEUED, due_at=after(60))
+    assert claimed(database) is not None
+
+
+@pytest.mark.parametrize("what", WRITES.values(), ids=WRITES)
+def test_a_late_writer_is_told_and_changes_nothing(database: Database, what: Ending) -> None:
+    late = held(database, "one")
+    held(database, "two", at=10)
+    before = row(database)
+    with pytest.raises(LeaseLostError, match="t1"):
+        write(database, what, late)
+    assert row(database) == before
+
+
+@pytest.mark.parametrize("what", WRITES.values(), ids=WRITES)
+def test_a_late_writer_of_the_same_name_is_told_by_its_fence(
+    database: Database, what: Ending
+) -> None:
+    late = held(database, "one")
+    held(database, "one", at=10)
+    before = row(database)
+    with pytest.raises(LeaseLostError):
+        write(database, what, late)
+    assert row(database) == before
+
+
+@pytest.mark.parametrize("second", WRITES.values(), ids=WRITES)
+@pytest.mark.parametrize("first", ENDINGS.values(), ids=ENDINGS)
+def test_a_claim_ends_once(database: Database, first: Ending, second: Ending) -> None:
+    mine = held(database)
+    write(database, first, mine)
+    with pytest.raises(LeaseLostError):
+        write(database, second, mine)
+
+
+def test_what_a_late_writer_wrote_beside_is_undone_too(database: Database) -> None:
+    late = held(database, "one")
+    held(database, "two", at=10)
+
+    def write_both(tx: Connection, claim: Claim) -> None:
+        outbox.add(tx, Publication("beside", "ping"), now=after(11))
+        finish(tx, claim, now=after(11))
+
+    with pytest.raises(LeaseLostError):
+        write(database, write_both, late)
+    with database.transaction() as tx:
+        assert tx.execute(select(tasks.c.id)).scalars().all() == ["t1"]
+
+
+def test_who_holds_the_lease_still_holds_it_after_it_ran_out_until_another_claims(
+    database: Database,
+) -> None:
+    mine = held(database)
+    with database.transaction() as tx:
+        outbox.take_due(tx, now=after(60), limit=10)
+        hold(tx, mine)
+        finish(tx, mine, now=after(61))
+    assert row(database).state == "done"
+
+
+def test_a_renewed_lease_lasts_longer(database: Database) -> None:
+    mine = held(database)
+    with database.transaction() as tx:
+        assert renew(tx, [mine], until=after(30)) == {"t1"}
+    assert claimed(database, "two", at=29) is None
+    assert claimed(database, "two", at=30) is not None
+
+
+def test_renewing_takes_back_a_task_that_was_queued_when_its_lease_ran_out(
+    database: Database,
+) -> None:
+    mine = held(database)
+    with database.transaction() as tx:
+        outbox.take_due(tx, now=after(10), limit=10)
+        assert renew(tx, [mine], until=after(30)) == {"t1"}
+    assert row(database).state == "running"
+    assert claimed(database, "two", at=11) is None
+
+
+def test_only_what_is_still_held_is_renewed(database: Database) -> None:
+    lost, over, mine = (held(database, "one", task_id=f"t{n}") for n in (1, 2, 3))
+    held(database, "two", at=10, task_id="t1")
+    write(database, ENDINGS["finish"], over)
+    with database.transaction() as tx:
+        assert renew(tx, [lost, over, mine], until=after(100)) == {"t3"}
+    assert row(database, "t1").due_at == after(20)
+    assert row(database, "t2").state == "done"

@@ -1,0 +1,143 @@
+"""The migrations make what the code believes to be there."""
+
+import io
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import pytest
+from alembic.autogenerate import compare_metadata
+from alembic.migration import MigrationContext
+from alembic.operations import Operations
+from alembic.script import ScriptDirectory
+from alembic.util import CommandError
+from sqlalchemy import insert, make_url, select, text
+from sqlalchemy.schema import CreateIndex
+
+from mirt.clock import utc_now
+from mirt.errors import DatabaseError
+from mirt.store import migrate
+from mirt.store.database import Database
+from mirt.store.migrate import SchemaError, check_schema, upgrade
+from mirt.store.tables import conversations, metadata
+from tests.settings import sqlite_url
+
+SCRIPTS = ScriptDirectory(str(Path(migrate.__file__).parent / "migrations"))
+
+
+@pytest.fixture
+def empty(tmp_path: Path) -> Iterator[Database]:
+    opened = Database(f"sqlite:///{tmp_path / 'empty.db'}")
+    yield opened
+    opened.close()
+
+
+def differences(database: Database) -> list[Any]:
+    options = {"compare_type": True, "compare_server_default": True}
+    with database.transaction() as tx:
+        return list(compare_metadata(MigrationContext.configure(tx, opts=options), metadata))
+
+
+def schema(database: Database) -> dict[str, str]:
+    """What SQLite was told to make, without the order of columns and the spelling of it."""
+    with database.transaction() as tx:
+        found = tx.execute(text("SELECT name, sql FROM sqlite_master WHERE sql IS NOT NULL"))
+        return {name: _in_order(sql) for name, sql in found if name != "alembic_version"}
+
+
+def _in_order(sql: str) -> str:
+    head, _, columns = " ".join(sql.replace('"', "").split()).partition("(")
+    return f"{head}({', '.join(sorted(part.strip(' )') for part in columns.split(', ')))})"
+
+
+def indexes_made_on_postgres() -> set[str]:
+    """The indexes that the migrations make there, read from what they would execute."""
+    written = io.StringIO()
+    context = MigrationContext.configure(
+        dialect_name="postgresql", opts={"as_sql": True, "output_buffer": written}
+    )
+    with Operations.context(context):
+        for script in reversed(list(SCRIPTS.walk_revisions())):
+            script.module.upgrade()
+    statements = (" ".join(one.split()) for one in written.getvalue().split(";"))
+    return {one for one in statements if one.startswith(("CREATE INDEX", "CREATE UNIQUE INDEX"))}
+
+
+def set_revision(database: Database, revision: str) -> None:
+    with database.transaction() as tx:
+        tx.execute(text("UPDATE alembic_version SET version_num = :it"), {"it": revision})
+
+
+def test_the_migrated_schema_is_the_one_the_code_knows(database: Database) -> None:
+    assert differences(database) == []
+
+
+def test_what_the_comparison_does_not_see_is_the_same_too(
+    database: Database, empty: Database
+) -> None:
+    metadata.create_all(empty.engine)
+    assert schema(database) == schema(empty)
+
+
+def test_the_indexes_are_the_same_on_postgres_where_more_of_them_are_partial() -> None:
+    postgres = make_url("postgresql+psycopg://").get_dialect()()
+    known = {
+        " ".join(str(CreateIndex(index).compile(dialect=postgres)).split())
+        for table in metadata.tables.values()
+        for index in table.indexes
+    }
+    assert indexes_made_on_postgres() == known
+
+
+def test_upgrading_twice_changes_nothing(database: Database) -> None:
+    before = schema(database)
+    row = {"session_id": "s", "platform": "telegram", "last_customer_at": utc_now()}
+    with database.transaction() as tx:
+        tx.execute(insert(conversations).values(**row, created_at=utc_now()))
+    upgrade(str(database.url))
+    assert schema(database) == before
+    with database.transaction() as tx:
+        assert tx.execute(select(conversations.c.session_id)).scalars().all() == ["s"]
+
+
+def test_two_who_upgrade_at_once_make_one_schema(empty: Database, database: Database) -> None:
+    with ThreadPoolExecutor(2) as two:
+        for done in [two.submit(upgrade, str(empty.url)) for _ in range(2)]:
+            done.result(timeout=10)
+    assert schema(empty) == schema(database)
+    check_schema(empty)
+
+
+def test_the_migrated_schema_is_worked_on(database: Database) -> None:
+    check_schema(database)
+
+
+def test_a_database_without_a_schema_is_refused_with_the_command_that_makes_one(
+    empty: Database,
+) -> None:
+    with pytest.raises(SchemaError, match=r"no schema yet; run: mirt migrate"):
+        check_schema(empty)
+    assert schema(empty) == {}
+
+
+@pytest.mark.parametrize("revision", ["0001", "9999"])
+def test_a_schema_of_another_version_is_refused_by_name(database: Database, revision: str) -> None:
+    known = SCRIPTS.get_current_head()
+    set_revision(database, revision)
+    with pytest.raises(SchemaError, match=rf"is {revision}, .* knows {known}; run: mirt migrate"):
+        check_schema(database)
+
+
+def test_a_schema_from_the_future_is_not_upgraded(database: Database) -> None:
+    before = schema(database)
+    set_revision(database, "9999")
+    with pytest.raises(CommandError, match="9999"):
+        upgrade(str(database.url))
+    assert schema(database) == before
+
+
+def test_a_database_that_cannot_be_asked_is_not_called_a_wrong_schema(tmp_path: Path) -> None:
+    (tmp_path / "mirt.db").mkdir()
+    with pytest.raises(DatabaseError):
+        check_schema(Database(sqlite_url(tmp_path)))

@@ -1,0 +1,233 @@
+"""A message enters the mailbox once, and of each conversation one message is published."""
+
+from concurrent.futures import ThreadPoolExecutor
+
+import pytest
+from sqlalchemy import update
+
+from mirt.conversations import (
+    DELIVERING,
+    Conversations,
+    as_task,
+)
+from mirt.errors import DatabaseError
+from mirt.idempotency import webhook_task_id
+from mirt.store import mailbox
+from mirt.store.database import Database
+from mirt.store.mailbox import MailState
+from mirt.store.tables import conversations as conversations_table
+from mirt.store.tables import inbox, tasks
+from mirt.store.tasks import Publication
+from tests.unit.business import NOON, RecentIds, StoppedClock, conversations_of, mail, rows
+
+
+@pytest.fixture
+def clock() -> StoppedClock:
+    return StoppedClock()
+
+
+@pytest.fixture
+def conversations(database: Database, clock: StoppedClock) -> Conversations:
+    return conversations_of(database, clock)
+
+
+def head(database: Database, session_id: str = "s") -> str | None:
+    with database.transaction() as tx:
+        return mailbox.lock_head(tx, session_id)
+
+
+def waiting(database: Database, session_id: str = "s") -> list[str]:
+    with database.transaction() as tx:
+        return [one.task_id for one in mailbox.waiting(tx, session_id, limit=100)]
+
+
+def promoted(
+    database: Database, conversations: Conversations, after: str, clock: StoppedClock
+) -> Publication | None:
+    """Answer the head, and say who is next."""
+    with database.transaction() as tx:
+        state = MailState.ANSWERED
+        mailbox.settle(tx, turn_id=after, task_id=after, state=state, now=clock())
+        return conversations.promote_next(tx, "s", after=after, now=clock())
+
+
+def test_the_first_message_is_the_head_and_is_published(
+    database: Database, conversations: Conversations
+) -> None:
+    accepted = conversations.accept(mail("t1"))
+    assert (accepted.task_id, accepted.duplicate) == ("t1", False)
+    assert accepted.publication == as_task(mail("t1"))
+    assert head(database) == "t1"
+    assert [(row.id, row.state) for row in rows(database, tasks)] == [("t1", "queued")]
+
+
+def test_the_task_carries_the_message_and_its_trace() -> None:
+    task = as_task(mail("t1", "привіт", user_id="9", message_id="5", metadata={"k": "v"}))
+    assert (task.task_id, task.actor, task.options) == ("t1", DELIVERING, {"trace_id": "trace"})
+    assert task.kwargs == {
+        "session_id": "s",
+        "user_message": "привіт",
+        "platform": "telegram",
+        "chat_id": "7",
+        "user_id": "9",
+        "message_id": "5",
+        "metadata": {"k": "v"},
+    }
+
+
+def test_later_messages_wait_in_the_order_in_which_they_came(
+    database: Database, conversations: Conversations
+) -> None:
+    for task_id in ("t1", "t3", "t2"):
+        accepted = conversations.accept(mail(task_id))
+    assert accepted.publication is None
+    assert waiting(database) == ["t1", "t3", "t2"]
+    assert [row.id for row in rows(database, tasks)] == ["t1"]
+
+
+def test_conversations_do_not_wait_for_each_other(conversations: Conversations) -> None:
+    conversations.accept(mail("t1", session_id="one"))
+    assert conversations.accept(mail("t2", session_id="two")).publication is not None
+
+
+def test_the_same_message_is_kept_once(database: Database, conversations: Conversations) -> None:
+    conversations.accept(mail("t1", "first"))
+    again = conversations.accept(mail("t1", "second"))
+    assert (again.duplicate, again.publication) == (True, None)
+    assert [row.text for row in rows(database, inbox)] == ["first"]
+
+
+def test_a_message_that_was_answered_is_not_kept_again(
+    database: Database, conversations: Conversations, clock: StoppedClock
+) -> None:
+    conversations.accept(mail("t1"))
+    promoted(database, conversations, "t1", clock)
+    again = conversations.accept(mail("t1"))
+    assert (again.duplicate, again.publication) == (True, None)
+    assert head(database) is None
+
+
+def test_of_copies_at_the_same_moment_one_is_kept_and_published(
+    database: Database, conversations: Conversations
+) -> None:
+    with ThreadPoolExecutor(4) as senders:
+        accepted = list(senders.map(lambda _: conversations.accept(mail("t1")), range(8)))
+    assert [one.duplicate for one in accepted].count(False) == 1
+    assert [one.publication is None for one in accepted].count(False) == 1
+    assert waiting(database) == ["t1"]
+
+
+def test_of_messages_at_the_same_moment_one_is_the_head(
+    database: Database, conversations: Conversations
+) -> None:
+    with ThreadPoolExecutor(4) as senders:
+        accepted = senders.map(lambda n: conversations.accept(mail(f"t{n}")), range(8))
+        [published] = [one.task_id for one in accepted if one.publication is not None]
+    assert head(database) == published
+    assert waiting(database)[0] == published
+    assert len(waiting(database)) == 8
+
+
+def test_the_same_telegram_message_id_in_two_chats_is_two_messages(
+    database: Database, conversations: Conversations
+) -> None:
+    for chat in ("7", "8"):
+        task_id = webhook_task_id("telegram", "100", f"telegram_{chat}/1", "process")
+        kept = mail(task_id, session_id=f"telegram_{chat}", chat_id=chat, message_id="100")
+        assert not conversations.accept(kept).duplicate
+    assert [row.chat_id for row in rows(database, inbox)] == ["7", "8"]
+
+
+def test_an_id_that_was_seen_lately_is_not_looked_up(
+    database: Database, clock: StoppedClock
+) -> None:
+    recent = RecentIds({"t1"})
+    conversations = conversations_of(database, clock, recent=recent)
+    assert conversations.accept(mail("t1")).duplicate
+    assert rows(database, inbox) == []
+    assert not conversations.accept(mail("t2")).duplicate
+    assert recent.has("t2")
+
+
+def test_an_id_is_noted_as_seen_only_when_its_message_is_kept(
+    database: Database, clock: StoppedClock
+) -> None:
+    recent = RecentIds()
+    conversations = conversations_of(database, clock, recent=recent)
+    with database.transaction() as tx:
+        conversations_table.drop(tx)
+    with pytest.raises(DatabaseError):
+        conversations.accept(mail("t1"))
+    assert recent.ids == set()
+    assert rows(database, inbox) == []
+
+
+def test_the_end_of_a_turn_makes_the_next_who_waits_the_head(
+    database: Database, conversations: Conversations, clock: StoppedClock
+) -> None:
+    for task_id in ("t1", "t2", "t3"):
+        conversations.accept(mail(task_id))
+    following = promoted(database, conversations, "t1", clock)
+    assert following == as_task(mail("t2"))
+    assert head(database) == "t2"
+    assert waiting(database) == ["t2", "t3"]
+
+
+def test_the_end_of_the_last_turn_leaves_the_conversation_idle(
+    database: Database, conversations: Conversations, clock: StoppedClock
+) -> None:
+    conversations.accept(mail("t1"))
+    assert promoted(database, conversations, "t1", clock) is None
+    assert head(database) is None
+    assert conversations.accept(mail("t2")).publication is not None
+
+
+def test_who_is_not_the_head_any_more_promotes_nobody(
+    database: Database, conversations: Conversations, clock: StoppedClock
+) -> None:
+    for task_id in ("t1", "t2"):
+        conversations.accept(mail(task_id))
+    promoted(database, conversations, "t1", clock)
+    with database.transaction() as tx:
+        state = MailState.ANSWERED
+        mailbox.settle(tx, turn_id="t2", task_id="t2", state=state, now=clock())
+    conversations.accept(mail("t3"))
+    assert promoted(database, conversations, "t1", clock) is None
+    assert head(database) == "t2"
+
+
+def test_a_stranded_mailbox_is_given_a_head_again(
+    database: Database, conversations: Conversations
+) -> None:
+    for task_id in ("t1", "t2"):
+        conversations.accept(mail(task_id))
+    conversations.accept(mail("t9", session_id="healthy"))
+    with database.transaction() as tx:
+        tx.execute(tasks.delete().where(tasks.c.id == "t1"))
+        mailbox.set_head(tx, "s", None)
+    assert conversations.repair() == [as_task(mail("t1"))]
+    assert head(database) == "t1"
+    assert conversations.repair() == []
+
+
+def test_an_idle_conversation_is_not_repaired(
+    database: Database, conversations: Conversations, clock: StoppedClock
+) -> None:
+    conversations.accept(mail("t1"))
+    promoted(database, conversations, "t1", clock)
+    assert conversations.repair() == []
+    assert head(database) is None
+
+
+def test_the_customers_next_message_ends_the_silence(
+    database: Database, conversations: Conversations, clock: StoppedClock
+) -> None:
+    conversations.accept(mail("t1"))
+    with database.transaction() as tx:
+        tx.execute(update(conversations_table).values(followups_taken=2, summary_awaited=False))
+    clock.pass_by(60)
+    conversations.accept(mail("t2", chat_id="8"))
+    [row] = rows(database, conversations_table)
+    assert (row.followups_taken, row.summary_awaited, row.chat_id) == (0, True, "8")
+    assert row.last_customer_at == clock()
+    assert row.created_at == NOON

@@ -1,0 +1,218 @@
+"""The environment becomes settings, or a line for each wrong variable; none says a value."""
+
+from pathlib import Path
+
+import pytest
+from pydantic import ValidationError
+
+from mirt.settings import (
+    EMBEDDED_DATABASE,
+    OLD_NAMES,
+    Mode,
+    Settings,
+    SettingsError,
+    load_settings,
+    old_names_in_use,
+)
+
+COMPLETE = {
+    "RABBITMQ_URL": "amqp://user:amqp-secret@rabbit/",
+    "REDIS_URL": "redis://:redis-secret@redis/0",
+    "DATABASE_URL": "postgresql://user:pg-secret@db/mirt",
+    "TELEGRAM_BOT_TOKEN": "123:telegram-secret",
+    "TELEGRAM_WEBHOOK_SECRET": "webhook-secret",
+    "LLM_API_KEY": "llm-secret",
+}
+
+
+@pytest.fixture(autouse=True)
+def _bare_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+    for field in Settings.model_fields:
+        monkeypatch.delenv(field.upper(), raising=False)
+    for old in OLD_NAMES:
+        monkeypatch.delenv(old, raising=False)
+
+
+@pytest.fixture
+def env(monkeypatch: pytest.MonkeyPatch) -> pytest.MonkeyPatch:
+    return monkeypatch
+
+
+def read(env: pytest.MonkeyPatch, **values: str) -> Settings:
+    for name, value in values.items():
+        env.setenv(name, value)
+    return load_settings(env_file=None)
+
+
+def refused(env: pytest.MonkeyPatch, **values: str) -> list[str]:
+    with pytest.raises(SettingsError) as refusal:
+        read(env, **values)
+    assert refusal.value.__cause__ is None
+    assert refusal.value.__suppress_context__, "the context would say the value"
+    return str(refusal.value).splitlines()
+
+
+def named(lines: list[str]) -> list[str]:
+    return [line.partition(":")[0] for line in lines]
+
+
+def test_an_empty_environment_is_the_embedded_mode(env: pytest.MonkeyPatch) -> None:
+    settings = read(env)
+    assert settings.mode is Mode.EMBEDDED
+    assert settings.database_url.get_secret_value() == EMBEDDED_DATABASE
+
+
+def test_a_variable_that_is_empty_counts_as_not_set(env: pytest.MonkeyPatch) -> None:
+    settings = read(env, RABBITMQ_URL="", WORKER_THREADS="", TELEGRAM_BOT_TOKEN="")
+    assert (settings.mode, settings.worker_threads) == (Mode.EMBEDDED, 8)
+    assert settings.telegram_bot_token is None
+
+
+@pytest.mark.parametrize(
+    ("variable", "value"),
+    [
+        ("WORKER_THREADS", "many-threads"),
+        ("WORKER_THREADS", "0"),
+        ("WORKER_MAX_TASKS", "-17"),
+        ("RESULT_TIMEOUT", "0"),
+        ("TASKS_ENABLED", "perhaps"),
+        ("TASKS_EAGER", "perhaps"),
+        ("TELEGRAM_WEBHOOK_SECRET", "кирилиця"),
+        ("TELEGRAM_WEBHOOK_SECRET", "with spaces"),
+        ("SUMMARY_RETENTION_DAYS", "-17"),
+        ("RETENTION_DAYS", "0"),
+        ("DEBOUNCE_SECONDS", "-17"),
+        ("DEBOUNCE_SECONDS", "86400"),
+        ("FOLLOWUP_DELAYS_HOURS", "soon,later"),
+        ("FOLLOWUP_DELAYS_HOURS", "72,24"),
+        ("FOLLOWUP_DELAYS_HOURS", "24,24"),
+        ("FOLLOWUP_DELAYS_HOURS", "0,24"),
+        ("FOLLOWUP_DELAYS_HOURS", "11,22,33,44,55,66"),
+        ("LOG_FORMAT", "yaml-please"),
+        ("LOG_LEVEL", "LOUD"),
+        ("LEASE_SECONDS", "0"),
+        ("RETRY_BASE_SECONDS", "nothing"),
+    ],
+)
+def test_a_wrong_value_is_named_by_its_variable_and_never_said(
+    env: pytest.MonkeyPatch, variable: str, value: str
+) -> None:
+    lines = refused(env, **{variable: value})
+    assert set(named(lines)) == {variable}
+    said = " ".join(lines).removeprefix(variable)
+    assert len(value) < 3 or value not in said
+
+
+def test_also_settings_that_are_made_without_the_environment_do_not_say_the_value() -> None:
+    with pytest.raises(ValidationError) as refusal:
+        Settings(_env_file=None, telegram_webhook_secret="таємниця")
+    assert "таємниця" not in str(refusal.value)
+
+
+def test_all_wrong_values_are_named_at_once(env: pytest.MonkeyPatch) -> None:
+    lines = refused(env, WORKER_THREADS="x", LOG_LEVEL="x", FOLLOWUP_DELAYS_HOURS="x")
+    assert set(named(lines)) == {"WORKER_THREADS", "LOG_LEVEL", "FOLLOWUP_DELAYS_HOURS"}
+
+
+def test_a_complete_environment_is_distributed(env: pytest.MonkeyPatch) -> None:
+    assert read(env, **COMPLETE).mode is Mode.DISTRIBUTED
+
+
+def test_all_that_is_missing_when_distributed_is_listed_at_once(env: pytest.MonkeyPatch) -> None:
+    lines = refused(env, RABBITMQ_URL=COMPLETE["RABBITMQ_URL"])
+    assert set(lines) == {
+        f"{name}: required when RABBITMQ_URL is set" for name in COMPLETE if name != "RABBITMQ_URL"
+    }
+
+
+@pytest.mark.parametrize("missing", [name for name in COMPLETE if name != "RABBITMQ_URL"])
+def test_each_that_is_missing_when_distributed_is_named(
+    env: pytest.MonkeyPatch, missing: str
+) -> None:
+    given = {name: value for name, value in COMPLETE.items() if name != missing}
+    assert named(refused(env, **given)) == [missing]
+
+
+@pytest.mark.parametrize(
+    ("half", "other"),
+    [
+        ("MANYCHAT_API_KEY", "MANYCHAT_VERIFY_TOKEN"),
+        ("MANYCHAT_VERIFY_TOKEN", "MANYCHAT_API_KEY"),
+        ("SNITKIX_API_KEY", "SNITKIX_API_URL"),
+        ("SNITKIX_API_URL", "SNITKIX_API_KEY"),
+    ],
+)
+def test_half_a_service_is_not_accepted_when_distributed(
+    env: pytest.MonkeyPatch, half: str, other: str
+) -> None:
+    assert named(refused(env, **COMPLETE, **{half: "https://half"})) == [other]
+
+
+def test_a_distributed_service_needs_postgres(env: pytest.MonkeyPatch) -> None:
+    lines = refused(env, **{**COMPLETE, "DATABASE_URL": "sqlite:///elsewhere.db"})
+    assert named(lines) == ["DATABASE_URL"]
+    assert "elsewhere" not in lines[0]
+
+
+@pytest.mark.parametrize(
+    ("old", "value", "field", "expected"),
+    [
+        ("CELERY_ENABLED", "false", "tasks_enabled", False),
+        ("CELERY_EAGER", "true", "tasks_eager", True),
+        ("CELERY_CONCURRENCY", "3", "worker_threads", 3),
+        ("CELERY_MAX_TASKS_PER_CHILD", "50", "worker_max_tasks", 50),
+        ("CELERY_RESULT_TIMEOUT", "7", "result_timeout", 7),
+    ],
+)
+def test_the_old_names_work_and_are_reported(
+    env: pytest.MonkeyPatch, old: str, value: str, field: str, expected: object
+) -> None:
+    assert getattr(read(env, **{old: value}), field) == expected
+    assert old_names_in_use() == [f"{old} is the old name of {OLD_NAMES[old]}"]
+
+
+def test_the_new_name_wins_over_the_old(env: pytest.MonkeyPatch) -> None:
+    assert read(env, CELERY_CONCURRENCY="3", WORKER_THREADS="5").worker_threads == 5
+
+
+def test_new_names_and_empty_old_ones_are_not_reported(env: pytest.MonkeyPatch) -> None:
+    read(env, WORKER_THREADS="5", CELERY_EAGER="")
+    assert old_names_in_use() == []
+
+
+@pytest.mark.parametrize(
+    ("value", "hours"),
+    [("24,72", (24, 72)), (" 1 , 2,", (1, 2)), ("5", (5,)), ("1,2,3,4,5", (1, 2, 3, 4, 5))],
+)
+def test_the_hours_of_follow_ups_are_read_from_a_list(
+    env: pytest.MonkeyPatch, value: str, hours: tuple[int, ...]
+) -> None:
+    assert read(env, FOLLOWUP_DELAYS_HOURS=value).followup_delays_hours == hours
+
+
+def test_secrets_are_neither_in_the_repr_nor_in_what_is_shown(env: pytest.MonkeyPatch) -> None:
+    settings = read(env, **COMPLETE, OPS_TOKEN="ops-secret")
+    for text in (repr(settings), str(settings), str(settings.masked())):
+        assert "secret@" not in text
+        assert not [word for word in settings.secrets if word in text]
+    assert settings.masked()["ops_token"] == "set"
+
+
+def test_all_secrets_are_known_to_whoever_strikes_them_out(env: pytest.MonkeyPatch) -> None:
+    settings = read(
+        env, **COMPLETE, OPS_TOKEN="ops-secret", SNITKIX_API_URL="u", SNITKIX_API_KEY="k"
+    )
+    assert set(settings.secrets) == {*COMPLETE.values(), "ops-secret", "k"}
+
+
+def test_what_is_shown_has_every_setting_in_force(env: pytest.MonkeyPatch) -> None:
+    shown = read(env, WORKER_THREADS="5").masked()
+    assert (shown["worker_threads"], shown["database_url"]) == ("5", "set")
+    assert "redis_url" not in shown
+
+
+def test_the_environment_wins_over_the_file(env: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    (tmp_path / ".env").write_text("WORKER_THREADS=3\nRESULT_TIMEOUT=9\nUNKNOWN_TO_US=1\n")
+    env.setenv("WORKER_THREADS", "5")
+    settings = load_settings(tmp_path / ".env")
+    assert (settings.worker_threads, settings.result_timeout) == (5, 9)

@@ -1,0 +1,144 @@
+"""A shop on a SQLite file: conversations, an agent with a script, and what customers were shown."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field, replace
+from datetime import timedelta
+from typing import Any
+
+import pytest
+from pydantic import SecretStr
+
+from mirt.channels import Receipt
+from mirt.channels.console import ConsoleChannel
+from mirt.channels.telegram import TelegramChannel
+from mirt.conversations import Conversations, as_task
+from mirt.deliveries import Deliveries
+from mirt.store import leases, mailbox
+from mirt.store.database import Database
+from mirt.store.dead_letters import revive, withdraw
+from mirt.store.deliveries import find_delivery
+from mirt.store.leases import Claim
+from mirt.store.mailbox import Mail
+from mirt.store.tasks import Publication
+from mirt.turns import DirectTurns, Turns
+from mirt.turns.turn import Outcome
+from tests.unit.business import Agent, StoppedClock, conversations_of, mail
+
+
+class Console(ConsoleChannel):
+    """Shows each part, unless its script says what is to go wrong instead."""
+
+    script: list[Exception | None]
+
+    def send(self, chat_id: str, part: str, *, reply_to: str | None = None) -> Receipt:
+        if self.script and (error := self.script.pop(0)):
+            raise error
+        return super().send(chat_id, part, reply_to=reply_to)
+
+
+@dataclass
+class Shop:
+    """The business, and the steps that a worker takes with it."""
+
+    database: Database
+    clock: StoppedClock
+    agent: Agent
+    console: Console
+    shown: list[tuple[str, str]]
+    conversations: Conversations
+    turns: Turns
+    direct: DirectTurns
+    published: list[Publication] = field(default_factory=list)
+
+    def receive(self, *task_ids: str, **values: Any) -> None:
+        """Keep messages that say their id, or ``text``."""
+        for task_id in task_ids:
+            accepted = self.conversations.accept(mail(task_id, **values))
+            self._publish(accepted.publication)
+
+    def claim(self, task: Publication, owner: str = "worker") -> Claim:
+        lease = timedelta(seconds=10)
+        with self.database.transaction() as tx:
+            claim = leases.claim(tx, task, owner=owner, now=self.clock(), lease=lease)
+        assert claim is not None, f"{task.task_id} is not to be run now"
+        return claim
+
+    def answer(self, one: Mail | str) -> Outcome:
+        """Run the task of this message as a worker does, to its end."""
+        letter = mail(one) if isinstance(one, str) else one
+        claim = self.claim(as_task(letter))
+        outcome = self.turns.answer(claim, letter)
+        self._publish(*outcome.publications)
+        if not outcome.parked:
+            self._finish(claim)
+        return outcome
+
+    def fails_for_good(self, task_id: str) -> list[Publication]:
+        """What a worker does when an attempt has failed and there is to be no other."""
+        claim = self.claim(as_task(mail(task_id)))
+        with self.database.transaction() as tx:
+            leases.bury(tx, claim, error_code="UNEXPECTED", now=self.clock())
+            owed = self.turns.fail(tx, task_id)
+        self._publish(*owed)
+        return owed
+
+    def speak(self, task: Publication) -> Outcome:
+        """Run the task that sends a text which is already known."""
+        claim = self.claim(task)
+        with self.database.transaction() as tx:
+            delivery = find_delivery(tx, task.task_id)
+        assert delivery is not None
+        outcome = self.turns.speak(claim, replace(delivery, session_id=delivery.chat_id))
+        self._publish(*outcome.publications)
+        self._finish(claim)
+        return outcome
+
+    def replay(self, task_id: str) -> bool:
+        """What becomes of a dead letter that is replayed: whether it runs now."""
+        with self.database.transaction() as tx:
+            assert revive(tx, as_task(mail(task_id)), now=self.clock())
+            now = self.turns.reopen(tx, task_id)
+            if not now:
+                withdraw(tx, task_id)
+        return now
+
+    def head(self, session_id: str = "s") -> str | None:
+        with self.database.transaction() as tx:
+            return mailbox.lock_head(tx, session_id)
+
+    def state(self, task_id: str) -> str | None:
+        with self.database.transaction() as tx:
+            found = mailbox.find(tx, task_id)
+        return None if found is None else found.state.value
+
+    def _finish(self, claim: Claim) -> None:
+        with self.database.transaction() as tx:
+            leases.finish(tx, claim, now=self.clock())
+
+    def _publish(self, *publications: Publication | None) -> None:
+        self.published += [one for one in publications if one is not None]
+
+
+@pytest.fixture
+def shop(database: Database) -> Iterator[Shop]:
+    clock, agent = StoppedClock(), Agent()
+    shown: list[tuple[str, str]] = []
+    telegram = TelegramChannel(
+        token=SecretStr("none"), secret=None, api_url="http://127.0.0.1:9", max_connections=1
+    )
+    console = Console(telegram, lambda chat, text: shown.append((chat, text)))
+    console.script = []
+    conversations = conversations_of(database, clock)
+    deliveries = Deliveries(database, {"telegram": console}, clock)
+    turns = Turns(database, conversations, deliveries, agent, clock)
+    yield Shop(
+        database=database,
+        clock=clock,
+        agent=agent,
+        console=console,
+        shown=shown,
+        conversations=conversations,
+        turns=turns,
+        direct=DirectTurns(database, conversations, turns, clock),
+    )
+    telegram.close()

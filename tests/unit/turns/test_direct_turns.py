@@ -1,0 +1,90 @@
+"""Without a queue the caller does the work: the same turns, in the same order."""
+
+import threading
+from concurrent.futures import ThreadPoolExecutor
+
+import pytest
+
+from mirt.conversations import ANSWERING
+from mirt.errors import ErrorCode, ExternalServiceError, PermanentError
+from mirt.store.tables import inbox, tasks
+from mirt.turns.texts import APOLOGY
+from tests.unit.business import mail, rows
+from tests.unit.turns.conftest import Shop
+from tests.waiting import wait_until
+
+
+def test_the_caller_gets_the_answer_and_the_task_is_done(shop: Shop) -> None:
+    result = shop.direct.answer(mail("t1", actor=ANSWERING))
+    assert result["response"] == "answer 1"
+    assert [row.state for row in rows(shop.database, tasks)] == ["done"]
+    assert shop.head() is None
+
+
+def test_the_same_message_is_answered_with_the_same_words_and_paid_once(shop: Shop) -> None:
+    letter = mail("t1", actor=ANSWERING)
+    assert shop.direct.answer(letter) == shop.direct.answer(letter)
+    assert len(shop.agent.asked) == 1
+
+
+def test_a_reply_that_is_to_be_delivered_is(shop: Shop) -> None:
+    shop.direct.answer(mail("t1"))
+    assert shop.shown == [("7", "answer 1")]
+
+
+def test_who_comes_while_another_is_answered_waits_and_is_answered_next(shop: Shop) -> None:
+    thinking, go_on = threading.Event(), threading.Event()
+
+    def think() -> None:
+        thinking.set()
+        assert go_on.wait(5)
+
+    shop.agent.meanwhile = think
+    with ThreadPoolExecutor(2) as callers:
+        first = callers.submit(shop.direct.answer, mail("t1", actor=ANSWERING))
+        assert thinking.wait(5)
+        second = callers.submit(shop.direct.answer, mail("t2", actor=ANSWERING))
+        wait_until(lambda: shop.state("t2") == "waiting")
+        go_on.set()
+        answers = [caller.result(5)["response"] for caller in (first, second)]
+    assert answers == ["answer 1", "answer 2"]
+    assert shop.agent.asked[1] == (["t1", "answer 1", "t2"], None)
+
+
+def test_a_failure_is_the_callers_and_is_not_tried_again(shop: Shop) -> None:
+    shop.agent.script = [ExternalServiceError("llm", "502")]
+    with pytest.raises(ExternalServiceError, match="502"):
+        shop.direct.answer(mail("t1", actor=ANSWERING))
+    assert [row.state for row in rows(shop.database, tasks)] == ["dead"]
+    assert (shop.state("t1"), shop.head()) == ("failed", None)
+
+
+def test_after_a_failure_the_next_message_is_answered(shop: Shop) -> None:
+    shop.agent.script = [ExternalServiceError("llm", "502")]
+    with pytest.raises(ExternalServiceError):
+        shop.direct.answer(mail("t1", actor=ANSWERING))
+    assert shop.direct.answer(mail("t2", actor=ANSWERING))["response"] == "answer 2"
+
+
+def test_a_customer_whose_turn_has_failed_is_apologised_to(shop: Shop) -> None:
+    shop.agent.script = [PermanentError("no", ErrorCode.LLM_REFUSED)]
+    with pytest.raises(PermanentError):
+        shop.direct.answer(mail("t1"))
+    assert shop.shown == [("7", APOLOGY)]
+    assert shop.head() is None
+
+
+def test_who_finds_anothers_message_before_its_own_works_for_it_too(shop: Shop) -> None:
+    shop.receive("left behind")
+    shop.clock.pass_by(60)
+    result = shop.direct.answer(mail("t1", actor=ANSWERING))
+    assert result["response"] == "answer 2"
+    assert shop.shown == [("7", "answer 1")]
+    assert [row.state for row in rows(shop.database, inbox)] == ["answered", "answered"]
+
+
+def test_anothers_failure_is_not_the_callers(shop: Shop) -> None:
+    shop.receive("left behind")
+    shop.agent.script = [ExternalServiceError("llm", "502"), "yours"]
+    assert shop.direct.answer(mail("t1", actor=ANSWERING))["response"] == "yours"
+    assert shop.shown == [("7", APOLOGY)]
