@@ -5,6 +5,6 @@ actor and opens nothing; ``dramatiq actors`` finds them here.
 """
 
 import broker.stack  # noqa: F401 - so that a broker can be made when one is needed
-from actors import followups, health, housekeeping, messages, summarization
+from actors import crm, followups, health, housekeeping, messages, summarization
 
-__all__ = ["followups", "health", "housekeeping", "messages", "summarization"]
+__all__ = ["crm", "followups", "health", "housekeeping", "messages", "summarization"]

@@ -67,6 +67,8 @@ TASKS: Final[Mapping[str, TaskPolicy]] = {
         _task("send_followup", "followups", retries=3, max_backoff_s=300),
         _task("schedule_followup", "followups", retries=3, max_backoff_s=300),
         _task("check_all_sessions_for_followups", "followups", schedule="*/15 * * * *"),
+        _task("create_crm_order", "crm", retries=5, max_backoff_s=600),
+        _task("sync_order_status", "crm", retries=3, max_backoff_s=600),
         _task("ping", "default", limits=(5, 10)),
         _task("worker_health_check", "default", schedule="*/5 * * * *"),
         _task("sweep_mailboxes", "default", schedule="* * * * *"),

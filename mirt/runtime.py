@@ -18,6 +18,9 @@ from mirt.channels.manychat import ManyChatChannel
 from mirt.channels.telegram import TelegramChannel
 from mirt.clock import Clock, utc_now
 from mirt.conversations import Conversations
+from mirt.crm import Crm
+from mirt.crm.nobody import NoCrm
+from mirt.crm.snitkix import SnitkixCrm
 from mirt.deliveries import Deliveries
 from mirt.followups import FollowUps
 from mirt.health import Health
@@ -25,6 +28,7 @@ from mirt.housekeeping import Housekeeping
 from mirt.llm import Agent
 from mirt.llm.openai import OpenAiAgent
 from mirt.llm.scripted import ScriptedAgent
+from mirt.orders import Orders
 from mirt.settings import Mode, Settings, load_settings
 from mirt.store.database import Database
 from mirt.store.pace import OwnPace, Pace, SharedPace
@@ -49,6 +53,7 @@ class Runtime:
     deliveries: Deliveries
     turns: Turns
     direct: DirectTurns
+    orders: Orders
     followups: FollowUps
     summaries: Summaries
     housekeeping: Housekeeping
@@ -88,6 +93,7 @@ def open_runtime(
         deliveries=deliveries,
         turns=turns,
         direct=DirectTurns(database, conversations, turns, clock),
+        orders=Orders(database, _crm(settings, connections), clock),
         followups=FollowUps(database, deliveries, clock, delays_h=settings.followup_delays_hours),
         summaries=Summaries(database, agent, clock, retention_days=settings.summary_retention_days),
         housekeeping=Housekeeping(database, clock, retention_days=settings.retention_days),
@@ -147,6 +153,19 @@ def _agent(settings: Settings, connections: ExitStack) -> Agent:
     )
     connections.callback(agent.close)
     return agent
+
+
+def _crm(settings: Settings, connections: ExitStack) -> Crm:
+    if settings.snitkix_api_key is None or settings.snitkix_api_url is None:
+        return NoCrm()
+    crm = SnitkixCrm(
+        api_key=settings.snitkix_api_key,
+        api_url=settings.snitkix_api_url,
+        orders_path=settings.snitkix_orders_path,
+        max_connections=settings.worker_threads,
+    )
+    connections.callback(crm.close)
+    return crm
 
 
 _lock = threading.Lock()

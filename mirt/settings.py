@@ -131,6 +131,7 @@ class Settings(BaseSettings):
     )
     snitkix_api_key: SecretStr | None = Field(None, description="Bearer key of the CRM.")
     snitkix_api_url: str | None = Field(None, description="Base of the CRM's API.")
+    snitkix_orders_path: str = Field("/api/orders", description="Where the CRM has its orders.")
     llm_api_key: SecretStr | None = Field(
         None, description="Bearer key of the LLM; embedded without it a scripted agent answers."
     )

@@ -12,6 +12,7 @@ import structlog
 from dramatiq import Actor, Message
 from dramatiq.results import ResultFailure, ResultMissing
 
+from actors.crm import create_crm_order
 from actors.followups import send_followup
 from actors.summarization import summarize_session
 from broker.task import declared
@@ -20,6 +21,7 @@ from mirt.channels import InboundMessage
 from mirt.conversations import ANSWERING, DELIVERING, LONGEST_ID, as_task
 from mirt.errors import ErrorCode, PermanentError, RetryableError
 from mirt.idempotency import webhook_task_id
+from mirt.orders import read_order
 from mirt.runtime import Runtime, runtime
 from mirt.store.mailbox import Mail
 from mirt.store.redis import BestEffort
@@ -112,6 +114,15 @@ def dispatch_followup(
     """Have the next follow-up of a conversation sent now. Returns and raises as above."""
     _check_session(session_id)
     return _dispatch(send_followup, session_id=session_id, channel=channel, chat_id=chat_id)
+
+
+def dispatch_crm_order(order_data: dict[str, Any]) -> dict[str, Any]:
+    """Have an order created in the CRM. Returns and raises as above.
+
+    A wrong order is refused here, with INVALID_INPUT naming every wrong field.
+    """
+    read_order(order_data)
+    return _dispatch(create_crm_order, order_data=order_data)
 
 
 def schedule_followup(

@@ -1,7 +1,7 @@
 """Work that our own systems ask for: ``/tasks/…``, for whoever brings OPS_TOKEN."""
 
 from collections.abc import Callable
-from typing import Any, Final, Protocol
+from typing import Any, Final
 
 import falcon
 from pydantic import Field
@@ -10,7 +10,7 @@ from mirt.channels.webhook import Payload, Text, read_payload
 from mirt.conversations import LONGEST_ID
 from service.bearer import Bearer
 from service.bodies import read_json
-from service.dispatcher import dispatch_followup, dispatch_summarization
+from service.dispatcher import dispatch_crm_order, dispatch_followup, dispatch_summarization
 
 
 class Asked(Payload):
@@ -32,15 +32,8 @@ class FollowUp(Asked):
     chat_id: Text | None = None
 
 
-class Work(Protocol):
-    """Hands a piece of work over, and says what became of it."""
-
-    def __call__(self, body: object) -> dict[str, Any]:
-        """Understand the body, and dispatch what it asks for.
-
-        Raises:
-            PermanentError: INVALID_INPUT, naming every wrong field.
-        """
+Work = Callable[[Any], dict[str, Any]]
+"""Understands a body, or raises a PermanentError naming every wrong field, and dispatches it."""
 
 
 def _of_session(shape: type[Asked], dispatch: Callable[..., dict[str, Any]]) -> Work:
@@ -53,6 +46,7 @@ def _of_session(shape: type[Asked], dispatch: Callable[..., dict[str, Any]]) -> 
 WORK: Final[dict[str, Work]] = {
     "summarize": _of_session(Summary, dispatch_summarization),
     "followup": _of_session(FollowUp, dispatch_followup),
+    "order": dispatch_crm_order,
 }
 
 

@@ -227,3 +227,28 @@ ticks = Table(
     Column("task", String, primary_key=True),
     Column("last_at", UtcDateTime, nullable=False),
 )
+
+orders = Table(
+    "orders",
+    metadata,
+    Column("external_id", String, primary_key=True),
+    # The task that creates it; another of the same order waits for its end.
+    Column("task_id", String, nullable=False),
+    Column("session_id", String, nullable=False),
+    Column("source", String, nullable=False),
+    Column("state", String, nullable=False),
+    # Whether the CRM was ever asked to create it: then it is looked up before it is asked again.
+    Column("asked", Boolean, nullable=False, server_default=false()),
+    Column("unknown", Integer, nullable=False, server_default="0"),
+    Column("crm_order_id", String),
+    Column("status", String),
+    Column("status_at", UtcDateTime),
+    Column("order_data", Json, nullable=False),
+    Column("error", Text),
+    Column("trace_id", String, nullable=False),
+    Column("created_at", UtcDateTime, nullable=False),
+    Column("updated_at", UtcDateTime, nullable=False),
+)
+Index("orders_task", orders.c.task_id)
+Index("orders_crm", orders.c.crm_order_id)
+Index("orders_session", orders.c.session_id)

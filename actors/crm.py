@@ -1,0 +1,29 @@
+"""Orders in the CRM: create one, ask how one is."""
+
+from typing import Any
+
+from broker.task import task
+from middleware.execution import current_claim
+from mirt.runtime import runtime
+
+
+def _give_up(tx: Any, task_id: str) -> Any:
+    return runtime().orders.fail(tx, task_id)
+
+
+@task(on_dead=_give_up)
+def create_crm_order(order_data: dict[str, Any]) -> dict[str, Any]:
+    """Create an order in the CRM, once for each ``external_id``.
+
+    Returns ``{status: "created", order_id, external_id}``.
+    """
+    return runtime().orders.create(current_claim(), order_data)
+
+
+@task()
+def sync_order_status(order_id: str, session_id: str) -> dict[str, Any]:
+    """Ask the CRM how an order is, and keep that with the conversation.
+
+    Returns ``{status: "synced", order_id, order_status, session_id}``.
+    """
+    return runtime().orders.sync(current_claim(), order_id, session_id)

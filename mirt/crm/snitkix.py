@@ -1,0 +1,94 @@
+"""Snitkix. Its paths are unconfirmed, and can be configured."""
+
+from collections.abc import Mapping
+from typing import Any, Final
+
+from pydantic import SecretStr
+
+from mirt.crm.protocol import CrmOrder
+from mirt.errors import ErrorCode, ExternalServiceError, OutcomeUnknownError, PermanentError
+from mirt.http import Answer, ExternalService
+
+TIMEOUT_S: Final = 15.0
+OUR_WORDS: Final = {"pending": "pending_payment"}
+"""Statuses that are named otherwise here."""
+
+
+class SnitkixCrm:
+    """One account of the CRM."""
+
+    def __init__(
+        self,
+        *,
+        api_key: SecretStr,
+        api_url: str,
+        orders_path: str = "/api/orders",
+        max_connections: int = 16,
+    ) -> None:
+        self._path = orders_path.rstrip("/")
+        self._api = ExternalService(
+            "crm",
+            api_url,
+            headers={"Authorization": SecretStr(f"Bearer {api_key.get_secret_value()}")},
+            secrets=[api_key],
+            timeout=TIMEOUT_S,
+            refusal_code=ErrorCode.CRM_REJECTED,
+            max_connections=max_connections,
+        )
+
+    def create(self, order: Mapping[str, Any]) -> CrmOrder:
+        """Create an order."""
+        answer = self._ask("POST", self._path, json=dict(order))
+        created = _order(answer.body)
+        if created is None:
+            raise OutcomeUnknownError("crm", f"answered {answer.status} without an order's id")
+        return created
+
+    def find(self, external_id: str) -> CrmOrder | None:
+        """Look an order up by our own name for it."""
+        answer = self._ask("GET", self._path, params={"external_id": external_id}, idempotent=True)
+        body = answer.body if isinstance(answer.body, dict) else {}
+        found = body.get("data", body.get("orders"))
+        if not isinstance(found, list):
+            raise ExternalServiceError("crm", f"answered {answer.status} without a list of orders")
+        # A CRM that does not know the filter gives orders of others.
+        orders = [order for one in found if (order := _order(one)) is not None]
+        return next((order for order in orders if order.external_id == external_id), None)
+
+    def get(self, order_id: str) -> CrmOrder:
+        """The order of this id."""
+        answer = self._ask("GET", f"{self._path}/{_segment(order_id)}", idempotent=True)
+        found = _order(answer.body)
+        if found is None:
+            raise ExternalServiceError("crm", f"answered {answer.status} without an order")
+        return found
+
+    def close(self) -> None:
+        """Close the connections."""
+        self._api.close()
+
+    def _ask(self, method: str, path: str, **request: Any) -> Answer:
+        answer = self._api.call(method, path, accept=range(400, 500), **request)
+        if answer.status >= 400:
+            body = answer.body if isinstance(answer.body, dict) else {}
+            told = [str(body[key]) for key in ("message", "error", "errors") if body.get(key)]
+            reason = "; ".join(told)[:500] or "no reason given"
+            raise PermanentError(f"crm: {answer.status} {reason}", ErrorCode.CRM_REJECTED)
+        return answer
+
+
+def _order(body: Any) -> CrmOrder | None:
+    inner = body.get("data", body) if isinstance(body, dict) else None
+    if not isinstance(inner, dict):
+        return None
+    order_id = inner.get("id", inner.get("order_id"))
+    if not isinstance(order_id, str | int):
+        return None
+    status = str(inner.get("status") or "new")
+    return CrmOrder(str(order_id), str(inner.get("external_id", "")), OUR_WORDS.get(status, status))
+
+
+def _segment(order_id: str) -> str:
+    if not order_id or not order_id.replace("-", "").replace("_", "").isalnum():
+        raise PermanentError("order_id: is not an id of the CRM", ErrorCode.INVALID_INPUT)
+    return order_id

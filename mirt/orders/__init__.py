@@ -1,0 +1,17 @@
+"""Orders: understood or refused, and then in the CRM once, whatever becomes of the requests.
+
+What may not live here: how the CRM is spoken to (``mirt.crm``), and when anybody tries again.
+"""
+
+from mirt.orders.order import AGREED_SCHEMA, Order, OrderProblems, read_agreed_order, read_order
+from mirt.orders.orders import CREATING_ORDER, Orders
+
+__all__ = [
+    "AGREED_SCHEMA",
+    "CREATING_ORDER",
+    "Order",
+    "OrderProblems",
+    "Orders",
+    "read_agreed_order",
+    "read_order",
+]

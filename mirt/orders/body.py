@@ -1,0 +1,51 @@
+"""What the CRM is told of an order."""
+
+from decimal import Decimal
+from typing import Any, Final
+
+from mirt.orders.order import Item, Order
+
+BY_POST: Final = "nova_poshta"
+ON_DELIVERY: Final = "cash_on_delivery"
+"""What is meant where an order does not say; unconfirmed, as all of the CRM's words are."""
+
+
+def crm_body(order: Order) -> dict[str, Any]:
+    """The body of the request that creates it."""
+    customer = order.customer
+    subtotal = order.subtotal
+    return {
+        "external_id": order.external_id,
+        "source": order.source,
+        "source_id": order.source_id,
+        "customer": {"name": customer.full_name, "phone": customer.phone},
+        "delivery": {
+            "method": order.delivery_method or BY_POST,
+            "city": customer.city,
+            "address": customer.nova_poshta_branch or "",
+        },
+        "items": [_item(item) for item in order.items],
+        "subtotal": _number(subtotal),
+        "discount": 0,
+        "delivery_cost": 0,
+        "total": _number(subtotal),
+        "payment_method": order.payment_method or ON_DELIVERY,
+        "status": "new",
+    }
+
+
+def _item(item: Item) -> dict[str, Any]:
+    return {
+        "product_id": item.product_id,
+        **({"sku": item.sku} if item.sku else {}),
+        "name": item.product_name,
+        "size": item.size,
+        "color": item.color,
+        "quantity": item.quantity,
+        "price": _number(item.price),
+    }
+
+
+def _number(money: Decimal) -> float:
+    # JSON has numbers only, and 499.9 is written as it is meant. Nothing is computed with it.
+    return float(money)

@@ -1,0 +1,159 @@
+"""An order: what it must say, and in which words. Money is decimals, never floats."""
+
+import re
+from collections.abc import Mapping, Sequence
+from decimal import Decimal
+from typing import Annotated, Any, Final, TypeVar
+
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    StringConstraints,
+    ValidationError,
+    WithJsonSchema,
+)
+
+from mirt.errors import ErrorCode, PermanentError
+
+LARGEST_PRICE: Final = Decimal(1_000_000)
+MOST_ITEMS: Final = 100
+
+
+class OrderProblems(PermanentError):  # noqa: N818 - an order's, not the program's
+    """The order is wrong. ``fields`` names every wrong field, as ``customer.phone``."""
+
+    def __init__(self, problems: Mapping[str, str]) -> None:
+        super().__init__(
+            "; ".join(f"{field}: {problem}" for field, problem in problems.items()),
+            ErrorCode.INVALID_INPUT,
+        )
+        self.fields = list(problems)
+
+
+def normalised_phone(written: object) -> str:
+    """``+380XXXXXXXXX`` from 12 digits with 380, 10 digits with 0, or 9; punctuation is ignored.
+
+    Raises:
+        ValueError: it is none of these.
+    """
+    if not isinstance(written, str) or re.search(r"[^\d\s()+.\-]", written):
+        raise ValueError("must be a Ukrainian phone number, as +380501234567")
+    digits = re.sub(r"\D", "", written)
+    for length, prefix in ((12, "380"), (10, "0"), (9, "")):
+        if len(digits) == length and digits.startswith(prefix):
+            return f"+380{digits[-9:]}"
+    raise ValueError("must be a Ukrainian phone number, as +380501234567")
+
+
+def exact(written: object) -> object:
+    """What a price says, without the error that a float brings."""
+    if isinstance(written, bool):
+        raise ValueError("must be a number")  # noqa: TRY004 - pydantic reports no TypeError
+    return str(written) if isinstance(written, float) else written
+
+
+Line = Annotated[str, StringConstraints(strip_whitespace=True, min_length=1, max_length=200)]
+Phone = Annotated[
+    str, BeforeValidator(normalised_phone), WithJsonSchema({"type": "string"}, mode="validation")
+]
+Price = Annotated[
+    Decimal,
+    BeforeValidator(exact),
+    Field(gt=0, le=LARGEST_PRICE, decimal_places=2, allow_inf_nan=False),
+    WithJsonSchema({"type": "number", "exclusiveMinimum": 0}, mode="validation"),
+]
+
+
+class _Part(BaseModel):
+    model_config = ConfigDict(extra="ignore", frozen=True, hide_input_in_errors=True)
+
+
+_P = TypeVar("_P", bound=_Part)
+
+
+class Customer(_Part):
+    """Who gets it, and where."""
+
+    full_name: Annotated[
+        str, StringConstraints(strip_whitespace=True, min_length=2, max_length=100)
+    ]
+    phone: Phone
+    city: Annotated[str, StringConstraints(strip_whitespace=True, min_length=2, max_length=50)]
+    nova_poshta_branch: Line | None = None
+    telegram_id: Annotated[str, Field(coerce_numbers_to_str=True)] | None = None
+    manychat_id: Annotated[str, Field(coerce_numbers_to_str=True)] | None = None
+
+
+class Item(_Part):
+    """One thing, and how many of it."""
+
+    product_id: Annotated[Line, Field(coerce_numbers_to_str=True)]
+    product_name: Line
+    size: Annotated[Line, Field(coerce_numbers_to_str=True)]
+    color: Line
+    price: Price
+    quantity: Annotated[int, Field(ge=1, le=1000, strict=True)] = 1
+    sku: Annotated[Line, Field(coerce_numbers_to_str=True)] | None = None
+
+    @property
+    def cost(self) -> Decimal:
+        """What this many of it cost."""
+        return self.price * self.quantity
+
+
+class AgreedOrder(_Part):
+    """What a customer and the agent agree on."""
+
+    customer: Customer
+    items: Annotated[list[Item], Field(min_length=1, max_length=MOST_ITEMS)]
+    payment_method: Line | None = None
+    delivery_method: Line | None = None
+
+    @property
+    def subtotal(self) -> Decimal:
+        """What all of it costs, without delivery."""
+        return sum((item.cost for item in self.items), Decimal(0))
+
+
+class Order(AgreedOrder):
+    """An order, as ``create_crm_order`` takes it. ``external_id`` names it for both sides."""
+
+    external_id: Annotated[Line, Field(coerce_numbers_to_str=True)]
+    source: Line
+    source_id: Annotated[Line, Field(coerce_numbers_to_str=True)]
+
+
+AGREED_SCHEMA: Final[Mapping[str, Any]] = AgreedOrder.model_json_schema()
+"""For an agent: what it has to say to have an order created."""
+
+
+def read_order(data: object) -> Order:
+    """Understand an order.
+
+    Raises:
+        OrderProblems: INVALID_INPUT, naming every wrong field and showing no value.
+    """
+    return _read(Order, data)
+
+
+def read_agreed_order(data: object) -> AgreedOrder:
+    """Understand what an agent says was agreed on. Raises as ``read_order``."""
+    return _read(AgreedOrder, data)
+
+
+def _read(shape: type[_P], data: object) -> _P:
+    try:
+        return shape.model_validate(data)
+    except ValidationError as refused:
+        errors = refused.errors(include_input=False, include_context=False, include_url=False)
+    raise OrderProblems({_path(one["loc"]): _problem(one["msg"]) for one in errors})
+
+
+def _path(steps: Sequence[str | int]) -> str:
+    return ".".join(map(str, steps)) or "order_data"
+
+
+def _problem(message: str) -> str:
+    return message.removeprefix("Value error, ")

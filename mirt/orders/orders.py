@@ -1,0 +1,151 @@
+"""An order reaches the CRM once.
+
+The CRM has no idempotency key, and has created orders twice. So each request is announced in the
+database before it is made; and an order that it was ever asked for is looked up by our own name
+before it is asked for again, and adopted if it is there.
+"""
+
+from typing import Any, Final
+
+import structlog
+from sqlalchemy import Connection
+
+from mirt.clock import Clock
+from mirt.crm import Crm, CrmOrder
+from mirt.errors import (
+    OutcomeUnknownError,
+    PermanentError,
+    RateLimitError,
+    RetryableError,
+    SoftTimeLimitExceeded,
+)
+from mirt.orders.body import crm_body
+from mirt.orders.order import Order, read_order
+from mirt.store import leases
+from mirt.store import orders as store
+from mirt.store.database import Database
+from mirt.store.leases import Claim
+from mirt.store.orders import KeptOrder, NewOrder, OrderState
+
+log = structlog.get_logger(__name__)
+
+CREATING_ORDER: Final = "create_crm_order"
+"""The task that creates an order."""
+LOOK_AGAIN_S: Final = 3
+
+
+class Orders:
+    """Creates orders and follows what becomes of them."""
+
+    def __init__(self, database: Database, crm: Crm, clock: Clock) -> None:
+        self._database = database
+        self._crm = crm
+        self._clock = clock
+
+    def create(self, claim: Claim, order_data: object) -> dict[str, Any]:
+        """Create an order, once for each ``external_id``; the result of the task.
+
+        Of two orders by one name the first to be created wins, and both are told of it. One that
+        the CRM has rejected may be corrected and sent again by the same name.
+
+        Raises:
+            PermanentError: INVALID_INPUT, naming every wrong field; CRM_REJECTED.
+            RateLimitError: the CRM asks to wait, or another task is creating this order.
+            ExternalServiceError, LeaseLostError: as for any task.
+        """
+        order = read_order(order_data)
+        kept = self._begin(claim, order)
+        if kept.state is OrderState.CREATED:
+            return _result(kept.external_id, kept.crm_order_id)
+        if kept.task_id != claim.task_id:
+            raise RateLimitError("another task is creating this order", retry_after=LOOK_AGAIN_S)
+        found = self._crm.find(order.external_id) if kept.asked else None
+        if found is not None:
+            log.warning("order_adopted", external_id=order.external_id, order_id=found.order_id)
+        found = found or self._ask(claim, kept, order)
+        with self._database.transaction() as tx:
+            leases.hold(tx, claim)
+            store.created(
+                tx, kept, crm_order_id=found.order_id, status=found.status, now=self._clock()
+            )
+        log.info("order_created", external_id=order.external_id, order_id=found.order_id)
+        return _result(order.external_id, found.order_id)
+
+    def sync(self, claim: Claim, order_id: str, session_id: str) -> dict[str, Any]:
+        """Ask the CRM how an order is, and tell its conversation; the result of the task.
+
+        What was learned later is never overwritten by what was asked for earlier.
+
+        Raises:
+            PermanentError: CRM_REJECTED, there is no such order; INVALID_INPUT.
+            RateLimitError, ExternalServiceError, LeaseLostError: as for any task.
+        """
+        asked_at = self._clock()
+        found = self._crm.get(order_id)
+        with self._database.transaction() as tx:
+            leases.hold(tx, claim)
+            store.note_status(
+                tx,
+                crm_order_id=order_id,
+                session_id=session_id,
+                status=found.status,
+                asked_at=asked_at,
+            )
+        return {
+            "status": "synced",
+            "order_id": order_id,
+            "order_status": found.status,
+            "session_id": session_id,
+        }
+
+    def fail(self, tx: Connection, task_id: str) -> list[Any]:
+        """Note that an order will not be created, in the transaction of its dead letter."""
+        store.failed(tx, task_id, now=self._clock())
+        return []
+
+    def _begin(self, claim: Claim, order: Order) -> KeptOrder:
+        new = NewOrder(
+            external_id=order.external_id,
+            task_id=claim.task_id,
+            session_id=order.source_id,
+            source=order.source,
+            order_data=order.model_dump(mode="json"),
+            trace_id=claim.trace_id,
+        )
+        with self._database.transaction() as tx:
+            leases.hold(tx, claim)
+            kept = store.begin(tx, new, now=self._clock())
+            lost = kept.state is OrderState.ASKING and kept.task_id == claim.task_id
+            if lost:
+                error = "its worker was lost"
+                store.not_created(tx, kept, error=error, unknown=True, now=self._clock())
+        if lost:
+            log.warning("order_unknown", external_id=order.external_id, why="its worker was lost")
+        return kept
+
+    def _ask(self, claim: Claim, kept: KeptOrder, order: Order) -> CrmOrder:
+        with self._database.transaction() as tx:
+            leases.hold(tx, claim)
+            store.ask(tx, kept, now=self._clock())
+        try:
+            return self._crm.create(crm_body(order))
+        except (OutcomeUnknownError, SoftTimeLimitExceeded) as lost:
+            self._not_created(kept, lost, unknown=True)
+            raise
+        except RetryableError as failed:
+            self._not_created(kept, failed, unknown=False)
+            raise
+        except PermanentError as refused:
+            with self._database.transaction() as tx:
+                store.rejected(tx, kept, error=refused.message, now=self._clock())
+            raise
+
+    def _not_created(self, kept: KeptOrder, error: Exception, *, unknown: bool) -> None:
+        with self._database.transaction() as tx:
+            store.not_created(tx, kept, error=str(error), unknown=unknown, now=self._clock())
+        if unknown:
+            log.warning("order_unknown", external_id=kept.external_id, why=str(error))
+
+
+def _result(external_id: str, crm_order_id: str | None) -> dict[str, Any]:
+    return {"status": "created", "order_id": crm_order_id, "external_id": external_id}
