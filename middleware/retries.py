@@ -15,6 +15,7 @@ The life of a failing message (carried out in ``middleware.execution``):
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from math import ceil
 from typing import Final
 
 from middleware.policy import TaskPolicy
@@ -75,7 +76,9 @@ def decide(
         case LeaseLostError():
             return Drop()
         case RateLimitError(retry_after=asked) if waited_s + asked <= LONGEST_WAIT_S:
-            return Retry(asked + jitter(min(asked, base_s)), attempt, waited_s + round(asked))
+            return Retry(
+                asked + jitter(min(asked, base_s)), attempt, waited_s + max(1, ceil(asked))
+            )
         case RetryableError() if attempt < policy.retries:
             longest = min(base_s * 2**attempt, policy.max_backoff_s)
             asked = error.retry_after if isinstance(error, RateLimitError) else 0

@@ -6,7 +6,7 @@ and are answered together with the next head, so order needs no lock and the bro
 
 import json
 import re
-from collections.abc import Collection
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Final
@@ -33,6 +33,10 @@ TURN_MESSAGES: Final = 20
 LONGEST_ID: Final = 200
 LONGEST_QUIET: Final = 4
 """A debounce waits for quiet at most this many times as long as the quiet it wants."""
+
+_UNSTORABLE: Final = re.compile("[\0\ud800-\udfff]")
+_NUL_IN_JSON: Final = re.compile(r"(?<!\\)(?:\\\\)*\\u0000")
+"""An escape of JSON, which PostgreSQL refuses as it does the character; not the six characters."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,29 +75,9 @@ class Conversations:
         Raises:
             PermanentError: EMPTY_MESSAGE, or INVALID_INPUT naming every field that is wrong.
         """
-        if not message.text.strip() and not message.metadata.get("photo"):
+        problems = list(_problems_of(message))
+        if not problems and not message.text.strip() and not message.metadata.get("photo"):
             raise PermanentError("user_message: it is blank", ErrorCode.EMPTY_MESSAGE)
-        problems = [
-            f"{name}: must have 1 to {LONGEST_ID} characters"
-            for name, value in (("session_id", message.session_id), ("chat_id", message.chat_id))
-            if value is not None and not 0 < len(value) <= LONGEST_ID
-        ]
-        if len(message.text) > LONGEST_TEXT:
-            problems.append(
-                f"user_message: {len(message.text)} characters, at most {LONGEST_TEXT} are taken"
-            )
-        problems += [
-            f"{name}: a NUL character or half a surrogate pair cannot be stored"
-            for name, value in (
-                ("session_id", message.session_id),
-                ("user_message", message.text),
-                ("chat_id", message.chat_id),
-                ("user_id", message.user_id),
-                ("message_id", message.message_id),
-                ("metadata", json.dumps(dict(message.metadata), ensure_ascii=False)),
-            )
-            if value is not None and not _can_be_stored(value)
-        ]
         if actor == DELIVERING and message.chat_id is None:
             problems.append("chat_id: nobody to deliver a reply to")
         if message.platform not in self._platforms:
@@ -238,9 +222,32 @@ def is_command(mail: Mail) -> bool:
     return word.partition("@")[0] in {"/start", "/restart"}
 
 
-def _can_be_stored(text: str) -> bool:
-    # JSON writes a NUL as an escape, which PostgreSQL refuses as well.
-    return not ("\0" in text or "\\u0000" in text or re.search("[\ud800-\udfff]", text))
+def _problems_of(message: InboundMessage) -> Iterator[str]:
+    texts = {
+        "session_id": message.session_id,
+        "user_message": message.text,
+        "chat_id": message.chat_id,
+        "user_id": message.user_id,
+        "message_id": message.message_id,
+    }
+    for name, value in texts.items():
+        if value is None and name not in {"session_id", "user_message"}:
+            continue
+        if not isinstance(value, str):
+            yield f"{name}: must be a text"
+        elif _UNSTORABLE.search(value):
+            yield f"{name}: a NUL character or half a surrogate pair cannot be stored"
+        elif name in {"session_id", "chat_id"} and not 0 < len(value) <= LONGEST_ID:
+            yield f"{name}: must have 1 to {LONGEST_ID} characters"
+        elif len(value) > LONGEST_TEXT:
+            yield f"{name}: {len(value)} characters, at most {LONGEST_TEXT} are taken"
+    try:
+        written = json.dumps(dict(message.metadata), ensure_ascii=False, allow_nan=False)
+    except (TypeError, ValueError):
+        yield "metadata: must be JSON"
+    else:
+        if _UNSTORABLE.search(written) or _NUL_IN_JSON.search(written):
+            yield "metadata: a NUL character or half a surrogate pair cannot be stored"
 
 
 def as_task(mail: Mail) -> Publication:

@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, Any, Final, Literal, Self
+from urllib.parse import unquote, urlsplit
 
 from pydantic import (
     AliasChoices,
@@ -232,9 +233,14 @@ class Settings(BaseSettings):
 
     @property
     def secrets(self) -> list[str]:
-        """Every secret value in force, for whoever must keep them out of sight."""
+        """Every secret value in force, for whoever must keep them out of sight.
+
+        Of a URL also its password, as it stands there and as it is meant.
+        """
         values = (getattr(self, name) for name in type(self).model_fields)
-        return [v.get_secret_value() for v in values if isinstance(v, SecretStr)]
+        secrets = [v.get_secret_value() for v in values if isinstance(v, SecretStr)]
+        passwords = [p for secret in secrets if "://" in secret and (p := _password(secret))]
+        return list(dict.fromkeys([*secrets, *passwords, *map(unquote, passwords)]))
 
     def masked(self) -> dict[str, Any]:
         """The effective configuration, fit for a log line."""
@@ -255,6 +261,13 @@ def load_settings(env_file: Path | None = Path(".env")) -> Settings:
         return Settings(_env_file=env_file)
     except ValidationError as refused:
         raise SettingsError("\n".join(_lines(refused))) from None
+
+
+def _password(url: str) -> str | None:
+    try:
+        return urlsplit(url).password
+    except ValueError:
+        return None
 
 
 def old_names_in_use(env: Mapping[str, str] = os.environ) -> list[str]:

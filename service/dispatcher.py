@@ -40,9 +40,9 @@ def dispatch_message(
     session_id: str,
     user_message: str,
     platform: str = "telegram",
-    chat_id: str | None = None,
-    user_id: str | None = None,
-    message_id: str | None = None,
+    chat_id: str | int | None = None,
+    user_id: str | int | None = None,
+    message_id: str | int | None = None,
     metadata: dict[str, Any] | None = None,
     fire_and_forget: bool = False,  # noqa: FBT001 - the signature is a contract
     wait: bool = False,  # noqa: FBT001
@@ -64,7 +64,13 @@ def dispatch_message(
     world = runtime()
     trace_id = structlog.contextvars.get_contextvars().get("trace_id") or uuid.uuid4().hex
     message = InboundMessage(
-        session_id, user_message, platform, chat_id, user_id, message_id, metadata or {}
+        session_id,
+        user_message,
+        platform,
+        _as_text(chat_id),
+        _as_text(user_id),
+        _as_text(message_id),
+        metadata or {},
     )
     mail = world.conversations.checked(
         message,
@@ -90,6 +96,11 @@ def dispatch_message(
     if wait:
         answer["result"] = _result(world, mail)
     return answer
+
+
+def _as_text(name: str | int | None) -> str | None:
+    # Telegram's ids are numbers, and so they come from code that was written for it.
+    return str(name) if isinstance(name, int) else name
 
 
 def dispatch_summarization(session_id: str, user_id: str | None = None) -> dict[str, Any]:

@@ -15,7 +15,7 @@ class Breaker:
     """
 
     def __init__(
-        self, limit: float = 5, pause: float = 10, monotonic: Callable[[], float] = time.monotonic
+        self, limit: float = 5, pause: float = 3, monotonic: Callable[[], float] = time.monotonic
     ) -> None:
         self._limit = limit
         self._pause = pause
@@ -26,13 +26,18 @@ class Breaker:
 
     def admits(self) -> bool:
         """Whether a call may be made now; a ``True`` while open is the trial of this pause."""
+        return self.wait_s() <= 0
+
+    def wait_s(self) -> float:
+        """Seconds until a call may be made; none, while open, is the trial of this pause."""
         with self._lock:
             if self._failures < self._limit:
-                return True
-            if self._monotonic() < self._next_trial:
-                return False
-            self._next_trial = self._monotonic() + self._pause
-            return True
+                return 0.0
+            now = self._monotonic()
+            if now < self._next_trial:
+                return self._next_trial - now
+            self._next_trial = now + self._pause
+            return 0.0
 
     def heard(self) -> None:
         """The service answered, whatever it said: it is up."""

@@ -58,7 +58,7 @@ class ExternalService:
 
     The pool is opened by the first call, in the process that makes it. Every request is over
     within ``timeout`` seconds and by the deadline of the work (``mirt.clock``), however slowly
-    the bytes come. After five failures in a row calls fail at once, but for one in ten seconds;
+    the bytes come. After five failures in a row calls fail at once, but for one in three seconds;
     answers of 4xx, 429 among them, are no failures of the service.
 
     Neither ``base_url``, which may hold a token, nor a header, nor anything the HTTP client says
@@ -117,17 +117,19 @@ class ExternalService:
         itself. ``timeout`` replaces that of the service. ``path`` may hold no secret.
 
         Raises:
-            RateLimitError: on 429; ``retry_after`` is between a second and an hour.
+            RateLimitError: on 429, ``retry_after`` is between a second and an hour; or not sent,
+                since the service keeps failing.
             OutcomeUnknownError: the request left and no answer that makes sense came back.
-            ExternalServiceError: it was not sent, or the service answered 5xx, or is known down.
+            ExternalServiceError: it was not sent, or the service answered 5xx.
             PermanentError: the service refused it; with the refusal code.
             SoftTimeLimitExceeded: the deadline of the work passed before the answer was there.
         """
         what = f"{method} {path}"
         seconds = self._timeout if timeout is None else timeout
         left = clock.remaining(seconds)
-        if not self._breaker.admits():
-            raise ExternalServiceError(self.name, f"{what} not sent: it keeps failing")
+        if (rest := self._breaker.wait_s()) > 0:
+            # A wait, no attempt: nothing was tried, so no retry is used up.
+            raise RateLimitError(f"{self.name}: {what} not sent: it keeps failing", rest)
         end = time.monotonic() + left
         failure: Exception
         try:

@@ -118,6 +118,16 @@ def part_refused(tx: Connection, delivery: Delivery, *, error: str, now: datetim
     _set(tx, delivery, state=DeliveryState.FAILED, error=error, finished_at=now)
 
 
+def abandon_delivery(tx: Connection, delivery_id: str, *, now: datetime) -> None:
+    """Pending or sending → failed: the task that was to send it has failed for good."""
+    open_ = (DeliveryState.PENDING, DeliveryState.SENDING)
+    tx.execute(
+        update(deliveries)
+        .where(deliveries.c.id == delivery_id, deliveries.c.state.in_(open_))
+        .values(state=DeliveryState.FAILED, finished_at=now)
+    )
+
+
 def reopen_delivery(tx: Connection, delivery_id: str) -> None:
     """Failed → pending: somebody has decided that it is to be tried again."""
     tx.execute(

@@ -156,7 +156,9 @@ def condemn(tx: Connection, owner: str, task_id: str, fence: int, *, error_code:
 
 def _end(tx: Connection, claim: Claim, **values: Any) -> None:
     ended = tx.execute(
-        update(tasks).where(_is_held(claim)).values({"owner": None, "starts": 0, **values})
+        update(tasks)
+        .where(_is_held(claim))
+        .values({"owner": None, "starts": 0, "error_code": None, **values})
     )
     if ended.rowcount != 1:
         raise LeaseLostError(f"the lease on task {claim.task_id} is lost")

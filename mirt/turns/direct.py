@@ -10,6 +10,8 @@ from dataclasses import replace
 from datetime import timedelta
 from typing import Any, Final
 
+import structlog
+
 from mirt.clock import Clock, deadline_in, remaining
 from mirt.conversations import Conversations, as_task
 from mirt.errors import ErrorCode, LeaseLostError, WorkerError
@@ -20,6 +22,8 @@ from mirt.store.leases import Claim
 from mirt.store.mailbox import KeptMail, Mail
 from mirt.store.tasks import Publication
 from mirt.turns.turn import SPEAKING, Turns
+
+log = structlog.get_logger(__name__)
 
 LIMIT_S: Final = 85.0
 LOOK_AGAIN_S: Final = 0.05
@@ -69,10 +73,11 @@ class DirectTurns:
             self._turns.answer(claim, head)
         except LeaseLostError:
             return False
-        except WorkerError as failed:
+        except Exception as failed:
             self._fail(claim, head)
             if head.task_id == mail.task_id:
-                raise failed from None
+                raise
+            log.warning("direct_turn_failed", task_id=head.task_id, error=type(failed).__name__)
             return True
         with self._database.transaction() as tx:
             leases.finish(tx, claim, now=self._clock())
@@ -93,7 +98,15 @@ class DirectTurns:
                 tx, apology, owner=owner, now=self._clock(), lease=timedelta(seconds=LIMIT_S)
             )
             delivery = find_delivery(tx, apology.task_id)
-        if claim is not None and delivery is not None:
+        if claim is None or delivery is None:
+            return
+        try:
             self._turns.speak(claim, delivery)
+        except WorkerError as failed:
+            log.warning("apology_failed", task_id=apology.task_id, why=failed.message)
             with self._database.transaction() as tx:
-                leases.finish(tx, claim, now=self._clock())
+                leases.bury(tx, claim, error_code=ErrorCode.UNEXPECTED, now=self._clock())
+                self._turns.fail(tx, apology.task_id)
+            return
+        with self._database.transaction() as tx:
+            leases.finish(tx, claim, now=self._clock())

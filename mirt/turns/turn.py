@@ -28,7 +28,15 @@ from mirt.llm import PHOTO, Agent, ChatMessage
 from mirt.store import leases, mailbox, outbox
 from mirt.store import turns as store
 from mirt.store.database import Database
-from mirt.store.deliveries import Delivery, add_delivery, find_delivery, reopen_delivery
+from mirt.store.dead_letters import Choice, list_dead
+from mirt.store.deliveries import (
+    Delivery,
+    DeliveryState,
+    abandon_delivery,
+    add_delivery,
+    find_delivery,
+    reopen_delivery,
+)
 from mirt.store.leases import Claim
 from mirt.store.mailbox import KeptMail, Mail, MailState
 from mirt.store.tasks import Publication
@@ -119,23 +127,24 @@ class Turns:
     def fail(self, tx: Connection, task_id: str) -> list[Publication]:
         """Settle a turn that has failed for good, in the transaction that writes its dead letter.
 
-        The customer is owed an apology if the agent never answered; if there is nothing to say, or
-        nobody to say it to, the turn passes on.
+        The customer is owed an apology, unless the channel has refused the reply or a part of it
+        was sent; if there is nothing to say, or nobody to say it to, the turn passes on.
         """
         now = self._clock()
-        mail = mailbox.find(tx, task_id)
+        mail, said = mailbox.find(tx, task_id), find_delivery(tx, task_id)
+        abandon_delivery(tx, task_id, now=now)
         if mail is None:
-            said = find_delivery(tx, task_id)
             return self._pass_on(tx, said.session_id, task_id) if said else []
-        answered = store.find_reply(tx, task_id) is not None
         mailbox.settle(tx, turn_id=task_id, task_id=task_id, state=MailState.FAILED, now=now)
         is_head = mailbox.lock_head(tx, mail.session_id) == task_id
-        if answered or mail.actor != DELIVERING or not mail.chat_id or not is_head:
-            return self._pass_on(tx, mail.session_id, task_id)
-        apology = _apology(mail)
-        mailbox.set_head(tx, mail.session_id, apology.task_id)
-        add_delivery(tx, _reply(mail, apology.task_id, APOLOGY), now=now)
-        return [apology] if outbox.add(tx, apology, now=now) else []
+        if is_head and mail.chat_id and mail.actor == DELIVERING and _is_apology_due(said):
+            apology = _apology(mail)
+            # A turn that was replayed and has failed again has apologised already.
+            if outbox.add(tx, apology, now=now):
+                mailbox.set_head(tx, mail.session_id, apology.task_id)
+                add_delivery(tx, _reply(mail, apology.task_id, APOLOGY), now=now)
+                return [apology]
+        return self._pass_on(tx, mail.session_id, task_id)
 
     def reopen(self, tx: Connection, task_id: str) -> bool:
         """Make a turn that has failed possible again; whether it is its turn now.
@@ -154,10 +163,20 @@ class Turns:
         return head is None
 
     def result_of(self, mail: Mail) -> dict[str, Any] | None:
-        """The result of a message that has been answered, in its own turn or in another's."""
+        """The result of a message, once it was answered, in its own turn or in another's.
+
+        Raises:
+            PermanentError: the turn has failed for good, and with what code.
+        """
         with self._database.transaction() as tx:
-            answered = store.reply_to(tx, mail.task_id)
-        return None if answered is None else _result(mail, answered[1])
+            if answered := store.reply_to(tx, mail.task_id):
+                return _result(mail, answered[1])
+            kept = mailbox.find(tx, mail.task_id)
+            if kept is None or kept.state is not MailState.FAILED:
+                return None
+            dead = list_dead(tx, Choice(task_ids=[kept.turn_id or kept.task_id]))
+        code = dead[0].error_code if dead else ErrorCode.UNEXPECTED
+        raise PermanentError("the turn has failed for good", code)
 
     def _open(self, claim: Claim, mail: Mail) -> _Open | _Answered | None:
         now = self._clock()
@@ -243,6 +262,10 @@ def _reply(mail: Mail, delivery_id: str, text: str) -> Delivery:
         text=text,
         trace_id=mail.trace_id,
     )
+
+
+def _is_apology_due(said: Delivery | None) -> bool:
+    return said is None or (said.parts_sent == 0 and said.state is not DeliveryState.FAILED)
 
 
 def _apology(mail: Mail) -> Publication:

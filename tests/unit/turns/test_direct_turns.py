@@ -88,3 +88,27 @@ def test_anothers_failure_is_not_the_callers(shop: Shop) -> None:
     shop.agent.script = [ExternalServiceError("llm", "502"), "yours"]
     assert shop.direct.answer(mail("t1", actor=ANSWERING))["response"] == "yours"
     assert shop.shown == [("7", APOLOGY)]
+
+
+def test_a_second_copy_of_a_message_that_has_failed_is_told_so_at_once(shop: Shop) -> None:
+    shop.agent.script = [ExternalServiceError("llm", "502")]
+    with pytest.raises(ExternalServiceError):
+        shop.direct.answer(mail("t1", actor=ANSWERING))
+    with pytest.raises(PermanentError, match="has failed"):
+        shop.direct.answer(mail("t1", actor=ANSWERING))
+
+
+def test_an_apology_that_cannot_be_sent_blocks_nobody(shop: Shop) -> None:
+    shop.agent.script = [PermanentError("no", ErrorCode.LLM_REFUSED)]
+    shop.console.script = [ExternalServiceError("telegram", "502")]
+    with pytest.raises(PermanentError, match="no"):
+        shop.direct.answer(mail("t1"))
+    assert shop.head() is None
+    assert shop.direct.answer(mail("t2"))["response"] == "answer 2"
+
+
+def test_a_bug_fails_its_own_message_only(shop: Shop) -> None:
+    shop.agent.script = [ValueError("a bug")]
+    with pytest.raises(ValueError, match="a bug"):
+        shop.direct.answer(mail("t1", actor=ANSWERING))
+    assert shop.direct.answer(mail("t2", actor=ANSWERING))["response"] == "answer 2"

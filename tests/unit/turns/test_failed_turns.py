@@ -134,3 +134,29 @@ def test_a_replayed_turn_that_was_answered_is_only_delivered(shop: Shop) -> None
     shop.answer("t1")
     assert shop.shown == [("7", "answer 1")]
     assert len(shop.agent.asked) == 1
+
+
+"""Goes to the end of tests/unit/turns/test_failed_turns.py once fail() is mended."""
+
+
+def test_a_replayed_turn_that_fails_again_owes_no_second_apology(shop: Shop) -> None:
+    shop.receive("t1")
+    [apology] = shop.fails_for_good("t1")
+    shop.speak(apology)
+    assert shop.replay("t1")
+    assert shop.fails_for_good("t1") == []
+    assert shop.shown == [("7", APOLOGY)]
+    shop.receive("t2")
+    assert shop.answer("t2").result is not None
+
+
+def test_a_reply_that_could_not_be_brought_in_time_is_apologised_for(shop: Shop) -> None:
+    shop.console.script = [ExternalServiceError("telegram", "502")]
+    shop.receive("t1")
+    with pytest.raises(ExternalServiceError):
+        shop.answer("t1")
+    shop.clock.pass_by(60)
+    [apology] = shop.fails_for_good("t1")
+    assert [row.state for row in rows(shop.database, deliveries)] == ["failed", "pending"]
+    shop.speak(apology)
+    assert shop.shown == [("7", APOLOGY)]

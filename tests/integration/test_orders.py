@@ -1,0 +1,216 @@
+"""An order reaches the CRM once, and its life is in a table."""
+
+from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import pytest
+from falcon.testing import TestClient
+from sqlalchemy import select
+
+from actors.crm import create_crm_order, sync_order_status
+from broker.task import declared
+from middleware.dead_letters import replay
+from mirt.clock import utc_now
+from mirt.errors import PermanentError
+from mirt.runtime import runtime
+from mirt.store import orders as store
+from mirt.store.dead_letters import Choice
+from mirt.store.tables import conversations, dead_letters, orders, tasks
+from service import dispatcher
+from service.app import create_app
+from tests.fakes import FakeWorld, Reset, Status, TooMany
+from tests.integration.conftest import TRANSPORTS, Running
+from tests.unit.orders.examples import order
+from tests.waiting import wait_until
+
+CRM = {"snitkix_api_key": "crm-key", "OPS_TOKEN": "ops"}
+
+
+@pytest.fixture
+def crm(run: Callable[..., Running], world: FakeWorld) -> Any:
+    run("eager", snitkix_api_url=world.crm_url, **CRM)
+    return world.crm
+
+
+def rows(table: Any) -> list[Any]:
+    with runtime().database.transaction() as tx:
+        return list(tx.execute(select(table)))
+
+
+def result_of(message: Any) -> dict[str, Any]:
+    return dict(declared.bound.get_results_backend().get_result(message))
+
+
+def test_an_order_is_created_and_its_task_says_so(crm: Any) -> None:
+    result = result_of(create_crm_order.send(order()))
+    assert result == {"status": "created", "order_id": "crm-1", "external_id": "order-1"}
+    (kept,) = rows(orders)
+    assert (kept.state, kept.crm_order_id, kept.status) == ("created", "crm-1", "new")
+    assert kept.order_data["items"][0]["price"] == "499.90"
+
+
+def test_one_name_is_one_order_however_often_it_is_sent(crm: Any) -> None:
+    results = [result_of(create_crm_order.send(order())) for _ in range(3)]
+    assert {result["order_id"] for result in results} == {"crm-1"}
+    assert len(crm.orders) == 1
+
+
+@pytest.mark.parametrize("what", [Reset(), Status(500), TooMany(1), Status(503)])
+def test_what_passes_is_tried_again_and_created_once(crm: Any, world: FakeWorld, what: Any) -> None:
+    world.misbehave("crm", what, times=2)
+    assert result_of(create_crm_order.send(order()))["status"] == "created"
+    assert len(crm.orders) == 1
+
+
+def test_an_order_whose_answer_was_lost_is_adopted_and_counted_as_unknown(
+    crm: Any, world: FakeWorld
+) -> None:
+    world.misbehave("crm", Reset())
+    create_crm_order.send(order())
+    assert [one["id"] for one in crm.orders] == ["crm-1"]
+    (kept,) = rows(orders)
+    assert (kept.state, kept.unknown, kept.crm_order_id) == ("created", 1, "crm-1")
+
+
+def test_a_bad_phone_number_is_not_tried_again(crm: Any, world: FakeWorld) -> None:
+    bad = order(customer={**order()["customer"], "phone": "12345"})
+    create_crm_order.send(bad)
+    (dead,) = rows(dead_letters)
+    assert (dead.error_code, dead.attempts) == ("INVALID_INPUT", 1)
+    assert "customer.phone" in dead.exception
+    assert world.requests("crm") == []
+
+
+def test_what_the_crm_refuses_is_not_tried_again_and_may_be_corrected(
+    crm: Any, world: FakeWorld
+) -> None:
+    world.misbehave("crm", Status(422, {"message": "phone: is blacklisted"}))
+    create_crm_order.send(order())
+    (dead,) = rows(dead_letters)
+    assert (dead.error_code, dead.attempts) == ("CRM_REJECTED", 1)
+    (kept,) = rows(orders)
+    assert (kept.state, kept.error) == ("rejected", "crm: 422 phone: is blacklisted")
+    corrected = order(customer={**order()["customer"], "phone": "0671112233"})
+    assert result_of(create_crm_order.send(corrected))["status"] == "created"
+    assert crm.orders[0]["customer"]["phone"] == "+380671112233"
+
+
+def test_an_order_that_failed_is_created_by_its_replay(
+    crm: Any, world: FakeWorld, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("mirt.http.breaker.Breaker.wait_s", lambda _: 0)
+    world.misbehave("crm", Status(500), times=6)
+    message = create_crm_order.send(order())
+    assert [kept.state for kept in rows(orders)] == ["failed"]
+    world.mend()
+    choice = Choice(task_ids=[message.message_id])
+    assert replay(declared.bound, runtime().database, choice, utc_now) == 1
+    assert [kept.state for kept in rows(orders)] == ["created"]
+    assert len(crm.orders) == 1
+
+
+def test_without_a_crm_an_order_waits_as_a_dead_letter(run: Callable[..., Running]) -> None:
+    run("eager")
+    create_crm_order.send(order())
+    (dead,) = rows(dead_letters)
+    assert "SNITKIX_API_KEY" in dead.exception
+
+
+def test_a_status_is_kept_with_the_order_and_its_conversation(crm: Any) -> None:
+    dispatcher.dispatch_message("42", "Беру", "telegram", "42", fire_and_forget=True)
+    create_crm_order.send(order())
+    crm.orders[0]["status"] = "pending"
+    result = result_of(sync_order_status.send("crm-1", "42"))
+    assert result == {
+        "status": "synced",
+        "order_id": "crm-1",
+        "order_status": "pending_payment",
+        "session_id": "42",
+    }
+    assert [one.order_status for one in rows(conversations)] == ["pending_payment"]
+    assert [one.status for one in rows(orders)] == ["pending_payment"]
+
+
+def test_a_late_worker_does_not_overwrite_a_later_status(crm: Any) -> None:
+    dispatcher.dispatch_message("42", "Беру", "telegram", "42", fire_and_forget=True)
+    create_crm_order.send(order())
+    crm.orders[0]["status"] = "shipped"
+    sync_order_status.send("crm-1", "42")
+    with runtime().database.transaction() as tx:
+        early = datetime.now(UTC) - timedelta(minutes=1)
+        noted = store.note_status(
+            tx, crm_order_id="crm-1", session_id="42", status="paid", asked_at=early
+        )
+    assert not noted
+    assert [one.order_status for one in rows(conversations)] == ["shipped"]
+    create_crm_order.send(order())
+    assert [one.status for one in rows(orders)] == ["shipped"]
+
+
+def test_an_order_of_nobody_is_not_synced(crm: Any) -> None:
+    sync_order_status.send("crm-404", "42")
+    assert [dead.error_code for dead in rows(dead_letters)] == ["CRM_REJECTED"]
+
+
+def post(path: str, body: Any, token: str | None = "ops") -> Any:
+    client = TestClient(create_app(runtime()))
+    headers = {} if token is None else {"Authorization": f"Bearer {token}"}
+    return client.simulate_post(path, json=body, headers=headers)
+
+
+def test_an_order_that_is_posted_is_created(crm: Any) -> None:
+    answer = post("/tasks/order", order())
+    assert (answer.status_code, answer.json["queued"]) == (202, True)
+    assert [one.id for one in rows(tasks)] == [answer.json["task_id"]]
+    assert len(crm.orders) == 1
+
+
+def test_a_wrong_order_is_refused_at_the_door_and_not_kept(crm: Any) -> None:
+    answer = post("/tasks/order", order(items=[]))
+    assert (answer.status_code, answer.json["error"]) == (400, "INVALID_INPUT")
+    assert answer.json["message"].startswith("items: ")
+    assert rows(tasks) == []
+
+
+@pytest.mark.parametrize("token", [None, "", "wrong"])
+@pytest.mark.parametrize("path", ["/tasks/order", "/tasks/summarize", "/tasks/followup"])
+def test_who_does_not_bring_the_token_is_refused(crm: Any, path: str, token: str | None) -> None:
+    assert post(path, {"session_id": "42"}, token).status_code == 401
+
+
+@pytest.mark.parametrize("path", ["/tasks/summarize", "/tasks/followup"])
+@pytest.mark.parametrize("body", [{}, {"session_id": ""}, {"session_id": 7}, [], "42"])
+def test_a_wrong_body_is_refused_by_its_field(crm: Any, path: str, body: Any) -> None:
+    answer = post(path, body)
+    assert (answer.status_code, answer.json["error"]) == (400, "INVALID_INPUT")
+
+
+def test_without_a_token_configured_nobody_is_let_in(run: Callable[..., Running]) -> None:
+    run("eager")
+    for token in (None, "", "ops"):
+        assert post("/tasks/summarize", {"session_id": "42"}, token).status_code == 401
+
+
+@pytest.mark.parametrize("transport", TRANSPORTS)
+def test_a_dispatched_order_is_created(
+    run: Callable[..., Running], world: FakeWorld, transport: str
+) -> None:
+    run(transport, snitkix_api_url=world.crm_url, **CRM)
+    answer = dispatcher.dispatch_crm_order(order())
+    assert answer == {"queued": True, "task_id": answer["task_id"]}
+    wait_until(lambda: [one.state for one in rows(orders)] == ["created"])
+
+
+def test_without_tasks_the_caller_gets_the_result(
+    run: Callable[..., Running], world: FakeWorld
+) -> None:
+    run("embedded", work=False, TASKS_ENABLED=False, snitkix_api_url=world.crm_url, **CRM)
+    assert dispatcher.dispatch_crm_order(order()) == {
+        "queued": False,
+        "status": "created",
+        "order_id": "crm-1",
+        "external_id": "order-1",
+    }
+    with pytest.raises(PermanentError, match=r"items"):
+        dispatcher.dispatch_crm_order(order(items=[]))

@@ -1,0 +1,101 @@
+"""The CRM, over real HTTP."""
+
+from collections.abc import Iterator
+
+import pytest
+from pydantic import SecretStr
+
+from mirt.crm import CrmOrder
+from mirt.crm.snitkix import SnitkixCrm
+from mirt.errors import (
+    ErrorCode,
+    ExternalServiceError,
+    OutcomeUnknownError,
+    PermanentError,
+    RateLimitError,
+)
+from mirt.orders import read_order
+from mirt.orders.body import crm_body
+from tests.fakes import FakeWorld, Garbage, Reset, Status, TooMany
+from tests.unit.orders.examples import order
+
+BODY = crm_body(read_order(order()))
+
+
+@pytest.fixture
+def crm(world: FakeWorld) -> Iterator[SnitkixCrm]:
+    crm = SnitkixCrm(api_key=SecretStr("crm-secret"), api_url=world.crm_url)
+    yield crm
+    crm.close()
+
+
+def test_an_order_is_created_with_the_real_key(crm: SnitkixCrm, world: FakeWorld) -> None:
+    created = crm.create(BODY)
+    assert created == CrmOrder("crm-1", "order-1", "new")
+    (request,) = world.requests("crm")
+    assert request.headers["authorization"] == "Bearer crm-secret"
+    assert request.body == BODY
+
+
+def test_an_order_is_found_by_our_own_name(crm: SnitkixCrm) -> None:
+    created = crm.create(BODY)
+    assert crm.find("order-1") == created
+    assert crm.find("order-2") is None
+
+
+def test_a_crm_that_gives_orders_of_others_has_not_found_ours(
+    crm: SnitkixCrm, world: FakeWorld
+) -> None:
+    others = {"orders": [{"id": 7, "external_id": "order-7", "status": "new"}]}
+    world.misbehave("crm", Status(200, others))
+    assert crm.find("order-1") is None
+
+
+def test_a_status_is_told_in_our_words(crm: SnitkixCrm, world: FakeWorld) -> None:
+    order_id = crm.create(BODY).order_id
+    world.crm.orders[0]["status"] = "pending"
+    assert crm.get(order_id).status == "pending_payment"
+    world.crm.orders[0]["status"] = "shipped"
+    assert crm.get(order_id).status == "shipped"
+
+
+@pytest.mark.parametrize("code", [400, 401, 403, 404, 422])
+def test_a_refusal_is_permanent_and_has_the_crms_own_words(
+    crm: SnitkixCrm, world: FakeWorld, code: int
+) -> None:
+    world.misbehave("crm", Status(code, {"message": "phone: is blacklisted"}))
+    with pytest.raises(PermanentError, match="phone: is blacklisted") as refused:
+        crm.create(BODY)
+    assert refused.value.error_code == ErrorCode.CRM_REJECTED
+
+
+@pytest.mark.parametrize("code", [500, 502, 503])
+def test_an_error_of_the_crm_passes(crm: SnitkixCrm, world: FakeWorld, code: int) -> None:
+    world.misbehave("crm", Status(code))
+    with pytest.raises(ExternalServiceError):
+        crm.create(BODY)
+
+
+def test_it_says_how_long_to_wait(crm: SnitkixCrm, world: FakeWorld) -> None:
+    world.misbehave("crm", TooMany(17))
+    with pytest.raises(RateLimitError) as told:
+        crm.create(BODY)
+    assert told.value.retry_after == 17
+
+
+@pytest.mark.parametrize("what", [Reset(), Garbage()])
+def test_a_create_without_an_answer_that_makes_sense_is_unknown(
+    crm: SnitkixCrm, world: FakeWorld, what: Reset | Garbage
+) -> None:
+    world.misbehave("crm", what)
+    with pytest.raises(OutcomeUnknownError):
+        crm.create(BODY)
+
+
+@pytest.mark.parametrize("order_id", ["", "../health", "a/b", "a?b"])
+def test_an_id_that_is_none_is_not_asked_for(
+    crm: SnitkixCrm, world: FakeWorld, order_id: str
+) -> None:
+    with pytest.raises(PermanentError, match="order_id"):
+        crm.get(order_id)
+    assert world.requests("crm") == []

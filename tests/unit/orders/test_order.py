@@ -1,0 +1,151 @@
+"""An order is understood exactly, or refused with every wrong field named at once."""
+
+from decimal import Decimal
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from mirt.errors import ErrorCode
+from mirt.orders import AGREED_SCHEMA, OrderProblems, read_order
+from mirt.orders.body import crm_body
+from tests.unit.orders.examples import order
+
+
+def fields(**changes: Any) -> list[str]:
+    with pytest.raises(OrderProblems) as refused:
+        read_order(order(**changes))
+    assert refused.value.error_code == ErrorCode.INVALID_INPUT
+    return refused.value.fields
+
+
+def customer(**changes: Any) -> dict[str, Any]:
+    return {"customer": {**order()["customer"], **changes}}
+
+
+def item(**changes: Any) -> dict[str, Any]:
+    return {"items": [{**order()["items"][0], **changes}]}
+
+
+@pytest.mark.parametrize(
+    "written",
+    ["380501234567", "+380 (50) 123-45-67", "0501234567", "050 123 45 67", "501234567"],
+)
+def test_a_phone_is_normalised(written: str) -> None:
+    assert read_order(order(**customer(phone=written))).customer.phone == "+380501234567"
+
+
+@pytest.mark.parametrize(
+    "written",
+    ["", "12345", "1501234567", "480501234567", "05012345678", "050123456x", "дзвоніть", None, 7],
+)
+def test_what_is_no_ukrainian_phone_is_refused(written: Any) -> None:
+    assert fields(**customer(phone=written)) == ["customer.phone"]
+
+
+@pytest.mark.parametrize(
+    ("changes", "field"),
+    [
+        (customer(full_name="О"), "customer.full_name"),
+        (customer(full_name="О" * 101), "customer.full_name"),
+        (customer(full_name="  О  "), "customer.full_name"),
+        (customer(city="К"), "customer.city"),
+        (customer(city="К" * 51), "customer.city"),
+        ({"items": []}, "items"),
+        ({"items": None}, "items"),
+        (item(price=0), "items.0.price"),
+        (item(price=-1), "items.0.price"),
+        (item(price="12.345"), "items.0.price"),
+        (item(price="NaN"), "items.0.price"),
+        (item(price="Infinity"), "items.0.price"),
+        (item(price=float("inf")), "items.0.price"),
+        (item(price=True), "items.0.price"),
+        (item(price="дорого"), "items.0.price"),
+        (item(quantity=0), "items.0.quantity"),
+        (item(quantity=1.5), "items.0.quantity"),
+        (item(quantity="2"), "items.0.quantity"),
+        (item(product_name=" "), "items.0.product_name"),
+        ({"external_id": ""}, "external_id"),
+        ({"customer": "Оля"}, "customer"),
+    ],
+)
+def test_a_wrong_value_is_refused_by_its_field(changes: dict[str, Any], field: str) -> None:
+    assert fields(**changes) == [field]
+
+
+def test_every_wrong_field_is_named_at_once_and_no_value_is_shown() -> None:
+    with pytest.raises(OrderProblems) as refused:
+        read_order({"customer": {"full_name": "О", "phone": "77777"}, "items": [{"price": 0}]})
+    for field in ("external_id", "customer.phone", "customer.city", "items.0.price"):
+        assert f"{field}: " in refused.value.message
+    assert "77777" not in refused.value.message
+
+
+@pytest.mark.parametrize("data", [None, [], "order", 7])
+def test_what_is_no_object_is_refused(data: Any) -> None:
+    with pytest.raises(OrderProblems, match="order_data: "):
+        read_order(data)
+
+
+def test_money_is_exact() -> None:
+    read = read_order(order(items=[{**order()["items"][0], "price": 0.1, "quantity": 3}]))
+    assert read.subtotal == Decimal("0.3")
+
+
+@given(
+    st.lists(
+        st.tuples(
+            st.decimals("0.01", "99999.99", places=2), st.integers(min_value=1, max_value=50)
+        ),
+        min_size=1,
+        max_size=20,
+    )
+)
+def test_the_total_is_that_of_the_items_to_the_kopiyka(items: list[tuple[Decimal, int]]) -> None:
+    template = order()["items"][0]
+    data = order(items=[{**template, "price": str(p), "quantity": q} for p, q in items])
+    total = sum((price * quantity for price, quantity in items), Decimal(0))
+    assert Decimal(str(crm_body(read_order(data))["total"])) == total
+
+
+def test_quantity_and_sku_reach_the_crm() -> None:
+    body = crm_body(read_order(order(**item(quantity=3, sku="DR-110-BL"))))
+    assert (body["items"][0]["quantity"], body["items"][0]["sku"]) == (3, "DR-110-BL")
+
+
+def test_the_crm_is_told_all_that_it_asks_for() -> None:
+    assert crm_body(read_order(order())) == {
+        "external_id": "order-1",
+        "source": "telegram",
+        "source_id": "42",
+        "customer": {"name": "Олена Коваль", "phone": "+380501234567"},
+        "delivery": {"method": "nova_poshta", "city": "Львів", "address": "Відділення 7"},
+        "items": [
+            {
+                "product_id": "p-1",
+                "name": "Сукня",
+                "size": "110",
+                "color": "синій",
+                "quantity": 2,
+                "price": 499.9,
+            }
+        ],
+        "subtotal": 999.8,
+        "discount": 0,
+        "delivery_cost": 0,
+        "total": 999.8,
+        "payment_method": "cash_on_delivery",
+        "status": "new",
+    }
+
+
+def test_the_agent_is_told_what_it_has_to_say() -> None:
+    assert AGREED_SCHEMA["required"] == ["customer", "items"]
+    assert set(AGREED_SCHEMA["$defs"]["Item"]["required"]) == {
+        "product_id",
+        "product_name",
+        "size",
+        "color",
+        "price",
+    }
