@@ -155,6 +155,10 @@ class Conclusion(Protocol):
         """What is to be published after it."""
 
     @property
+    def following(self) -> Sequence[Publication]:
+        """What else is to be done because of it."""
+
+    @property
     def parked(self) -> bool:
         """Whether it waits elsewhere and has no result yet."""
 
@@ -165,7 +169,7 @@ def conclude(work: Conclusion) -> dict[str, Any]:
     Raises:
         SkipMessage: when it is parked.
     """
-    declared.bound.publish(work.publications)
+    declared.bound.publish([*work.publications, *work.following])
     if work.parked or work.result is None:
         raise SkipMessage("it waits until its turn comes")
     return work.result

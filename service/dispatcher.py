@@ -15,7 +15,7 @@ from dramatiq.results import ResultFailure, ResultMissing
 from actors.crm import create_crm_order
 from actors.followups import send_followup
 from actors.summarization import summarize_session
-from broker.task import declared
+from broker.task import conclude, declared
 from middleware.envelopes import to_message
 from mirt.channels import InboundMessage
 from mirt.conversations import ANSWERING, DELIVERING, LONGEST_ID, as_task
@@ -80,7 +80,8 @@ def dispatch_message(
         trace_id=trace_id,
     )
     if not world.settings.tasks_enabled:
-        response = world.direct.answer(mail)["response"]
+        outcome = world.direct.answer(mail)
+        response = conclude(outcome)["response"]
         return {"queued": False, "response": response, "trace_id": trace_id}
     accepted = world.conversations.accept(mail)
     if accepted.publication is not None:

@@ -1,24 +1,31 @@
 """What the agent has said: stored before anything else happens, so that it is paid for once."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Literal
+from typing import Any, Literal
 
 from sqlalchemy import Connection, insert, select
 
 from mirt.store.mailbox import Mail
 from mirt.store.tables import conversations, history, inbox, turns
+from mirt.store.tasks import Publication
 
 
 @dataclass(frozen=True, slots=True)
 class Reply:
-    """What is said to the customer in a turn, and what it has cost."""
+    """What is said to the customer in a turn, what it has cost, and what is to be done.
+
+    ``actions`` is the record of what the agent wanted; ``following`` are its tasks, known only to
+    who has just asked: they are rows of their own.
+    """
 
     text: str
     model: str
     prompt_tokens: int = 0
     completion_tokens: int = 0
+    actions: Sequence[Mapping[str, Any]] = ()
+    following: Sequence[Publication] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,6 +70,7 @@ def store_reply(
             model=reply.model,
             prompt_tokens=reply.prompt_tokens,
             completion_tokens=reply.completion_tokens,
+            actions=list(reply.actions),
             answered_at=now,
         )
     )

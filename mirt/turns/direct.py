@@ -8,7 +8,7 @@ import time
 import uuid
 from dataclasses import replace
 from datetime import timedelta
-from typing import Any, Final
+from typing import Final
 
 import structlog
 
@@ -21,7 +21,7 @@ from mirt.store.deliveries import find_delivery
 from mirt.store.leases import Claim
 from mirt.store.mailbox import KeptMail, Mail
 from mirt.store.tasks import Publication
-from mirt.turns.turn import SPEAKING, Turns
+from mirt.turns.turn import SPEAKING, Outcome, Turns
 
 log = structlog.get_logger(__name__)
 
@@ -40,8 +40,8 @@ class DirectTurns:
         self._turns = turns
         self._clock = clock
 
-    def answer(self, mail: Mail) -> dict[str, Any]:
-        """Keep the message, wait for its turn and take it; the result of the task.
+    def answer(self, mail: Mail) -> Outcome:
+        """Keep the message, wait for its turn and take it; the result, and what follows from it.
 
         Raises:
             WorkerError: what the turn failed with; the message is not tried again.
@@ -50,13 +50,14 @@ class DirectTurns:
         accepted = self._conversations.accept(mail)
         mail = replace(mail, task_id=accepted.task_id, session_id=accepted.session_id)
         owner = f"caller:{uuid.uuid4().hex}"
+        following: list[Publication] = []
         with deadline_in(LIMIT_S):
             while (result := self._turns.result_of(mail)) is None:
-                if not self._take_head(mail, owner):
+                if not self._take_head(mail, owner, following):
                     time.sleep(remaining(LOOK_AGAIN_S))
-        return result
+        return Outcome(result, following=following)
 
-    def _take_head(self, mail: Mail, owner: str) -> bool:
+    def _take_head(self, mail: Mail, owner: str, following: list[Publication]) -> bool:
         """Work for whoever is at the head; False when somebody else does already."""
         now = self._clock()
         with self._database.transaction() as tx:
@@ -70,7 +71,7 @@ class DirectTurns:
         if claim is None:
             return False
         try:
-            self._turns.answer(claim, head)
+            following += self._turns.answer(claim, head).following
         except LeaseLostError:
             return False
         except Exception as failed:

@@ -1,5 +1,6 @@
 """What the service itself says to a customer."""
 
+from collections.abc import Iterable
 from typing import Final
 
 GREETING: Final = "Вітаю! Я допоможу підібрати дитячий одяг. Що шукаєте?"
@@ -7,3 +8,26 @@ APOLOGY: Final = (
     "Перепрошуємо, зараз не вдалося відповісти на ваше повідомлення. "
     "Спробуйте, будь ласка, написати ще раз трохи пізніше."
 )
+ORDER_TAKEN: Final = "Дякую! Замовлення прийнято, невдовзі ми його підтвердимо."
+UNDERSTOOD: Final = "Дякую, занотувала."
+
+_ASKED_FOR: Final = {
+    "full_name": "ім'я та прізвище",
+    "phone": "номер телефону",
+    "city": "місто",
+    "product_id": "яку саме річ",
+    "product_name": "яку саме річ",
+    "size": "розмір",
+    "color": "колір",
+    "quantity": "кількість",
+    "items": "які речі замовляєте",
+}
+
+
+def missing_from_order(fields: Iterable[str]) -> str:
+    """Ask for what an order does not say yet, or says wrongly; ``fields`` as ``customer.phone``."""
+    asked = dict.fromkeys(
+        _ASKED_FOR[last] for one in fields if (last := one.rpartition(".")[2]) in _ASKED_FOR
+    )
+    what = ", ".join(asked) or "деталі замовлення"
+    return f"Щоб оформити замовлення, уточніть, будь ласка: {what}."

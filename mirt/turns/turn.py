@@ -4,7 +4,8 @@ The life of a turn, each step one transaction that checks the lease first:
 
 1. *open*: find out how far it has come; if the agent has not answered, take what waits with it.
 2. ask the agent, outside of any transaction.
-3. *store*: reply, history, the answered messages and the pending delivery, together.
+3. *store*: reply, history, the answered messages, the pending delivery and the tasks that the
+   agent wants done, together.
 4. deliver, outside of any transaction.
 5. *close*: the next message of the mailbox becomes the head, and is returned to be published.
 
@@ -41,6 +42,7 @@ from mirt.store.leases import Claim
 from mirt.store.mailbox import KeptMail, Mail, MailState
 from mirt.store.tasks import Publication
 from mirt.store.turns import Reply, Said
+from mirt.turns.actions import TOOLS, plan
 from mirt.turns.texts import APOLOGY, GREETING
 
 log = structlog.get_logger(__name__)
@@ -55,11 +57,13 @@ class Outcome:
     """What a task has come to: its result, and what is to be published after it.
 
     ``parked``: the message waits in the mailbox until its turn comes; there is no result yet.
+    ``following``: what the agent wanted to have done; its rows are kept.
     """
 
     result: dict[str, Any] | None
     publications: Sequence[Publication] = ()
     parked: bool = False
+    following: Sequence[Publication] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,7 +116,8 @@ class Turns:
         result = _result(mail, stage.reply)
         if mail.actor == DELIVERING and stage.turn_id == mail.task_id:
             result["delivery"] = self._deliveries.deliver(claim, mail.task_id)
-        return Outcome(result, self._close(claim, mail.session_id))
+        following = stage.reply.following
+        return Outcome(result, self._close(claim, mail.session_id), following=following)
 
     def speak(self, claim: Claim, delivery: Delivery) -> Outcome:
         """Send a text that is already known; if it stands at the head of a mailbox, go on there."""
@@ -206,8 +211,16 @@ class Turns:
             return Reply(GREETING, model="greeting")
         conversation = [ChatMessage(role=said.role, content=said.content) for said in turn.said]
         conversation += [ChatMessage(role="user", content=_heard(mail)) for mail in turn.heard]
-        answer = self._agent.answer(conversation, summary=turn.summary)
-        return Reply(answer.text, answer.model, answer.prompt_tokens, answer.completion_tokens)
+        answer = self._agent.answer(conversation, summary=turn.summary, tools=TOOLS)
+        planned = plan(answer.text, answer.actions, turn.heard[0])
+        return Reply(
+            planned.text,
+            answer.model,
+            answer.prompt_tokens,
+            answer.completion_tokens,
+            planned.record,
+            planned.publications,
+        )
 
     def _store(self, claim: Claim, mail: Mail, turn: _Open, reply: Reply) -> _Answered:
         now = self._clock()
@@ -221,6 +234,8 @@ class Turns:
             mailbox.settle(
                 tx, turn_id=mail.task_id, task_id=mail.task_id, state=MailState.ANSWERED, now=now
             )
+            for following in reply.following:
+                outbox.add(tx, following, now=now)
             if mail.actor == DELIVERING:
                 add_delivery(tx, _reply(turn.heard[-1], mail.task_id, reply.text), now=now)
         log.info("answered", messages=len(turn.heard), tokens=reply.completion_tokens)

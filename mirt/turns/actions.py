@@ -1,0 +1,103 @@
+"""What the agent may have done, and the tasks that this becomes.
+
+The agent says it in a structured call, never in free text; here it is validated. An order that is
+not complete is no order: the customer is asked for what is missing, whatever the agent has said.
+"""
+
+import hashlib
+import json
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Final
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from mirt.llm import Action, Tool
+from mirt.orders import AGREED_SCHEMA, CREATING_ORDER, OrderProblems, read_agreed_order
+from mirt.store.mailbox import KeptMail
+from mirt.store.tasks import Publication
+from mirt.turns.texts import ORDER_TAKEN, UNDERSTOOD, missing_from_order
+
+MARKING: Final = "mark_customer"
+"""The task that has a platform remember something of a customer."""
+
+
+class _Marks(BaseModel):
+    model_config = ConfigDict(extra="ignore", hide_input_in_errors=True)
+
+    fields: dict[str, str] = Field(default_factory=dict)
+    add_tags: list[str] = Field(default_factory=list)
+    remove_tags: list[str] = Field(default_factory=list)
+
+
+ORDER: Final = Tool(
+    "create_order",
+    "Створи замовлення. Лише після того, як покупець підтвердив його повністю, і лише раз.",
+    AGREED_SCHEMA,
+)
+MARKS: Final = Tool(
+    "remember_customer",
+    "Запам'ятай покупця для колег: поля (назва і значення) та позначки.",
+    _Marks.model_json_schema(),
+)
+TOOLS: Final = (ORDER, MARKS)
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """What follows from what the agent has said: what is told to the customer, and the tasks.
+
+    ``record`` says of each action what became of it.
+    """
+
+    text: str
+    publications: Sequence[Publication] = ()
+    record: Sequence[Mapping[str, Any]] = field(default_factory=list)
+
+
+def plan(text: str, actions: Iterable[Action], mail: KeptMail) -> Plan:
+    """Make tasks of the actions of a turn. Their ids follow from the turn, so twice is once."""
+    publications: list[Publication] = []
+    record: list[dict[str, Any]] = []
+    for number, action in enumerate(actions):
+        about = {"action": action.name}
+        try:
+            task = _task(action, mail, f"{mail.task_id}:{number}")
+        except OrderProblems as wrong:
+            record.append({**about, "wrong": wrong.fields})
+            text = missing_from_order(wrong.fields)
+        except ValidationError:
+            record.append({**about, "wrong": ["arguments"]})
+        else:
+            publications.append(task)
+            record.append({**about, "task_id": task.task_id})
+    if not text:
+        ordered = any(task.actor == CREATING_ORDER for task in publications)
+        text = ORDER_TAKEN if ordered else UNDERSTOOD
+    return Plan(text, publications, record)
+
+
+def _task(action: Action, mail: KeptMail, task_id: str) -> Publication:
+    options = {"trace_id": mail.trace_id}
+    if action.name == MARKS.name:
+        marks = _Marks.model_validate(dict(action.arguments)).model_dump()
+        about = {"platform": mail.platform, "chat_id": mail.chat_id or mail.session_id}
+        return Publication(task_id, MARKING, kwargs={**about, **marks}, options=options)
+    agreed = read_agreed_order(dict(action.arguments)).model_dump(mode="json")
+    order = {
+        **agreed,
+        "external_id": _name_of(agreed, mail),
+        "source": mail.platform,
+        "source_id": mail.session_id,
+    }
+    return Publication(task_id, CREATING_ORDER, kwargs={"order_data": order}, options=options)
+
+
+def _name_of(agreed: Mapping[str, Any], mail: KeptMail) -> str:
+    """The same for the same order of the same customer on the same day.
+
+    An agent that confirms an order once more, on the customer's "thank you", creates no second one.
+    """
+    day = f"{mail.received_at:%Y%m%d}"
+    said = json.dumps([mail.platform, mail.session_id, agreed], sort_keys=True)
+    return f"mirt-{day}-{hashlib.sha256(said.encode()).hexdigest()[:16]}"

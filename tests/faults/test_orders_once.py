@@ -1,0 +1,55 @@
+"""G5 for orders: each is in the CRM once, whatever becomes of the requests and of the workers."""
+
+import os
+import signal
+from collections import Counter
+
+from tests.deployment import Deployment, children
+from tests.fakes import FakeWorld, Hang, Reset
+from tests.waiting import wait_until
+
+ORDERS = 100
+SEND = f"""
+from service.dispatcher import dispatch_crm_order
+from tests.unit.orders.examples import order
+for number in range({ORDERS}):
+    dispatch_crm_order(order(external_id=f"order-{{number:03}}"))
+"""
+CREATED = "SELECT external_id, crm_order_id, unknown FROM orders WHERE state = 'created'"
+
+
+def with_crm(deployed: Deployment, world: FakeWorld) -> None:
+    crm = {"SNITKIX_API_KEY": "crm-key", "SNITKIX_API_URL": world.crm_url}
+    deployed.environment = {**deployed.environment, **crm}
+    assert deployed.run("migrate") == 0
+
+
+def test_a_crm_that_drops_every_tenth_connection_has_each_order_once(
+    deployed: Deployment, world: FakeWorld
+) -> None:
+    with_crm(deployed, world)
+    for number in range(0, ORDERS, 10):
+        world.misbehave("crm", Reset(), match=f"order-{number:03}", path="/api/orders")
+    deployed.start("worker", "crm")
+    deployed.python(SEND)
+    wait_until(lambda: len(deployed.rows(CREATED)) == ORDERS, within_s=60)
+    names = Counter(order["external_id"] for order in world.crm.orders)
+    assert names == {f"order-{number:03}": 1 for number in range(ORDERS)}
+    ids = {order["external_id"]: order["id"] for order in world.crm.orders}
+    rows = deployed.rows(CREATED)
+    assert {name: crm_id for name, crm_id, _ in rows} == ids
+    assert sum(unknown for _, _, unknown in rows) == ORDERS / 10
+
+
+def test_a_worker_killed_after_the_crm_created_it_leaves_one_order(
+    deployed: Deployment, world: FakeWorld
+) -> None:
+    with_crm(deployed, world)
+    world.misbehave("crm", Hang())
+    worker = deployed.start("worker", "crm")
+    deployed.python(SEND.replace("range(100)", "range(1)"))
+    wait_until(lambda: len(world.crm.orders) == 1)
+    [child] = children(worker)
+    os.kill(child, signal.SIGKILL)
+    wait_until(lambda: [row[2] for row in deployed.rows(CREATED)] == [1])
+    assert len(world.crm.orders) == 1
