@@ -4,7 +4,7 @@ VENV   := .venv
 BIN    := $(VENV)/bin
 STAMP  := $(VENV)/.installed
 
-.PHONY: help install run demo test lint bench lock clean
+.PHONY: help install run demo test lint bench chaos lock clean
 
 help: ## This list
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## (.*)/\1\t\2/' | expand -t 12
@@ -35,6 +35,10 @@ lint: install ## Style, types, import directions
 
 bench: install ## Measurements, each a ratio within one run
 	@$(BIN)/python -m bench.publishing
+	@$(BIN)/python -m bench.recycling
+
+chaos: install ## Random faults for minutes: make chaos N=5000 CHATS=300 FAULTS=40 SEED=1
+	@$(BIN)/python -m tests.chaos --messages $(or $(N),5000) --chats $(or $(CHATS),300) --faults $(or $(FAULTS),40) --seed $(or $(SEED),1)
 
 lock: ## Renew requirements.lock and requirements-dev.lock
 	$(PYTHON) -m venv $(VENV)

@@ -230,5 +230,6 @@ def dead_letter(
         traceback=lines[-LONGEST_TRACEBACK:],
         attempts=claim.attempt + 1,
         trace_id=message.options.get("trace_id"),
-        sent_at=message.message_datetime,
+        # The message is of the last publication; the row is as old as the task.
+        sent_at=claim.created_at or message.message_datetime,
     )

@@ -32,6 +32,7 @@ class Claim:
     starts: int = 1
     waited_s: int = 0
     error_code: str | None = None
+    created_at: datetime | None = None
 
 
 def claim(
@@ -65,7 +66,12 @@ def claim(
             ),
         )
         .returning(
-            tasks.c.fence, tasks.c.attempt, tasks.c.starts, tasks.c.waited_s, tasks.c.error_code
+            tasks.c.fence,
+            tasks.c.attempt,
+            tasks.c.starts,
+            tasks.c.waited_s,
+            tasks.c.error_code,
+            tasks.c.created_at,
         )
     ).one_or_none()
     if row is None:

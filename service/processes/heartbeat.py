@@ -5,6 +5,7 @@ container's health check asks; it reads the files only, so it is quick and needs
 """
 
 import os
+import shutil
 import tempfile
 import threading
 import time
@@ -54,7 +55,11 @@ def is_able(worker: Worker) -> bool:
 
 
 def new_folder() -> Path:
-    """Where the children of this parent keep their files."""
+    """Where the children of this parent keep their files; what dead parents have left goes."""
+    for folder in Path(tempfile.gettempdir()).glob(f"{PREFIX}*"):
+        # In a container the pid before a restart may be this one's.
+        if not _parent_lives(folder) or _pid(folder) == os.getpid():
+            shutil.rmtree(folder, ignore_errors=True)
     return Path(tempfile.mkdtemp(prefix=f"{PREFIX}{os.getpid()}-"))
 
 
@@ -80,5 +85,9 @@ def _problems_in(folder: Path) -> list[str]:
 
 
 def _parent_lives(folder: Path) -> bool:
+    return Path(f"/proc/{_pid(folder)}").exists()
+
+
+def _pid(folder: Path) -> int:
     pid = folder.name.removeprefix(PREFIX).partition("-")[0]
-    return pid.isdecimal() and Path(f"/proc/{pid}").exists()
+    return int(pid) if pid.isdecimal() else 0

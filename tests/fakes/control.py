@@ -2,7 +2,8 @@
 
 ``POST misbehave`` ``{api, kind, args?, times?, match?, chat?, path?}`` (``times: null`` is for
 ever), ``latency`` ``{api, seconds}``, ``release``, ``mend`` ``{api?}``, ``reset``.
-``GET requests?api=&path=``, ``sent?chat_id=``, ``orders``, ``health``.
+``GET requests?api=&path=``, ``sent?chat_id=``, ``replies?since=``, ``completions?since=``,
+``orders``, ``health``.
 """
 
 from typing import TYPE_CHECKING, Any
@@ -34,6 +35,10 @@ def _asked(world: "FakeWorld", command: str, request: Request) -> Any:
             return [one.as_json() for one in found]
         case "sent":
             return world.sent(request.query["chat_id"])
+        case "replies":
+            return world.replies(int(request.query.get("since", 0)))
+        case "completions":
+            return world.completions(int(request.query.get("since", 0)))
         case "orders":
             return world.crm.orders
         case "health":

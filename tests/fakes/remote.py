@@ -31,6 +31,16 @@ class RemoteWorld(Urls):
         texts: list[str] = self._get("sent", {"chat_id": str(chat_id)})
         return texts
 
+    def replies(self, since: int = 0) -> list[tuple[float, str, str]]:
+        """Time, chat and text of what Telegram brought to customers, from number ``since`` on."""
+        return [
+            (time, chat, text) for time, chat, text in self._get("replies", {"since": str(since)})
+        ]
+
+    def completions(self, since: int = 0) -> list[tuple[float, str]]:
+        """Time and text of what the agent has answered, from number ``since`` on."""
+        return [(time, text) for time, text in self._get("completions", {"since": str(since)})]
+
     def orders(self) -> list[dict[str, Any]]:
         """The orders in the CRM."""
         orders: list[dict[str, Any]] = self._get("orders", {})

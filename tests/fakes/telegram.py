@@ -19,6 +19,8 @@ class TelegramApi:
     def __init__(self) -> None:
         self.sent: list[tuple[str, str]] = []
         """Chat and text, in order."""
+        self.sent_at: list[float] = []
+        """When the request of each was made, in seconds since the epoch."""
         self.webhook: dict[str, Any] = {}
         self._ids = itertools.count(1000)
 
@@ -27,7 +29,7 @@ class TelegramApi:
         body = request.body if isinstance(request.body, dict) else {}
         match request.path.rsplit("/", 1)[-1]:
             case "sendMessage":
-                return self._send(body)
+                return self._send(body, request.time)
             case "sendChatAction" | "deleteWebhook":
                 return _ok(True)
             case "setWebhook":
@@ -40,7 +42,7 @@ class TelegramApi:
                 return _ok({"id": 1, "is_bot": True, "username": "fake_bot"})
         return _refused(404, "Not Found")
 
-    def _send(self, body: dict[str, Any]) -> Reply:
+    def _send(self, body: dict[str, Any], time: float) -> Reply:
         text, chat_id = body.get("text"), body.get("chat_id")
         if not isinstance(chat_id, int):
             return _refused(400, "Bad Request: chat not found")
@@ -49,6 +51,7 @@ class TelegramApi:
         if len(text.encode("utf-16-le")) > 2 * 4096:
             return _refused(400, "Bad Request: message is too long")
         self.sent.append((str(chat_id), text))
+        self.sent_at.append(time)
         return _ok({"message_id": next(self._ids), "chat": {"id": chat_id}, "text": text})
 
 

@@ -88,6 +88,17 @@ class FakeWorld(Urls):
             everything = [*self.telegram.sent, *self.manychat.sent]
         return [text for chat, text in everything if chat == str(chat_id)]
 
+    def replies(self, since: int = 0) -> list[tuple[float, str, str]]:
+        """Time, chat and text of what Telegram brought to customers, from number ``since`` on."""
+        with self._changed:
+            sent, when = self.telegram.sent[since:], self.telegram.sent_at[since:]
+        return [(time, chat, text) for time, (chat, text) in zip(when, sent, strict=True)]
+
+    def completions(self, since: int = 0) -> list[tuple[float, str]]:
+        """Time and text of what the agent has answered, from number ``since`` on."""
+        with self._changed:
+            return self.llm.completions[since:]
+
     def misbehave(
         self,
         api: str,

@@ -27,7 +27,8 @@ from tests.unit.store.rows import (
 
 
 def test_a_claim_of_a_task_without_a_row_makes_the_row(database: Database) -> None:
-    assert claimed(database) == Claim("t1", "one", fence=1, trace_id="trace", attempt=0, starts=1)
+    expected = Claim("t1", "one", fence=1, trace_id="trace", starts=1, created_at=NOON)
+    assert claimed(database) == expected
     found = row(database)
     assert (found.actor, found.kwargs, found.state) == ("ping", {"a": 1}, "running")
     assert (found.owner, found.due_at, found.started_at) == ("one", NOON + LEASE, NOON)

@@ -1,0 +1,105 @@
+"""What is known of a run when it is over: from the senders, from the world outside, from the rows.
+
+Plain data, so that the verdict can be tried on facts that are made up.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+
+from tests.chaos.load import Sent, names_in
+from tests.chaos.stage import Stage
+
+APOLOGY = ":apology"
+"""How the id of an apology ends."""
+
+
+@dataclass(frozen=True, slots=True)
+class Told:
+    """A text that has reached a customer."""
+
+    at: float
+    chat: str
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class Completion:
+    """An answer that the agent has given, whether or not it arrived."""
+
+    asked_at: float
+    names: Sequence[str]
+
+
+@dataclass(frozen=True, slots=True)
+class Delivery:
+    """What the service believes of a reply: ``unknown`` sendings may have arrived, or not."""
+
+    id: str
+    chat: str
+    text: str
+    state: str
+    unknown: int
+
+
+@dataclass(frozen=True, slots=True)
+class Dead:
+    """A dead letter, and the messages that were to be answered by it."""
+
+    task_id: str
+    error_code: str
+    attempts: int
+    exception: str
+    died_at: float
+    names: Sequence[str]
+
+
+@dataclass(frozen=True, slots=True)
+class Facts:
+    """All of it; times in seconds since the epoch, of one machine's clock."""
+
+    sent: Mapping[str, Sent]
+    told: Sequence[Told]
+    completions: Sequence[Completion] = ()
+    deliveries: Sequence[Delivery] = ()
+    dead: Sequence[Dead] = ()
+    stored: Mapping[str, float] = field(default_factory=dict)
+    """When the answer to a message was stored."""
+    turns: int = 0
+
+
+def told(stage: Stage, since: int = 0) -> list[Told]:
+    """What customers have got, from number ``since`` on, in the order of its arrival."""
+    return [Told(*one) for one in stage.world.replies(since)]
+
+
+def dead(stage: Stage) -> list[Dead]:
+    """The dead letters; none while the database is away."""
+    rows = stage.rows(
+        "SELECT d.task_id, d.error_code, d.attempts, d.exception, extract(epoch FROM d.died_at),"
+        " coalesce(string_agg(i.text, ' ' ORDER BY i.id), '') FROM dead_letters d"
+        f" LEFT JOIN inbox i ON replace(d.task_id, '\\{APOLOGY}', '') IN (i.task_id, i.turn_id)"
+        " GROUP BY d.id ORDER BY d.id"
+    )
+    return [
+        Dead(task_id, code, attempts, exception, float(died_at), names_in(texts))
+        for task_id, code, attempts, exception, died_at, texts in rows
+    ]
+
+
+def gather(stage: Stage, sent: Mapping[str, Sent]) -> Facts:
+    """Everything, once nothing moves any more."""
+    stored = stage.rows(
+        "SELECT i.text, extract(epoch FROM t.answered_at)"
+        " FROM inbox i JOIN turns t ON t.id = i.turn_id"
+    )
+    deliveries = stage.rows("SELECT id, chat_id, text, state, unknown FROM deliveries")
+    [(turns,)] = stage.rows("SELECT count(*) FROM turns")
+    return Facts(
+        sent=sent,
+        told=told(stage),
+        completions=[Completion(at, names_in(text)) for at, text in stage.world.completions()],
+        deliveries=[Delivery(*row) for row in deliveries],
+        dead=dead(stage),
+        stored={name: float(at) for text, at in stored for name in names_in(text)},
+        turns=turns,
+    )

@@ -1,0 +1,113 @@
+"""One run: the load and the faults side by side, then what is left to answer, then the facts."""
+
+import json
+import threading
+import time
+from collections.abc import Callable, Sequence
+from contextlib import closing
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+from tests.chaos import facts, load, schedule
+from tests.chaos.facts import Facts
+from tests.chaos.faults import KINDS
+from tests.chaos.load import Load, names_in
+from tests.chaos.stage import Stage, stage
+from tests.chaos.storm import Storm, Suffered
+
+ACCEPTED_S: Final = 120.0
+"""What the senders may need after the last message is due."""
+ANSWERED_S: Final = 180.0
+"""What the answers may need after the last message is accepted."""
+SETTLED_S: Final = 30.0
+LOOK_S: Final = 0.5
+TABLES: Final = ("inbox", "tasks", "turns", "deliveries", "dead_letters", "conversations")
+UNSETTLED: Final = (
+    "SELECT 1 FROM tasks WHERE state NOT IN ('done', 'dead')"
+    " AND actor IN ('process_and_respond', 'send_response') LIMIT 1"
+)
+
+Announce = Callable[[str], None]
+
+
+@dataclass(frozen=True, slots=True)
+class Options:
+    """What follows from the command line. ``seconds`` is how long customers go on writing."""
+
+    messages: int
+    chats: int
+    faults: int
+    seed: int
+    seconds: float
+
+
+@dataclass(frozen=True, slots=True)
+class Run:
+    """A run that is over. ``unexpected``: processes that ended by themselves."""
+
+    options: Options
+    facts: Facts
+    suffered: Sequence[Suffered]
+    answers: dict[str, int]
+    unexpected: Sequence[str]
+    took_s: float
+
+
+def run(options: Options, folder: Path, announce: Announce) -> Run:
+    """Carry it out; logs and rows are left in ``folder``."""
+    writings = load.plan(
+        seed=options.seed,
+        messages=options.messages,
+        chats=options.chats,
+        seconds=options.seconds,
+    )
+    planned = schedule.plan(
+        list(KINDS.values()), seed=options.seed, faults=options.faults, seconds=options.seconds
+    )
+    with stage(folder) as here:
+        storm, began = Storm(here, announce), time.monotonic()
+        announce(f"{options.messages} messages in {options.seconds:g} s, {len(planned)} faults")
+        raging = threading.Thread(target=storm.rage, args=(planned,), kwargs={"began": began})
+        with closing(storm), Load(here.deployed.port, writings) as customers:
+            raging.start()
+            if not customers.finish(within_s=options.seconds + ACCEPTED_S):
+                announce("not every message was accepted")
+            raging.join()
+            announce("everything is written and broken; the rest is answered")
+            _wait_for_answers(here, customers, announce)
+        known = facts.gather(here, customers.sent)
+        _keep_rows(here, folder)
+        unexpected = list(here.services.unexpected)
+    took_s = time.monotonic() - began
+    return Run(options, known, storm.suffered, dict(customers.answers), unexpected, took_s)
+
+
+def _wait_for_answers(here: Stage, customers: Load, announce: Announce) -> None:
+    """Return when every accepted message is answered or dead and nothing moves, or time is up."""
+    deadline, looking = time.monotonic() + ANSWERED_S, threading.Event()
+    open_, seen = {n for n, one in customers.sent.items() if one.accepted_at is not None}, 0
+    while open_ and time.monotonic() < deadline:
+        new = facts.told(here, seen)
+        seen += len(new)
+        open_.difference_update(*(names_in(one.text) for one in new))
+        if open_:
+            open_.difference_update(*(letter.names for letter in facts.dead(here)))
+            looking.wait(LOOK_S)
+    if open_:
+        announce(f"not answered within {ANSWERED_S:g} s: {len(open_)} messages")
+    deadline = time.monotonic() + SETTLED_S
+    while here.rows(UNSETTLED) and time.monotonic() < deadline:
+        looking.wait(LOOK_S)
+
+
+def _keep_rows(here: Stage, folder: Path) -> None:
+    """The database goes with the run: leave its rows for whoever has to explain them."""
+    for table in TABLES:
+        rows = here.rows(f"SELECT row_to_json(t) FROM {table} t")
+        lines = [json.dumps(row, ensure_ascii=False) + "\n" for (row,) in rows]
+        (folder / f"{table}.jsonl").write_text("".join(lines))
+    told = [
+        json.dumps([one.at, one.chat, one.text], ensure_ascii=False) for one in facts.told(here)
+    ]
+    (folder / "replies.jsonl").write_text("\n".join(told))

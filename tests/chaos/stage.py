@@ -1,0 +1,146 @@
+"""What is broken in a run: private servers, the fake world and every process of the Procfile."""
+
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager, suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final, cast
+from urllib.parse import urlsplit
+
+import httpx
+import psutil
+import sqlalchemy
+
+from tests.chaos.supervisor import Supervisor
+from tests.deployment import ROOT, Deployment, children, deployment
+from tests.fakes import FakeWorld, RemoteWorld
+from tests.servers import Postgres, RabbitMQ, Redis, start_servers
+from tests.waiting import wait_until
+
+AGENT_S: Final = 0.1
+"""How long the agent thinks."""
+LEASE_S: Final = 3
+SETTINGS: Final = {
+    "LEASE_SECONDS": str(LEASE_S),
+    "RETRY_BASE_SECONDS": "1",
+    "WORKER_THREADS": "16",
+    "LOG_LEVEL": "INFO",
+}
+SECOND: Final = "-2"
+"""The worker of turns runs twice, so that one can go on where the other was killed."""
+
+
+@dataclass
+class Stage:
+    """Everything of one run, started."""
+
+    rabbitmq: RabbitMQ
+    redis: Redis
+    postgres: Postgres
+    world: RemoteWorld
+    deployed: Deployment
+    services: Supervisor
+
+    @property
+    def workers(self) -> list[str]:
+        """The services that take turns."""
+        return [name for name in self.services.services if name.startswith("worker-llm")]
+
+    def worker_children(self) -> list[int]:
+        """The pids of the processes that run turns now."""
+        found: list[int] = []
+        for name in self.workers:
+            process = self.services.services[name].process
+            with suppress(psutil.NoSuchProcess):
+                found += children(process) if process is not None else []
+        return found
+
+    def workers_consume(self) -> bool:
+        """Whether every worker of turns listens to its queue again."""
+        vhost = urlsplit(self.deployed.environment["RABBITMQ_URL"]).path.strip("/")
+        try:
+            consumers = self.rabbitmq.management.request("GET", "consumers", vhost)
+        except OSError:
+            return False
+        listening = [one for one in consumers if one["queue"]["name"] == "llm"]
+        return len(listening) >= len(self.workers)
+
+    def workers_started(self) -> int:
+        """How many processes that take turns have begun to work since the beginning."""
+        return sum(
+            (self.deployed.logs / f"{name}.log").read_text(errors="replace").count("worker_started")
+            for name in self.workers
+        )
+
+    def is_ready(self) -> bool:
+        """Whether the ingress reaches everything that it needs or would like to have."""
+        try:
+            answer = self.deployed.get("/readyz")
+        except httpx.TransportError:
+            return False
+        checks: dict[str, str] = answer.json().get("checks", {})
+        return all(checks.get(name) == "ok" for name in ("database", "redis", "rabbitmq"))
+
+    def rows(self, sql: str) -> list[Any]:
+        """What the database answers; none while it is away."""
+        try:
+            return self.deployed.rows(sql)
+        except sqlalchemy.exc.OperationalError:
+            return []
+
+
+@contextmanager
+def stage(logs: Path) -> Iterator[Stage]:
+    """Start everything; at the end stop it all, by its pids. Logs go to ``logs``."""
+    with ExitStack() as stack:
+        servers = start_servers()
+        stack.callback(servers.close)
+        rabbitmq, redis, postgres = (
+            servers.get(RabbitMQ),
+            servers.get(Redis),
+            servers.get(Postgres),
+        )
+        world = stack.enter_context(_world(logs))
+        world.latency("llm", AGENT_S)
+        urls = {
+            "RABBITMQ_URL": stack.enter_context(rabbitmq.isolated()),
+            "REDIS_URL": stack.enter_context(redis.isolated()),
+            "DATABASE_URL": stack.enter_context(postgres.isolated()),
+        }
+        # The deployment asks the world for its URLs only, and both kinds have those.
+        here = stack.enter_context(deployment(cast("FakeWorld", world), logs, urls, **SETTINGS))
+        services = Supervisor({**os.environ, **here.environment}, logs)
+        stack.callback(services.close)
+        for name, command in _procfile(here.port):
+            services.start(name, *command)
+            if name == "worker-llm":
+                services.start(name + SECOND, *command)
+        ready = Stage(rabbitmq, redis, postgres, world, here, services)
+        wait_until(here.is_alive, within_s=60, what="the ingress answers")
+        wait_until(ready.workers_consume, within_s=60, what="the workers listen")
+        yield ready
+
+
+def _procfile(port: int) -> Iterator[tuple[str, list[str]]]:
+    """The name and the arguments of each process, as they are deployed."""
+    for line in (ROOT / "Procfile").read_text().splitlines():
+        name, _, command = line.partition(":")
+        yield name, command.replace("$PORT", str(port)).split()[1:]
+
+
+@contextmanager
+def _world(logs: Path) -> Iterator[RemoteWorld]:
+    with (
+        (logs / "world.log").open("wb") as log,
+        subprocess.Popen(
+            [sys.executable, "-m", "tests.fakes"], cwd=ROOT, stdout=subprocess.PIPE, stderr=log
+        ) as process,
+    ):
+        assert process.stdout is not None
+        try:
+            yield RemoteWorld(process.stdout.readline().decode().strip())
+        finally:
+            process.terminate()

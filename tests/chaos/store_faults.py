@@ -1,0 +1,46 @@
+"""Faults of Redis and PostgreSQL."""
+
+import random
+from collections.abc import Iterator
+
+import redis
+
+from tests.chaos.kinds import AT_ONCE, Recovered, kind
+from tests.chaos.stage import Stage
+
+
+@kind("Redis killed", "redis", (0.5, 4))
+def _redis_killed(stage: Stage, _: random.Random) -> Iterator[Recovered]:
+    stage.redis.kill()
+    yield stage.is_ready
+    stage.redis.start()
+
+
+@kind("Redis flushed", "redis", AT_ONCE)
+def _redis_flushed(stage: Stage, _: random.Random) -> Iterator[Recovered]:
+    with redis.Redis.from_url(stage.redis.url) as client:
+        client.flushall()
+    yield stage.is_ready
+
+
+@kind("Redis full", "redis", (2, 6))
+def _redis_full(stage: Stage, _: random.Random) -> Iterator[Recovered]:
+    with redis.Redis.from_url(stage.redis.url) as client:
+        client.config_set("maxmemory-policy", "noeviction")
+        client.config_set("maxmemory", "1")
+        yield stage.is_ready
+        client.config_set("maxmemory", "0")
+
+
+@kind("PostgreSQL killed", "postgres", (0.5, 3))
+def _postgres_killed(stage: Stage, _: random.Random) -> Iterator[Recovered]:
+    stage.postgres.kill()
+    yield stage.is_ready
+    stage.postgres.start()
+
+
+@kind("PostgreSQL held still", "postgres", (2, 6))
+def _postgres_held(stage: Stage, _: random.Random) -> Iterator[Recovered]:
+    stage.postgres.pause()
+    yield stage.is_ready
+    stage.postgres.resume()

@@ -1,0 +1,37 @@
+"""The files by which a worker is known to be well do not outlive it."""
+
+import os
+import tempfile
+from pathlib import Path
+
+import pytest
+
+from service.processes.heartbeat import PREFIX, check, new_folder
+
+
+@pytest.fixture
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    return tmp_path
+
+
+@pytest.mark.parametrize("pid", [os.getpid(), 2**22 + 1])
+def test_what_a_dead_parent_has_left_is_removed_even_if_it_had_our_pid(
+    folder: Path, pid: int
+) -> None:
+    left = folder / f"{PREFIX}{pid}-old"
+    left.mkdir()
+    ours = new_folder()
+    assert not left.exists()
+    assert ours.exists()
+
+
+def test_what_a_living_parent_uses_stays(folder: Path) -> None:
+    used = folder / f"{PREFIX}{os.getppid()}-used"
+    used.mkdir()
+    new_folder()
+    assert used.exists()
+
+
+def test_where_nobody_works_the_check_says_so(folder: Path) -> None:
+    assert check() == ["no worker is running here"]

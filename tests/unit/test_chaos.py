@@ -1,0 +1,186 @@
+"""The plans of a chaos run follow from the seed, and its verdict sees what it is to see."""
+
+from dataclasses import dataclass
+from itertools import pairwise
+
+from tests.chaos import load, schedule
+from tests.chaos.facts import Completion, Dead, Delivery, Facts, Told
+from tests.chaos.load import Sent, names_in, text_of
+from tests.chaos.verdict import judge
+
+
+@dataclass(frozen=True)
+class Kind:
+    name: str
+    target: str
+    lasts: tuple[float, float] = (1, 4)
+
+
+KINDS = [Kind("a", "workers"), Kind("b", "workers"), Kind("c", "redis"), Kind("d", "rabbitmq")]
+
+
+def faults_of(seed: int) -> list[schedule.Planned]:
+    return schedule.plan(KINDS, seed=seed, faults=9, seconds=90)
+
+
+def load_of(seed: int) -> dict[int, list[load.Writing]]:
+    return load.plan(seed=seed, messages=50, chats=7, seconds=60)
+
+
+def accepted(*names: str) -> dict[str, Sent]:
+    return {name: Sent(first_at=1.0, accepted_at=1.0 + n) for n, name in enumerate(names)}
+
+
+def reply(*names: str, at: float = 5.0) -> Told:
+    chat = names[0].partition("-")[0]
+    return Told(at, chat, "echo: " + "\n".join(f"#{name}" for name in names))
+
+
+def delivery(told: Told, unknown: int = 0) -> Delivery:
+    return Delivery("t", told.chat, told.text, "sent", unknown)
+
+
+def dead_letter(*names: str, code: str = "RETRIES_EXHAUSTED") -> Dead:
+    return Dead("t", code, 4, "ExternalServiceError", 9.0, names)
+
+
+def test_the_plan_of_faults_is_the_same_for_the_same_seed_and_another_for_another() -> None:
+    assert faults_of(1) == faults_of(1)
+    assert faults_of(1) != faults_of(2)
+
+
+def test_the_plan_of_messages_is_the_same_for_the_same_seed_and_another_for_another() -> None:
+    assert load_of(1) == load_of(1)
+    assert load_of(1) != load_of(2)
+
+
+def test_every_kind_of_fault_comes_before_any_comes_again() -> None:
+    for seed in range(20):
+        first = sorted(faults_of(seed), key=lambda one: one.at_s)[: len(KINDS)]
+        assert len({one.kind for one in first}) >= len(KINDS) - 1, seed
+        assert {one.kind for one in faults_of(seed)} == {kind.name for kind in KINDS}
+
+
+def test_faults_are_spread_over_the_whole_time() -> None:
+    for seed in range(20):
+        begins = [one.at_s for one in faults_of(seed)]
+        assert begins == sorted(begins)
+        assert min(begins) >= schedule.CALM_S
+        assert max(begins) < 90
+        assert max(later - sooner for sooner, later in pairwise(begins)) < 30
+
+
+def test_all_messages_are_planned_each_chat_in_its_order() -> None:
+    planned = load_of(1)
+    assert sum(len(mine) for mine in planned.values()) == 50
+    for mine in planned.values():
+        assert [one.number for one in mine] == list(range(len(mine)))
+        assert [one.at_s for one in mine] == sorted(one.at_s for one in mine)
+
+
+def test_a_text_tells_the_ids_within_it() -> None:
+    assert names_in(f"echo: {text_of(7, 3)}\n{text_of(7, 12)}") == ["7-3", "7-12"]
+
+
+def test_what_was_answered_once_and_in_order_is_kept() -> None:
+    told = [reply("1-0", "1-1"), reply("2-0"), reply("1-2")]
+    verdict = judge(Facts(accepted("1-0", "1-1", "1-2", "2-0"), told, deliveries=map_all(told)))
+    assert verdict.kept
+    assert (verdict.accepted, verdict.answered, verdict.slowest_s) == (4, 4, 4.0)
+
+
+def map_all(told: list[Told]) -> list[Delivery]:
+    return [delivery(one) for one in told]
+
+
+def test_an_accepted_message_in_no_reply_is_lost() -> None:
+    verdict = judge(Facts(accepted("1-0", "1-1"), [reply("1-0")]))
+    assert verdict.lost == ["1-1"]
+    assert not verdict.kept
+
+
+def test_a_message_that_was_never_accepted_is_named() -> None:
+    verdict = judge(Facts({"1-0": Sent(first_at=1.0)}, []))
+    assert (verdict.not_accepted, verdict.lost, verdict.kept) == (["1-0"], [], False)
+
+
+def test_a_dead_letter_is_a_failure_for_good_and_no_loss() -> None:
+    verdict = judge(Facts(accepted("1-0"), [], dead=[dead_letter("1-0")]))
+    assert (verdict.failed, verdict.failed_unexplained, verdict.lost) == (["1-0"], [], [])
+
+
+def test_a_failure_that_exhausted_retries_do_not_explain_is_named() -> None:
+    verdict = judge(Facts(accepted("1-0"), [], dead=[dead_letter("1-0", code="WORKER_LOST")]))
+    assert verdict.failed_unexplained == ["1-0"]
+
+
+def test_a_failed_turn_without_an_apology_is_silent() -> None:
+    failed = Facts(accepted("1-0"), [], dead=[dead_letter("1-0")])
+    assert judge(failed).silent == ["1"]
+    assert not judge(failed).kept
+    apologised = Facts(accepted("1-0"), [Told(9.0, "1", "Перепрошуємо")], dead=failed.dead)
+    assert judge(apologised).silent == []
+
+
+def test_a_reply_that_is_stored_and_never_sent_is_undelivered() -> None:
+    facts = Facts(accepted("1-0"), [], dead=[dead_letter("1-0")], stored={"1-0": 3.0})
+    assert (judge(facts).undelivered, judge(facts).silent) == (["1-0"], [])
+
+
+def test_a_reply_sent_twice_is_doubled() -> None:
+    told = [reply("1-0"), reply("1-0")]
+    verdict = judge(Facts(accepted("1-0"), told, deliveries=[delivery(told[0])]))
+    assert verdict.doubled == ["1-0"]
+    assert not verdict.kept
+
+
+def test_a_reply_sent_twice_and_recorded_as_unknown_once_is_known() -> None:
+    told = [reply("1-0"), reply("1-0")]
+    verdict = judge(Facts(accepted("1-0"), told, deliveries=[delivery(told[0], unknown=1)]))
+    assert (verdict.doubled, verdict.doubled_known, verdict.kept) == ([], 1, True)
+
+
+def test_a_reply_sent_three_times_and_recorded_as_unknown_once_is_doubled() -> None:
+    told = [reply("1-0")] * 3
+    verdict = judge(Facts(accepted("1-0"), told, deliveries=[delivery(told[0], unknown=1)]))
+    assert (verdict.doubled, verdict.doubled_known) == (["1-0"], 1)
+
+
+def test_a_message_answered_in_two_different_replies_is_doubled_whatever_is_unknown() -> None:
+    told = [reply("1-0"), reply("1-0", "1-1")]
+    deliveries = [delivery(one, unknown=1) for one in told]
+    assert judge(Facts(accepted("1-0", "1-1"), told, deliveries=deliveries)).doubled == ["1-0"]
+
+
+def test_an_apology_sent_twice_is_doubled() -> None:
+    sorry = Told(9.0, "1", "Перепрошуємо")
+    facts = Facts(
+        {}, [sorry, sorry], deliveries=[Delivery("t:apology", "1", sorry.text, "sent", 0)]
+    )
+    assert len(judge(facts).doubled) == 1
+
+
+def test_two_apologies_for_two_failures_are_not_doubled() -> None:
+    sorry = Told(9.0, "1", "Перепрошуємо")
+    both = [Delivery(f"{n}:apology", "1", sorry.text, "sent", 0) for n in range(2)]
+    assert judge(Facts({}, [sorry, sorry], deliveries=both)).doubled == []
+
+
+def test_a_reply_that_comes_after_the_reply_to_a_later_message_is_out_of_order() -> None:
+    told = [reply("1-0"), reply("1-2"), reply("1-1"), reply("2-0")]
+    verdict = judge(Facts(accepted("1-0", "1-1", "1-2", "2-0"), told, deliveries=map_all(told)))
+    assert verdict.out_of_order == ["1-1"]
+    assert not verdict.kept
+
+
+def test_the_tenth_message_comes_after_the_ninth() -> None:
+    told = [reply("1-9"), reply("1-10")]
+    assert judge(Facts(accepted("1-9", "1-10"), told)).out_of_order == []
+
+
+def test_a_message_asked_of_the_agent_after_its_answer_was_stored_is_paid_twice() -> None:
+    asked = [Completion(2.0, ["1-0"]), Completion(4.0, ["1-0"])]
+    stored_between = Facts(accepted("1-0"), [], asked, stored={"1-0": 3.0})
+    stored_after = Facts(accepted("1-0"), [], asked, stored={"1-0": 5.0})
+    assert judge(stored_between).paid_twice == ["1-0"]
+    assert (judge(stored_after).paid_twice, judge(stored_after).asked_again) == ([], 1)
