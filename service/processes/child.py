@@ -23,6 +23,7 @@ from broker.durable import DurableBroker
 from broker.rabbitmq.consumer import RabbitConsumer
 from broker.stack import install
 from middleware.hard_limits import Board
+from middleware.recycling import Counting, Tally
 from mirt import runtime
 from service.processes.heartbeat import Heartbeat, is_able
 from service.processes.startup import read_settings
@@ -31,6 +32,7 @@ log = structlog.get_logger(__name__)
 
 PR_SET_PDEATHSIG: Final = 1
 IDLE_WAKE_MS: Final = 1000
+LOOK_S: Final = 0.02
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -42,13 +44,18 @@ def main(arguments: Sequence[str] | None = None) -> int:
     settings = read_settings()
     structlog.contextvars.bind_contextvars(worker=options.worker_id)
     board = Board(options.board, slots=options.threads)
+    tally = Tally(options.tally)
     broker = install(settings, worker_id=options.worker_id, board=board)
+    broker.add_middleware(Counting(tally))
     runtime.use(runtime.open_runtime(settings))
     worker = start_worker(broker, queues=set(options.queues), threads=options.threads)
     heartbeat = Heartbeat(options.heartbeat, lambda: is_able(worker))
     heartbeat.start()
     log.info("worker_started", queues=sorted(options.queues), threads=options.threads)
-    stop.wait()
+    while not stop.wait(LOOK_S):
+        if is_able(worker):
+            tally.say_able()
+            stop.wait()
     log.info("worker_stopping")
     heartbeat.stop()
     stop_worker(worker, grace_s=options.grace)
@@ -114,6 +121,7 @@ def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--parent", type=int, required=True)
     parser.add_argument("--heartbeat", type=Path, required=True)
     parser.add_argument("--board", type=Path, required=True)
+    parser.add_argument("--tally", type=Path, required=True)
     parser.add_argument("--worker-id", required=True)
     return parser.parse_args(arguments)
 

@@ -1,13 +1,12 @@
 """``mirt worker``: a small parent that keeps its children running and within their limits.
 
 It never takes the other children down when one dies: it ends the leases of the dead one, so that
-its messages go on elsewhere at once, and starts another in its place.
+its messages go on elsewhere at once, and starts another in its place. Children that are due for
+recycling give way to their successors one at a time.
 """
 
-import random
 import shutil
 import signal
-import subprocess
 import threading
 import time
 from collections.abc import Sequence
@@ -17,21 +16,22 @@ import structlog
 
 from mirt.settings import Settings
 from mirt.store.stores import stores
+from service.processes.fork import STOP_SIGNALS, warm_up
 from service.processes.heartbeat import new_folder
-from service.processes.place import Child, Place
+from service.processes.place import Place
+from service.processes.recycling import Limits
+from service.processes.started import STOP_MARGIN_S, Child
 
 log = structlog.get_logger(__name__)
 
 LOOK_S: Final = 0.2
-SHORT_LIFE_S: Final = 10.0
-LONGEST_PAUSE_S: Final = 30.0
 
 
 class Parent:
-    """Starts ``processes`` children and replaces those that die, until it is told to stop.
+    """Starts ``processes`` children and replaces those that die or are due, until told to stop.
 
     A child that dies young is replaced after a growing pause, of half a minute at most. ``child``
-    is the module that is run.
+    is the module that declares its tasks.
     """
 
     def __init__(
@@ -42,62 +42,51 @@ class Parent:
         processes: int,
         threads: int,
         grace_s: float,
-        child: str = "service.processes.child",
+        child: str = "actors",
     ) -> None:
         self._folder = new_folder()
         self._grace_s = grace_s
+        self._child = child
         how = Child(child, queues, threads, grace_s, self._folder)
+        limits = Limits.by_default(
+            settings.worker_max_tasks, settings.worker_max_memory_mb, threads=threads
+        )
         database = stores(settings).database
-        self._places = [Place(number, how, database) for number in range(processes)]
-        self._start_at = dict.fromkeys(self._places, 0.0)
-        self._short_lives = dict.fromkeys(self._places, 0)
+        self._places = [Place(number, how, database, limits) for number in range(processes)]
         self._stopping = threading.Event()
 
     def run(self) -> int:
         """Keep the children running until SIGTERM or SIGINT; the exit code of the process."""
-        for signum in (signal.SIGTERM, signal.SIGINT):
+        for signum in STOP_SIGNALS:
             signal.signal(signum, lambda *_: self._stopping.set())
-        while not self._stopping.wait(LOOK_S):
+        warm_up(self._child)
+        while not self._stopping.is_set():
             for place in self._places:
-                self._look_after(place)
+                place.look_after()
+            self._recycle()
+            self._stopping.wait(LOOK_S)
         self._stop()
         shutil.rmtree(self._folder, ignore_errors=True)
         return 0
 
-    def _look_after(self, place: Place) -> None:
-        if place.process is None:
-            if time.monotonic() >= self._start_at[place]:
-                place.start()
-        elif (code := place.process.poll()) is None:
-            place.watch()
-        else:
-            self._replace(place, place.process.pid, code)
-
-    def _replace(self, place: Place, pid: int, code: int) -> None:
-        lived = time.monotonic() - place.started_at
-        log.error("worker_died", pid=pid, code=code, lived_s=round(lived, 1))
-        place.clear()
-        self._short_lives[place] = self._short_lives[place] + 1 if lived < SHORT_LIFE_S else 0
-        self._start_at[place] = time.monotonic() + _pause(self._short_lives[place])
+    def _recycle(self) -> None:
+        if any(place.is_changing for place in self._places):
+            return
+        due = {since: place for place in self._places if (since := place.due_since) is not None}
+        if due:
+            due[min(due)].succeed()
 
     def _stop(self) -> None:
         log.info("workers_stopping", processes=len(self._places))
-        running = [(place, place.process) for place in self._places if place.process]
-        for _, process in running:
-            process.terminate()
-        deadline = time.monotonic() + self._grace_s + 5
-        for place, process in running:
-            try:
-                process.wait(max(0.1, deadline - time.monotonic()))
-            except subprocess.TimeoutExpired:
-                log.error("worker_killed", pid=process.pid, why="it outlived the grace")
-                process.kill()
-                process.wait()
-            if process.returncode != 0:
-                place.clear()
-
-
-def _pause(short_lives: int) -> float:
-    # The first replacement is immediate: most deaths are not contagious.
-    longest = min(LONGEST_PAUSE_S, 2.0 ** (short_lives - 1))
-    return random.uniform(longest / 2, longest) if short_lives > 1 else 0.0
+        running = [child for place in self._places for child in place.children]
+        for child in running:
+            child.stop(within_s=self._grace_s + STOP_MARGIN_S)
+        deadline = time.monotonic() + self._grace_s + STOP_MARGIN_S
+        for child in running:
+            child.process.join(max(0.1, deadline - time.monotonic()))
+            if child.code is None:
+                log.error("worker_killed", pid=child.pid, why="it outlived the grace")
+                child.process.kill()
+                child.process.join()
+            if child.code != 0:
+                child.clear()

@@ -1,109 +1,139 @@
-"""A place where one child of the worker runs, and another after it."""
+"""A place where one child of the worker runs, and another after it.
 
-import os
-import subprocess
-import sys
+A child that is due is succeeded, not replaced: the next one is started beside it, and only when
+that is able to work the old one is told to stop. Both are watched as any other.
+"""
+
+import random
 import time
-from collections.abc import Sequence
-from dataclasses import dataclass
-from pathlib import Path
 from typing import Final
 
 import structlog
 
-from middleware.hard_limits import Board
-from middleware.leases import owner_name
-from mirt.clock import utc_now
-from mirt.errors import DatabaseError, ErrorCode
-from mirt.store import leases
 from mirt.store.database import Database
+from service.processes.recycling import Limits
+from service.processes.started import STOP_MARGIN_S, Child, Started
 
 log = structlog.get_logger(__name__)
 
-HARD_GRACE_S: Final = 1.5
-"""What the other messages of a process have to finish in when one is past its hard limit."""
-
-
-@dataclass(frozen=True, slots=True)
-class Child:
-    """How a child is started. ``folder`` holds its heartbeat and its board."""
-
-    module: str
-    queues: Sequence[str]
-    threads: int
-    grace_s: float
-    folder: Path
+SHORT_LIFE_S: Final = 10.0
+LONGEST_PAUSE_S: Final = 30.0
+ABLE_WITHIN_S: Final = 60.0
+"""A successor that cannot work by then gives up; the old child works on."""
 
 
 class Place:
-    """Starts a child, watches its deadlines, and clears up after it."""
+    """Keeps one child working here, until it is told to stop.
 
-    def __init__(self, number: int, child: Child, database: Database) -> None:
+    A child that dies is replaced, after a growing pause if it has died young.
+    """
+
+    def __init__(self, number: int, child: Child, database: Database, limits: Limits) -> None:
         self._child = child
         self._database = database
+        self._limits = limits
         self._beat = child.folder / str(number)
-        self._board_path = child.folder / f".{number}.board"
-        self._board = Board(self._board_path, slots=child.threads)
-        self._worker_id = ""
-        self._kill_at: float | None = None
-        self.process: subprocess.Popen[bytes] | None = None
-        self.started_at = 0.0
+        self._current: Started | None = None
+        self._successor: Started | None = None
+        self._leaving: Started | None = None
+        self._why = ""
+        self._short_lives = 0
+        self._start_at = 0.0
+        self._succeed_at = 0.0
 
-    def start(self) -> None:
-        """Start a child under a name that no other has had."""
-        self._worker_id = owner_name()
-        self._kill_at = None
-        self._board.wipe()
-        self.started_at = time.monotonic()
-        child = self._child
-        self.process = subprocess.Popen(  # noqa: S603 - our own program
-            [
-                *(sys.executable, "-m", child.module, *child.queues),
-                *("--threads", str(child.threads), "--grace", str(child.grace_s)),
-                *("--parent", str(os.getpid()), "--worker-id", self._worker_id),
-                *("--heartbeat", str(self._beat), "--board", str(self._board_path)),
-            ]
+    @property
+    def children(self) -> list[Started]:
+        """Those that live, or whose end has not been noticed."""
+        here = (self._current, self._successor, self._leaving)
+        return [child for child in here if child is not None]
+
+    @property
+    def is_changing(self) -> bool:
+        """Whether one child is giving way to another."""
+        return self._successor is not None or self._leaving is not None
+
+    @property
+    def due_since(self) -> float | None:
+        """When the child that is due was started, as a reading of the clock; None: none is due."""
+        child = self._current
+        if child is None or child.told_to_stop or time.monotonic() < self._succeed_at:
+            return None
+        self._why = child.limits.exceeded_by(child.usage) or ""
+        return child.started_at if self._why else None
+
+    def succeed(self) -> None:
+        """Start the next child beside the one that is due."""
+        if not self.is_changing:
+            self._successor = self._start()
+
+    def look_after(self) -> None:
+        """See who has died, who is able, who is late; called several times a second."""
+        for child in self.children:
+            if child.code is None:
+                child.watch()
+        self._see_leaving()
+        self._see_current()
+        self._see_successor()
+
+    def _start(self) -> Started:
+        return Started(self._child, self._database, self._limits.of_one(random.uniform), self._beat)
+
+    def _see_current(self) -> None:
+        child = self._current
+        if child is not None and child.code is not None:
+            self._died(child)
+            self._start_at = time.monotonic() + _pause(self._short_lives)
+            # Whoever was to come later comes now.
+            self._current, self._successor = self._successor, None
+        if self._current is None and time.monotonic() >= self._start_at:
+            self._current = self._start()
+
+    def _see_successor(self) -> None:
+        child = self._successor
+        if child is None:
+            return
+        if child.code is not None:
+            self._died(child)
+            self._successor = None
+            self._succeed_at = time.monotonic() + _pause(self._short_lives)
+        elif child.able and not child.told_to_stop:
+            old, self._current, self._successor = self._current, child, None
+            self._short_lives = 0
+            if old is not None:
+                self._retire(old)
+        elif child.lived_s > ABLE_WITHIN_S:
+            child.stop(within_s=STOP_MARGIN_S)
+
+    def _retire(self, old: Started) -> None:
+        used = old.usage
+        log.info(
+            "worker_recycled",
+            pid=old.pid,
+            why=self._why,
+            finished=used.finished,
+            memory_mb=round(used.memory_mb),
+            lived_s=round(old.lived_s, 1),
         )
-        log.info("worker_process", pid=self.process.pid, worker_id=self._worker_id)
+        old.stop(within_s=self._child.grace_s + STOP_MARGIN_S)
+        self._leaving = old
 
-    def watch(self) -> None:
-        """See to it that what is past its hard limit is over.
+    def _see_leaving(self) -> None:
+        child = self._leaving
+        if child is not None and child.code is not None:
+            self._leaving = None
+            if child.code != 0:
+                child.clear()
+            child.forget()
 
-        Its task is condemned, so that whoever claims it next buries it. The process takes no more
-        work and is killed after ``HARD_GRACE_S``; what it did not finish goes on elsewhere.
-        """
-        process, now = self.process, time.monotonic()
-        if process is None:
-            return
-        if self._kill_at is None:
-            if overdue := list(self._board.overdue(now)):
-                log.error("hard_limit", pid=process.pid, tasks=[one.task_id for one in overdue])
-                self._condemn([(one.task_id, one.fence) for one in overdue])
-                process.terminate()
-                self._kill_at = now + HARD_GRACE_S
-        elif now >= self._kill_at:
-            process.kill()
+    def _died(self, child: Started) -> None:
+        lived_s = child.lived_s
+        log.error("worker_died", pid=child.pid, code=child.code, lived_s=round(lived_s, 1))
+        child.clear()
+        child.forget()
+        self._short_lives = self._short_lives + 1 if lived_s < SHORT_LIFE_S else 0
 
-    def clear(self) -> None:
-        """End the leases of the child, which is dead, so that its messages go on elsewhere."""
-        innocent = self._kill_at is not None
-        self.process = None
-        try:
-            with self._database.transaction() as tx:
-                released = leases.release_owner(
-                    tx, self._worker_id, innocent=innocent, now=utc_now()
-                )
-        except DatabaseError as failed:
-            log.warning("leases_not_released", why=failed.message)
-            return
-        log.info("leases_released", worker_id=self._worker_id, tasks=released)
 
-    def _condemn(self, runs: list[tuple[str, int]]) -> None:
-        try:
-            with self._database.transaction() as tx:
-                for task_id, fence in runs:
-                    leases.condemn(
-                        tx, self._worker_id, task_id, fence, error_code=ErrorCode.TIME_LIMIT
-                    )
-        except DatabaseError as failed:
-            log.warning("not_condemned", why=failed.message)
+def _pause(short_lives: int) -> float:
+    # The first replacement is immediate: most deaths are not contagious.
+    longest = min(LONGEST_PAUSE_S, 2.0 ** (short_lives - 1))
+    return random.uniform(longest / 2, longest) if short_lives > 1 else 0.0

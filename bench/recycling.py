@@ -1,0 +1,89 @@
+"""Recycling every 10 messages against none: turns a second of two processes, all waiting at once.
+
+The agent answers at once, so that a process has its 10 messages as soon as it can. It is due then,
+and works on until its successor is able to; how many messages each really had is printed too.
+"""
+
+import re
+import tempfile
+from contextlib import ExitStack
+from dataclasses import dataclass
+from pathlib import Path
+from time import monotonic
+
+from tests.deployment import Deployment, deployment
+from tests.fakes import FakeWorld
+from tests.servers import Postgres, RabbitMQ, Redis, Servers, start_servers
+from tests.waiting import wait_until
+
+MESSAGES = 2_000
+ROUNDS = 2
+THREADS = "8"
+NEVER, OFTEN = "1000000", "10"
+
+
+@dataclass
+class Run:
+    """How long the messages took, and how many each child that was recycled had run."""
+
+    seconds: float
+    finished: list[int]
+
+
+def replies(world: FakeWorld) -> int:
+    return len(world.telegram.sent)
+
+
+def measure(servers: Servers, max_tasks: str) -> Run:
+    """From the first reply to the last, with the messages in the queue before the worker starts."""
+    with ExitStack() as stack:
+        urls = {
+            "RABBITMQ_URL": stack.enter_context(servers.get(RabbitMQ).isolated()),
+            "REDIS_URL": stack.enter_context(servers.get(Redis).isolated()),
+            "DATABASE_URL": stack.enter_context(servers.get(Postgres).isolated()),
+        }
+        world = stack.enter_context(FakeWorld())
+        logs = Path(stack.enter_context(tempfile.TemporaryDirectory()))
+        settings = {"WORKER_MAX_TASKS": max_tasks, "WORKER_THREADS": THREADS}
+        deployed = stack.enter_context(deployment(world, logs, urls, **settings))
+        queue(deployed)
+        deployed.start("worker", "llm", "--processes", "2")
+        wait_until(lambda: replies(world) > 0)
+        began = monotonic()
+        wait_until(lambda: replies(world) >= MESSAGES, within_s=300)
+        seconds = monotonic() - began
+        finished = re.findall(r"worker_recycled.*?finished\S*?=\D*(\d+)", deployed.log_text())
+    return Run(seconds, [int(count) for count in finished])
+
+
+def queue(deployed: Deployment) -> None:
+    """A message from each of so many customers."""
+    deployed.python(
+        "from concurrent.futures import ThreadPoolExecutor\n"
+        "import structlog\n"
+        "from service.dispatcher import dispatch_message\n"
+        "structlog.configure(wrapper_class=structlog.make_filtering_bound_logger('warning'))\n"
+        "def send(n): dispatch_message(n, 'Привіт', chat_id=n, fire_and_forget=True)\n"
+        "with ThreadPoolExecutor(8) as threads:\n"
+        f"    list(threads.map(send, map(str, range(1, {MESSAGES} + 1))))\n"
+    )
+
+
+def main() -> None:
+    """Measure both in turn and print the ratio."""
+    servers = start_servers(print)
+    try:
+        runs = [(measure(servers, NEVER), measure(servers, OFTEN)) for _ in range(ROUNDS)]
+    finally:
+        servers.close()
+    never, often = (
+        ROUNDS * MESSAGES / sum(run.seconds for run in kind) for kind in zip(*runs, strict=True)
+    )
+    had = sorted(count for _, run in runs for count in run.finished)
+    print(f"never recycled         {never:>8,.0f} messages/s")
+    print(f"recycled, due after 10 {often:>8,.0f} messages/s   {often / never:.2f} of it")
+    print(f"{len(had)} processes recycled, each after {had[0]} to {had[-1]} messages")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,155 @@
+"""A child that was started: watched while it lives, told to stop once, cleared up after."""
+
+import os
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from multiprocessing.process import BaseProcess
+from pathlib import Path
+from typing import Final
+
+import structlog
+
+from middleware.hard_limits import Board
+from middleware.leases import owner_name
+from middleware.recycling import Tally
+from mirt.clock import utc_now
+from mirt.errors import DatabaseError, ErrorCode
+from mirt.store import leases
+from mirt.store.database import Database
+from service.processes.fork import fork, resident_mb
+from service.processes.recycling import Limits, Usage
+
+log = structlog.get_logger(__name__)
+
+HARD_GRACE_S: Final = 1.5
+"""What the other messages of a process have to finish in when one is past its hard limit."""
+STOP_MARGIN_S: Final = 5.0
+"""What a child has beyond the grace of its tasks, to close its connections."""
+
+
+@dataclass(frozen=True, slots=True)
+class Child:
+    """How a child is started. ``module`` declares its tasks; ``folder`` holds its files."""
+
+    module: str
+    queues: Sequence[str]
+    threads: int
+    grace_s: float
+    folder: Path
+
+
+class Started:
+    """A running child, under a name that no other has had. ``beat`` is its place's heartbeat."""
+
+    def __init__(self, child: Child, database: Database, limits: Limits, beat: Path) -> None:
+        self.worker_id = owner_name()
+        self.limits = limits
+        self.started_at = time.monotonic()
+        self.told_to_stop = False
+        self._child = child
+        self._database = database
+        self._kill_at: float | None = None
+        self._condemned = False
+        name = self.worker_id.rpartition(":")[2]
+        self._files = child.folder / f".{name}.board", child.folder / f".{name}.tally"
+        self._board = Board(self._files[0], slots=child.threads)
+        self._tally = Tally(self._files[1])
+        self.process = self._fork(beat)
+        log.info("worker_process", pid=self.pid, worker_id=self.worker_id)
+
+    def _fork(self, beat: Path) -> BaseProcess:
+        board, tally = map(str, self._files)
+        # A connection must not be in two processes.
+        self._database.close()
+        return fork(
+            self._child.module,
+            [
+                *self._child.queues,
+                *("--threads", str(self._child.threads), "--grace", str(self._child.grace_s)),
+                *("--parent", str(os.getpid()), "--worker-id", self.worker_id),
+                *("--heartbeat", str(beat), "--board", board, "--tally", tally),
+            ],
+        )
+
+    @property
+    def pid(self) -> int:
+        """Of its process."""
+        return self.process.pid or 0
+
+    @property
+    def code(self) -> int | None:
+        """Its exit code; None while it lives."""
+        return self.process.exitcode
+
+    @property
+    def lived_s(self) -> float:
+        """How long ago it was started."""
+        return time.monotonic() - self.started_at
+
+    @property
+    def able(self) -> bool:
+        """Whether it has begun to take work."""
+        return self._tally.able
+
+    @property
+    def usage(self) -> Usage:
+        """What it has done and holds."""
+        return Usage(self._tally.finished, resident_mb(self.pid))
+
+    def watch(self) -> None:
+        """See to it that what is past its hard limit is over, and a child that was to stop too.
+
+        A task past its limit is condemned, so that whoever claims it next buries it. The process
+        takes no more work and is killed after ``HARD_GRACE_S``; what it did not finish goes on
+        elsewhere.
+        """
+        now = time.monotonic()
+        if not self._condemned and (overdue := list(self._board.overdue(now))):
+            log.error("hard_limit", pid=self.pid, tasks=[one.task_id for one in overdue])
+            self._condemned = True
+            self._condemn([(one.task_id, one.fence) for one in overdue])
+            self.stop(within_s=HARD_GRACE_S)
+        if self._kill_at is not None and now >= self._kill_at:
+            log.error("worker_killed", pid=self.pid, why="it outlived the grace")
+            self.process.kill()
+            self._kill_at = None
+
+    def stop(self, *, within_s: float) -> None:
+        """Have it stop cleanly, or be killed by ``watch`` after this time.
+
+        It is told once only: a child that is told twice drops what it is doing.
+        """
+        kill_at = time.monotonic() + within_s
+        self._kill_at = kill_at if self._kill_at is None else min(self._kill_at, kill_at)
+        if not self.told_to_stop:
+            self.told_to_stop = True
+            self.process.terminate()
+
+    def clear(self) -> None:
+        """End the leases of the child, which is dead, so that its messages go on elsewhere."""
+        try:
+            with self._database.transaction() as tx:
+                released = leases.release_owner(
+                    tx, self.worker_id, innocent=self.told_to_stop, now=utc_now()
+                )
+        except DatabaseError as failed:
+            log.warning("leases_not_released", why=failed.message)
+            return
+        log.info("leases_released", worker_id=self.worker_id, tasks=released)
+
+    def forget(self) -> None:
+        """Remove the files of the child, which is dead."""
+        self.process.close()
+        for file in self._files:
+            file.unlink(missing_ok=True)
+
+    def _condemn(self, runs: list[tuple[str, int]]) -> None:
+        try:
+            with self._database.transaction() as tx:
+                for task_id, fence in runs:
+                    leases.condemn(
+                        tx, self.worker_id, task_id, fence, error_code=ErrorCode.TIME_LIMIT
+                    )
+        except DatabaseError as failed:
+            log.warning("not_condemned", why=failed.message)

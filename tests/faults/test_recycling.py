@@ -1,0 +1,89 @@
+"""G12: children are recycled one at a time; nothing is lost or run twice, no hole appears."""
+
+import os
+import signal
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import pika
+
+from tests.deployment import Deployment, children, update
+from tests.waiting import wait_until
+
+MESSAGES = 300
+
+
+@contextmanager
+def fewest_consumers(deployed: Deployment, queue: str) -> Iterator[list[int]]:
+    """How many children took work from the queue, as RabbitMQ has counted them all the while."""
+    counts: list[int] = []
+    over = threading.Event()
+    connection = pika.BlockingConnection(pika.URLParameters(deployed.environment["RABBITMQ_URL"]))
+    channel = connection.channel()
+
+    def look() -> None:
+        while not over.wait(0.02):
+            counts.append(channel.queue_declare(queue, passive=True).method.consumer_count)
+
+    thread = threading.Thread(target=look)
+    thread.start()
+    try:
+        yield counts
+    finally:
+        over.set()
+        thread.join()
+        connection.close()
+
+
+def both_work(deployed: Deployment) -> bool:
+    return (
+        deployed.log_text().count("worker_started") == 2 and deployed.run("worker", "--check") == 0
+    )
+
+
+def test_children_give_way_to_others_without_a_hole(deployed: Deployment) -> None:
+    deployed.environment = {**deployed.environment, "WORKER_MAX_TASKS": "10", "WORKER_THREADS": "4"}
+    worker = deployed.start("worker", "llm", "--processes", "2")
+    deployed.web()
+    wait_until(lambda: both_work(deployed))
+    with fewest_consumers(deployed, "llm") as counts:
+        deployed.post_all([update(chat, 1, "Привіт") for chat in range(1, MESSAGES + 1)])
+        wait_until(lambda: all(deployed.world.sent(c) for c in range(1, MESSAGES + 1)), within_s=60)
+        wait_until(lambda: deployed.log_text().count("worker_stopped") >= 3, within_s=30)
+    assert min(counts) >= 2
+    assert len(deployed.world.requests("llm")) == MESSAGES
+    assert [c for c in range(1, MESSAGES + 1) if len(deployed.world.sent(c)) != 1] == []
+    assert "worker_died" not in deployed.log_text()
+    worker.terminate()
+    assert worker.wait(10) == 0
+
+
+def test_a_child_that_holds_too_much_memory_gives_way(deployed: Deployment) -> None:
+    deployed.environment = {**deployed.environment, "WORKER_MAX_MEMORY_MB": "1"}
+    deployed.start("worker", "llm")
+    deployed.web()
+    deployed.post(update(1, 1, "Привіт"))
+    wait_until(lambda: deployed.world.sent(1))
+    wait_until(lambda: deployed.log_text().count("worker_stopped") == 1)
+    assert deployed.log_text().count("worker_recycled") == 1
+    deployed.post(update(1, 2, "Ще раз"))
+    wait_until(lambda: len(deployed.world.sent(1)) == 2)
+
+
+def test_a_child_works_on_while_its_successors_die_young(deployed: Deployment) -> None:
+    deployed.environment = {**deployed.environment, "WORKER_MAX_TASKS": "1"}
+    worker = deployed.start("worker", "llm")
+    deployed.web()
+    [old] = wait_until(lambda: children(worker))
+    wait_until(lambda: "worker_started" in deployed.log_text())
+    deployed.post(update(1, 1, "Привіт"))
+    for _ in range(2):
+        [young] = wait_until(lambda: set(children(worker)) - {old})
+        os.kill(young, signal.SIGKILL)
+        wait_until(lambda dead=young: dead not in children(worker))  # type: ignore[misc]
+    assert old in children(worker)
+    deployed.post(update(1, 2, "Ще раз"))
+    wait_until(lambda: len(deployed.world.sent(1)) == 2)
+    wait_until(lambda: old not in children(worker))
+    assert deployed.log_text().count("worker_died") == 2
