@@ -25,7 +25,8 @@ demo: install ## A short conversation; exits with 0 only if every reply came
 	@$(BIN)/mirt demo
 
 test: install ## Everything, with real servers
-	@$(BIN)/python -m pytest
+	@$(BIN)/python -m pytest -n 2 --dist worksteal -q -m "not alone and not slow"
+	@$(BIN)/python -m pytest -q -m alone
 
 lint: install ## Style, types, import directions
 	$(BIN)/ruff check .

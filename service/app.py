@@ -15,6 +15,7 @@ from service.bearer import Bearer
 from service.bulkhead import Bulkhead
 from service.dispatcher import dispatch_message
 from service.health import Alive, Ready, probes_of
+from service.metrics import Metrics
 from service.problems import answer_errors
 from service.shedding import Shedding
 from service.tasks import WORK, Tasks
@@ -53,6 +54,7 @@ def create_app(
     app.add_route(
         "/readyz", Ready(probes_of(world) if probes is None else probes, world.health.latest)
     )
+    app.add_route("/metrics", Metrics(world))
     return app
 
 

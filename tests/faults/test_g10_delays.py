@@ -6,6 +6,7 @@ import time
 import pika
 import psutil
 import psycopg
+import pytest
 
 from tests.deployment import Deployment, children, kill_tree
 from tests.servers import RabbitMQ
@@ -95,6 +96,7 @@ def test_a_delay_survives_a_killed_worker_and_a_wiped_rabbitmq(
     assert ran_after_s(deployed) >= DELAY_S
 
 
+@pytest.mark.alone
 def test_twenty_thousand_delayed_messages_take_no_memory_and_slow_nothing(
     deployed: Deployment, database_url: str
 ) -> None:

@@ -5,6 +5,8 @@ import pytest
 from tests.deployment import Deployment
 from tests.waiting import wait_until
 
+pytestmark = pytest.mark.alone
+
 NEIGHBOURS = 20
 
 

@@ -243,6 +243,7 @@ def test_its_own_timeout_is_no_soft_limit(build: Build, world: FakeWorld) -> Non
         ask(build(timeout=0.2))
 
 
+@pytest.mark.alone
 def test_a_server_that_takes_no_bytes_cannot_hold_the_request(build: Build) -> None:
     with socket.create_server(("127.0.0.1", 0)) as deaf:
         service = build(f"http://127.0.0.1:{deaf.getsockname()[1]}", timeout=0.3)

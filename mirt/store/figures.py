@@ -1,0 +1,50 @@
+"""Figures of the whole service, as the database knows them: for metrics, one query each."""
+
+from collections.abc import Iterator
+from datetime import datetime
+
+from sqlalchemy import Connection, func, select
+
+from mirt.store.tables import dead_letters, deliveries, health_checks, orders, tasks
+
+
+def open_tasks(tx: Connection) -> Iterator[tuple[str, str, int]]:
+    """Task, state and number of those that are not over; by an index of nothing else."""
+    rows = tx.execute(
+        select(tasks.c.actor, tasks.c.state, func.count())
+        .where(tasks.c.due_at.is_not(None))
+        .group_by(tasks.c.actor, tasks.c.state)
+    )
+    yield from ((actor, state, count) for actor, state, count in rows)
+
+
+def dead_by_code(tx: Connection) -> Iterator[tuple[str, str, int]]:
+    """Task, error code and number of dead letters."""
+    rows = tx.execute(
+        select(dead_letters.c.actor, dead_letters.c.error_code, func.count()).group_by(
+            dead_letters.c.actor, dead_letters.c.error_code
+        )
+    )
+    yield from ((actor, code, count) for actor, code, count in rows)
+
+
+def unknown_outcomes(tx: Connection) -> dict[str, int]:
+    """Requests of which it was not known whether they took effect: replies and orders."""
+    return {
+        "reply": int(
+            tx.execute(select(func.coalesce(func.sum(deliveries.c.unknown), 0))).scalar_one()
+        ),
+        "order": int(tx.execute(select(func.coalesce(func.sum(orders.c.unknown), 0))).scalar_one()),
+    }
+
+
+def checks_of_workers(
+    tx: Connection, *, since: datetime
+) -> Iterator[tuple[str, dict[str, str], datetime]]:
+    """Worker, what it found and when, for each that has said so lately."""
+    rows = tx.execute(
+        select(health_checks.c.worker_id, health_checks.c.checks, health_checks.c.checked_at).where(
+            health_checks.c.checked_at >= since
+        )
+    )
+    yield from ((worker, checks, at) for worker, checks, at in rows)

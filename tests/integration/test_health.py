@@ -1,0 +1,144 @@
+"""Workers say how well they are, and everybody can see it; what is old goes, and nothing else."""
+
+import re
+from collections.abc import Callable
+from datetime import timedelta
+from typing import Any
+
+import pytest
+from falcon.testing import TestClient
+from sqlalchemy import Table, select, update
+
+from actors.health import ping, worker_health_check
+from actors.housekeeping import remove_old_rows
+from broker.task import declared
+from mirt.runtime import runtime
+from mirt.store.tables import conversations, dead_letters, deliveries, history, inbox, tasks, turns
+from service import dispatcher
+from service.app import create_app
+from tests.fakes import FakeWorld, Status
+from tests.hands import Hands
+from tests.integration.conftest import TRANSPORTS, Running
+from tests.servers import Redis
+from tests.waiting import wait_until
+
+OFF = {"redis": "off", "database": "ok", "rabbitmq": "off"}
+OK = {"redis": "ok", "database": "ok", "rabbitmq": "ok"}
+
+
+def result_of(message: Any) -> dict[str, Any]:
+    results = declared.bound.get_results_backend()
+    return dict(results.get_result(message, block=True, timeout=20_000))
+
+
+def metrics() -> str:
+    answer = TestClient(create_app(runtime())).simulate_get("/metrics")
+    assert answer.status_code == 200
+    return answer.text
+
+
+@pytest.mark.parametrize("transport", TRANSPORTS)
+def test_a_ping_comes_back(run: Callable[..., Running], transport: str) -> None:
+    run(transport)
+    sent = ping.send()
+    answer = result_of(sent)
+    assert (answer["pong"], answer["task_id"]) == (True, sent.message_id)
+    assert answer["worker_id"]
+
+
+@pytest.mark.parametrize("transport", TRANSPORTS)
+def test_a_worker_asks_everything_and_readyz_says_what_it_found(
+    run: Callable[..., Running], transport: str
+) -> None:
+    run(transport)
+    answer = result_of(worker_health_check.send())
+    expected = OK if transport == "rabbitmq" else OFF
+    assert (answer["status"], answer["checks"]) == ("healthy", expected)
+    ready = TestClient(create_app(runtime())).simulate_get("/readyz").json
+    assert ready["workers"] == {
+        "worker_id": answer["worker_id"],
+        "status": "healthy",
+        "checks": expected,
+        "checked_at": answer["timestamp"],
+    }
+    assert 'mirt_dependency_healthy{dependency="database"' in metrics()
+
+
+def test_a_dependency_that_is_down_is_seen(
+    run: Callable[..., Running], redis_server: Redis
+) -> None:
+    run("rabbitmq")
+    redis_server.kill()
+    worker_health_check.send()
+    found = runtime().health.latest
+    check = wait_until(found)
+    assert check is not None
+    assert (check.status, check.checks["redis"]) == ("degraded", "failed: ConnectionError")
+    assert check.checks["rabbitmq"] == "ok"
+    assert re.search(r'mirt_dependency_healthy{dependency="redis",worker=".*"} 0.0', metrics())
+
+
+def test_metrics_tell_of_what_failed(run: Callable[..., Running], world: FakeWorld) -> None:
+    run("eager")
+    world.misbehave("telegram", Status(403, {"ok": False, "description": "blocked"}))
+    dispatcher.dispatch_message("42", "Привіт", "telegram", "42", fire_and_forget=True)
+    assert 'mirt_dead_letters{code="CHANNEL_REFUSED",task="process_and_respond"} 1.0' in metrics()
+
+
+def test_metrics_tell_of_what_waits(run: Callable[..., Running]) -> None:
+    run("embedded", work=False)
+    dispatcher.dispatch_message("43", "Привіт", "telegram", "43", fire_and_forget=True)
+    text = metrics()
+    assert "mirt_mailbox_messages 1.0" in text
+    assert 'mirt_open_tasks{state="queued",task="process_and_respond"} 1.0' in text
+
+
+def test_what_cannot_be_measured_is_not_made_up(run: Callable[..., Running]) -> None:
+    run("eager")
+    client = TestClient(create_app(runtime()))
+    with runtime().database.transaction() as tx:
+        tx.exec_driver_sql("DROP TABLE health_checks")
+    assert client.simulate_get("/metrics").status_code == 503
+
+
+def rows(table: Table) -> int:
+    with runtime().database.transaction() as tx:
+        return len(list(tx.execute(select(table))))
+
+
+def test_what_is_over_and_old_goes_and_nothing_else(
+    run: Callable[..., Running], world: FakeWorld
+) -> None:
+    hands = Hands()
+    run("eager", clock=hands)
+    dispatcher.dispatch_message("1", "Давно", "telegram", "1", fire_and_forget=True)
+    world.misbehave("telegram", Status(403, {"ok": False, "description": "blocked"}))
+    dispatcher.dispatch_message("2", "Давно", "telegram", "2", fire_and_forget=True)
+    hands.forward(days=31)
+    dispatcher.dispatch_message("3", "Щойно", "telegram", "3", fire_and_forget=True)
+    removed = result_of(remove_old_rows.send())["removed"]
+    assert removed == {"inbox": 2, "deliveries": 2, "turns": 2, "tasks": 1, "followups": 0}
+    assert [rows(table) for table in (inbox, deliveries, turns)] == [1, 1, 1]
+    assert [rows(table) for table in (conversations, dead_letters, history)] == [3, 1, 6]
+
+
+def test_what_still_waits_is_never_too_old(run: Callable[..., Running]) -> None:
+    hands = Hands()
+    run("embedded", work=False, clock=hands)
+    dispatcher.dispatch_message("1", "Чекаю", "telegram", "1", fire_and_forget=True)
+    hands.forward(days=100)
+    runtime().housekeeping.remove_old_rows()
+    assert (rows(inbox), rows(tasks)) == (1, 1)
+
+
+def test_more_than_a_batch_goes_too(
+    run: Callable[..., Running], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("mirt.housekeeping.BATCH", 2)
+    hands = Hands()
+    run("eager", clock=hands)
+    for number in range(5):
+        ping.send_with_options(task_id=f"ping-{number}")
+    with runtime().database.transaction() as tx:
+        tx.execute(update(tasks).values(finished_at=hands.now - timedelta(days=31)))
+    assert runtime().housekeeping.remove_old_rows()["tasks"] == 5
