@@ -37,7 +37,6 @@ lint: install ## Style, types, import directions
 bench: install ## Measurements, each a ratio within one run
 	@$(BIN)/python -m bench.publishing
 	@$(BIN)/python -m bench.recycling
-	@$(BIN)/python -m bench.recycling
 
 chaos: install ## Random faults for minutes: make chaos N=5000 CHATS=300 FAULTS=40 SEED=1
 	@$(BIN)/python -m tests.chaos --messages $(or $(N),5000) --chats $(or $(CHATS),300) --faults $(or $(FAULTS),40) --seed $(or $(SEED),1)
