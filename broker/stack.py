@@ -14,11 +14,13 @@ from broker.pump import OutboxPump
 from broker.rabbitmq import RabbitBroker
 from broker.task import declared
 from middleware.dead_letters import UnreadMessages
-from middleware.execution import Execution, RetryPolicy
+from middleware.execution import Execution
 from middleware.hard_limits import Board, HardLimits
 from middleware.leases import LeaseKeeper, owner_name
 from middleware.log_context import LogContext
+from middleware.presence import Presence
 from middleware.results import KeptResults, MemoryResults
+from middleware.settlement import Settlement
 from middleware.time_limits import TimeLimits
 from mirt.clock import Clock, utc_now
 from mirt.settings import Settings, load_settings
@@ -51,16 +53,22 @@ def middleware(
     """The middleware, outermost first: ``before`` runs downwards, ``after`` upwards."""
     lease = timedelta(seconds=settings.lease_seconds)
     keeper = LeaseKeeper(opened.database, clock, owner=worker_id, lease=lease)
-    pauses = RetryPolicy(settings.retry_base_seconds, lambda longest: random.uniform(0, longest))
+    settlement = Settlement(
+        opened.database,
+        clock,
+        base_s=settings.retry_base_seconds,
+        jitter=lambda longest: random.uniform(0, longest),
+    )
     return [
-        # Lives beside the worker, not around a message.
+        # These live beside the worker, not around a message.
         OutboxPump(),
+        Presence(opened.database, clock, worker_id=worker_id),
         # Outermost, so that whatever the others log says which message it is about.
         LogContext(),
         UnreadMessages(opened.database, clock),
         # Before all that has effects: what cannot be claimed must not run. After all that may
         # still fail: what it settles is settled.
-        Execution(opened.database, clock, keeper, pauses),
+        Execution(opened.database, clock, keeper, settlement),
         # Inside the claim: waiting for the database is not the task's own time.
         TimeLimits(),
         *([HardLimits(board)] if board is not None else []),

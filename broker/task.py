@@ -16,8 +16,8 @@ from dramatiq.middleware import SkipMessage
 from periodiq import cron
 
 from broker.durable import DurableBroker
-from middleware.execution import OnDead, OnReplay
 from middleware.policy import TASKS
+from middleware.settlement import OnDead, OnReplay
 from mirt.store.tasks import Publication
 
 P = ParamSpec("P")

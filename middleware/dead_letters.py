@@ -13,6 +13,7 @@ from mirt.errors import DatabaseError, ErrorCode
 from mirt.store import dead_letters as store
 from mirt.store.database import Database
 from mirt.store.dead_letters import Choice, DeadLetter, write_dead_letter
+from mirt.store.task_events import EventKind, TaskEvent, note
 from mirt.store.tasks import Publication
 
 log = structlog.get_logger(__name__)
@@ -96,6 +97,8 @@ def replay(broker: Any, database: Database, choice: Choice, clock: Clock) -> int
                 replayed += 1
                 if _revive(broker, tx, letter, clock):
                     publications.append(letter.task)
+                now = clock()
+                note(tx, TaskEvent(letter.task.task_id, EventKind.REPLAYED, now, letter.attempts))
         broker.publish(publications)
         if len(letters) < BATCH:
             return replayed

@@ -1,41 +1,29 @@
 """Runs each task once at a time: claims its row before, and settles it after.
 
-This is where decisions are carried out (``middleware.retries`` says how they are made). Nothing is
-acknowledged before its row is settled; what cannot be settled is given back to the broker.
+Nothing is acknowledged before its row is settled; what cannot be settled is given back to the
+broker.
 """
 
-import traceback
-from collections.abc import Callable
 from contextvars import ContextVar
-from dataclasses import dataclass
-from datetime import timedelta
-from typing import Any, Final
+from datetime import datetime
+from typing import Any
 
 import structlog
-from dramatiq import Broker, Message, Middleware
+from dramatiq import Broker, Middleware
 from dramatiq.middleware import MiddlewareError, SkipMessage
-from sqlalchemy import Connection
 
 from middleware.envelopes import to_task
 from middleware.leases import LeaseKeeper
-from middleware.policy import TASKS
 from middleware.quarantine import Cell, is_last_start, verdict
-from middleware.retries import Bury, Drop, Jitter, Retry, decide
+from middleware.settlement import Settlement
 from mirt.clock import Clock
 from mirt.errors import DatabaseError, ErrorCode, LeaseLostError, PermanentError
-from mirt.store import leases
+from mirt.store import leases, task_events
 from mirt.store.database import Database
-from mirt.store.dead_letters import DeadLetter, write_dead_letter
 from mirt.store.leases import Claim
-from mirt.store.tasks import Publication
+from mirt.store.task_events import EventKind, TaskEvent
 
 log = structlog.get_logger(__name__)
-
-OnDead = Callable[[Connection, str], list[Publication]]
-"""What the business owes when its task is dead, in the transaction that writes the dead letter."""
-
-OnReplay = Callable[[Connection, str], bool]
-"""What the business mends when a dead task is to run again; whether it may run now."""
 
 _claim: ContextVar[Claim | None] = ContextVar("claim", default=None)
 
@@ -56,24 +44,16 @@ class NotNow(MiddlewareError):  # noqa: N818 - not an error of anybody
     """The task cannot be claimed at the moment; its message goes back to the broker."""
 
 
-@dataclass(frozen=True, slots=True)
-class RetryPolicy:
-    """How pauses between attempts are made."""
-
-    base_s: float
-    jitter: Jitter
-
-
 class Execution(Middleware):
     """One run of a task at a time; its end is written before its message is acknowledged."""
 
     def __init__(
-        self, database: Database, clock: Clock, keeper: LeaseKeeper, retry: RetryPolicy
+        self, database: Database, clock: Clock, keeper: LeaseKeeper, settlement: Settlement
     ) -> None:
         self._database = database
         self._clock = clock
         self._keeper = keeper
-        self._retry = retry
+        self._settlement = settlement
         self._cell = Cell()
 
     def before_process_message(self, broker: Broker, message: Any) -> None:
@@ -93,6 +73,8 @@ class Execution(Middleware):
                     now=self._clock(),
                     lease=self._keeper.lease,
                 )
+                if claim is not None and claim.starts > 1:
+                    task_events.note(tx, _restarted(claim, self._clock()))
         except DatabaseError as failed:
             message.give_back = True
             raise NotNow(failed.message) from None
@@ -121,7 +103,7 @@ class Execution(Middleware):
         if claim is None:
             return
         try:
-            self._settle(broker, message, claim, exception)
+            self._settlement.settle(broker, message, claim, exception)
         except LeaseLostError as lost:
             log.warning("late_end_ignored", why=lost.message)
         except Exception:
@@ -165,71 +147,14 @@ class Execution(Middleware):
     ) -> None:
         try:
             code = guilty.error_code or ErrorCode.WORKER_LOST
-            self._bury(broker, message, claim, guilty, code)
+            self._settlement.bury(broker, message, claim, guilty, code)
         except DatabaseError as failed:
             message.give_back = True
             log.warning("not_settled", why=failed.message)
         finally:
             self._keeper.remove(claim)
 
-    def _settle(
-        self, broker: Broker, message: Any, claim: Claim, error: BaseException | None
-    ) -> None:
-        now = self._clock()
-        if error is None:
-            with self._database.transaction() as tx:
-                leases.finish(tx, claim, now=now)
-            return
-        decision = decide(
-            error,
-            attempt=claim.attempt,
-            waited_s=claim.waited_s,
-            policy=TASKS[message.actor_name],
-            base_s=self._retry.base_s,
-            jitter=self._retry.jitter,
-        )
-        match decision:
-            case Retry(delay_s, attempt, waited_s):
-                with self._database.transaction() as tx:
-                    due_at = now + timedelta(seconds=delay_s)
-                    leases.postpone(tx, claim, due_at=due_at, attempt=attempt, waited_s=waited_s)
-                log.warning("retrying", why=str(error), attempt=attempt, delay_s=round(delay_s, 2))
-            case Bury(error_code):
-                self._bury(broker, message, claim, error, error_code)
-            case Drop():
-                log.warning("dropped", why=str(error))
 
-    def _bury(
-        self, broker: Any, message: Any, claim: Claim, error: BaseException, error_code: str
-    ) -> None:
-        now = self._clock()
-        on_dead: OnDead | None = broker.get_actor(message.actor_name).options.get("on_dead")
-        with self._database.transaction() as tx:
-            leases.bury(tx, claim, error_code=error_code, now=now)
-            write_dead_letter(tx, dead_letter(message, claim, error, error_code), now=now)
-            publications = on_dead(tx, claim.task_id) if on_dead else []
-        message.fail()
-        message.buried = True
-        log.error("dead", code=error_code, why=str(error), attempts=claim.attempt + 1)
-        broker.publish(publications)
-
-
-LONGEST_TRACEBACK: Final = 20_000
-
-
-def dead_letter(
-    message: Message[Any], claim: Claim, error: BaseException, error_code: str
-) -> DeadLetter:
-    """All that somebody needs to understand the failure and to run the task again."""
-    lines = "".join(traceback.format_exception(error))
-    return DeadLetter(
-        task=to_task(message),
-        queue=message.queue_name,
-        error_code=error_code,
-        exception=f"{type(error).__name__}: {error}",
-        traceback=lines[-LONGEST_TRACEBACK:],
-        attempts=claim.attempt + 1,
-        trace_id=message.options.get("trace_id"),
-        # The message is of the last publication; the row is as old as the task.
-        sent_at=claim.created_at or message.message_datetime,
-    )
+def _restarted(claim: Claim, now: datetime) -> TaskEvent:
+    why = "the run before did not end: its worker was lost"
+    return TaskEvent(claim.task_id, EventKind.RESTARTED, now, claim.attempt, why=why)

@@ -1,6 +1,6 @@
 """From the class of an error to a decision. The text of an error decides nothing.
 
-The life of a failing message (carried out in ``middleware.execution``):
+The life of a failing message (carried out in ``middleware.settlement``):
 
 1. The actor raises. ``decide`` looks at the class of the error and at the task's row.
 2. *Retry*: the row becomes ``delayed`` until the pause is over, with the next attempt's number.

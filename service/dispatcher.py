@@ -117,7 +117,7 @@ def dispatch_summarization(session_id: str, user_id: str | None = None) -> dict[
         DatabaseError: it could not be kept.
     """
     _check_session(session_id)
-    return _dispatch(summarize_session, session_id=session_id, user_id=user_id)
+    return _dispatch(summarize_session, {"session_id": session_id, "user_id": user_id})
 
 
 def dispatch_followup(
@@ -125,7 +125,9 @@ def dispatch_followup(
 ) -> dict[str, Any]:
     """Have the next follow-up of a conversation sent now. Returns and raises as above."""
     _check_session(session_id)
-    return _dispatch(send_followup, session_id=session_id, channel=channel, chat_id=chat_id)
+    return _dispatch(
+        send_followup, {"session_id": session_id, "channel": channel, "chat_id": chat_id}
+    )
 
 
 def dispatch_crm_order(order_data: dict[str, Any]) -> dict[str, Any]:
@@ -133,8 +135,8 @@ def dispatch_crm_order(order_data: dict[str, Any]) -> dict[str, Any]:
 
     A wrong order is refused here, with INVALID_INPUT naming every wrong field.
     """
-    read_order(order_data)
-    return _dispatch(create_crm_order, order_data=order_data)
+    order = read_order(order_data)
+    return _dispatch(create_crm_order, {"order_data": order_data}, session_id=order.source_id)
 
 
 def schedule_followup(
@@ -155,10 +157,13 @@ def schedule_followup(
     return {"scheduled": True, "task_id": task_id, "delay_hours": delay_hours}
 
 
-def _dispatch(actor: Actor[Any, Any], **arguments: Any) -> dict[str, Any]:
-    task_id = f"{actor.actor_name}:{uuid.uuid4().hex}"
-    trace_id = structlog.contextvars.get_contextvars().get("trace_id") or uuid.uuid4().hex
-    message = actor.send_with_options(kwargs=arguments, task_id=task_id, trace_id=trace_id)
+def _dispatch(actor: Actor[Any, Any], arguments: dict[str, Any], **options: Any) -> dict[str, Any]:
+    message = actor.send_with_options(
+        kwargs=arguments,
+        task_id=f"{actor.actor_name}:{uuid.uuid4().hex}",
+        trace_id=structlog.contextvars.get_contextvars().get("trace_id") or uuid.uuid4().hex,
+        **options,
+    )
     if runtime().settings.tasks_enabled:
         return {"queued": True, "task_id": message.message_id}
     return {"queued": False, **_outcome(message)}

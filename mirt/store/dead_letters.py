@@ -9,7 +9,8 @@ from sqlalchemy import ColumnElement, Connection, Row, delete, func, select
 
 from mirt.store.outbox import REPUBLISH_AFTER
 from mirt.store.tables import dead_letters, tasks
-from mirt.store.tasks import Publication, TaskState, envelope
+from mirt.store.task_events import EventKind, TaskEvent, note
+from mirt.store.tasks import Publication, TaskState, envelope, session_of
 from mirt.store.upsert import upsert
 
 
@@ -58,6 +59,7 @@ def write_dead_letter(tx: Connection, letter: DeadLetter, *, now: datetime) -> N
             kwargs=dict(letter.task.kwargs),
             options=dict(letter.task.options),
             queue=letter.queue,
+            session_id=session_of(letter.task),
             trace_id=letter.trace_id,
             sent_at=letter.sent_at,
             **died,
@@ -84,9 +86,14 @@ def count_dead(tx: Connection, choice: Choice) -> int:
     ).scalar_one()
 
 
-def discard_dead(tx: Connection, choice: Choice) -> int:
+def discard_dead(tx: Connection, choice: Choice, *, now: datetime) -> int:
     """Forget them for good; how many there were. Their tasks stay dead."""
-    return tx.execute(delete(dead_letters).where(*_meant(choice))).rowcount
+    gone = tx.execute(
+        delete(dead_letters).where(*_meant(choice)).returning(dead_letters.c.task_id)
+    ).scalars()
+    events = [TaskEvent(task_id, EventKind.DISCARDED, now) for task_id in gone]
+    note(tx, *events)
+    return len(events)
 
 
 def take_dead(tx: Connection, choice: Choice, *, limit: int) -> list[DeadLetter]:
@@ -141,7 +148,7 @@ def _meant(choice: Choice) -> list[ColumnElement[bool]]:
         c.queue: choice.queue,
         c.actor: choice.actor,
         c.error_code: choice.error_code,
-        c.kwargs["session_id"].as_string(): choice.session_id,
+        c.session_id: choice.session_id,
     }
     meant = [column == value for column, value in wanted.items() if value is not None]
     if choice.task_ids is not None:

@@ -14,6 +14,7 @@ from typing import Any
 from sqlalchemy import Connection, Row, select, update
 
 from mirt.store.tables import deliveries
+from mirt.store.tasks import storable
 from mirt.store.upsert import upsert
 
 
@@ -109,13 +110,13 @@ def part_not_sent(tx: Connection, delivery: Delivery, *, error: str, unknown: bo
         delivery,
         state=DeliveryState.PENDING,
         unknown=delivery.unknown + unknown,
-        error=error,
+        error=storable(error),
     )
 
 
 def part_refused(tx: Connection, delivery: Delivery, *, error: str, now: datetime) -> None:
     """End the delivery: the channel will not take it."""
-    _set(tx, delivery, state=DeliveryState.FAILED, error=error, finished_at=now)
+    _set(tx, delivery, state=DeliveryState.FAILED, error=storable(error), finished_at=now)
 
 
 def abandon_delivery(tx: Connection, delivery_id: str, *, now: datetime) -> None:

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any, Final
 
-from sqlalchemy import Connection, and_, delete, or_, select, update
+from sqlalchemy import Connection, and_, delete, func, or_, select, update
 
 from mirt.errors import LeaseLostError
 from mirt.store.tables import tasks
@@ -50,13 +50,25 @@ def claim(
         "due_at": now + lease,
         "started_at": now,
     }
-    first = {**envelope(task), **taken, "created_at": now, "fence": 1, "starts": 1}
+    first = {
+        **envelope(task),
+        **taken,
+        "created_at": now,
+        "first_started_at": now,
+        "fence": 1,
+        "starts": 1,
+    }
     row = tx.execute(
         upsert(tx, tasks)
         .values(first)
         .on_conflict_do_update(
             index_elements=[tasks.c.id],
-            set_={**taken, "fence": tasks.c.fence + 1, "starts": tasks.c.starts + 1},
+            set_={
+                **taken,
+                "first_started_at": func.coalesce(tasks.c.first_started_at, now),
+                "fence": tasks.c.fence + 1,
+                "starts": tasks.c.starts + 1,
+            },
             where=or_(
                 tasks.c.state == TaskState.QUEUED,
                 and_(

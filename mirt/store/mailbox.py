@@ -73,6 +73,8 @@ def greet(tx: Connection, mail: Mail, *, now: datetime) -> str | None:
         "followups_taken": 0,
         "summary_awaited": True,
     }
+    if name := mail.metadata.get("first_name") or mail.metadata.get("username"):
+        seen["customer_name"] = str(name)
     head: str | None = tx.execute(
         upsert(tx, conversations)
         .values(session_id=mail.session_id, created_at=now, **seen)

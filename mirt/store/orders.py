@@ -16,7 +16,7 @@ from typing import Any
 from sqlalchemy import Connection, or_, select, update
 
 from mirt.store.tables import conversations, orders, tasks
-from mirt.store.tasks import TaskState
+from mirt.store.tasks import TaskState, storable
 from mirt.store.upsert import upsert
 
 
@@ -121,14 +121,14 @@ def not_created(
         order,
         now,
         state=OrderState.CREATING,
-        error=error,
+        error=storable(error),
         unknown=orders.c.unknown + int(unknown),
     )
 
 
 def rejected(tx: Connection, order: KeptOrder, *, error: str, now: datetime) -> None:
     """The CRM will not have it."""
-    _set(tx, order, now, state=OrderState.REJECTED, error=error)
+    _set(tx, order, now, state=OrderState.REJECTED, error=storable(error))
 
 
 def failed(tx: Connection, task_id: str, *, now: datetime) -> None:

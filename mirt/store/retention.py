@@ -6,7 +6,7 @@ from typing import Any, Final
 
 from sqlalchemy import ColumnElement, Connection, Table, and_, delete, exists, select
 
-from mirt.store.tables import deliveries, followups, inbox, tasks, turns
+from mirt.store.tables import deliveries, followups, inbox, task_events, tasks, turns
 from mirt.store.tasks import TaskState
 
 Old = Callable[[datetime], ColumnElement[bool]]
@@ -32,6 +32,7 @@ OLD: Final[tuple[tuple[Table, Any, Old], ...]] = (
         lambda before: and_(tasks.c.finished_at < before, tasks.c.state == TaskState.DONE),
     ),
     (followups, followups.c.task_id, lambda before: followups.c.taken_at < before),
+    (task_events, task_events.c.id, lambda before: task_events.c.at < before),
 )
 """Tables with the rows that go, in the order in which they may. Conversations, orders and dead
 letters stay."""

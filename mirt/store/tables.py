@@ -54,6 +54,7 @@ conversations = Table(
     Column("platform", String, nullable=False),
     Column("chat_id", String),
     Column("user_id", String),
+    Column("customer_name", String),
     # The task whose turn it is; null when nobody waits.
     Column("head_task_id", String),
     Column("summary", Text),
@@ -75,6 +76,21 @@ Index(
     postgresql_where=conversations.c.summary_awaited,
     sqlite_where=conversations.c.summary_awaited,
 )
+
+Index("conversations_latest", conversations.c.last_customer_at, conversations.c.session_id)
+Index(
+    "conversations_waiting",
+    conversations.c.last_customer_at,
+    postgresql_where=conversations.c.head_task_id.is_not(None),
+    sqlite_where=conversations.c.head_task_id.is_not(None),
+)
+for _searched in ("session_id", "user_id", "customer_name"):
+    # Beginnings of a text are found by byte order, whatever the collation of the database.
+    Index(
+        f"conversations_by_{_searched}",
+        conversations.c[_searched],
+        postgresql_ops={_searched: "text_pattern_ops"},
+    )
 
 inbox = Table(
     "inbox",
@@ -99,6 +115,8 @@ inbox = Table(
 Index("inbox_waiting", inbox.c.session_id, inbox.c.id, postgresql_where=inbox.c.state == "waiting")
 Index("inbox_session", inbox.c.session_id, inbox.c.received_at)
 Index("inbox_turn", inbox.c.turn_id)
+Index("inbox_trace", inbox.c.trace_id)
+Index("inbox_message", inbox.c.message_id)
 Index("inbox_finished", inbox.c.finished_at)
 
 turns = Table(
@@ -149,6 +167,12 @@ deliveries = Table(
 Index("deliveries_session", deliveries.c.session_id, deliveries.c.created_at)
 Index("deliveries_trace", deliveries.c.trace_id)
 Index("deliveries_finished", deliveries.c.finished_at)
+Index(
+    "deliveries_unknown",
+    deliveries.c.created_at,
+    postgresql_where=deliveries.c.unknown > 0,
+    sqlite_where=deliveries.c.unknown > 0,
+)
 
 followups = Table(
     "followups",
@@ -162,6 +186,7 @@ followups = Table(
     # None is sent twice in one silence.
     UniqueConstraint("session_id", "since", "number", name="followups_once"),
 )
+Index("followups_session", followups.c.session_id, followups.c.taken_at)
 
 tasks = Table(
     "tasks",
@@ -171,6 +196,9 @@ tasks = Table(
     Column("args", Json, nullable=False),
     Column("kwargs", Json, nullable=False),
     Column("options", Json, nullable=False),
+    # Also in options and arguments; here they can be searched for.
+    Column("trace_id", String),
+    Column("session_id", String),
     Column("state", String, nullable=False),
     # When the outbox is to publish it (again): a delay, a lost publication, a lease that ran out.
     Column("due_at", UtcDateTime),
@@ -186,11 +214,30 @@ tasks = Table(
     Column("waited_s", Integer, nullable=False, server_default="0"),
     Column("error_code", String),
     Column("created_at", UtcDateTime, nullable=False),
+    Column("first_started_at", UtcDateTime),
     Column("started_at", UtcDateTime),
     Column("finished_at", UtcDateTime),
 )
 Index("tasks_due", tasks.c.due_at, postgresql_where=tasks.c.due_at.is_not(None))
 Index("tasks_finished", tasks.c.finished_at)
+Index("tasks_trace", tasks.c.trace_id)
+Index("tasks_session", tasks.c.session_id, tasks.c.created_at)
+
+task_events = Table(
+    "task_events",
+    metadata,
+    # What happened to a task beside its being done at once: its row knows only how it is now.
+    Column("id", Serial, primary_key=True),
+    Column("task_id", String, nullable=False),
+    Column("kind", String, nullable=False),
+    Column("attempt", Integer, nullable=False),
+    Column("code", String),
+    Column("why", Text),
+    Column("until", UtcDateTime),
+    Column("at", UtcDateTime, nullable=False),
+)
+Index("task_events_task", task_events.c.task_id)
+Index("task_events_at", task_events.c.at)
 
 dead_letters = Table(
     "dead_letters",
@@ -207,10 +254,28 @@ dead_letters = Table(
     Column("traceback", Text, nullable=False),
     Column("attempts", Integer, nullable=False),
     Column("trace_id", String),
+    Column("session_id", String),
     Column("sent_at", UtcDateTime, nullable=False),
     Column("died_at", UtcDateTime, nullable=False),
 )
 Index("dead_letters_died", dead_letters.c.died_at)
+Index("dead_letters_trace", dead_letters.c.trace_id)
+Index("dead_letters_session", dead_letters.c.session_id)
+
+workers = Table(
+    "workers",
+    metadata,
+    Column("id", String, primary_key=True),
+    Column("host", String, nullable=False),
+    Column("pid", Integer, nullable=False),
+    Column("queues", Json, nullable=False),
+    Column("threads", Integer, nullable=False),
+    Column("finished", Integer, nullable=False),
+    Column("memory_mb", Integer, nullable=False),
+    Column("stopping", Boolean, nullable=False),
+    Column("started_at", UtcDateTime, nullable=False),
+    Column("seen_at", UtcDateTime, nullable=False),
+)
 
 health_checks = Table(
     "health_checks",
@@ -250,5 +315,12 @@ orders = Table(
     Column("updated_at", UtcDateTime, nullable=False),
 )
 Index("orders_task", orders.c.task_id)
+Index("orders_trace", orders.c.trace_id)
+Index(
+    "orders_unknown",
+    orders.c.created_at,
+    postgresql_where=orders.c.unknown > 0,
+    sqlite_where=orders.c.unknown > 0,
+)
 Index("orders_crm", orders.c.crm_order_id)
 Index("orders_session", orders.c.session_id)

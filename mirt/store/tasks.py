@@ -50,4 +50,23 @@ def envelope(task: Publication) -> dict[str, Any]:
         "args": list(task.args),
         "kwargs": dict(task.kwargs),
         "options": dict(task.options),
+        "trace_id": _text(task.options.get("trace_id")),
+        "session_id": session_of(task),
     }
+
+
+def session_of(task: Publication) -> str | None:
+    """The conversation that a task is about: its option says so, or its argument of that name."""
+    return _text(task.options.get("session_id") or task.kwargs.get("session_id"))
+
+
+def storable(text: str) -> str:
+    """The text, with what PostgreSQL takes for no text (NUL, half a surrogate pair) replaced.
+
+    What an error says may quote anything, and must not keep its own record from being written.
+    """
+    return text.replace("\0", "\N{REPLACEMENT CHARACTER}").encode(errors="replace").decode()
+
+
+def _text(value: object) -> str | None:
+    return value if isinstance(value, str) else None

@@ -78,7 +78,7 @@ def plan(text: str, actions: Iterable[Action], mail: KeptMail) -> Plan:
 
 
 def _task(action: Action, mail: KeptMail, task_id: str) -> Publication:
-    options = {"trace_id": mail.trace_id}
+    options = {"trace_id": mail.trace_id, "session_id": mail.session_id}
     if action.name == MARKS.name:
         marks = _Marks.model_validate(dict(action.arguments)).model_dump()
         about = {"platform": mail.platform, "chat_id": mail.chat_id or mail.session_id}

@@ -292,5 +292,5 @@ def _apology(mail: Mail) -> Publication:
             "chat_id": mail.chat_id,
             "response_text": APOLOGY,
         },
-        options={"trace_id": mail.trace_id},
+        options={"trace_id": mail.trace_id, "session_id": mail.session_id},
     )

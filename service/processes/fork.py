@@ -7,11 +7,9 @@ may fork because it has one thread only, and no connection is open in that momen
 import gc
 import importlib
 import multiprocessing
-import re
 import signal
 import sys
 from multiprocessing.process import BaseProcess
-from pathlib import Path
 from typing import Final
 
 STOP_SIGNALS: Final = (signal.SIGTERM, signal.SIGINT)
@@ -42,16 +40,6 @@ def fork(module: str, arguments: list[str]) -> BaseProcess:
     finally:
         signal.pthread_sigmask(signal.SIG_UNBLOCK, STOP_SIGNALS)
     return process
-
-
-def resident_mb(pid: int) -> float:
-    """The memory that a process holds, as Linux counts it (``VmRSS``); 0 when it cannot be told."""
-    try:
-        status = Path(f"/proc/{pid}/status").read_text(encoding="utf-8", errors="replace")
-    except OSError:
-        return 0.0
-    found = re.search(r"^VmRSS:\s+(\d+) kB$", status, re.MULTILINE)
-    return int(found[1]) / 1024 if found else 0.0
 
 
 def _declare(module: str) -> None:

@@ -15,9 +15,10 @@ from middleware.leases import owner_name
 from middleware.recycling import Tally
 from mirt.clock import utc_now
 from mirt.errors import DatabaseError, ErrorCode
-from mirt.store import leases
+from mirt.observe.memory import resident_mb
+from mirt.store import leases, workers
 from mirt.store.database import Database
-from service.processes.fork import fork, resident_mb
+from service.processes.fork import fork
 from service.processes.recycling import Limits, Usage
 
 log = structlog.get_logger(__name__)
@@ -133,6 +134,7 @@ class Started:
                 released = leases.release_owner(
                     tx, self.worker_id, innocent=self.told_to_stop, now=utc_now()
                 )
+                workers.leave(tx, self.worker_id)
         except DatabaseError as failed:
             log.warning("leases_not_released", why=failed.message)
             return

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from middleware.recycling import Tally
-from service.processes.fork import resident_mb
+from mirt.observe.memory import resident_mb
 from service.processes.recycling import Limits, Usage
 
 

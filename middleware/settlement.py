@@ -1,0 +1,122 @@
+"""Carries out what was decided of a task that has ended: done, again later, or dead.
+
+``middleware.retries`` says how decisions are made. Each end is one transaction.
+"""
+
+import traceback
+from collections.abc import Callable
+from datetime import datetime, timedelta
+from typing import Any, Final
+
+import structlog
+from dramatiq import Broker, Message
+from sqlalchemy import Connection
+
+from middleware.envelopes import to_task
+from middleware.policy import TASKS
+from middleware.retries import Bury, Drop, Jitter, Retry, decide
+from mirt.clock import Clock
+from mirt.store import leases, task_events
+from mirt.store.database import Database
+from mirt.store.dead_letters import DeadLetter, write_dead_letter
+from mirt.store.leases import Claim
+from mirt.store.task_events import EventKind, TaskEvent
+from mirt.store.tasks import Publication, storable
+
+log = structlog.get_logger(__name__)
+
+OnDead = Callable[[Connection, str], list[Publication]]
+"""What the business owes when its task is dead, in the transaction that writes the dead letter."""
+
+OnReplay = Callable[[Connection, str], bool]
+"""What the business mends when a dead task is to run again; whether it may run now."""
+
+
+class Settlement:
+    """Writes the end of a run. The first pause before a retry is at most ``base_s`` seconds.
+
+    Raises:
+        DatabaseError: from each method; nothing is settled.
+        LeaseLostError: from each method; another worker has the task.
+    """
+
+    def __init__(self, database: Database, clock: Clock, *, base_s: float, jitter: Jitter) -> None:
+        self._database = database
+        self._clock = clock
+        self._base_s = base_s
+        self._jitter = jitter
+
+    def settle(
+        self, broker: Broker, message: Any, claim: Claim, error: BaseException | None
+    ) -> None:
+        """End the run as the class of its error says."""
+        now = self._clock()
+        if error is None:
+            with self._database.transaction() as tx:
+                leases.finish(tx, claim, now=now)
+            return
+        decision = decide(
+            error,
+            attempt=claim.attempt,
+            waited_s=claim.waited_s,
+            policy=TASKS[message.actor_name],
+            base_s=self._base_s,
+            jitter=self._jitter,
+        )
+        match decision:
+            case Retry(delay_s, attempt, waited_s):
+                with self._database.transaction() as tx:
+                    due_at = now + timedelta(seconds=delay_s)
+                    leases.postpone(tx, claim, due_at=due_at, attempt=attempt, waited_s=waited_s)
+                    task_events.note(tx, _retried(claim, error, now, due_at))
+                log.warning("retrying", why=str(error), attempt=attempt, delay_s=round(delay_s, 2))
+            case Bury(error_code):
+                self.bury(broker, message, claim, error, error_code)
+            case Drop():
+                log.warning("dropped", why=str(error))
+
+    def bury(
+        self, broker: Any, message: Any, claim: Claim, error: BaseException, error_code: str
+    ) -> None:
+        """Write the dead letter, and what the business owes for it."""
+        now = self._clock()
+        on_dead: OnDead | None = broker.get_actor(message.actor_name).options.get("on_dead")
+        with self._database.transaction() as tx:
+            leases.bury(tx, claim, error_code=error_code, now=now)
+            write_dead_letter(tx, dead_letter(message, claim, error, error_code), now=now)
+            task_events.note(tx, _died(claim, error, error_code, now))
+            publications = on_dead(tx, claim.task_id) if on_dead else []
+        message.fail()
+        message.buried = True
+        log.error("dead", code=error_code, why=str(error), attempts=claim.attempt + 1)
+        broker.publish(publications)
+
+
+LONGEST_TRACEBACK: Final = 20_000
+
+
+def dead_letter(
+    message: Message[Any], claim: Claim, error: BaseException, error_code: str
+) -> DeadLetter:
+    """All that somebody needs to understand the failure and to run the task again."""
+    lines = "".join(traceback.format_exception(error))
+    return DeadLetter(
+        task=to_task(message),
+        queue=message.queue_name,
+        error_code=error_code,
+        exception=storable(f"{type(error).__name__}: {error}"),
+        traceback=storable(lines[-LONGEST_TRACEBACK:]),
+        attempts=claim.attempt + 1,
+        trace_id=message.options.get("trace_id"),
+        # The message is of the last publication; the row is as old as the task.
+        sent_at=claim.created_at or message.message_datetime,
+    )
+
+
+def _retried(claim: Claim, error: BaseException, now: datetime, until: datetime) -> TaskEvent:
+    code, why = type(error).__name__, storable(str(error))
+    return TaskEvent(claim.task_id, EventKind.RETRIED, now, claim.attempt, code, why, until)
+
+
+def _died(claim: Claim, error: BaseException, code: str, now: datetime) -> TaskEvent:
+    return TaskEvent(claim.task_id, EventKind.DIED, now, claim.attempt, code, storable(str(error)))

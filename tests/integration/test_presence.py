@@ -1,0 +1,103 @@
+"""Workers say that they are there, and what happens to a task is written down."""
+
+from collections.abc import Callable
+from datetime import datetime, timedelta
+
+import pytest
+
+from actors.messages import process_and_respond, send_response
+from middleware.dead_letters import replay
+from mirt.clock import utc_now
+from mirt.store import workers
+from mirt.store.dead_letters import Choice
+from mirt.store.stores import stores
+from mirt.store.task_events import EventKind, TaskEvent, events_of
+from mirt.store.workers import Worker
+from service.processes.child import stop_worker
+from tests.fakes import FakeWorld, Hang, Status
+from tests.integration.conftest import TRANSPORTS, Running
+from tests.waiting import wait_until
+
+Run = Callable[..., Running]
+REFUSED = Status(403, body={"ok": False, "error_code": 403, "description": "Forbidden: blocked"})
+NUL = "Bad Request: \0"
+
+
+def living(running: Running, *, at: datetime | None = None) -> list[Worker]:
+    with stores(running.settings).database.transaction() as tx:
+        return workers.living(tx, now=at or utc_now())
+
+
+def events(running: Running, task_id: str) -> list[TaskEvent]:
+    with stores(running.settings).database.transaction() as tx:
+        return events_of(tx, [task_id])
+
+
+@pytest.mark.parametrize("transport", ["embedded", "rabbitmq"])
+def test_a_worker_is_seen_while_it_works_and_gone_when_it_has_stopped(
+    run: Run, transport: str
+) -> None:
+    running = run(transport)
+    [worker] = wait_until(lambda: living(running))
+    assert worker.threads == 4
+    assert worker.queues == sorted(worker.queues) != []
+    assert worker.memory_mb > 10
+    assert running.worker is not None
+    stop_worker(running.worker, grace_s=10)
+    wait_until(lambda: not living(running))
+
+
+def test_a_worker_that_says_nothing_any_more_is_gone_within_15_seconds(run: Run) -> None:
+    running = run("embedded")
+    [worker] = wait_until(lambda: living(running))
+    assert living(running, at=worker.seen_at + timedelta(seconds=15)) == []
+
+
+def test_a_worker_that_stops_is_seen_stopping_while_its_task_runs(
+    run: Run, world: FakeWorld
+) -> None:
+    running = run("rabbitmq")
+    world.misbehave("llm", Hang())
+    process_and_respond.send("7", "Привіт", "telegram", "7")
+    wait_until(lambda: world.requests("llm"))
+    assert running.worker is not None
+    running.broker.emit_before("worker_shutdown", running.worker)
+    wait_until(lambda: living(running) and living(running)[0].stopping)
+    world.release()
+
+
+@pytest.mark.parametrize("transport", TRANSPORTS)
+def test_every_failure_and_decision_is_written_down_with_its_why(
+    run: Run, world: FakeWorld, transport: str
+) -> None:
+    world.misbehave("telegram", Status(500), times=2)
+    world.misbehave("telegram", REFUSED)
+    running = run(transport)
+    message = send_response.send("telegram", "7", "hello")
+    wait_until(lambda: _kinds(running, message.message_id)[-1:] == [EventKind.DIED])
+    replay(running.broker, stores(running.settings).database, Choice(), utc_now)
+    wait_until(lambda: world.sent("7"))
+
+    first, second, died, replayed = events(running, message.message_id)
+    assert (first.kind, second.kind, replayed.kind) == ("retried", "retried", "replayed")
+    assert (first.attempt, second.attempt, died.attempt) == (0, 1, 2)
+    assert first.code == "ExternalServiceError"
+    assert first.until is not None
+    assert first.until >= first.at
+    assert died.code == "CHANNEL_REFUSED"
+    assert "blocked" in (died.why or "")
+
+
+def test_an_error_that_quotes_what_cannot_be_stored_is_a_dead_letter_all_the_same(
+    run: Run, world: FakeWorld
+) -> None:
+    body = {"ok": False, "error_code": 400, "description": NUL}
+    world.misbehave("telegram", Status(400, body=body))
+    running = run("rabbitmq")
+    message = send_response.send("telegram", "7", "hello")
+    wait_until(lambda: _kinds(running, message.message_id) == [EventKind.DIED])
+    assert events(running, message.message_id)[0].code == "CHANNEL_REFUSED"
+
+
+def _kinds(running: Running, task_id: str) -> list[EventKind]:
+    return [event.kind for event in events(running, task_id)]
