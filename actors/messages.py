@@ -18,7 +18,11 @@ def _mend(tx: Any, task_id: str) -> bool:
     return runtime().turns.reopen(tx, task_id)
 
 
-@task(on_dead=_owe, on_replay=_mend)
+def _withdraw(tx: Any, task_id: str) -> Any:
+    return runtime().turns.withdraw(tx, task_id)
+
+
+@task(on_dead=_owe, on_replay=_mend, on_purge=_withdraw)
 def process_message(
     session_id: str,
     user_message: str,
@@ -38,7 +42,7 @@ def process_message(
     return _answer(ANSWERING, message)
 
 
-@task(on_dead=_owe, on_replay=_mend)
+@task(on_dead=_owe, on_replay=_mend, on_purge=_withdraw)
 def process_and_respond(
     session_id: str,
     user_message: str,
@@ -58,7 +62,7 @@ def process_and_respond(
     return _answer(DELIVERING, message)
 
 
-@task(on_dead=_owe, on_replay=_mend)
+@task(on_dead=_owe, on_replay=_mend, on_purge=_withdraw)
 def send_response(
     platform: str, chat_id: str, response_text: str, reply_to_message_id: str | None = None
 ) -> dict[str, Any]:

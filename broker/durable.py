@@ -55,6 +55,13 @@ class DurableBroker(Broker):
         Returns those of which it is not certain that it has them. Never raises.
         """
 
+    def drain(self, queue: str) -> None:
+        """Empty a queue of the transport. What has a row comes back by itself.
+
+        Raises:
+            BrokerUnavailableError: it cannot be reached.
+        """
+
     def declare_queue(self, queue_name: str) -> None:
         """Make a queue known. There are no delay queues: a delay is a row."""
         if queue_name not in self.queues:

@@ -111,12 +111,16 @@ class Task(Actor[P, R]):
 
 
 def task(
-    *, on_dead: OnDead | None = None, on_replay: OnReplay | None = None
+    *,
+    on_dead: OnDead | None = None,
+    on_replay: OnReplay | None = None,
+    on_purge: OnDead | None = None,
 ) -> Callable[[Callable[P, R]], Actor[P, R]]:
     """Declare a function as a task of that name. Its queue and limits stand in the policy table.
 
     ``on_dead`` is what the business owes when it has failed for good, ``on_replay`` what it has to
-    mend when it is to run again, and whether that may be now.
+    mend when it is to run again, and whether that may be now. ``on_purge`` is for a task that an
+    operator has removed, where that is not the same as ``on_dead``.
 
     Raises:
         UnknownTaskError: when the table has no line for it.
@@ -136,6 +140,7 @@ def task(
             options={
                 "on_dead": on_dead,
                 "on_replay": on_replay,
+                "on_purge": on_purge,
                 **({"periodic": cron(policy.schedule)} if policy.schedule else {}),
             },
         )

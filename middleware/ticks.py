@@ -5,6 +5,7 @@ each task, and takes no tick twice. When nobody has said so for long (no schedul
 was down), the next to say it brings up the latest tick that each task has missed.
 """
 
+import uuid
 from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
 from typing import Final, Protocol
@@ -34,6 +35,14 @@ def latest_tick(line: CronLine, now: datetime) -> datetime | None:
     return None
 
 
+def next_tick(line: CronLine, now: datetime) -> datetime:
+    """The first minute after this one in which the task is to run; in a month at the latest."""
+    minute = now.astimezone(UTC).replace(second=0, microsecond=0)
+    ahead = range(1, LONGEST_LOOK_BACK // MINUTE + 1)
+    ticks = (minute + n * MINUTE for n in ahead)
+    return next((tick for tick in ticks if line.validate(tick)), minute + LONGEST_LOOK_BACK)
+
+
 def take_ticks(
     tx: Connection, schedule: Mapping[str, CronLine], *, at: datetime, now: datetime
 ) -> list[Publication]:
@@ -49,5 +58,10 @@ def take_ticks(
             continue
         is_missed = at - tick >= MINUTE
         if ticks.advance(tx, task, tick) and not (is_missed and task not in known):
-            due.append(Publication(f"{task}@{tick.isoformat()}", task))
+            due.append(_run(task, tick))
     return [one for one in due if outbox.add(tx, one, now=now)]
+
+
+def _run(task: str, tick: datetime) -> Publication:
+    trace_id = uuid.uuid4().hex
+    return Publication(f"{task}@{tick.isoformat()}", task, options={"trace_id": trace_id})

@@ -12,6 +12,7 @@ from mirt.clock import Clock
 from mirt.store import figures
 from mirt.store.backlog import measure
 from mirt.store.database import Database
+from mirt.store.health import checks_of_workers
 
 HEALTH_LASTS: Final = timedelta(minutes=15)
 """Three health checks; who has not been heard of for longer is gone."""
@@ -80,7 +81,7 @@ def _health(tx: Connection, clock: Clock) -> Iterable[Metric]:
     age = GaugeMetricFamily(
         "mirt_health_check_age_seconds", "How long ago it looked.", labels=("worker",)
     )
-    for worker, checks, at in figures.checks_of_workers(tx, since=now - HEALTH_LASTS):
+    for worker, checks, at in checks_of_workers(tx, since=now - HEALTH_LASTS):
         age.add_metric((worker,), (now - at).total_seconds())
         for dependency, verdict in checks.items():
             if verdict != "off":

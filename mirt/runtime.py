@@ -35,6 +35,7 @@ from mirt.store.pace import OwnPace, Pace, SharedPace
 from mirt.store.recent import NoRecentIds, RedisRecentIds
 from mirt.store.stores import stores
 from mirt.summaries import Summaries
+from mirt.timeline import Timelines
 from mirt.turns import DirectTurns, Turns
 
 Show = Callable[[str, str], None]
@@ -58,6 +59,7 @@ class Runtime:
     summaries: Summaries
     housekeeping: Housekeeping
     health: Health
+    timelines: Timelines
     connections: ExitStack
 
     def close(self) -> None:
@@ -100,6 +102,7 @@ def open_runtime(
         health=Health(
             database, {"database": database.ping, "redis": redis.ping if redis else None}, clock
         ),
+        timelines=Timelines(database, clock),
         connections=connections,
     )
 

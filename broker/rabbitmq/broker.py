@@ -10,6 +10,7 @@ from typing import Any, Final
 import structlog
 from dramatiq import Consumer, Message, Middleware
 from pika import BlockingConnection
+from pika.adapters.blocking_connection import BlockingChannel
 from pika.exceptions import AMQPError
 
 from broker.durable import DurableBroker
@@ -108,11 +109,18 @@ class RabbitBroker(DurableBroker):
             if self._publisher is not None:
                 self._publisher.close()
 
+    def drain(self, queue: str) -> None:
+        """Empty the queue, and neither its rejects nor any other."""
+        self._ask(lambda channel: channel.queue_purge(queue))
+
     def _connect(self) -> None:
+        self._ask(lambda _channel: None)
+
+    def _ask(self, question: Callable[[BlockingChannel], object]) -> None:
         parameters = connection_parameters(self._url, name=f"mirt probe {os.getpid()}")
         try:
             connection = BlockingConnection(parameters)
-            connection.channel()
+            question(connection.channel())
             connection.close()
         except (AMQPError, OSError) as failed:
             raise BrokerUnavailableError(f"RabbitMQ: {type(failed).__name__}") from None

@@ -31,13 +31,17 @@ class DeadLetter:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Choice:
-    """Which dead letters are meant: those that match everything that is given."""
+    """Which dead letters are meant: those that match everything that is given.
+
+    ``until`` leaves out what has died after somebody counted them.
+    """
 
     task_ids: Sequence[str] | None = None
     queue: str | None = None
     actor: str | None = None
     error_code: str | None = None
     since: datetime | None = None
+    until: datetime | None = None
     session_id: str | None = None
 
 
@@ -68,13 +72,16 @@ def write_dead_letter(tx: Connection, letter: DeadLetter, *, now: datetime) -> N
     )
 
 
-def list_dead(tx: Connection, choice: Choice, *, limit: int = 100) -> list[DeadLetter]:
+def list_dead(
+    tx: Connection, choice: Choice, *, limit: int = 100, offset: int = 0
+) -> list[DeadLetter]:
     """The dead letters that are meant, the latest first."""
     rows = tx.execute(
         select(dead_letters)
         .where(*_meant(choice))
         .order_by(dead_letters.c.died_at.desc(), dead_letters.c.id.desc())
         .limit(limit)
+        .offset(offset)
     )
     return [_letter(row) for row in rows]
 
@@ -155,6 +162,8 @@ def _meant(choice: Choice) -> list[ColumnElement[bool]]:
         meant.append(c.task_id.in_(choice.task_ids))
     if choice.since is not None:
         meant.append(c.died_at >= choice.since)
+    if choice.until is not None:
+        meant.append(c.died_at <= choice.until)
     return meant
 
 

@@ -1,11 +1,10 @@
 """Figures of the whole service, as the database knows them: for metrics, one query each."""
 
 from collections.abc import Iterator
-from datetime import datetime
 
 from sqlalchemy import Connection, func, select
 
-from mirt.store.tables import dead_letters, deliveries, health_checks, orders, tasks
+from mirt.store.tables import dead_letters, deliveries, orders, tasks
 
 
 def open_tasks(tx: Connection) -> Iterator[tuple[str, str, int]]:
@@ -36,15 +35,3 @@ def unknown_outcomes(tx: Connection) -> dict[str, int]:
         ),
         "order": int(tx.execute(select(func.coalesce(func.sum(orders.c.unknown), 0))).scalar_one()),
     }
-
-
-def checks_of_workers(
-    tx: Connection, *, since: datetime
-) -> Iterator[tuple[str, dict[str, str], datetime]]:
-    """Worker, what it found and when, for each that has said so lately."""
-    rows = tx.execute(
-        select(health_checks.c.worker_id, health_checks.c.checks, health_checks.c.checked_at).where(
-            health_checks.c.checked_at >= since
-        )
-    )
-    yield from ((worker, checks, at) for worker, checks, at in rows)

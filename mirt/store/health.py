@@ -1,5 +1,6 @@
 """What workers have last said of their health."""
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any, Final
@@ -43,3 +44,15 @@ def latest(tx: Connection) -> HealthCheck | None:
         select(health_checks).order_by(health_checks.c.checked_at.desc()).limit(1)
     ).one_or_none()
     return None if row is None else HealthCheck(**row._mapping)
+
+
+def checks_of_workers(
+    tx: Connection, *, since: datetime
+) -> Iterator[tuple[str, dict[str, str], datetime]]:
+    """Worker, what it found and when, for each that has said so lately."""
+    rows = tx.execute(
+        select(health_checks.c.worker_id, health_checks.c.checks, health_checks.c.checked_at).where(
+            health_checks.c.checked_at >= since
+        )
+    )
+    yield from ((worker, checks, at) for worker, checks, at in rows)

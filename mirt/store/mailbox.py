@@ -123,7 +123,9 @@ def find(tx: Connection, task_id: str) -> KeptMail | None:
     return None if row is None else _kept(row)
 
 
-def waiting(tx: Connection, session_id: str, *, limit: int, since_id: int = 0) -> list[KeptMail]:
+def waiting(
+    tx: Connection, session_id: str, *, limit: int | None, since_id: int = 0
+) -> list[KeptMail]:
     """Those who wait, in the order in which they came, from ``since_id`` on."""
     rows = tx.execute(
         select(inbox)

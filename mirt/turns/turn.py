@@ -151,6 +151,23 @@ class Turns:
                 return [apology]
         return self._pass_on(tx, mail.session_id, task_id)
 
+    def withdraw(self, tx: Connection, task_id: str) -> list[Publication]:
+        """Settle a turn that an operator has removed, and all that waits behind it.
+
+        Nobody is told: a replay of its dead letter makes all of them wait again.
+        """
+        now = self._clock()
+        mail, said = mailbox.find(tx, task_id), find_delivery(tx, task_id)
+        abandon_delivery(tx, task_id, now=now)
+        if mail is None:
+            return self._pass_on(tx, said.session_id, task_id) if said else []
+        if mailbox.lock_head(tx, mail.session_id) == task_id:
+            waiting = mailbox.waiting(tx, mail.session_id, limit=None)
+            mailbox.take(tx, [one.id for one in waiting], turn_id=task_id)
+            mailbox.set_head(tx, mail.session_id, None)
+        mailbox.settle(tx, turn_id=task_id, task_id=task_id, state=MailState.FAILED, now=now)
+        return []
+
     def reopen(self, tx: Connection, task_id: str) -> bool:
         """Make a turn that has failed possible again; whether it is its turn now.
 

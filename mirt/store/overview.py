@@ -1,0 +1,165 @@
+"""What is going on at this moment, in figures: one query each, by indexes of what is not over."""
+
+from dataclasses import dataclass
+from datetime import datetime
+from enum import StrEnum
+from typing import Any
+
+from sqlalchemy import Connection, case, extract, func, select
+
+from mirt.store.mailbox import MailState
+from mirt.store.tables import dead_letters, deliveries, inbox, orders, task_events, tasks
+from mirt.store.task_events import EventKind
+from mirt.store.tasks import TaskState
+
+
+@dataclass(frozen=True, slots=True)
+class TaskFigures:
+    """How many tasks of one actor wait, run, are delayed or dead, and how many were done lately.
+
+    ``oldest_at`` is when the oldest that no worker has begun was sent.
+    """
+
+    actor: str
+    ready: int = 0
+    running: int = 0
+    delayed: int = 0
+    dead: int = 0
+    done: int = 0
+    oldest_at: datetime | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Run:
+    """A task that runs, and where."""
+
+    task_id: str
+    actor: str
+    worker_id: str | None
+    session_id: str | None
+    trace_id: str | None
+    attempt: int
+    starts: int
+    started_at: datetime
+    lease_until: datetime | None
+
+
+@dataclass(frozen=True, slots=True)
+class Minute:
+    """A minute that has passed: messages that were answered in it, and how long that had taken."""
+
+    at: datetime
+    answered: int = 0
+    failed: int = 0
+    mean_s: float = 0.0
+    slowest_s: float = 0.0
+
+
+class Effect(StrEnum):
+    """What can have an outcome that nobody knows."""
+
+    REPLY = "reply"
+    ORDER = "order"
+
+
+def figures(tx: Connection, *, since: datetime) -> list[TaskFigures]:
+    """The figures of every actor that has any; ``done`` counts from then on."""
+    found: dict[str, dict[str, Any]] = {}
+    state = tasks.c.state
+    unbegun = case((state == TaskState.QUEUED, case((tasks.c.fence == 0, tasks.c.created_at))))
+    open_ = select(
+        tasks.c.actor,
+        *(
+            func.count(case((state == one, 1)))
+            for one in (TaskState.QUEUED, TaskState.RUNNING, TaskState.DELAYED)
+        ),
+        func.min(unbegun),
+    )
+    for actor, ready, running, delayed, oldest_at in tx.execute(
+        open_.where(tasks.c.due_at.is_not(None)).group_by(tasks.c.actor)
+    ):
+        found[actor] = {
+            "ready": ready,
+            "running": running,
+            "delayed": delayed,
+            "oldest_at": oldest_at,
+        }
+    for name, counted in {
+        "done": select(tasks.c.actor, func.count())
+        .where(tasks.c.finished_at >= since, state == TaskState.DONE)
+        .group_by(tasks.c.actor),
+        "dead": select(dead_letters.c.actor, func.count()).group_by(dead_letters.c.actor),
+    }.items():
+        for actor, count in tx.execute(counted):
+            found.setdefault(actor, {})[name] = count
+    return [TaskFigures(actor, **values) for actor, values in sorted(found.items())]
+
+
+def running(tx: Connection, *, limit: int) -> list[Run]:
+    """What runs, the longest first."""
+    rows = tx.execute(
+        select(
+            tasks.c.id,
+            tasks.c.actor,
+            tasks.c.owner,
+            tasks.c.session_id,
+            tasks.c.trace_id,
+            tasks.c.attempt,
+            tasks.c.starts,
+            tasks.c.started_at,
+            tasks.c.due_at,
+        )
+        .where(tasks.c.due_at.is_not(None), tasks.c.state == TaskState.RUNNING)
+        .order_by(tasks.c.started_at)
+        .limit(limit)
+    )
+    return [Run(*row) for row in rows]
+
+
+def minutes(tx: Connection, *, since: datetime) -> list[Minute]:
+    """The minutes in which messages were answered or tasks died, from then on."""
+    found: dict[int, dict[str, Any]] = {}
+    took = _seconds(inbox.c.finished_at) - _seconds(inbox.c.received_at)
+    minute = _minute(inbox.c.finished_at)
+    for number, answered, mean_s, slowest_s in tx.execute(
+        select(minute, func.count(), func.avg(took), func.max(took))
+        .where(inbox.c.finished_at >= since, inbox.c.state == MailState.ANSWERED)
+        .group_by(minute)
+    ):
+        found[int(number)] = {
+            "answered": answered,
+            "mean_s": float(mean_s),
+            "slowest_s": float(slowest_s),
+        }
+    minute = _minute(task_events.c.at)
+    for number, failed in tx.execute(
+        select(minute, func.count())
+        .where(task_events.c.at >= since, task_events.c.kind == EventKind.DIED)
+        .group_by(minute)
+    ):
+        found.setdefault(int(number), {})["failed"] = failed
+    return [
+        Minute(datetime.fromtimestamp(60 * number, since.tzinfo), **values)
+        for number, values in sorted(found.items())
+    ]
+
+
+def unknown_since(tx: Connection, since: datetime) -> dict[Effect, int]:
+    """How many replies and orders of unknown outcome there were from then on."""
+    counted = {}
+    for effect, table in {Effect.REPLY: deliveries, Effect.ORDER: orders}.items():
+        asked = (
+            select(func.count())
+            .select_from(table)
+            .where(table.c.unknown > 0, table.c.created_at >= since)
+        )
+        counted[effect] = tx.execute(asked).scalar_one()
+    return counted
+
+
+def _seconds(at: Any) -> Any:
+    return extract("epoch", at)
+
+
+def _minute(at: Any) -> Any:
+    return func.floor(_seconds(at) / 60).label("minute")

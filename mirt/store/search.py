@@ -1,0 +1,101 @@
+"""Finding conversations: by the beginning of a name or an id, or by what is wrong with them."""
+
+from dataclasses import dataclass
+from datetime import datetime
+from enum import StrEnum
+from typing import Final
+
+from sqlalchemy import ColumnElement, Connection, exists, func, or_, select, tuple_
+
+from mirt.store.mailbox import MailState
+from mirt.store.tables import conversations, dead_letters, deliveries, inbox, tasks
+
+
+class Kind(StrEnum):
+    """Which conversations are meant."""
+
+    ALL = "all"
+    WAITING = "waiting"
+    """Somebody waits for an answer."""
+    FAILED = "failed"
+    """Something of it is a dead letter."""
+    UNKNOWN = "unknown"
+    """Of a reply nobody knows how often it arrived."""
+
+
+@dataclass(frozen=True, slots=True)
+class Conversation:
+    """A conversation in a list. ``state`` and what follows are of the task whose turn it is."""
+
+    session_id: str
+    platform: str
+    chat_id: str | None
+    user_id: str | None
+    customer_name: str | None
+    last_customer_at: datetime
+    order_status: str | None
+    head_task_id: str | None
+    waiting: int
+    state: str | None
+    attempt: int | None
+    started_at: datetime | None
+    due_at: datetime | None
+
+
+Page = tuple[datetime, str]
+"""Where a page of a list ends: the next one begins after it."""
+
+_c: Final = conversations.c
+_WAITING: Final = (
+    select(func.count())
+    .where(inbox.c.session_id == _c.session_id, inbox.c.state == MailState.WAITING)
+    .correlate(conversations)
+    .scalar_subquery()
+    .label("waiting")
+)
+_CONVERSATION: Final = select(
+    *(_c[name] for name in Conversation.__slots__[:8]),
+    _WAITING,
+    tasks.c.state,
+    tasks.c.attempt,
+    tasks.c.started_at,
+    tasks.c.due_at,
+).outerjoin(tasks, tasks.c.id == _c.head_task_id)
+
+
+def conversations_found(
+    tx: Connection, *, text: str = "", kind: Kind = Kind.ALL, after: Page | None = None, limit: int
+) -> list[Conversation]:
+    """Those that are meant, the latest message first."""
+    asked = (
+        _CONVERSATION.where(*_meant(text.strip(), kind))
+        .order_by(_c.last_customer_at.desc(), _c.session_id.desc())
+        .limit(limit)
+    )
+    if after is not None:
+        asked = asked.where(tuple_(_c.last_customer_at, _c.session_id) < after)
+    return [Conversation(**row._mapping) for row in tx.execute(asked)]
+
+
+def conversation(tx: Connection, session_id: str) -> Conversation | None:
+    """The one of this id."""
+    row = tx.execute(_CONVERSATION.where(_c.session_id == session_id)).one_or_none()
+    return None if row is None else Conversation(**row._mapping)
+
+
+def _meant(text: str, kind: Kind) -> list[ColumnElement[bool]]:
+    meant: list[ColumnElement[bool]] = []
+    if text:
+        # People write names with a capital letter, and look for them without.
+        names = (_c.customer_name.startswith(x, autoescape=True) for x in (text, text.capitalize()))
+        ids = (_c[name].startswith(text, autoescape=True) for name in ("session_id", "user_id"))
+        meant.append(or_(*ids, *names))
+    if kind is Kind.WAITING:
+        meant.append(_c.head_task_id.is_not(None))
+    if kind is Kind.FAILED:
+        meant.append(exists().where(dead_letters.c.session_id == _c.session_id))
+    if kind is Kind.UNKNOWN:
+        meant.append(
+            exists().where(deliveries.c.session_id == _c.session_id, deliveries.c.unknown > 0)
+        )
+    return meant

@@ -1,0 +1,115 @@
+"""Everything that is known of a conversation or of a trace, for whoever asks what happened."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from sqlalchemy import Connection, Row, Table, literal, or_, select, union_all
+
+from mirt.store.tables import (
+    conversations,
+    dead_letters,
+    deliveries,
+    followups,
+    inbox,
+    orders,
+    tasks,
+    turns,
+)
+from mirt.store.task_events import TaskEvent, events_of
+
+Rows = Sequence[Row[Any]]
+
+
+@dataclass(frozen=True, slots=True)
+class Subject:
+    """What is asked about: a conversation, or one trace of it."""
+
+    session_id: str | None
+    trace_id: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Known:
+    """The rows of a subject, each kind the latest first."""
+
+    messages: Rows
+    tasks: Rows
+    turns: Rows
+    deliveries: Rows
+    orders: Rows
+    followups: Rows
+    dead: Rows
+    events: list[TaskEvent]
+
+
+def find_subject(tx: Connection, name: str) -> Subject | None:
+    """What somebody means by the id of a conversation, a trace, a task or a message.
+
+    A conversation comes before all others; of several messages of one id the latest is meant.
+    """
+    c = conversations.c
+    found = tx.execute(
+        union_all(
+            select(literal(0).label("rank"), c.session_id, literal(None).label("trace_id")).where(
+                c.session_id == name
+            ),
+            *(_found_in(table, name) for table in (tasks, dead_letters, inbox)),
+            *(_traced_in(table, name) for table in (deliveries, orders)),
+        ).order_by("rank")
+    ).first()
+    return None if found is None else Subject(found.session_id, found.trace_id)
+
+
+def known_of(tx: Connection, subject: Subject, *, limit: int) -> Known:
+    """What is known of it: at most ``limit`` rows of each kind, the latest."""
+    heard = _latest(tx, inbox, subject, inbox.c.id, limit)
+    work = _latest(tx, tasks, subject, tasks.c.created_at, limit)
+    ids = {row.id for row in work} | {row.task_id for row in heard}
+    dead = _latest(tx, dead_letters, subject, dead_letters.c.died_at, limit)
+    ids |= {row.task_id for row in dead}
+    of_turns = ids | {row.turn_id for row in heard if row.turn_id}
+    return Known(
+        messages=heard,
+        tasks=work,
+        turns=tx.execute(select(turns).where(turns.c.id.in_(of_turns))).all(),
+        deliveries=_latest(tx, deliveries, subject, deliveries.c.created_at, limit),
+        orders=_latest(tx, orders, subject, orders.c.created_at, limit),
+        followups=tx.execute(select(followups).where(followups.c.task_id.in_(ids))).all(),
+        dead=dead,
+        events=events_of(tx, of_turns),
+    )
+
+
+def _latest(tx: Connection, table: Table, subject: Subject, by: Any, limit: int) -> Rows:
+    if subject.trace_id is not None:
+        meant = table.c.trace_id == subject.trace_id
+    elif subject.session_id is not None:
+        meant = table.c.session_id == subject.session_id
+    else:
+        return []
+    return tx.execute(select(table).where(meant).order_by(by.desc()).limit(limit)).all()
+
+
+def _found_in(table: Table, name: str) -> Any:
+    names = [table.c.trace_id, table.c.id if table is tasks else table.c.task_id]
+    if table is inbox:
+        names.append(table.c.message_id)
+    return (
+        select(literal(1), table.c.session_id, table.c.trace_id)
+        .where(or_(*(column == name for column in names)))
+        .order_by(table.c.id.desc())
+        .limit(1)
+        .subquery()
+        .select()
+    )
+
+
+def _traced_in(table: Table, name: str) -> Any:
+    return (
+        select(literal(1), table.c.session_id, table.c.trace_id)
+        .where(table.c.trace_id == name)
+        .limit(1)
+        .subquery()
+        .select()
+    )

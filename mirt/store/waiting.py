@@ -1,0 +1,62 @@
+"""Tasks that wait: sent, or due later, and not running. An operator may remove them."""
+
+from collections.abc import Collection
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import ColumnElement, Connection, func, select, update
+
+from mirt.store.mailbox import lock_head
+from mirt.store.tables import tasks
+from mirt.store.tasks import Publication, TaskState
+
+
+@dataclass(frozen=True, slots=True)
+class Removed:
+    """A task that was removed: what it was, and how far it had come."""
+
+    task: Publication
+    attempts: int
+    trace_id: str | None
+    sent_at: datetime
+
+
+def count_waiting(tx: Connection, actors: Collection[str]) -> tuple[int, int]:
+    """How many tasks of these actors wait, and of how many conversations."""
+    counted = select(func.count(), func.count(tasks.c.session_id.distinct()))
+    count, sessions = tx.execute(counted.where(*_waiting(actors))).one()
+    return count, sessions
+
+
+def remove_waiting(
+    tx: Connection, actors: Collection[str], *, error_code: str, now: datetime, limit: int
+) -> list[Removed]:
+    """Waiting → dead; at most ``limit`` of them, whose conversations are locked.
+
+    A conversation is locked before its task, as by everybody who moves a head.
+    """
+    asked = select(tasks.c.id, tasks.c.session_id).where(*_waiting(actors)).limit(limit)
+    found = tx.execute(asked).all()
+    for session_id in sorted({row.session_id for row in found if row.session_id}):
+        lock_head(tx, session_id)
+    rows = tx.execute(
+        update(tasks)
+        .where(*_waiting(actors), tasks.c.id.in_([row.id for row in found]))
+        .values(state=TaskState.DEAD, due_at=None, finished_at=now, error_code=error_code)
+        .returning(tasks)
+    )
+    return [
+        Removed(
+            Publication(row.id, row.actor, row.args, row.kwargs, row.options),
+            row.attempt,
+            row.trace_id,
+            row.created_at,
+        )
+        for row in rows
+    ]
+
+
+def _waiting(actors: Collection[str]) -> list[ColumnElement[Any]]:
+    waits = tasks.c.state.in_([TaskState.QUEUED, TaskState.DELAYED])
+    return [tasks.c.due_at.is_not(None), waits, tasks.c.actor.in_(actors)]

@@ -1,0 +1,183 @@
+"""What a row tells of the work that left it, in words."""
+
+from collections.abc import Iterator
+from datetime import datetime, timedelta
+from typing import Any, Final
+
+from sqlalchemy import Row
+
+from mirt.store.deliveries import DeliveryState
+from mirt.store.orders import OrderState
+from mirt.store.subjects import Known
+from mirt.store.task_events import EventKind, TaskEvent
+from mirt.store.tasks import TaskState
+from mirt.timeline.step import Step, What
+
+UNNOTICED: Final = timedelta(seconds=0.5)
+"""Waits that are too short to need a reason."""
+
+
+def steps(known: Known, now: datetime) -> Iterator[Step]:
+    """All that the rows tell, in no order."""
+    traces = {row.id: row.trace_id for row in known.tasks}
+    heads = {row.task_id: row for row in known.messages}
+    for row in known.messages:
+        yield _wrote(row)
+    for task in known.tasks:
+        yield from _life_of(task, heads.get(task.id), now)
+    for event in known.events:
+        yield _happened(event, traces.get(event.task_id))
+    for turn in known.turns:
+        yield _answered(turn, traces.get(turn.id))
+    for delivery in known.deliveries:
+        yield from _brought(delivery)
+    for order in known.orders:
+        yield _ordered(order)
+    for followup in known.followups:
+        text = f"follow-up {followup.number + 1} was queued: the customer is silent"
+        yield Step(
+            followup.taken_at, What.FOLLOW_UP, text, followup.task_id, traces.get(followup.task_id)
+        )
+
+
+def _wrote(mail: Row[Any]) -> Step:
+    text = "the customer wrote"
+    if mail.turn_id and mail.turn_id != mail.task_id:
+        text += "; it is answered together with the message before"
+    return Step(
+        mail.received_at,
+        What.WROTE,
+        text,
+        mail.task_id,
+        mail.trace_id,
+        private=mail.text,
+        details={"state": mail.state, "message_id": mail.message_id},
+    )
+
+
+def _life_of(task: Row[Any], mail: Row[Any] | None, now: datetime) -> Iterator[Step]:
+    about = {"task": task.actor, "attempt": task.attempt, "worker": task.owner}
+    if task.first_started_at is not None:
+        queued = mail is None or task.created_at - mail.received_at < UNNOTICED
+        yield Step(
+            task.first_started_at,
+            What.BEGAN,
+            f"{task.actor} began",
+            task.id,
+            task.trace_id,
+            waited_for="a free worker" if queued else "its turn in the conversation",
+            details=about,
+        )
+    if task.state == TaskState.DONE and mail is None:
+        yield Step(task.finished_at, What.DONE, f"{task.actor} is done", task.id, task.trace_id)
+    elif waiting := _waits_for(task, now):
+        yield Step(
+            now,
+            What.NOW,
+            f"{task.actor} waits for {waiting}",
+            task.id,
+            task.trace_id,
+            waited_for=waiting,
+            details=about,
+        )
+
+
+def _waits_for(task: Row[Any], now: datetime) -> str | None:
+    if task.state == TaskState.QUEUED:
+        return "a free worker"
+    if task.state == TaskState.DELAYED:
+        return f"its time, which comes in {(task.due_at - now).total_seconds():.0f} s"
+    if task.state == TaskState.RUNNING:
+        running_s = (now - task.started_at).total_seconds()
+        return f"its end: it has been running for {running_s:.0f} s in {task.owner}"
+    return None
+
+
+def _answered(turn: Row[Any], trace_id: str | None) -> Step:
+    tokens = f"{turn.prompt_tokens} + {turn.completion_tokens} tokens"
+    return Step(
+        turn.answered_at,
+        What.ANSWERED,
+        f"{turn.model} answered ({tokens})",
+        turn.id,
+        trace_id,
+        waited_for="the agent",
+        private=turn.reply,
+        details={"actions": turn.actions},
+    )
+
+
+def _brought(delivery: Row[Any]) -> Iterator[Step]:
+    where = f"{delivery.platform} {delivery.chat_id}"
+    if delivery.unknown:
+        text = f"{delivery.unknown} request(s) to {where} may or may not have arrived; sent again"
+        yield Step(
+            delivery.created_at,
+            What.UNKNOWN,
+            text,
+            delivery.id,
+            delivery.trace_id,
+            details={"error": delivery.error},
+        )
+    if delivery.state == DeliveryState.SENT:
+        yield Step(
+            delivery.finished_at,
+            What.DELIVERED,
+            f"delivered to {where} in {delivery.parts_sent} part(s)",
+            delivery.id,
+            delivery.trace_id,
+            waited_for=delivery.platform,
+            private=delivery.text,
+        )
+    elif delivery.state == DeliveryState.FAILED:
+        text = f"not delivered to {where}: {delivery.error or 'given up'}"
+        yield Step(
+            delivery.finished_at,
+            What.REFUSED,
+            text,
+            delivery.id,
+            delivery.trace_id,
+            waited_for=delivery.platform,
+            private=delivery.text,
+        )
+
+
+def _ordered(order: Row[Any]) -> Step:
+    name = f"order {order.external_id}"
+    text = {
+        OrderState.CREATED: f"{name} is {order.crm_order_id} in the CRM ({order.status})",
+        OrderState.REJECTED: f"{name} was refused by the CRM: {order.error}",
+        OrderState.FAILED: f"{name} could not be created: {order.error or 'given up'}",
+    }.get(order.state, f"{name} is on its way into the CRM")
+    if order.unknown:
+        text += f"; {order.unknown} request(s) of unknown outcome, looked up"
+    return Step(
+        order.updated_at,
+        What.ORDER,
+        text,
+        order.task_id,
+        order.trace_id,
+        waited_for="the CRM",
+        details={"external_id": order.external_id, "state": order.state},
+    )
+
+
+def _happened(event: TaskEvent, trace_id: str | None) -> Step:
+    text = {
+        EventKind.RETRIED: f"attempt {event.attempt + 1} failed ({event.code}): {event.why}",
+        EventKind.RESTARTED: f"begun again: {event.why}",
+        EventKind.DIED: f"dead letter {event.code} after {event.attempt + 1} attempt(s): "
+        f"{event.why}",
+        EventKind.REPLAYED: "replayed by an operator",
+        EventKind.DISCARDED: "its dead letter was discarded by an operator",
+        EventKind.PURGED: "removed from its queue by an operator",
+    }[event.kind]
+    return Step(
+        event.at,
+        What(event.kind.value),
+        text,
+        event.task_id,
+        trace_id,
+        waited_for="the attempt" if event.kind is EventKind.RETRIED else None,
+        details={"until": event.until} if event.until else {},
+    )

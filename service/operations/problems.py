@@ -1,0 +1,101 @@
+"""What is wrong at this moment, in a sentence each, and what to do about it."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import Final
+
+from mirt.runtime import Runtime
+from mirt.store import overview
+from mirt.store.health import checks_of_workers
+from service.operations.queues import Activity
+from service.operations.schedule import ScheduledTask
+
+WAITS_LONG_S: Final = 60.0
+LATELY: Final = timedelta(hours=24)
+HEALTH_LASTS: Final = timedelta(minutes=15)
+
+
+@dataclass(frozen=True, slots=True)
+class Problem:
+    """One thing that is wrong. ``command`` mends it or shows more; ``page`` is where to look."""
+
+    what: str
+    command: str
+    page: str
+
+
+def problems(world: Runtime, now: Activity, scheduled: Sequence[ScheduledTask]) -> list[Problem]:
+    """Everything that is wrong, the worst first; empty when nothing is. Three queries.
+
+    Raises:
+        DatabaseError: it cannot be asked.
+    """
+    with world.database.transaction() as tx:
+        unknown = overview.unknown_since(tx, now.at - LATELY)
+        checks = list(checks_of_workers(tx, since=now.at - HEALTH_LASTS))
+    living = {one.worker.id for one in now.workers}
+    ill = {worker: found for worker, found, _ in checks if worker in living}
+    return [
+        *_of_queues(now),
+        *_of_runs(now),
+        *_of_letters(now),
+        *_of_schedule(scheduled),
+        *_of_health(ill),
+        *(
+            Problem(
+                f"{count} {effect.value}(s) of unknown outcome in the last day",
+                "mirt inspect stats",
+                "/ops/conversations?kind=unknown",
+            )
+            for effect, count in unknown.items()
+            if count
+        ),
+    ]
+
+
+def _of_queues(now: Activity) -> Iterator[Problem]:
+    for queue in now.queues:
+        waits = f"{queue.ready} task(s) wait in {queue.name}"
+        if queue.ready and not queue.workers:
+            yield Problem(f"{waits} and no worker works on it", f"mirt worker {queue.name}", "/ops")
+        elif queue.oldest_wait_s > WAITS_LONG_S:
+            yield Problem(
+                f"{waits}, the oldest for {queue.oldest_wait_s:.0f} s",
+                "mirt inspect active",
+                "/ops/conversations?kind=waiting",
+            )
+
+
+def _of_runs(now: Activity) -> Iterator[Problem]:
+    for run in now.runs:
+        if run.is_late:
+            whom = f" for conversation {run.session_id}" if run.session_id else ""
+            yield Problem(
+                f"{run.task}{whom} has been running for {run.running_s:.0f} s "
+                f"(it may for {run.soft_s:.0f} s), attempt {run.attempt}",
+                f"mirt trace {run.task_id}",
+                f"/ops/trace?id={run.session_id or run.task_id}",
+            )
+
+
+def _of_letters(now: Activity) -> Iterator[Problem]:
+    dead = {queue.name: queue.dead for queue in now.queues if queue.dead}
+    if dead:
+        where = ", ".join(f"{count} of {name}" for name, count in dead.items())
+        total = sum(dead.values())
+        yield Problem(f"{total} dead letter(s): {where}", "mirt dead list", "/ops/dead")
+
+
+def _of_schedule(scheduled: Sequence[ScheduledTask]) -> Iterator[Problem]:
+    late = [one.task for one in scheduled if one.is_late]
+    if late:
+        yield Problem(f"no tick of {', '.join(late)}", "mirt scheduler", "/ops/schedule")
+
+
+def _of_health(ill: dict[str, dict[str, str]]) -> Iterator[Problem]:
+    for worker, checks in sorted(ill.items()):
+        failing = {name: found for name, found in checks.items() if found not in {"ok", "off"}}
+        if failing:
+            found = ", ".join(f"{name} ({why})" for name, why in failing.items())
+            yield Problem(f"worker {worker} cannot reach {found}", "mirt doctor", "/ops")

@@ -1,0 +1,43 @@
+"""Emptying a queue: what it would remove, and doing it."""
+
+from dataclasses import dataclass
+
+from broker.task import declared
+from middleware.policy import QUEUES, tasks_of
+from middleware.purge import purge as purge_queue
+from mirt.errors import ErrorCode, PermanentError
+from mirt.runtime import Runtime
+from mirt.store.waiting import count_waiting
+
+
+@dataclass(frozen=True, slots=True)
+class Purge:
+    """What would be removed: tasks that wait, and the conversations they belong to."""
+
+    queue: str
+    tasks: int
+    conversations: int
+
+
+def preview(world: Runtime, queue: str) -> Purge:
+    """What a purge of this queue would remove now.
+
+    Raises:
+        PermanentError: INVALID_INPUT, there is no such queue.
+        DatabaseError: it cannot be asked.
+    """
+    _check(queue)
+    with world.database.transaction() as tx:
+        return Purge(queue, *count_waiting(tx, tasks_of(queue)))
+
+
+def purge(world: Runtime, queue: str) -> int:
+    """Make dead letters (PURGED) of all that waits in the queue; how many. Raises as above."""
+    _check(queue)
+    return purge_queue(declared.bound, world.database, queue, world.clock)
+
+
+def _check(queue: str) -> None:
+    if queue not in QUEUES:
+        known = ", ".join(QUEUES)
+        raise PermanentError(f"queue: must be one of {known}", ErrorCode.INVALID_INPUT)

@@ -1,0 +1,73 @@
+"""The schedule: when each task ran last, when it runs next, and running it now."""
+
+import uuid
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Final
+
+from periodiq import cron
+
+from broker.task import declared
+from middleware.policy import TASKS
+from middleware.ticks import latest_tick, next_tick
+from mirt.errors import ErrorCode, PermanentError
+from mirt.runtime import Runtime
+from mirt.store.ticks import last_ticks
+
+LATE_AFTER: Final = timedelta(minutes=2)
+"""A scheduler that is there sends a tick within its minute."""
+
+
+@dataclass(frozen=True, slots=True)
+class ScheduledTask:
+    """A task of the schedule. ``is_late``: its latest tick was not sent; no scheduler runs."""
+
+    task: str
+    queue: str
+    cron: str
+    last_at: datetime | None
+    next_at: datetime
+    is_late: bool
+
+
+def schedule(world: Runtime) -> list[ScheduledTask]:
+    """The schedule, the next first: one query.
+
+    Raises:
+        DatabaseError: it cannot be asked.
+    """
+    now = world.clock()
+    with world.database.transaction() as tx:
+        last = last_ticks(tx)
+    found = [
+        ScheduledTask(
+            task=policy.name,
+            queue=policy.queue,
+            cron=policy.schedule,
+            last_at=last.get(policy.name),
+            next_at=next_tick(cron(policy.schedule), now),
+            is_late=_is_late(policy.schedule, last.get(policy.name), now),
+        )
+        for policy in TASKS.values()
+        if policy.schedule
+    ]
+    return sorted(found, key=lambda one: (one.next_at, one.task))
+
+
+def run_now(task: str) -> str:
+    """Have a task of the schedule run once more, now; the id of the run.
+
+    Raises:
+        PermanentError: INVALID_INPUT, it is not in the schedule.
+        DatabaseError: it could not be kept.
+    """
+    if task not in TASKS or TASKS[task].schedule is None:
+        raise PermanentError(f"task: {task} is not in the schedule", ErrorCode.INVALID_INPUT)
+    task_id = f"{task}@now:{uuid.uuid4().hex[:12]}"
+    declared.bound.get_actor(task).send_with_options(task_id=task_id)
+    return task_id
+
+
+def _is_late(line: str, last: datetime | None, now: datetime) -> bool:
+    latest = latest_tick(cron(line), now - LATE_AFTER)
+    return last is not None and latest is not None and last < latest
