@@ -11,15 +11,15 @@ from mirt.store.deliveries import Delivery
 
 
 def _owe(tx: Any, task_id: str) -> Any:
-    return runtime().turns.fail(tx, task_id)
+    return runtime().endings.fail(tx, task_id)
 
 
 def _mend(tx: Any, task_id: str) -> bool:
-    return runtime().turns.reopen(tx, task_id)
+    return runtime().endings.reopen(tx, task_id)
 
 
 def _withdraw(tx: Any, task_id: str) -> Any:
-    return runtime().turns.withdraw(tx, task_id)
+    return runtime().endings.withdraw(tx, task_id)
 
 
 @task(on_dead=_owe, on_replay=_mend, on_purge=_withdraw)

@@ -36,7 +36,7 @@ from mirt.store.recent import NoRecentIds, RedisRecentIds
 from mirt.store.stores import stores
 from mirt.summaries import Summaries
 from mirt.timeline import Timelines
-from mirt.turns import DirectTurns, Turns
+from mirt.turns import DirectTurns, Endings, Turns
 
 Show = Callable[[str, str], None]
 """Shows a reply that no channel can take: the chat and the text."""
@@ -53,6 +53,7 @@ class Runtime:
     conversations: Conversations
     deliveries: Deliveries
     turns: Turns
+    endings: Endings
     direct: DirectTurns
     orders: Orders
     followups: FollowUps
@@ -86,6 +87,7 @@ def open_runtime(
     deliveries = Deliveries(database, channels, clock)
     agent = _agent(settings, connections)
     turns = Turns(database, conversations, deliveries, agent, clock)
+    endings = Endings(conversations, clock)
     return Runtime(
         settings=settings,
         clock=clock,
@@ -94,7 +96,8 @@ def open_runtime(
         conversations=conversations,
         deliveries=deliveries,
         turns=turns,
-        direct=DirectTurns(database, conversations, turns, clock),
+        endings=endings,
+        direct=DirectTurns(database, conversations, turns, endings, clock),
         orders=Orders(database, _crm(settings, connections), clock),
         followups=FollowUps(database, deliveries, clock, delays_h=settings.followup_delays_hours),
         summaries=Summaries(database, agent, clock, retention_days=settings.summary_retention_days),

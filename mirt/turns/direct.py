@@ -21,7 +21,8 @@ from mirt.store.deliveries import find_delivery
 from mirt.store.leases import Claim
 from mirt.store.mailbox import KeptMail, Mail
 from mirt.store.tasks import Publication
-from mirt.turns.turn import SPEAKING, Outcome, Turns
+from mirt.turns.endings import SPEAKING, Endings
+from mirt.turns.turn import Outcome, Turns
 
 log = structlog.get_logger(__name__)
 
@@ -33,11 +34,17 @@ class DirectTurns:
     """Answers a message before it returns."""
 
     def __init__(
-        self, database: Database, conversations: Conversations, turns: Turns, clock: Clock
+        self,
+        database: Database,
+        conversations: Conversations,
+        turns: Turns,
+        endings: Endings,
+        clock: Clock,
     ) -> None:
         self._database = database
         self._conversations = conversations
         self._turns = turns
+        self._endings = endings
         self._clock = clock
 
     def answer(self, mail: Mail) -> Outcome:
@@ -88,7 +95,7 @@ class DirectTurns:
         now = self._clock()
         with self._database.transaction() as tx:
             leases.bury(tx, claim, error_code=ErrorCode.UNEXPECTED, now=now)
-            owed = self._turns.fail(tx, head.task_id)
+            owed = self._endings.fail(tx, head.task_id)
         for apology in owed:
             if apology.actor == SPEAKING:
                 self._apologise(apology, claim.owner)
@@ -107,7 +114,7 @@ class DirectTurns:
             log.warning("apology_failed", task_id=apology.task_id, why=failed.message)
             with self._database.transaction() as tx:
                 leases.bury(tx, claim, error_code=ErrorCode.UNEXPECTED, now=self._clock())
-                self._turns.fail(tx, apology.task_id)
+                self._endings.fail(tx, apology.task_id)
             return
         with self._database.transaction() as tx:
             leases.finish(tx, claim, now=self._clock())

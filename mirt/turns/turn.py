@@ -9,9 +9,8 @@ The life of a turn, each step one transaction that checks the lease first:
 4. deliver, outside of any transaction.
 5. *close*: the next message of the mailbox becomes the head, and is returned to be published.
 
-A turn that was interrupted begins again at 1 and goes on from what it finds. A turn that fails for
-good (``fail``) owes the customer one apology, which takes the turn's place as the head, so that it
-comes before the reply to any later message.
+A turn that was interrupted begins again at 1 and goes on from what it finds. What becomes of one
+that fails for good is in ``mirt.turns.endings``.
 """
 
 from collections.abc import Sequence
@@ -19,7 +18,6 @@ from dataclasses import dataclass, field
 from typing import Any, Final
 
 import structlog
-from sqlalchemy import Connection
 
 from mirt.clock import Clock
 from mirt.conversations import DELIVERING, TURN_MESSAGES, Conversations, is_command, taken_together
@@ -32,24 +30,20 @@ from mirt.store.database import Database
 from mirt.store.dead_letters import Choice, list_dead
 from mirt.store.deliveries import (
     Delivery,
-    DeliveryState,
-    abandon_delivery,
     add_delivery,
     find_delivery,
-    reopen_delivery,
 )
 from mirt.store.leases import Claim
 from mirt.store.mailbox import KeptMail, Mail, MailState
 from mirt.store.tasks import Publication
 from mirt.store.turns import Reply, Said
 from mirt.turns.actions import TOOLS, plan
-from mirt.turns.texts import APOLOGY, GREETING
+from mirt.turns.endings import delivery_to
+from mirt.turns.texts import GREETING
 
 log = structlog.get_logger(__name__)
 
 HISTORY_LINES: Final = 20
-SPEAKING: Final = "send_response"
-"""The task that sends a text which is already known."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,7 +99,7 @@ class Turns:
 
         Raises:
             RetryableError: it failed now; what is stored stays, another attempt goes on from there.
-            PermanentError: it will never succeed; ``fail`` is to be called.
+            PermanentError: it will never succeed; ``Endings.fail`` is to be called.
             LeaseLostError: another worker has it.
         """
         stage = self._open(claim, mail)
@@ -128,61 +122,6 @@ class Turns:
         result = self._deliveries.deliver(claim, delivery.id)
         session_id = kept.session_id if kept else delivery.session_id
         return Outcome(result, self._close(claim, session_id))
-
-    def fail(self, tx: Connection, task_id: str) -> list[Publication]:
-        """Settle a turn that has failed for good, in the transaction that writes its dead letter.
-
-        The customer is owed an apology, unless the channel has refused the reply or a part of it
-        was sent; if there is nothing to say, or nobody to say it to, the turn passes on.
-        """
-        now = self._clock()
-        mail, said = mailbox.find(tx, task_id), find_delivery(tx, task_id)
-        abandon_delivery(tx, task_id, now=now)
-        if mail is None:
-            return self._pass_on(tx, said.session_id, task_id) if said else []
-        mailbox.settle(tx, turn_id=task_id, task_id=task_id, state=MailState.FAILED, now=now)
-        is_head = mailbox.lock_head(tx, mail.session_id) == task_id
-        if is_head and mail.chat_id and mail.actor == DELIVERING and _is_apology_due(said):
-            apology = _apology(mail)
-            # A turn that was replayed and has failed again has apologised already.
-            if outbox.add(tx, apology, now=now):
-                mailbox.set_head(tx, mail.session_id, apology.task_id)
-                add_delivery(tx, _reply(mail, apology.task_id, APOLOGY), now=now)
-                return [apology]
-        return self._pass_on(tx, mail.session_id, task_id)
-
-    def withdraw(self, tx: Connection, task_id: str) -> list[Publication]:
-        """Settle a turn that an operator has removed, and all that waits behind it.
-
-        Nobody is told: a replay of its dead letter makes all of them wait again.
-        """
-        now = self._clock()
-        mail, said = mailbox.find(tx, task_id), find_delivery(tx, task_id)
-        abandon_delivery(tx, task_id, now=now)
-        if mail is None:
-            return self._pass_on(tx, said.session_id, task_id) if said else []
-        if mailbox.lock_head(tx, mail.session_id) == task_id:
-            waiting = mailbox.waiting(tx, mail.session_id, limit=None)
-            mailbox.take(tx, [one.id for one in waiting], turn_id=task_id)
-            mailbox.set_head(tx, mail.session_id, None)
-        mailbox.settle(tx, turn_id=task_id, task_id=task_id, state=MailState.FAILED, now=now)
-        return []
-
-    def reopen(self, tx: Connection, task_id: str) -> bool:
-        """Make a turn that has failed possible again; whether it is its turn now.
-
-        If the agent had answered, only the delivery is tried again. Otherwise its messages wait
-        again, before those that came after them, and the turn begins when it is their turn.
-        """
-        reopen_delivery(tx, task_id)
-        mail = mailbox.find(tx, task_id)
-        if mail is None or mail.state is not MailState.FAILED:
-            return True
-        head = mailbox.lock_head(tx, mail.session_id)
-        mailbox.reopen(tx, task_id)
-        if head is None:
-            mailbox.set_head(tx, mail.session_id, task_id)
-        return head is None
 
     def result_of(self, mail: Mail) -> dict[str, Any] | None:
         """The result of a message, once it was answered, in its own turn or in another's.
@@ -254,19 +193,16 @@ class Turns:
             for following in reply.following:
                 outbox.add(tx, following, now=now)
             if mail.actor == DELIVERING:
-                add_delivery(tx, _reply(turn.heard[-1], mail.task_id, reply.text), now=now)
+                add_delivery(tx, delivery_to(turn.heard[-1], mail.task_id, reply.text), now=now)
         log.info("answered", messages=len(turn.heard), tokens=reply.completion_tokens)
         return _Answered(mail.task_id, reply)
 
     def _close(self, claim: Claim, session_id: str) -> list[Publication]:
         with self._database.transaction() as tx:
             leases.hold(tx, claim)
-            return self._pass_on(tx, session_id, claim.task_id)
-
-    def _pass_on(self, tx: Connection, session_id: str, task_id: str) -> list[Publication]:
-        following = self._conversations.promote_next(
-            tx, session_id, after=task_id, now=self._clock()
-        )
+            following = self._conversations.promote_next(
+                tx, session_id, after=claim.task_id, now=self._clock()
+            )
         return [following] if following else []
 
 
@@ -283,31 +219,3 @@ def _result(mail: Mail, reply: Reply) -> dict[str, Any]:
 
 def _heard(mail: Mail) -> str:
     return " ".join(filter(None, (PHOTO if mail.metadata.get("photo") else "", mail.text)))
-
-
-def _reply(mail: Mail, delivery_id: str, text: str) -> Delivery:
-    return Delivery(
-        id=delivery_id,
-        session_id=mail.session_id,
-        platform=mail.platform,
-        chat_id=mail.chat_id or mail.session_id,
-        text=text,
-        trace_id=mail.trace_id,
-    )
-
-
-def _is_apology_due(said: Delivery | None) -> bool:
-    return said is None or (said.parts_sent == 0 and said.state is not DeliveryState.FAILED)
-
-
-def _apology(mail: Mail) -> Publication:
-    return Publication(
-        task_id=f"{mail.task_id}:apology",
-        actor=SPEAKING,
-        kwargs={
-            "platform": mail.platform,
-            "chat_id": mail.chat_id,
-            "response_text": APOLOGY,
-        },
-        options={"trace_id": mail.trace_id, "session_id": mail.session_id},
-    )

@@ -20,7 +20,7 @@ from mirt.store.deliveries import find_delivery
 from mirt.store.leases import Claim
 from mirt.store.mailbox import Mail
 from mirt.store.tasks import Publication
-from mirt.turns import DirectTurns, Turns
+from mirt.turns import DirectTurns, Endings, Turns
 from mirt.turns.turn import Outcome
 from tests.unit.business import Agent, StoppedClock, conversations_of, mail
 
@@ -47,6 +47,7 @@ class Shop:
     shown: list[tuple[str, str]]
     conversations: Conversations
     turns: Turns
+    endings: Endings
     direct: DirectTurns
     published: list[Publication] = field(default_factory=list)
 
@@ -78,7 +79,7 @@ class Shop:
         claim = self.claim(as_task(mail(task_id)))
         with self.database.transaction() as tx:
             leases.bury(tx, claim, error_code="UNEXPECTED", now=self.clock())
-            owed = self.turns.fail(tx, task_id)
+            owed = self.endings.fail(tx, task_id)
         self._publish(*owed)
         return owed
 
@@ -97,7 +98,7 @@ class Shop:
         """What becomes of a dead letter that is replayed: whether it runs now."""
         with self.database.transaction() as tx:
             assert revive(tx, as_task(mail(task_id)), now=self.clock())
-            now = self.turns.reopen(tx, task_id)
+            now = self.endings.reopen(tx, task_id)
             if not now:
                 withdraw(tx, task_id)
         return now
@@ -131,6 +132,7 @@ def shop(database: Database) -> Iterator[Shop]:
     conversations = conversations_of(database, clock)
     deliveries = Deliveries(database, {"telegram": console}, clock)
     turns = Turns(database, conversations, deliveries, agent, clock)
+    endings = Endings(conversations, clock)
     yield Shop(
         database=database,
         clock=clock,
@@ -139,6 +141,7 @@ def shop(database: Database) -> Iterator[Shop]:
         shown=shown,
         conversations=conversations,
         turns=turns,
-        direct=DirectTurns(database, conversations, turns, clock),
+        endings=endings,
+        direct=DirectTurns(database, conversations, turns, endings, clock),
     )
     telegram.close()

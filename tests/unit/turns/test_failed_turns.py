@@ -72,7 +72,7 @@ def test_failing_twice_owes_no_second_apology(shop: Shop) -> None:
     shop.receive("t1")
     shop.fails_for_good("t1")
     with shop.database.transaction() as tx:
-        assert shop.turns.fail(tx, "t1") == []
+        assert shop.endings.fail(tx, "t1") == []
     assert len(rows(shop.database, deliveries)) == 1
 
 
@@ -81,13 +81,13 @@ def test_an_apology_that_fails_too_lets_the_next_turn_begin(shop: Shop) -> None:
     [apology] = shop.fails_for_good("t1")
     shop.receive("t2")
     with shop.database.transaction() as tx:
-        [following] = shop.turns.fail(tx, apology.task_id)
+        [following] = shop.endings.fail(tx, apology.task_id)
     assert (following.task_id, shop.head()) == ("t2", "t2")
 
 
 def test_a_task_that_nobody_knows_owes_nothing(shop: Shop) -> None:
     with shop.database.transaction() as tx:
-        assert shop.turns.fail(tx, "nobody's") == []
+        assert shop.endings.fail(tx, "nobody's") == []
 
 
 def test_a_replayed_turn_is_answered_with_all_that_it_had_taken(shop: Shop) -> None:
