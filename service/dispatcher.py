@@ -25,6 +25,7 @@ from mirt.orders import read_order
 from mirt.runtime import Runtime, runtime
 from mirt.store.mailbox import Mail
 from mirt.store.redis import BestEffort
+from service.operations import letters
 
 log = structlog.get_logger(__name__)
 
@@ -173,7 +174,14 @@ def _outcome(message: Message[Any]) -> dict[str, Any]:
     try:
         return dict(declared.bound.get_results_backend().get_result(message))
     except ResultFailure as failed:
-        raise PermanentError(f"the task has failed: {failed}", failed.orig_exc_type) from None
+        raise _failure(runtime(), message.message_id, failed) from None
+
+
+def _failure(world: Runtime, task_id: str, failed: ResultFailure) -> PermanentError:
+    """What a task has failed with; its code is known to its dead letter."""
+    letter = letters.show(world, task_id)
+    code = letter.error_code if letter else ErrorCode.UNEXPECTED
+    return PermanentError(f"the task has failed: {failed}", code)
 
 
 def _check_session(session_id: str) -> None:
@@ -199,7 +207,7 @@ def _result(world: Runtime, mail: Mail) -> dict[str, Any]:
         except ResultMissing:
             found = None
         except ResultFailure as failed:
-            raise PermanentError(f"the task has failed: {failed}", failed.orig_exc_type) from None
+            raise _failure(world, mail.task_id, failed) from None
         if found is None and time.monotonic() >= look_again:
             found = world.turns.result_of(mail)
             look_again = time.monotonic() + LOOK_INTO_DATABASE_S

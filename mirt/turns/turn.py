@@ -137,7 +137,7 @@ class Turns:
                 return None
             dead = list_dead(tx, Choice(task_ids=[kept.turn_id or kept.task_id]))
         code = dead[0].error_code if dead else ErrorCode.UNEXPECTED
-        raise PermanentError("the turn has failed for good", code)
+        raise PermanentError("the task has failed for good", code)
 
     def _open(self, claim: Claim, mail: Mail) -> _Open | _Answered | None:
         now = self._clock()

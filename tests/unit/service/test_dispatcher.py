@@ -167,8 +167,9 @@ def test_who_waits_for_a_message_that_was_answered_with_another_gets_that_answer
 def test_who_waits_for_a_failure_is_told_of_it(serve: Serve, world: FakeWorld) -> None:
     world.misbehave("llm", Status(400), times=None)
     serve(work=True)
-    with pytest.raises(PermanentError, match="the task has failed"):
+    with pytest.raises(PermanentError, match="the task has failed") as failure:
         dispatch_message("s", "hello", chat_id="7", wait=True)
+    assert failure.value.error_code == ErrorCode.LLM_REFUSED
 
 
 def test_with_tasks_disabled_a_failure_is_the_callers(serve: Serve, world: FakeWorld) -> None:
