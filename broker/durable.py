@@ -1,7 +1,8 @@
 """What all brokers share: the outbox comes first, the transport is a wake-up call."""
 
 from abc import abstractmethod
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any, Final
 
@@ -12,6 +13,7 @@ from middleware.envelopes import to_message, to_task
 from middleware.ticks import take_ticks
 from mirt.clock import Clock
 from mirt.errors import BrokerUnavailableError, DatabaseError
+from mirt.observe import metrics
 from mirt.store import outbox
 from mirt.store.database import Database
 from mirt.store.tasks import Publication
@@ -22,6 +24,14 @@ SEND_S: Final = 3.0
 """A message that is not a row is lost unless it is confirmed: who sends it waits for that."""
 CALL_S: Final = 0.5
 """The row is safe: whoever waits, a webhook among them, need not wait long for the fast path."""
+
+
+@dataclass(frozen=True, slots=True)
+class Depth:
+    """A queue as the transport sees it: messages that nobody holds, and who takes from it."""
+
+    ready: int
+    consumers: int
 
 
 class DurableBroker(Broker):
@@ -44,6 +54,14 @@ class DurableBroker(Broker):
     @property
     def probe(self) -> Callable[[], None] | None:
         """Asks the transport's server, and raises when it is not well; None where there is none."""
+        return None
+
+    @property
+    def depths(self) -> Callable[[], Mapping[str, Depth]] | None:
+        """Asks the transport's server how its queues are; None where there is none.
+
+        It raises BrokerUnavailableError when the server does not say.
+        """
         return None
 
     @abstractmethod
@@ -115,6 +133,8 @@ class DurableBroker(Broker):
         except DatabaseError as failed:
             log.warning("ticks_missed", why=failed.message)
             return
+        for one in due:
+            metrics.TICKS.inc(task=one.actor)
         self.publish(due)
 
     def publish(self, tasks: Sequence[Publication]) -> None:

@@ -18,6 +18,7 @@ from middleware.execution import Execution
 from middleware.hard_limits import Board, HardLimits
 from middleware.leases import LeaseKeeper, owner_name
 from middleware.log_context import LogContext
+from middleware.metrics import Metrics
 from middleware.presence import Presence
 from middleware.results import KeptResults, MemoryResults
 from middleware.settlement import Settlement
@@ -65,6 +66,8 @@ def middleware(
         Presence(opened.database, clock, worker_id=worker_id),
         # Outermost, so that whatever the others log says which message it is about.
         LogContext(),
+        # Around the rest, so that it sees what they have decided.
+        Metrics(),
         UnreadMessages(opened.database, clock),
         # Before all that has effects: what cannot be claimed must not run. After all that may
         # still fail: what it settles is settled.

@@ -10,6 +10,7 @@ from dramatiq import Broker, Middleware
 from middleware.envelopes import to_task
 from mirt.clock import Clock
 from mirt.errors import DatabaseError, ErrorCode
+from mirt.observe import metrics
 from mirt.store import dead_letters as store
 from mirt.store.database import Database
 from mirt.store.dead_letters import Choice, DeadLetter, write_dead_letter
@@ -74,6 +75,8 @@ class UnreadMessages(Middleware):
         except DatabaseError as failed:
             log.warning("dead_letter_not_written", why=failed.message)
             return False
+        # A name that no version knows is a stranger's word.
+        metrics.BURIED.inc(task="unknown", code=letter.error_code)
         log.error("dead", code=letter.error_code, why=letter.exception, task=letter.task.actor)
         return True
 

@@ -16,6 +16,7 @@ from middleware.envelopes import to_task
 from middleware.policy import TASKS
 from middleware.retries import Bury, Drop, Jitter, Retry, decide
 from mirt.clock import Clock
+from mirt.observe import metrics
 from mirt.store import leases, task_events
 from mirt.store.database import Database
 from mirt.store.dead_letters import DeadLetter, write_dead_letter
@@ -69,6 +70,7 @@ class Settlement:
                     due_at = now + timedelta(seconds=delay_s)
                     leases.postpone(tx, claim, due_at=due_at, attempt=attempt, waited_s=waited_s)
                     task_events.note(tx, _retried(claim, error, now, due_at))
+                metrics.RETRIES.inc(task=message.actor_name, error=type(error).__name__)
                 log.warning("retrying", why=str(error), attempt=attempt, delay_s=round(delay_s, 2))
             case Bury(error_code):
                 self.bury(broker, message, claim, error, error_code)
@@ -88,6 +90,7 @@ class Settlement:
             publications = on_dead(tx, claim.task_id) if on_dead else []
         message.fail()
         message.buried = True
+        metrics.BURIED.inc(task=message.actor_name, code=error_code)
         log.error("dead", code=error_code, why=str(error), attempts=claim.attempt + 1)
         broker.publish(publications)
 

@@ -20,6 +20,7 @@ from mirt.errors import (
     RetryableError,
     SoftTimeLimitExceeded,
 )
+from mirt.observe import metrics
 from mirt.store import deliveries as store
 from mirt.store import leases
 from mirt.store.database import Database
@@ -90,6 +91,7 @@ class Deliveries:
             if delivery.state is not DeliveryState.SENDING:
                 return delivery
             store.part_not_sent(tx, delivery, error="its worker was lost", unknown=True)
+        _count(delivery, "unknown")
         log.warning("delivery_unknown", delivery=delivery_id, why="its worker was lost")
         return replace(delivery, state=DeliveryState.PENDING, unknown=delivery.unknown + 1)
 
@@ -115,10 +117,12 @@ class Deliveries:
         except PermanentError as refused:
             with self._database.transaction() as tx:
                 store.part_refused(tx, delivery, error=refused.message, now=self._clock())
+            _count(delivery, "refused")
             raise
         last = index + 1 >= len(parts)
         with self._database.transaction() as tx:
             store.part_sent(tx, delivery, last=last, chat_id=receipt.chat_id, now=self._clock())
+        _count(delivery, "sent")
         log.info("delivered", delivery=delivery.id, part=index + 1, parts=len(parts))
         return replace(
             delivery,
@@ -130,5 +134,10 @@ class Deliveries:
     def _not_sent(self, delivery: Delivery, error: Exception, *, unknown: bool) -> None:
         with self._database.transaction() as tx:
             store.part_not_sent(tx, delivery, error=str(error), unknown=unknown)
+        _count(delivery, "unknown" if unknown else "retried")
         if unknown:
             log.warning("delivery_unknown", delivery=delivery.id, why=str(error))
+
+
+def _count(delivery: Delivery, outcome: str) -> None:
+    metrics.DELIVERIES.inc(channel=delivery.platform, outcome=outcome)

@@ -1,97 +1,108 @@
-"""Metrics of the whole service, read from the database when somebody asks."""
+"""Figures of the whole service, read from the database when somebody asks."""
 
-from collections.abc import Callable, Iterable
+from collections import Counter
+from collections.abc import Callable, Collection, Mapping, Sequence
 from datetime import timedelta
+from itertools import product
 from typing import Final
 
-from prometheus_client.core import GaugeMetricFamily, Metric
-from prometheus_client.registry import Collector
+from prometheus_client.core import Metric
 from sqlalchemy import Connection
 
 from mirt.clock import Clock
-from mirt.store import figures
+from mirt.observe import metrics
+from mirt.store import figures, ticks
 from mirt.store.backlog import measure
 from mirt.store.database import Database
 from mirt.store.health import checks_of_workers
+from mirt.store.tasks import TaskState
 
 HEALTH_LASTS: Final = timedelta(minutes=15)
 """Three health checks; who has not been heard of for longer is gone."""
 COUNT_TO: Final = 100_000
+STATES: Final[Mapping[str, str]] = {
+    TaskState.QUEUED: "ready",
+    TaskState.RUNNING: "running",
+    TaskState.DELAYED: "delayed",
+}
+"""Of tasks that are not over, in the words of a queue."""
 
 
-class StoreCollector(Collector):
-    """A collector of Prometheus: every scrape is one transaction."""
+class StoreFigures:
+    """Reads the figures that the database knows, all in one transaction.
 
-    def __init__(self, database: Database, clock: Clock) -> None:
+    ``queues`` says which queue each task is in, and ``known`` which queues there are.
+    """
+
+    def __init__(
+        self, database: Database, clock: Clock, queues: Mapping[str, str], known: Collection[str]
+    ) -> None:
         self._database = database
         self._clock = clock
+        self._queues = queues
+        self._known = known
 
-    def collect(self) -> Iterable[Metric]:
+    def read(self) -> Sequence[Metric]:
         """Look at the database.
 
         Raises:
             DatabaseError: it cannot be asked.
         """
         with self._database.transaction() as tx:
-            return [metric for read in _READERS for metric in read(tx, self._clock)]
+            read = [metric for one in _READERS for metric in one(tx, self._clock)]
+            return [*read, *self._tasks(tx)]
+
+    def _tasks(self, tx: Connection) -> Sequence[Metric]:
+        found = list(figures.open_tasks(tx))
+        # A queue in which nothing is has a zero, not a gap.
+        of_queue = Counter(dict.fromkeys(product(self._known, STATES.values()), 0))
+        for task, state, count in found:
+            of_queue[self._queues.get(task, "unknown"), STATES.get(state, state)] += count
+        return [
+            metrics.OPEN_TASKS.of(*((task, state, count) for task, state, count in found)),
+            metrics.QUEUE_TASKS.of(*((*key, count) for key, count in of_queue.items())),
+        ]
 
 
-def _backlog(tx: Connection, clock: Clock) -> Iterable[Metric]:
+def _backlog(tx: Connection, clock: Clock) -> Sequence[Metric]:
     found = measure(tx, count_to=COUNT_TO, now=clock())
-    yield GaugeMetricFamily(
-        "mirt_mailbox_messages", "Messages that wait to be answered.", value=found.messages
-    )
-    yield GaugeMetricFamily(
-        "mirt_longest_wait_seconds",
-        "How long a task has been waiting that no worker has begun.",
-        value=found.longest_wait_s,
-    )
+    return [
+        metrics.MAILBOX_MESSAGES.of((found.messages,)),
+        metrics.LONGEST_WAIT.of((found.longest_wait_s,)),
+    ]
 
 
-def _tasks(tx: Connection, _clock: Clock) -> Iterable[Metric]:
-    open_ = GaugeMetricFamily(
-        "mirt_open_tasks", "Tasks that are not over.", labels=("task", "state")
-    )
-    for task, state, count in figures.open_tasks(tx):
-        open_.add_metric((task, state), count)
-    dead = GaugeMetricFamily(
-        "mirt_dead_letters", "Tasks that failed for good, undecided.", labels=("task", "code")
-    )
-    for task, code, count in figures.dead_by_code(tx):
-        dead.add_metric((task, code), count)
-    yield from (open_, dead)
+def _dead(tx: Connection, _clock: Clock) -> Sequence[Metric]:
+    return [metrics.DEAD_LETTERS.of(*figures.dead_by_code(tx))]
 
 
-def _unknown(tx: Connection, _clock: Clock) -> Iterable[Metric]:
-    unknown = GaugeMetricFamily(
-        "mirt_unknown_outcomes", "Requests whose outcome nobody knew.", labels=("of",)
-    )
-    for what, count in figures.unknown_outcomes(tx).items():
-        unknown.add_metric((what,), count)
-    yield unknown
+def _unknown(tx: Connection, _clock: Clock) -> Sequence[Metric]:
+    return [metrics.UNKNOWN_OUTCOMES.of(*figures.unknown_outcomes(tx).items())]
 
 
-def _health(tx: Connection, clock: Clock) -> Iterable[Metric]:
+def _ticks(tx: Connection, clock: Clock) -> Sequence[Metric]:
     now = clock()
-    healthy = GaugeMetricFamily(
-        "mirt_dependency_healthy",
-        "1 where a worker has reached it when it last looked.",
-        labels=("worker", "dependency"),
-    )
-    age = GaugeMetricFamily(
-        "mirt_health_check_age_seconds", "How long ago it looked.", labels=("worker",)
-    )
-    for worker, checks, at in checks_of_workers(tx, since=now - HEALTH_LASTS):
-        age.add_metric((worker,), (now - at).total_seconds())
-        for dependency, verdict in checks.items():
-            if verdict != "off":
-                healthy.add_metric((worker, dependency), float(verdict == "ok"))
-    yield from (healthy, age)
+    ages = ((task, (now - at).total_seconds()) for task, at in ticks.last_ticks(tx).items())
+    return [metrics.LAST_TICK_AGE.of(*ages)]
 
 
-_READERS: Final[tuple[Callable[[Connection, Clock], Iterable[Metric]], ...]] = (
+def _health(tx: Connection, clock: Clock) -> Sequence[Metric]:
+    now = clock()
+    found = list(checks_of_workers(tx, since=now - HEALTH_LASTS))
+    healthy = (
+        (worker, dependency, float(verdict == "ok"))
+        for worker, checks, _ in found
+        for dependency, verdict in checks.items()
+        if verdict != "off"
+    )
+    ages = ((worker, (now - at).total_seconds()) for worker, _, at in found)
+    return [metrics.DEPENDENCY_HEALTHY.of(*healthy), metrics.HEALTH_CHECK_AGE.of(*ages)]
+
+
+_READERS: Final[tuple[Callable[[Connection, Clock], Sequence[Metric]], ...]] = (
     _backlog,
-    _tasks,
+    _dead,
     _unknown,
+    _ticks,
     _health,
 )

@@ -19,6 +19,7 @@ from mirt.channels.telegram import TelegramChannel
 from mirt.clock import Clock, utc_now
 from mirt.conversations import Conversations
 from mirt.crm import Crm
+from mirt.crm.measured import MeasuredCrm
 from mirt.crm.nobody import NoCrm
 from mirt.crm.snitkix import SnitkixCrm
 from mirt.deliveries import Deliveries
@@ -26,6 +27,7 @@ from mirt.followups import FollowUps
 from mirt.health import Health
 from mirt.housekeeping import Housekeeping
 from mirt.llm import Agent
+from mirt.llm.measured import MeasuredAgent
 from mirt.llm.openai import OpenAiAgent
 from mirt.llm.scripted import ScriptedAgent
 from mirt.orders import Orders
@@ -150,7 +152,7 @@ def _pace(settings: Settings, redis: Redis | None, name: str, per_second: float)
 
 def _agent(settings: Settings, connections: ExitStack) -> Agent:
     if settings.llm_api_key is None:
-        return ScriptedAgent()
+        return MeasuredAgent(ScriptedAgent(), "scripted")
     agent = OpenAiAgent(
         api_key=settings.llm_api_key,
         base_url=settings.llm_base_url,
@@ -158,7 +160,7 @@ def _agent(settings: Settings, connections: ExitStack) -> Agent:
         max_connections=settings.worker_threads,
     )
     connections.callback(agent.close)
-    return agent
+    return MeasuredAgent(agent, settings.llm_model)
 
 
 def _crm(settings: Settings, connections: ExitStack) -> Crm:
@@ -171,7 +173,7 @@ def _crm(settings: Settings, connections: ExitStack) -> Crm:
         max_connections=settings.worker_threads,
     )
     connections.callback(crm.close)
-    return crm
+    return MeasuredCrm(crm)
 
 
 _lock = threading.Lock()

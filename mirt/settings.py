@@ -166,6 +166,12 @@ class Settings(BaseSettings):
         "INFO", description="The least level that is logged."
     )
     log_texts: bool = Field(False, description="true: customers' and agent's texts are logged too.")
+    metrics_port: int | None = Field(
+        None,
+        ge=1,
+        le=65535,
+        description="Where worker and scheduler serve /metrics; without it they do not.",
+    )
     retry_base_seconds: float = Field(
         10, gt=0, le=60, description="Seconds; the first pause before a retry is at most this long."
     )

@@ -15,6 +15,7 @@ from service.bearer import Bearer
 from service.bulkhead import Bulkhead
 from service.dispatcher import dispatch_message
 from service.health import Alive, Ready, probes_of
+from service.measuring import Measuring
 from service.metrics import Metrics
 from service.problems import answer_errors
 from service.shedding import Shedding
@@ -40,7 +41,8 @@ def create_app(
     Call it in the process that serves: it starts threads. ``probes`` replaces the dependencies
     that ``/readyz`` asks.
     """
-    app = falcon.App(middleware=[Tracing()])
+    outermost_first: list[Any] = [Measuring(), Tracing()]
+    app = falcon.App(middleware=outermost_first)
     app.resp_options.media_handlers[falcon.MEDIA_JSON] = JSONHandler(dumps=orjson.dumps)
     answer_errors(app)
 

@@ -7,8 +7,12 @@ as it comes.
 """
 
 import os
+import shutil
+from typing import Any
 
+from mirt.observe import shared
 from service.app import THREADS
+from service.processes.folders import private_folder
 
 # Every address, not only loopback: the proxy is another container.
 bind = f"0.0.0.0:{os.environ.get('PORT', '8000')}"
@@ -36,3 +40,31 @@ accesslog = None
 errorlog = "-"
 # A socket in the home directory by which running servers can be changed: nobody's business.
 control_socket_disable = True
+
+
+# Whichever worker is asked for its metrics gives those of all, the dead ones too.
+def on_starting(server: Any) -> None:
+    """Found the family of processes that is measured as one; in the arbiter."""
+    server.measured = private_folder("mirt-web-")
+    server.seats = shared.Seats(server.measured)
+    shared.found(server.measured)
+
+
+def pre_fork(server: Any, worker: Any) -> None:
+    """Give a worker its seat; in the arbiter."""
+    worker.seat = server.seats.take()
+
+
+def post_fork(_server: Any, worker: Any) -> None:
+    """Take the seat; in the worker."""
+    shared.join(worker.seat)
+
+
+def child_exit(server: Any, worker: Any) -> None:
+    """Free the seat of a worker that is dead; in the arbiter."""
+    server.seats.leave(worker.seat)
+
+
+def on_exit(server: Any) -> None:
+    """Remove what was measured; in the arbiter."""
+    shutil.rmtree(server.measured, ignore_errors=True)

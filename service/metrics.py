@@ -1,21 +1,87 @@
 """What Prometheus scrapes."""
 
-import falcon
-from prometheus_client import CollectorRegistry
-from prometheus_client.exposition import CONTENT_TYPE_LATEST, generate_latest
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Final
 
-from mirt.metrics import StoreCollector
+import falcon
+import structlog
+from prometheus_client import CollectorRegistry
+from prometheus_client.core import Metric
+from prometheus_client.exposition import CONTENT_TYPE_LATEST, generate_latest
+from prometheus_client.registry import Collector
+
+from broker.durable import DurableBroker
+from broker.task import declared
+from middleware.policy import QUEUES, TASKS
+from mirt.errors import WorkerError
+from mirt.metrics import StoreFigures
+from mirt.observe import metrics
+from mirt.observe.shared import measured_here
 from mirt.runtime import Runtime
+from service.bulkhead import Bulkhead
+
+log = structlog.get_logger(__name__)
+
+Source = Callable[[], Sequence[Metric]]
+"""Looks figures up; raises a WorkerError when it cannot."""
+WITHIN_S: Final = 2.0
+"""For each source. Prometheus waits ten seconds, and a thread that answers webhooks waits here."""
 
 
 class Metrics:
-    """The metrics of the whole service: any one of its ingresses gives all of them."""
+    """What this ingress has measured, and the figures of the whole service.
+
+    Any one of the ingresses gives those figures. Of a source that cannot be asked it says so, in
+    ``mirt_source_readable``, and makes nothing up; an outage is when metrics are looked at.
+    """
 
     def __init__(self, world: Runtime) -> None:
+        """Begin to measure; in the process that serves."""
+        queues = {task.name: task.queue for task in TASKS.values()}
+        store = StoreFigures(world.database, world.clock, queues, QUEUES)
         self._registry = CollectorRegistry()
-        self._registry.register(StoreCollector(world.database, world.clock))
+        self._registry.register(measured_here())
+        sources: dict[str, Source] = {"database": store.read}
+        if world.settings.rabbitmq_url is not None:
+            sources["rabbitmq"] = lambda: _rabbitmq(declared.bound)
+        self._registry.register(Sources(sources))
 
     def on_get(self, _req: falcon.Request, resp: falcon.Response) -> None:
-        """Answer in the text format; 503 while the database cannot be asked."""
+        """Answer in the text format."""
         resp.data = generate_latest(self._registry)
         resp.content_type = CONTENT_TYPE_LATEST
+
+
+class Sources(Collector):
+    """Asks whoever has figures, each for a bounded time."""
+
+    def __init__(self, sources: Mapping[str, Source]) -> None:
+        self._sources = {
+            name: (read, Bulkhead(f"metrics-{name}", threads=1, within_s=WITHIN_S))
+            for name, read in sources.items()
+        }
+
+    def collect(self) -> Iterable[Metric]:
+        """Ask them."""
+        readable = []
+        for name, (read, bulkhead) in self._sources.items():
+            try:
+                found = bulkhead.call(read)
+            except WorkerError as failed:
+                log.warning("figures_not_read", source=name, why=failed.message)
+                readable.append((name, 0.0))
+            else:
+                readable.append((name, 1.0))
+                yield from found
+        yield metrics.SOURCE_READABLE.of(*readable)
+
+
+def _rabbitmq(broker: DurableBroker) -> Sequence[Metric]:
+    depths = broker.depths() if broker.depths is not None else {}
+    return [
+        metrics.RABBITMQ_READY.of(*((queue, depth.ready) for queue, depth in depths.items())),
+        metrics.RABBITMQ_CONSUMERS.of(
+            # Nobody works on what could not be read.
+            *((queue, depth.consumers) for queue, depth in depths.items() if queue in QUEUES)
+        ),
+    ]

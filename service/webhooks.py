@@ -11,7 +11,8 @@ import falcon
 import structlog
 
 from mirt.channels import Channel, Ignored, InboundMessage
-from mirt.errors import ErrorCode, PermanentError
+from mirt.errors import ErrorCode, PermanentError, RateLimitError, RetryableError
+from mirt.observe import metrics
 from service.bodies import read_json
 
 log = structlog.get_logger(__name__)
@@ -33,6 +34,23 @@ class Webhook:
         Answers ``{"status": "accepted"}`` once the message is kept, with ``"duplicate": true`` if
         it was before, and ``{"status": "ignored", "kind": …}`` for what is not for us.
         """
+        outcome = "failed"
+        try:
+            outcome = self._take(req, resp)
+        except (falcon.HTTPError, PermanentError):
+            outcome = "refused"
+            raise
+        except RateLimitError:
+            outcome = "shed"
+            raise
+        except RetryableError:
+            outcome = "unavailable"
+            raise
+        finally:
+            metrics.WEBHOOKS.inc(channel=self._channel.name, outcome=outcome)
+
+    def _take(self, req: falcon.Request, resp: falcon.Response) -> str:
+        """How it went, in a word."""
         # Before the body: nobody who does not know the secret makes us read and parse.
         if not self._channel.authenticate(req.headers):
             raise falcon.HTTPUnauthorized
@@ -48,6 +66,8 @@ class Webhook:
         if kind is not None:
             log.info("ignored", kind=kind)
             resp.media = {"status": "ignored", "kind": kind}
+            return "ignored"
+        return "duplicate" if "duplicate" in resp.media else "accepted"
 
     def _accept(self, message: InboundMessage) -> dict[str, Any]:
         answer = self._dispatch(

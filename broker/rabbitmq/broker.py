@@ -2,9 +2,10 @@
 
 import os
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import wait
 from datetime import timedelta
+from functools import partial
 from typing import Any, Final
 
 import structlog
@@ -13,10 +14,11 @@ from pika import BlockingConnection
 from pika.adapters.blocking_connection import BlockingChannel
 from pika.exceptions import AMQPError
 
-from broker.durable import DurableBroker
+from broker.durable import Depth, DurableBroker
 from broker.rabbitmq.consumer import RabbitConsumer
+from broker.rabbitmq.depths import read_depths
 from broker.rabbitmq.publisher import Counts, Publisher
-from broker.rabbitmq.topology import connection_parameters
+from broker.rabbitmq.topology import connection_parameters, rejects_name
 from middleware.dead_letters import UnreadMessages
 from middleware.policy import QUEUES, tasks_of
 from mirt.clock import Clock
@@ -74,6 +76,12 @@ class RabbitBroker(DurableBroker):
     def probe(self) -> Callable[[], None]:
         """Connects to RabbitMQ as somebody new would."""
         return self._connect
+
+    @property
+    def depths(self) -> Callable[[], Mapping[str, Depth]]:
+        """Asks RabbitMQ for the depths of every queue, and of the rejects of each."""
+        names = [name for queue in QUEUES for name in (queue, rejects_name(queue))]
+        return partial(read_depths, self._url, names)
 
     def transmit(
         self, messages: Sequence[Message[Any]], *, within_s: float

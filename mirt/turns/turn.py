@@ -13,6 +13,7 @@ A turn that was interrupted begins again at 1 and goes on from what it finds. Wh
 that fails for good is in ``mirt.turns.endings``.
 """
 
+import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final
@@ -24,6 +25,7 @@ from mirt.conversations import DELIVERING, TURN_MESSAGES, Conversations, is_comm
 from mirt.deliveries import Deliveries
 from mirt.errors import ErrorCode, PermanentError
 from mirt.llm import PHOTO, Agent, ChatMessage
+from mirt.observe import metrics
 from mirt.store import leases, mailbox, outbox
 from mirt.store import turns as store
 from mirt.store.database import Database
@@ -102,16 +104,19 @@ class Turns:
             PermanentError: it will never succeed; ``Endings.fail`` is to be called.
             LeaseLostError: another worker has it.
         """
+        began = time.perf_counter()
         stage = self._open(claim, mail)
         if stage is None:
             return Outcome(None, parked=True)
         if isinstance(stage, _Open):
+            self._measure_wait(stage)
             stage = self._store(claim, mail, stage, self._ask(stage))
         result = _result(mail, stage.reply)
         if mail.actor == DELIVERING and stage.turn_id == mail.task_id:
             result["delivery"] = self._deliveries.deliver(claim, mail.task_id)
-        following = stage.reply.following
-        return Outcome(result, self._close(claim, mail.session_id), following=following)
+        publications = self._close(claim, mail.session_id)
+        metrics.TURN_SECONDS.observe(time.perf_counter() - began)
+        return Outcome(result, publications, following=stage.reply.following)
 
     def speak(self, claim: Claim, delivery: Delivery) -> Outcome:
         """Send a text that is already known; if it stands at the head of a mailbox, go on there."""
@@ -161,6 +166,14 @@ class Turns:
             if is_command(heard[0]):
                 return _Open(heard)
             return _Open(heard, *store.recall(tx, mail.session_id, limit=HISTORY_LINES))
+
+    def _measure_wait(self, turn: _Open) -> None:
+        now = self._clock()
+        for mail in turn.heard:
+            # Whoever was taken with the turn before, or began it, has waited no longer than then.
+            if mail.turn_id is None:
+                waited = (now - mail.received_at).total_seconds()
+                metrics.MESSAGE_WAIT.observe(max(0.0, waited), channel=mail.platform)
 
     def _ask(self, turn: _Open) -> Reply:
         if is_command(turn.heard[0]):

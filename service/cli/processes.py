@@ -11,9 +11,13 @@ import typer
 from middleware.policy import QUEUES
 from mirt.errors import DatabaseError
 from mirt.observe.logs import configure
+from mirt.observe.shared import FOLDER
 from mirt.settings import Mode
 from mirt.store.migrate import upgrade
+from mirt.store.stores import stores
 from service.processes import heartbeat
+from service.processes.exporter import Exporter
+from service.processes.folders import private_folder
 from service.processes.parent import Parent
 from service.processes.startup import (
     DEFAULT_PORT,
@@ -29,6 +33,12 @@ GRACE_S: Final = 95.0
 """Longer than the hardest limit of the tasks that talk to customers."""
 
 Port = Annotated[int, typer.Option(envvar="PORT", min=1, max=65535, help="Where to listen.")]
+MetricsPort = Annotated[
+    int | None,
+    typer.Option(
+        envvar="METRICS_PORT", min=1, max=65535, help="Where to serve /metrics; else nowhere."
+    ),
+]
 
 
 def up(port: Port = DEFAULT_PORT) -> None:
@@ -73,6 +83,7 @@ def worker(
     grace: Annotated[
         float, typer.Option(min=0, help="Seconds that running tasks have after SIGTERM.")
     ] = GRACE_S,
+    metrics_port: MetricsPort = None,
     check: Annotated[
         bool, typer.Option("--check", help="Only say whether the workers here are able to work.")
     ] = False,
@@ -96,13 +107,21 @@ def worker(
         processes=processes,
         threads=threads or settings.worker_threads,
         grace_s=grace,
+        metrics_port=metrics_port or settings.metrics_port,
     )
     raise typer.Exit(parent.run())
 
 
-def scheduler() -> None:
+def scheduler(metrics_port: MetricsPort = None) -> None:
     """Run the schedule: becomes periodiq."""
-    require_schema(read_settings())
+    settings = read_settings()
+    require_schema(settings)
+    if port := metrics_port or settings.metrics_port:
+        folder = private_folder("mirt-scheduler-")
+        # Before it becomes periodiq, which measures there because the environment says so.
+        stores(settings).close()
+        Exporter(folder, port, removes=True).look_after()
+        os.environ[FOLDER] = str(folder)
     os.environ["TZ"] = "UTC"
     periodiq = str(Path(sys.executable).with_name("periodiq"))
     os.execv(periodiq, [periodiq, "actors"])  # noqa: S606 - a program of our own environment

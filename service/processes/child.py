@@ -5,7 +5,6 @@ finishes. A child whose parent is gone stops as if it had been told to.
 """
 
 import argparse
-import ctypes
 import os
 import signal
 import sys
@@ -25,12 +24,13 @@ from broker.stack import install
 from middleware.hard_limits import Board
 from middleware.recycling import Counting, Tally
 from mirt import runtime
+from mirt.observe import shared
+from service.processes.fork import die_with
 from service.processes.heartbeat import Heartbeat, is_able
 from service.processes.startup import read_settings
 
 log = structlog.get_logger(__name__)
 
-PR_SET_PDEATHSIG: Final = 1
 IDLE_WAKE_MS: Final = 1000
 LOOK_S: Final = 0.02
 
@@ -38,8 +38,9 @@ LOOK_S: Final = 0.02
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run until SIGTERM; the exit code of the process."""
     options = _parse(arguments)
-    if not _die_with(options.parent):
+    if not die_with(options.parent):
         return 0
+    shared.join(options.seat)
     stop = _stop_on_signals()
     settings = read_settings()
     structlog.contextvars.bind_contextvars(worker=options.worker_id)
@@ -106,13 +107,6 @@ def _stop_on_signals() -> threading.Event:
     return stop
 
 
-def _die_with(parent: int) -> bool:
-    """Have the kernel stop us when the parent dies; whether it still lives."""
-    if sys.platform == "linux":
-        ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGTERM)
-    return os.getppid() == parent
-
-
 def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="mirt worker (child)")
     parser.add_argument("queues", nargs="+")
@@ -123,6 +117,7 @@ def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--board", type=Path, required=True)
     parser.add_argument("--tally", type=Path, required=True)
     parser.add_argument("--worker-id", required=True)
+    parser.add_argument("--seat", required=True)
     return parser.parse_args(arguments)
 
 

@@ -4,16 +4,20 @@ It is able to work within a fraction of the time and CPU that a new interpreter 
 may fork because it has one thread only, and no connection is open in that moment.
 """
 
+import ctypes
 import gc
 import importlib
 import multiprocessing
+import os
 import signal
 import sys
+from collections.abc import Callable
 from multiprocessing.process import BaseProcess
 from typing import Final
 
 STOP_SIGNALS: Final = (signal.SIGTERM, signal.SIGINT)
 CHILD: Final = "service.processes.child"
+PR_SET_PDEATHSIG: Final = 1
 
 # Elsewhere than on Linux the system's libraries do not survive a fork.
 _processes = multiprocessing.get_context("fork" if sys.platform == "linux" else "spawn")
@@ -30,8 +34,13 @@ def warm_up(module: str) -> None:
 
 def fork(module: str, arguments: list[str]) -> BaseProcess:
     """Start a child; ``module`` declares its tasks."""
+    return begin(_run, module, arguments)
+
+
+def begin(what: Callable[..., None], *arguments: object) -> BaseProcess:
+    """Have a process of its own do this; it gets the signals' own meanings back."""
     process: BaseProcess = _processes.Process(  # type: ignore[attr-defined]
-        target=_run, args=(module, arguments), daemon=True
+        target=_alone, args=(what, arguments), daemon=True
     )
     # A signal that comes before the child has its own handlers must not meet the parent's there.
     signal.pthread_sigmask(signal.SIG_BLOCK, STOP_SIGNALS)
@@ -42,6 +51,13 @@ def fork(module: str, arguments: list[str]) -> BaseProcess:
     return process
 
 
+def die_with(parent: int) -> bool:
+    """Have the kernel stop this process when its parent dies; whether that still lives."""
+    if sys.platform == "linux":
+        ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGTERM)
+    return os.getppid() == parent
+
+
 def _declare(module: str) -> None:
     # A program that declares tasks and starts their worker is there already, under another name.
     program = getattr(sys.modules["__main__"], "__spec__", None)
@@ -49,9 +65,13 @@ def _declare(module: str) -> None:
         importlib.import_module(module)
 
 
-def _run(module: str, arguments: list[str]) -> None:
+def _alone(what: Callable[..., None], arguments: tuple[object, ...]) -> None:
     for signum in STOP_SIGNALS:
         signal.signal(signum, signal.SIG_DFL)
     signal.pthread_sigmask(signal.SIG_UNBLOCK, STOP_SIGNALS)
+    what(*arguments)
+
+
+def _run(module: str, arguments: list[str]) -> None:
     _declare(module)
     sys.exit(importlib.import_module(CHILD).main(arguments))

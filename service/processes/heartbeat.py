@@ -4,9 +4,6 @@ A child that has lost its broker, or one of its threads, lets its file grow old.
 container's health check asks; it reads the files only, so it is quick and needs no server.
 """
 
-import os
-import shutil
-import tempfile
 import threading
 import time
 from collections.abc import Callable
@@ -16,6 +13,7 @@ from typing import Final
 from dramatiq import Worker
 
 from broker.rabbitmq.consumer import RabbitConsumer
+from service.processes.folders import folders, owner_lives, private_folder
 
 EVERY_S: Final = 1.0
 OLD_AFTER_S: Final = 10.0
@@ -56,19 +54,15 @@ def is_able(worker: Worker) -> bool:
 
 def new_folder() -> Path:
     """Where the children of this parent keep their files; what dead parents have left goes."""
-    for folder in Path(tempfile.gettempdir()).glob(f"{PREFIX}*"):
-        # In a container the pid before a restart may be this one's.
-        if not _parent_lives(folder) or _pid(folder) == os.getpid():
-            shutil.rmtree(folder, ignore_errors=True)
-    return Path(tempfile.mkdtemp(prefix=f"{PREFIX}{os.getpid()}-"))
+    return private_folder(PREFIX)
 
 
 def check() -> list[str]:
     """What is wrong with the workers of this machine, a line each; none when all are able."""
-    folders = [f for f in Path(tempfile.gettempdir()).glob(f"{PREFIX}*") if _parent_lives(f)]
-    if not folders:
+    alive = [folder for folder in folders(PREFIX) if owner_lives(folder, PREFIX)]
+    if not alive:
         return ["no worker is running here"]
-    return [line for folder in folders for line in _problems_in(folder)]
+    return [line for folder in alive for line in _problems_in(folder)]
 
 
 def _problems_in(folder: Path) -> list[str]:
@@ -82,12 +76,3 @@ def _problems_in(folder: Path) -> list[str]:
         for name, age in ages.items()
         if age > OLD_AFTER_S
     ]
-
-
-def _parent_lives(folder: Path) -> bool:
-    return Path(f"/proc/{_pid(folder)}").exists()
-
-
-def _pid(folder: Path) -> int:
-    pid = folder.name.removeprefix(PREFIX).partition("-")[0]
-    return int(pid) if pid.isdecimal() else 0

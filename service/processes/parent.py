@@ -14,8 +14,11 @@ from typing import Final
 
 import structlog
 
+from mirt.observe import shared
+from mirt.observe.shared import Seats
 from mirt.settings import Settings
 from mirt.store.stores import stores
+from service.processes.exporter import Exporter
 from service.processes.fork import STOP_SIGNALS, warm_up
 from service.processes.heartbeat import new_folder
 from service.processes.place import Place
@@ -31,7 +34,7 @@ class Parent:
     """Starts ``processes`` children and replaces those that die or are due, until told to stop.
 
     A child that dies young is replaced after a growing pause, of half a minute at most. ``child``
-    is the module that declares its tasks.
+    is the module that declares its tasks. On ``metrics_port`` is served what all of them measure.
     """
 
     def __init__(
@@ -43,11 +46,16 @@ class Parent:
         threads: int,
         grace_s: float,
         child: str = "actors",
+        metrics_port: int | None = None,
     ) -> None:
         self._folder = new_folder()
+        # Out of sight of whoever looks for heartbeats.
+        self._measured = self._folder / ".metrics"
+        self._measured.mkdir()
+        self._exporter = Exporter(self._measured, metrics_port) if metrics_port else None
         self._grace_s = grace_s
         self._child = child
-        how = Child(child, queues, threads, grace_s, self._folder)
+        how = Child(child, queues, threads, grace_s, self._folder, Seats(self._measured))
         limits = Limits.by_default(
             settings.worker_max_tasks, settings.worker_max_memory_mb, threads=threads
         )
@@ -59,15 +67,24 @@ class Parent:
         """Keep the children running until SIGTERM or SIGINT; the exit code of the process."""
         for signum in STOP_SIGNALS:
             signal.signal(signum, lambda *_: self._stopping.set())
+        shared.found(self._measured)
+        self._export()
         warm_up(self._child)
         while not self._stopping.is_set():
+            self._export()
             for place in self._places:
                 place.look_after()
             self._recycle()
             self._stopping.wait(LOOK_S)
         self._stop()
+        if self._exporter is not None:
+            self._exporter.stop()
         shutil.rmtree(self._folder, ignore_errors=True)
         return 0
+
+    def _export(self) -> None:
+        if self._exporter is not None:
+            self._exporter.look_after()
 
     def _recycle(self) -> None:
         if any(place.is_changing for place in self._places):

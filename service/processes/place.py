@@ -5,11 +5,13 @@ that is able to work the old one is told to stop. Both are watched as any other.
 """
 
 import random
+import signal
 import time
 from typing import Final
 
 import structlog
 
+from mirt.observe import metrics
 from mirt.store.database import Database
 from service.processes.recycling import Limits
 from service.processes.started import STOP_MARGIN_S, Child, Started
@@ -106,6 +108,7 @@ class Place:
 
     def _retire(self, old: Started) -> None:
         used = old.usage
+        metrics.WORKER_RECYCLES.inc(why=self._why)
         log.info(
             "worker_recycled",
             pid=old.pid,
@@ -127,10 +130,15 @@ class Place:
 
     def _died(self, child: Started) -> None:
         lived_s = child.lived_s
+        metrics.WORKER_DEATHS.inc(why=_end(child.code))
         log.error("worker_died", pid=child.pid, code=child.code, lived_s=round(lived_s, 1))
         child.clear()
         child.forget()
         self._short_lives = self._short_lives + 1 if lived_s < SHORT_LIFE_S else 0
+
+
+def _end(code: int | None) -> str:
+    return signal.Signals(-code).name if code is not None and code < 0 else "exit"
 
 
 def _pause(short_lives: int) -> float:

@@ -16,6 +16,7 @@ from middleware.recycling import Tally
 from mirt.clock import utc_now
 from mirt.errors import DatabaseError, ErrorCode
 from mirt.observe.memory import resident_mb
+from mirt.observe.shared import Seats
 from mirt.store import leases, workers
 from mirt.store.database import Database
 from service.processes.fork import fork
@@ -31,13 +32,17 @@ STOP_MARGIN_S: Final = 5.0
 
 @dataclass(frozen=True, slots=True)
 class Child:
-    """How a child is started. ``module`` declares its tasks; ``folder`` holds its files."""
+    """How a child is started. ``module`` declares its tasks; ``folder`` holds its files.
+
+    ``seats`` are where children keep what they measure.
+    """
 
     module: str
     queues: Sequence[str]
     threads: int
     grace_s: float
     folder: Path
+    seats: Seats
 
 
 class Started:
@@ -50,6 +55,7 @@ class Started:
         self.told_to_stop = False
         self._child = child
         self._database = database
+        self._seat = child.seats.take()
         self._kill_at: float | None = None
         self._condemned = False
         name = self.worker_id.rpartition(":")[2]
@@ -70,6 +76,7 @@ class Started:
                 *("--threads", str(self._child.threads), "--grace", str(self._child.grace_s)),
                 *("--parent", str(os.getpid()), "--worker-id", self.worker_id),
                 *("--heartbeat", str(beat), "--board", board, "--tally", tally),
+                *("--seat", self._seat),
             ],
         )
 
@@ -141,8 +148,9 @@ class Started:
         log.info("leases_released", worker_id=self.worker_id, tasks=released)
 
     def forget(self) -> None:
-        """Remove the files of the child, which is dead."""
+        """Remove the files of the child, which is dead; another may take its seat."""
         self.process.close()
+        self._child.seats.leave(self._seat)
         for file in self._files:
             file.unlink(missing_ok=True)
 

@@ -93,12 +93,16 @@ def test_metrics_tell_of_what_waits(run: Callable[..., Running]) -> None:
     assert 'mirt_open_tasks{state="queued",task="process_and_respond"} 1.0' in text
 
 
-def test_what_cannot_be_measured_is_not_made_up(run: Callable[..., Running]) -> None:
+def test_what_cannot_be_looked_up_is_said_and_not_made_up(run: Callable[..., Running]) -> None:
     run("eager")
-    client = TestClient(create_app(runtime()))
+    assert 'mirt_source_readable{source="database"} 1.0' in metrics()
+    assert "mirt_mailbox_messages" in metrics()
     with runtime().database.transaction() as tx:
         tx.exec_driver_sql("DROP TABLE health_checks")
-    assert client.simulate_get("/metrics").status_code == 503
+    text = metrics()
+    assert 'mirt_source_readable{source="database"} 0.0' in text
+    assert "mirt_mailbox_messages" not in text
+    assert "mirt_process_starts_total" in text
 
 
 def rows(table: Table) -> int:

@@ -1,0 +1,43 @@
+"""What RabbitMQ says of its queues, asked over AMQP: its management need not be there."""
+
+import os
+from collections.abc import Iterable, Mapping
+
+from pika import BlockingConnection
+from pika.exceptions import AMQPError, ChannelClosedByBroker
+
+from broker.durable import Depth
+from broker.rabbitmq.topology import connection_parameters
+from mirt.errors import BrokerUnavailableError
+
+NOT_FOUND = 404
+
+
+def read_depths(url: str, queues: Iterable[str]) -> Mapping[str, Depth]:
+    """How each of the queues is, by declaring it passively; one that is not there has nobody.
+
+    Raises:
+        BrokerUnavailableError: RabbitMQ does not say.
+    """
+    parameters = connection_parameters(url, name=f"mirt depths {os.getpid()}")
+    try:
+        connection = BlockingConnection(parameters)
+        try:
+            return {queue: _depth(connection, queue) for queue in queues}
+        finally:
+            connection.close()
+    except (AMQPError, OSError) as failed:
+        raise BrokerUnavailableError(f"RabbitMQ: {type(failed).__name__}") from None
+
+
+def _depth(connection: BlockingConnection, queue: str) -> Depth:
+    # A refused declaration closes its channel, so each queue has its own.
+    channel = connection.channel()
+    try:
+        found = channel.queue_declare(queue, passive=True).method
+    except ChannelClosedByBroker as refused:
+        if refused.reply_code != NOT_FOUND:
+            raise
+        return Depth(0, 0)
+    channel.close()
+    return Depth(found.message_count, found.consumer_count)
