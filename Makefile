@@ -33,6 +33,7 @@ lint: install ## Style, types, import directions
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
+	@$(BIN)/python -m tests.promtool
 
 bench: install ## Measurements, each a ratio within one run
 	@$(BIN)/python -m bench.publishing

@@ -33,9 +33,9 @@ Which mode it is follows from what is set:
 """
 
 TAIL = """
-`PORT` and `WEB_CONCURRENCY` (2) are read by `mirt web`. Tests take `TEST_RABBITMQ_URL`,
-`TEST_REDIS_URL`, `TEST_DATABASE_URL` and `TEST_RABBITMQ_MANAGEMENT_URL` (default: the same host,
-port 15672) if they are not to start servers of their own.
+`PORT` and `WEB_CONCURRENCY` (2) are read by `mirt web`, `GRAFANA_PASSWORD` by docker compose. Tests
+take `TEST_RABBITMQ_URL`, `TEST_REDIS_URL`, `TEST_DATABASE_URL` and `TEST_RABBITMQ_MANAGEMENT_URL`
+(default: the same host, port 15672) if they are not to start servers of their own.
 """
 
 

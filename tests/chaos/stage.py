@@ -125,10 +125,16 @@ def stage(logs: Path) -> Iterator[Stage]:
 
 
 def _procfile(port: int) -> Iterator[tuple[str, list[str]]]:
-    """The name and the arguments of each process, as they are deployed."""
+    """The name and the arguments of each process, as a shell starts it where they are deployed."""
     for line in (ROOT / "Procfile").read_text().splitlines():
         name, _, command = line.partition(":")
-        yield name, command.replace("$PORT", str(port)).split()[1:]
+        filled_in = subprocess.run(
+            ["sh", "-c", f"echo {command}"],
+            env={"PORT": str(port)},
+            capture_output=True,
+            check=True,
+        )
+        yield name, filled_in.stdout.decode().split()[1:]
 
 
 @contextmanager
