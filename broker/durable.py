@@ -3,7 +3,7 @@
 from abc import abstractmethod
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Any, Final
 
 import structlog
@@ -13,7 +13,7 @@ from middleware.envelopes import to_message, to_task
 from middleware.ticks import take_ticks
 from mirt.clock import Clock
 from mirt.errors import BrokerUnavailableError, DatabaseError
-from mirt.observe import metrics
+from mirt.observe import metrics, traces
 from mirt.store import outbox
 from mirt.store.database import Database
 from mirt.store.tasks import Publication
@@ -109,8 +109,15 @@ class DurableBroker(Broker):
         if kept and not self._keep(message, delay):
             log.info("duplicate_not_sent", task_id=message.message_id)
             return message
+        if named:
+            log.info(
+                "message_accepted",
+                task=message.actor_name,
+                task_id=message.message_id,
+                trace_id=message.options.get("trace_id"),
+            )
         if delay is None:
-            unsure = self.transmit([message], within_s=CALL_S if kept else SEND_S)
+            unsure = self._transmit([message], within_s=CALL_S if kept else SEND_S)
             if unsure and not kept:
                 raise BrokerUnavailableError("RabbitMQ has not confirmed the message")
             self._again_soon(unsure)
@@ -139,7 +146,7 @@ class DurableBroker(Broker):
 
     def publish(self, tasks: Sequence[Publication]) -> None:
         """Wake workers up for tasks whose rows are committed. What fails is published again."""
-        self._again_soon(self.transmit([to_message(task) for task in tasks], within_s=CALL_S))
+        self._again_soon(self._transmit([to_message(task) for task in tasks], within_s=CALL_S))
 
     def publish_all(self, batches: Iterable[Sequence[Publication]]) -> int:
         """Publish batches as they come, each committed before; how many tasks there were."""
@@ -155,6 +162,29 @@ class DurableBroker(Broker):
             due = outbox.take_due(tx, now=self.clock(), limit=limit)
         self.publish(due)
         return len(due)
+
+    def _transmit(
+        self, messages: Sequence[Message[Any]], *, within_s: float
+    ) -> Sequence[Message[Any]]:
+        started = datetime.now(UTC)
+        unsure = self.transmit(messages, within_s=within_s)
+        if traces.is_on():
+            ended, doubtful = datetime.now(UTC), {message.message_id for message in unsure}
+            for message in messages:
+                traces.passed(
+                    f"publish {message.queue_name}",
+                    traces.carried(message.options, message.message_id),
+                    started,
+                    ended,
+                    kind="producer",
+                    attributes={
+                        "messaging.operation.type": "send",
+                        "messaging.destination.name": message.queue_name,
+                        "messaging.message.id": message.message_id,
+                        "mirt.confirmed": message.message_id not in doubtful,
+                    },
+                )
+        return unsure
 
     def _add_queue(self, queue_name: str) -> None:
         self.queues[queue_name] = None

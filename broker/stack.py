@@ -23,6 +23,7 @@ from middleware.presence import Presence
 from middleware.results import KeptResults, MemoryResults
 from middleware.settlement import Settlement
 from middleware.time_limits import TimeLimits
+from middleware.tracing import Tracing
 from mirt.clock import Clock, utc_now
 from mirt.settings import Settings, load_settings
 from mirt.store.stores import Stores, stores
@@ -64,7 +65,9 @@ def middleware(
         # These live beside the worker, not around a message.
         OutboxPump(),
         Presence(opened.database, clock, worker_id=worker_id),
-        # Outermost, so that whatever the others log says which message it is about.
+        # Outermost, so that whatever the others do and log stands in the trace of the message, and
+        # says which message it is about.
+        Tracing(),
         LogContext(),
         # Around the rest, so that it sees what they have decided.
         Metrics(),

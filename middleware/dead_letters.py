@@ -77,7 +77,17 @@ class UnreadMessages(Middleware):
             return False
         # A name that no version knows is a stranger's word.
         metrics.BURIED.inc(task="unknown", code=letter.error_code)
-        log.error("dead", code=letter.error_code, why=letter.exception, task=letter.task.actor)
+        # Logged by a thread that works for no task: the line says itself what it is about.
+        log.error(
+            "message_failed",
+            code=str(letter.error_code),
+            why=letter.exception,
+            task=letter.task.actor,
+            task_id=letter.task.task_id,
+            trace_id=letter.trace_id,
+            queue=letter.queue,
+            attempts=0,
+        )
         return True
 
 
@@ -91,18 +101,27 @@ def replay(broker: Any, database: Database, choice: Choice, clock: Clock) -> int
     replayed = 0
     while True:
         publications: list[Publication] = []
+        taken: list[DeadLetter] = []
         with database.transaction() as tx:
             letters = store.take_dead(tx, choice, limit=BATCH)
             for letter in letters:
                 if letter.task.actor not in broker.actors:
                     write_dead_letter(tx, letter, now=letter.died_at or clock())
                     continue
-                replayed += 1
+                taken.append(letter)
                 if _revive(broker, tx, letter, clock):
                     publications.append(letter.task)
                 now = clock()
                 note(tx, TaskEvent(letter.task.task_id, EventKind.REPLAYED, now, letter.attempts))
+        for letter in taken:
+            log.info(
+                "message_replayed",
+                task=letter.task.actor,
+                task_id=letter.task.task_id,
+                trace_id=letter.trace_id,
+            )
         broker.publish(publications)
+        replayed += len(taken)
         if len(letters) < BATCH:
             return replayed
 

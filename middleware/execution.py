@@ -8,10 +8,10 @@ from contextvars import ContextVar
 from datetime import datetime
 from typing import Any
 
-import structlog
 from dramatiq import Broker, Middleware
 from dramatiq.middleware import MiddlewareError, SkipMessage
 
+from middleware import lifecycle
 from middleware.envelopes import to_task
 from middleware.leases import LeaseKeeper
 from middleware.quarantine import Cell, is_last_start, verdict
@@ -22,8 +22,6 @@ from mirt.store import leases, task_events
 from mirt.store.database import Database
 from mirt.store.leases import Claim
 from mirt.store.task_events import EventKind, TaskEvent
-
-log = structlog.get_logger(__name__)
 
 _claim: ContextVar[Claim | None] = ContextVar("claim", default=None)
 
@@ -81,6 +79,7 @@ class Execution(Middleware):
         if claim is None:
             raise SkipMessage(f"task {task.task_id} is not to be run now")
         self._keeper.add(claim)
+        lifecycle.claimed(message, claim)
         if guilty := verdict(claim):
             self._quarantine(broker, message, claim, guilty)
             raise SkipMessage(guilty.message)
@@ -89,6 +88,7 @@ class Execution(Middleware):
         else:
             self._cell.enter(alone=False)
         _claim.set(claim)
+        lifecycle.started(message, claim, now=self._clock())
 
     def after_process_message(
         self,
@@ -105,10 +105,10 @@ class Execution(Middleware):
         try:
             self._settlement.settle(broker, message, claim, exception)
         except LeaseLostError as lost:
-            log.warning("late_end_ignored", why=lost.message)
-        except Exception:
+            lifecycle.dropped(lost)
+        except Exception as failed:  # noqa: BLE001
             # Whatever it is: what is not settled must not be acknowledged.
-            log.exception("not_settled")
+            lifecycle.not_settled(message, failed)
             message.give_back = True
         finally:
             self._forget(claim)
@@ -116,6 +116,7 @@ class Execution(Middleware):
     def after_skip_message(self, broker: Broker, message: Any) -> None:
         """Leave the row of a task that was not run, or that parked itself, as it is."""
         if claim := _claim.get():
+            lifecycle.parked(message)
             self._forget(claim)
 
     def _forget(self, claim: Claim) -> None:
@@ -150,7 +151,7 @@ class Execution(Middleware):
             self._settlement.bury(broker, message, claim, guilty, code)
         except DatabaseError as failed:
             message.give_back = True
-            log.warning("not_settled", why=failed.message)
+            lifecycle.not_settled(message, failed)
         finally:
             self._keeper.remove(claim)
 

@@ -76,4 +76,6 @@ class LeaseKeeper:
             return
         running = {claim.task_id for claim in self.held}
         if lost := {claim.task_id for claim in held} - renewed & running:
-            log.warning("lease_lost", tasks=sorted(lost))
+            for claim in held:
+                if claim.task_id in lost:
+                    log.warning("lease_lost", task_id=claim.task_id, trace_id=claim.trace_id)

@@ -1,26 +1,25 @@
-"""Every line logged inside a task says which task it was, for whom, and which attempt."""
+"""Every line logged inside a task says which task it was, for whom, and in which trace."""
 
-import uuid
 from typing import Any
 
 import structlog
 from dramatiq import Broker, Middleware
 
-log = structlog.get_logger(__name__)
+from middleware.lifecycle import session_of
 
 
 class LogContext(Middleware):
-    """Binds trace, task, session and attempt at the start of a message; clears them at its end."""
+    """Binds trace, task and session at the start of a message; clears them at its end.
 
-    def before_enqueue(self, broker: Broker, message: Any, delay: int | None) -> None:
-        """Let the message carry the trace it belongs to, or begin one."""
-        bound = structlog.contextvars.get_contextvars().get("trace_id")
-        message.options.setdefault("trace_id", bound or uuid.uuid4().hex)
+    The attempt is bound by who claims the task (``middleware.lifecycle.claimed``): nobody knows it
+    before. A thread that works for the task has the lines of the task too, if it is given the
+    context, as ``mirt.sync`` and the bulkheads do.
+    """
 
     def before_process_message(self, broker: Broker, message: Any) -> None:
         """Bind what is known of the message."""
         structlog.contextvars.clear_contextvars()
-        session_id = message.kwargs.get("session_id")
+        session_id = session_of(message)
         structlog.contextvars.bind_contextvars(
             trace_id=message.options.get("trace_id"),
             task_id=message.message_id,

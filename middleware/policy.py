@@ -27,6 +27,8 @@ class TaskPolicy:
     max_backoff_s: float
     schedule: str | None = None
     """When it runs by itself: a cron line, in UTC."""
+    session: str = "session_id"
+    """Which argument names the conversation it is about; a dot goes into one."""
 
 
 QUEUES: Final[Mapping[str, QueuePolicy]] = {
@@ -50,9 +52,10 @@ def _task(
     max_backoff_s: float = 0,
     limits: tuple[float, float] | None = None,
     schedule: str | None = None,
+    session: str = "session_id",
 ) -> TaskPolicy:
     soft_s, hard_s = limits or (QUEUES[queue].soft_s, QUEUES[queue].hard_s)
-    return TaskPolicy(name, queue, soft_s, hard_s, retries, max_backoff_s, schedule)
+    return TaskPolicy(name, queue, soft_s, hard_s, retries, max_backoff_s, schedule, session)
 
 
 TASKS: Final[Mapping[str, TaskPolicy]] = {
@@ -60,14 +63,20 @@ TASKS: Final[Mapping[str, TaskPolicy]] = {
     for task in (
         _task("process_message", "llm", retries=3, max_backoff_s=300),
         _task("process_and_respond", "llm", retries=3, max_backoff_s=300, limits=(85, 90)),
-        _task("send_response", "webhooks", retries=5, max_backoff_s=300),
-        _task("mark_customer", "webhooks", retries=5, max_backoff_s=300),
+        _task("send_response", "webhooks", retries=5, max_backoff_s=300, session="chat_id"),
+        _task("mark_customer", "webhooks", retries=5, max_backoff_s=300, session="chat_id"),
         _task("summarize_session", "summarization", retries=3, max_backoff_s=600),
         _task("check_all_sessions_for_summarization", "summarization", schedule="0 * * * *"),
         _task("send_followup", "followups", retries=3, max_backoff_s=300),
         _task("schedule_followup", "followups", retries=3, max_backoff_s=300),
         _task("check_all_sessions_for_followups", "followups", schedule="*/15 * * * *"),
-        _task("create_crm_order", "crm", retries=5, max_backoff_s=600),
+        _task(
+            "create_crm_order",
+            "crm",
+            retries=5,
+            max_backoff_s=600,
+            session="order_data.source_id",
+        ),
         _task("sync_order_status", "crm", retries=3, max_backoff_s=600),
         _task("ping", "default", limits=(5, 10)),
         _task("worker_health_check", "default", schedule="*/5 * * * *"),

@@ -8,10 +8,10 @@ from collections.abc import Callable
 from datetime import datetime, timedelta
 from typing import Any, Final
 
-import structlog
 from dramatiq import Broker, Message
 from sqlalchemy import Connection
 
+from middleware import lifecycle
 from middleware.envelopes import to_task
 from middleware.policy import TASKS
 from middleware.retries import Bury, Drop, Jitter, Retry, decide
@@ -23,8 +23,6 @@ from mirt.store.dead_letters import DeadLetter, write_dead_letter
 from mirt.store.leases import Claim
 from mirt.store.task_events import EventKind, TaskEvent
 from mirt.store.tasks import Publication, storable
-
-log = structlog.get_logger(__name__)
 
 OnDead = Callable[[Connection, str], list[Publication]]
 """What the business owes when its task is dead, in the transaction that writes the dead letter."""
@@ -55,6 +53,7 @@ class Settlement:
         if error is None:
             with self._database.transaction() as tx:
                 leases.finish(tx, claim, now=now)
+            lifecycle.finished(message)
             return
         decision = decide(
             error,
@@ -71,11 +70,11 @@ class Settlement:
                     leases.postpone(tx, claim, due_at=due_at, attempt=attempt, waited_s=waited_s)
                     task_events.note(tx, _retried(claim, error, now, due_at))
                 metrics.RETRIES.inc(task=message.actor_name, error=type(error).__name__)
-                log.warning("retrying", why=str(error), attempt=attempt, delay_s=round(delay_s, 2))
+                lifecycle.retried(message, error, decision)
             case Bury(error_code):
                 self.bury(broker, message, claim, error, error_code)
             case Drop():
-                log.warning("dropped", why=str(error))
+                lifecycle.dropped(error)
 
     def bury(
         self, broker: Any, message: Any, claim: Claim, error: BaseException, error_code: str
@@ -91,7 +90,7 @@ class Settlement:
         message.fail()
         message.buried = True
         metrics.BURIED.inc(task=message.actor_name, code=error_code)
-        log.error("dead", code=error_code, why=str(error), attempts=claim.attempt + 1)
+        lifecycle.failed(message, claim, error, error_code)
         broker.publish(publications)
 
 

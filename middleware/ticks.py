@@ -5,13 +5,13 @@ each task, and takes no tick twice. When nobody has said so for long (no schedul
 was down), the next to say it brings up the latest tick that each task has missed.
 """
 
-import uuid
 from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
 from typing import Final, Protocol
 
 from sqlalchemy import Connection
 
+from mirt.observe import traces
 from mirt.store import outbox, ticks
 from mirt.store.tasks import Publication
 
@@ -63,5 +63,4 @@ def take_ticks(
 
 
 def _run(task: str, tick: datetime) -> Publication:
-    trace_id = uuid.uuid4().hex
-    return Publication(f"{task}@{tick.isoformat()}", task, options={"trace_id": trace_id})
+    return Publication(f"{task}@{tick.isoformat()}", task, options=traces.fresh(task))

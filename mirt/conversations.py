@@ -16,6 +16,7 @@ from sqlalchemy import Connection
 from mirt.channels import InboundMessage
 from mirt.clock import Clock
 from mirt.errors import ErrorCode, PermanentError
+from mirt.observe import traces
 from mirt.store import mailbox, outbox
 from mirt.store.backlog import Backlog, measure
 from mirt.store.database import Database
@@ -95,6 +96,7 @@ class Conversations:
             user_id=message.user_id,
             message_id=message.message_id,
             metadata=message.metadata,
+            trace_context=traces.context_of(trace_id),
         )
 
     def accept(self, mail: Mail) -> Accepted:
@@ -264,5 +266,5 @@ def as_task(mail: Mail) -> Publication:
             "message_id": mail.message_id,
             "metadata": dict(mail.metadata),
         },
-        options={"trace_id": mail.trace_id},
+        options={"trace_id": mail.trace_id, **mail.trace_context},
     )

@@ -20,7 +20,7 @@ from mirt.errors import (
     RetryableError,
     SoftTimeLimitExceeded,
 )
-from mirt.observe import metrics
+from mirt.observe import metrics, traces
 from mirt.store import deliveries as store
 from mirt.store import leases
 from mirt.store.database import Database
@@ -73,7 +73,8 @@ class Deliveries:
         about = {"platform": platform, "chat_id": chat_id}
         if not isinstance(channel, MarkingChannel):
             return {"status": "skipped", **about, "reason": "keeps_no_marks"}
-        channel.mark(chat_id, marks)
+        with traces.span("mark customer", attributes={"mirt.platform": platform}):
+            channel.mark(chat_id, marks)
         return {"status": "marked", **about}
 
     def sent_in(self, trace_id: str) -> list[str]:
@@ -102,12 +103,18 @@ class Deliveries:
             leases.hold(tx, claim)
             store.begin_part(tx, delivery)
         index = delivery.parts_sent
+        about = {
+            "mirt.platform": delivery.platform,
+            "mirt.part": index + 1,
+            "mirt.parts": len(parts),
+        }
         try:
-            receipt = channel.send(
-                delivery.chat_id,
-                parts[index],
-                reply_to=delivery.reply_to if index == 0 else None,
-            )
+            with traces.span("deliver part", attributes=about):
+                receipt = channel.send(
+                    delivery.chat_id,
+                    parts[index],
+                    reply_to=delivery.reply_to if index == 0 else None,
+                )
         except (OutcomeUnknownError, SoftTimeLimitExceeded) as lost:
             self._not_sent(delivery, lost, unknown=True)
             raise

@@ -21,6 +21,7 @@ from mirt.channels import InboundMessage
 from mirt.conversations import ANSWERING, DELIVERING, LONGEST_ID, as_task
 from mirt.errors import ErrorCode, PermanentError, RetryableError
 from mirt.idempotency import webhook_task_id
+from mirt.observe import traces
 from mirt.orders import read_order
 from mirt.runtime import Runtime, runtime
 from mirt.store.mailbox import Mail
@@ -62,8 +63,6 @@ def dispatch_message(
         DatabaseError: it could not be kept.
         ResultTimeoutError: with ``wait``, when there is no result in time.
     """
-    world = runtime()
-    trace_id = structlog.contextvars.get_contextvars().get("trace_id") or uuid.uuid4().hex
     message = InboundMessage(
         session_id,
         user_message,
@@ -73,28 +72,33 @@ def dispatch_message(
         _as_text(message_id),
         metadata or {},
     )
-    mail = world.conversations.checked(
-        message,
-        # A message id is unique within a chat only, so the session takes part in the identity.
-        task_id=webhook_task_id(platform, message_id, f"{session_id}/{user_id or ''}", "process"),
-        actor=DELIVERING if fire_and_forget else ANSWERING,
-        trace_id=trace_id,
-    )
+    # A message id is unique within a chat only, so the session takes part in the identity.
+    task_id = webhook_task_id(platform, message_id, f"{session_id}/{user_id or ''}", "process")
+    actor = DELIVERING if fire_and_forget else ANSWERING
+    with traces.entered("dispatch_message") as place:
+        return _accept(message, task_id, actor, place.trace_id, wait=wait)
+
+
+def _accept(
+    message: InboundMessage, task_id: str, actor: str, trace_id: str, *, wait: bool
+) -> dict[str, Any]:
+    world = runtime()
+    mail = world.conversations.checked(message, task_id=task_id, actor=actor, trace_id=trace_id)
     if not world.settings.tasks_enabled:
         outcome = world.direct.answer(mail)
         response = conclude(outcome)["response"]
         return {"queued": False, "response": response, "trace_id": trace_id}
     accepted = world.conversations.accept(mail)
-    if accepted.publication is not None:
-        declared.bound.publish([accepted.publication])
     answer = {
         "queued": True,
         "task_id": accepted.task_id,
         "trace_id": trace_id,
-        "mode": "fire_and_forget" if fire_and_forget else "async",
+        "mode": "fire_and_forget" if actor == DELIVERING else "async",
         "duplicate": accepted.duplicate,
     }
-    log.info("dispatched", **answer)
+    log.info("message_accepted", task=actor, session_id=accepted.session_id, **answer)
+    if accepted.publication is not None:
+        declared.bound.publish([accepted.publication])
     if wait:
         answer["result"] = _result(world, mail)
     return answer
@@ -159,12 +163,10 @@ def schedule_followup(
 
 
 def _dispatch(actor: Actor[Any, Any], arguments: dict[str, Any], **options: Any) -> dict[str, Any]:
-    message = actor.send_with_options(
-        kwargs=arguments,
-        task_id=f"{actor.actor_name}:{uuid.uuid4().hex}",
-        trace_id=structlog.contextvars.get_contextvars().get("trace_id") or uuid.uuid4().hex,
-        **options,
-    )
+    task_id = f"{actor.actor_name}:{uuid.uuid4().hex}"
+    with traces.entered(f"dispatch {actor.actor_name}") as place:
+        options |= {"task_id": task_id, **place.options}
+        message = actor.send_with_options(kwargs=arguments, **options)
     if runtime().settings.tasks_enabled:
         return {"queued": True, "task_id": message.message_id}
     return {"queued": False, **_outcome(message)}

@@ -38,6 +38,7 @@ limit_request_field_size = 8190
 # Each request is logged once, by service.tracing.
 accesslog = None
 errorlog = "-"
+logger_class = "service.gunicorn_lines.Lines"
 # A socket in the home directory by which running servers can be changed: nobody's business.
 control_socket_disable = True
 

@@ -15,6 +15,7 @@ from gunicorn.arbiter import Arbiter
 from broker.stack import install
 from mirt import runtime
 from mirt.errors import RetryableError
+from mirt.observe import traces
 from mirt.settings import Settings
 from mirt.store.migrate import SchemaError, check_schema
 from mirt.store.stores import stores
@@ -46,6 +47,8 @@ def build() -> falcon.App[Any, Any]:
         _check_schema(settings)
     except SystemExit:
         raise SystemExit(Arbiter.WORKER_BOOT_ERROR) from None
+    traces.start("web")
+    atexit.register(traces.stop)
     world = runtime.open_runtime(settings)
     runtime.use(world)
     atexit.register(world.close)

@@ -135,7 +135,6 @@ class RabbitConsumer(Consumer):
         try:
             message = Message.decode(body)
         except DecodeError:
-            log.error("undecodable", queue=self._queue, size=len(body))
             if self._bury(self._queue, body):
                 self._channel.basic_ack(method.delivery_tag)
             else:

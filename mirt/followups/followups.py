@@ -5,8 +5,7 @@ queued once, however many look. It is cancelled by what makes it wrong: the cust
 """
 
 import math
-import uuid
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from datetime import timedelta
 from typing import Any, Final
@@ -18,6 +17,7 @@ from mirt.clock import Clock
 from mirt.deliveries import Deliveries
 from mirt.errors import ErrorCode, PermanentError
 from mirt.followups.texts import TEXTS
+from mirt.observe import traces
 from mirt.store import followups as store
 from mirt.store import leases, outbox
 from mirt.store.database import Database
@@ -88,7 +88,7 @@ class FollowUps:
             silence = store.lock_silence(tx, session_id)
             new = outbox.add(
                 tx,
-                _publication(task_id, session_id, channel, chat_id),
+                _publication(task_id, session_id, channel, chat_id, traces.onward(FOLLOWING_UP)),
                 now=now,
                 due_at=now + timedelta(hours=delay_hours),
             )
@@ -152,7 +152,10 @@ class FollowUps:
                 taken = [FollowUp(id_, one.session_id, one.since, number) for id_, one in due]
                 store.take(tx, taken, now=now)
             batch = [
-                _publication(id_, one.session_id, one.platform, one.chat_id) for id_, one in due
+                _publication(
+                    id_, one.session_id, one.platform, one.chat_id, traces.fresh(FOLLOWING_UP)
+                )
+                for id_, one in due
             ]
             for publication in batch:
                 outbox.add(tx, publication, now=now)
@@ -184,12 +187,14 @@ def _task_id(silence: Silence, number: int) -> str:
     return f"followup:{silence.session_id}:{silence.since.isoformat()}:{number}"
 
 
-def _publication(task_id: str, session_id: str, channel: str, chat_id: str | None) -> Publication:
+def _publication(
+    task_id: str, session_id: str, channel: str, chat_id: str | None, options: Mapping[str, str]
+) -> Publication:
     return Publication(
         task_id=task_id,
         actor=FOLLOWING_UP,
         kwargs={"session_id": session_id, "channel": channel, "chat_id": chat_id},
-        options={"trace_id": uuid.uuid4().hex},
+        options=options,
     )
 
 

@@ -28,6 +28,7 @@ from mirt.errors import (
 from mirt.http.breaker import Breaker
 from mirt.http.network import BoundedBackend, over_by
 from mirt.http.retry_after import bounded, read_retry_after
+from mirt.observe import traces
 
 CONNECT_SECONDS: Final = 5.0
 _KEEP_ALIVE_SECONDS: Final = 30.0
@@ -37,6 +38,7 @@ _EARLY: Final = 0.01  # a socket may give up this many seconds before the end it
 _TELLTALES = ("httpx", "httpcore.connection", "httpcore.http11")
 """Loggers that write every URL, and so Telegram's token, or the headers of every answer."""
 
+_JSON: Final = {"Content-Type": "application/json"}
 _NEVER_SENT = (httpx.ConnectError, httpx.ConnectTimeout, httpx.PoolTimeout)
 _NEVER_SENDABLE = (httpx.UnsupportedProtocol, httpx.LocalProtocolError, httpx.InvalidURL)
 
@@ -130,19 +132,34 @@ class ExternalService:
         if (rest := self._breaker.wait_s()) > 0:
             # A wait, no attempt: nothing was tried, so no retry is used up.
             raise RateLimitError(f"{self.name}: {what} not sent: it keeps failing", rest)
+        about = {"peer.service": self.name, "http.request.method": method, "url.template": path}
+        with traces.span(f"{method} {self.name}", "client", about) as sent:
+            answer = self._sent(method, path, json, params, seconds, left, idempotent=idempotent)
+            sent.note({"http.response.status_code": answer.status})
+            return self._judged(answer, what, accept, idempotent=idempotent)
+
+    def _sent(
+        self,
+        method: str,
+        path: str,
+        json: Any,
+        params: Mapping[str, str] | None,
+        seconds: float,
+        left: float,
+        *,
+        idempotent: bool,
+    ) -> Answer:
         end = time.monotonic() + left
         failure: Exception
         try:
             with over_by(end):
-                answer = self._in_turn(method, path, json, params, left)
+                return self._in_turn(method, path, json, params, left)
         except (httpx.HTTPError, httpx.InvalidURL, _AnswerTooLargeError) as error:
             failure = error
-        else:
-            return self._judged(answer, what, accept, idempotent=idempotent)
         # Raised from here, outside of the except: the client's error holds the URL and headers.
         if left < seconds and time.monotonic() >= end - _EARLY:
             raise SoftTimeLimitExceeded
-        raise self._failed(failure, what, idempotent=idempotent)
+        raise self._failed(failure, f"{method} {path}", idempotent=idempotent)
 
     def close(self) -> None:
         """Close the connections. A later call opens new ones."""
@@ -171,7 +188,7 @@ class ExternalService:
             path,
             params=params,
             content=None if json is None else encoded,
-            headers={} if json is None else {"Content-Type": "application/json"},
+            headers={**({} if json is None else _JSON), **traces.headers()},
             timeout=httpx.Timeout(left, connect=min(CONNECT_SECONDS, left)),
         ) as response:
             content = bytearray()

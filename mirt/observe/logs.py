@@ -1,33 +1,42 @@
 """Logs: one line an event, with what the context has bound; JSON in production.
 
-Secrets cannot be logged: whatever a line says, every secret of the settings is struck out of it.
-Texts of customers and of the agent are logged only with LOG_TEXTS.
+Secrets cannot be logged: whatever a line says, and whoever writes it, every secret of the settings
+is struck out of it. That holds for our own lines and those of libraries, for warnings, and for what
+nobody has caught. Texts of customers and of the agent are logged only with LOG_TEXTS.
 """
 
 import logging
 import sys
+import threading
 from collections.abc import Callable
+from contextlib import suppress
+from types import TracebackType
 from typing import Any, Final
 
 import structlog
 from structlog.typing import EventDict, Processor, WrappedLogger
 
+from mirt.observe import secrets
 from mirt.settings import Settings
 
-STRUCK_OUT: Final = "[secret]"
-QUIET_LIBRARIES: Final = ("pika", "httpx", "httpcore", "alembic", "waitress", "periodiq")
-SHORTEST_SECRET: Final = 4
-"""A shorter value stands in too many words to be struck out of them."""
+QUIET_LIBRARIES: Final = (
+    *("pika", "httpx", "httpcore", "alembic", "waitress", "periodiq"),
+    *("urllib3", "opentelemetry"),
+)
+
+log = structlog.get_logger(__name__)
 
 
 def configure(settings: Settings) -> None:
     """Set up structlog and the standard library's loggers to write the same lines to stderr."""
+    secrets.use(settings.secrets)
     shared: list[Processor] = [
         structlog.contextvars.merge_contextvars,
         structlog.stdlib.add_log_level,
         structlog.processors.TimeStamper(fmt="iso", utc=True),
+        structlog.processors.StackInfoRenderer(),
         structlog.processors.format_exc_info,
-        strike_out(settings.secrets),
+        strike_out(secrets.struck_out),
     ]
     renderer: Processor = (
         structlog.processors.JSONRenderer(ensure_ascii=False)
@@ -42,10 +51,10 @@ def configure(settings: Settings) -> None:
         logger_factory=structlog.stdlib.LoggerFactory(),
         cache_logger_on_first_use=False,
     )
-    lines = logging.StreamHandler(sys.stderr)
+    lines = _Lines(sys.stderr)
     lines.setFormatter(
-        structlog.stdlib.ProcessorFormatter(
-            foreign_pre_chain=shared,
+        _WithoutSecrets(
+            foreign_pre_chain=[structlog.stdlib.add_logger_name, *shared],
             processors=[structlog.stdlib.ProcessorFormatter.remove_processors_meta, renderer],
         )
     )
@@ -56,26 +65,81 @@ def configure(settings: Settings) -> None:
         logging.getLogger(name).setLevel(logging.WARNING)
     # What happens to a message is logged by our middleware, once and without its arguments.
     logging.getLogger("dramatiq").setLevel(logging.CRITICAL)
+    logging.captureWarnings(capture=True)
+    sys.excepthook = _uncaught
+    threading.excepthook = _uncaught_in_thread
+    sys.unraisablehook = _unraisable
 
 
-def strike_out(secrets: list[str]) -> Callable[[WrappedLogger, str, EventDict], EventDict]:
-    """A processor that replaces every one of these values wherever it stands in an event."""
-    hidden = sorted((s for s in secrets if len(s) >= SHORTEST_SECRET), key=len, reverse=True)
+def strike_out(
+    struck_out: Callable[[str], str],
+) -> Callable[[WrappedLogger, str, EventDict], EventDict]:
+    """A processor that makes plain values of an event's, with the secrets struck out."""
 
     def clean(value: Any) -> Any:
         if isinstance(value, dict):
             return {clean(key): clean(inner) for key, inner in value.items()}
-        if isinstance(value, list | tuple | set):
+        if isinstance(value, list | tuple | set | frozenset):
             return [clean(inner) for inner in value]
-        if value is None or isinstance(value, bool | int | float):
+        if value is None or isinstance(value, bool):
             return value
-        text = str(value)
-        for secret in hidden:
-            text = text.replace(secret, STRUCK_OUT)
-        return text
+        text = _text(value)
+        struck = struck_out(text)
+        # A token may be all digits.
+        return value if isinstance(value, int | float) and struck == text else struck
 
     def process(_logger: WrappedLogger, _method: str, event: EventDict) -> EventDict:
         # What structlog passes along about itself is not part of the line.
         return {k: v if k.startswith("_") else clean(v) for k, v in event.items()}
 
     return process
+
+
+def _text(value: object) -> str:
+    try:
+        return str(value)
+    except Exception as failed:  # noqa: BLE001 - a line must not fail the work it speaks of
+        return f"<{type(value).__name__} that cannot be shown: {type(failed).__name__}>"
+
+
+class _WithoutSecrets(structlog.stdlib.ProcessorFormatter):
+    """Once more over the finished line, for what a renderer has made of its values."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        return secrets.struck_out(super().format(record))
+
+
+class _Lines(logging.StreamHandler[Any]):
+    """Writes lines; one that cannot be made is said to be so, without its arguments.
+
+    The standard library would print the arguments as they are.
+    """
+
+    def handleError(self, record: logging.LogRecord) -> None:  # noqa: N802
+        what = f"{record.name}: a line could not be made of {_text(record.msg)}"
+        line = logging.LogRecord(
+            record.name, logging.ERROR, record.pathname, record.lineno, what, None, None
+        )
+        # Where nothing can be written there is nobody to be told.
+        with suppress(OSError, ValueError):
+            self.stream.write(self.format(line) + self.terminator)
+            self.flush()
+
+
+def _uncaught(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:
+    if issubclass(kind, KeyboardInterrupt):
+        return
+    log.critical("crashed", error=kind.__name__, exc_info=(kind, error, trace))
+
+
+def _uncaught_in_thread(args: Any) -> None:
+    if args.exc_type is SystemExit:
+        return
+    thread = args.thread.name if args.thread else None
+    error = (args.exc_type, args.exc_value, args.exc_traceback)
+    log.critical("thread_crashed", thread=thread, error=args.exc_type.__name__, exc_info=error)
+
+
+def _unraisable(args: Any) -> None:
+    error = (args.exc_type, args.exc_value, args.exc_traceback)
+    log.error("unraisable", error=args.exc_type.__name__, exc_info=error)

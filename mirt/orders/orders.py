@@ -19,6 +19,7 @@ from mirt.errors import (
     RetryableError,
     SoftTimeLimitExceeded,
 )
+from mirt.observe import traces
 from mirt.orders.body import crm_body
 from mirt.orders.order import Order, read_order
 from mirt.store import leases
@@ -59,7 +60,7 @@ class Orders:
             return _result(kept.external_id, kept.crm_order_id)
         if kept.task_id != claim.task_id:
             raise RateLimitError("another task is creating this order", retry_after=LOOK_AGAIN_S)
-        found = self._crm.find(order.external_id) if kept.asked else None
+        found = self._find(order.external_id) if kept.asked else None
         if found is not None:
             log.warning("order_adopted", external_id=order.external_id, order_id=found.order_id)
         found = found or self._ask(claim, kept, order)
@@ -81,7 +82,8 @@ class Orders:
             RateLimitError, ExternalServiceError, LeaseLostError: as for any task.
         """
         asked_at = self._clock()
-        found = self._crm.get(order_id)
+        with traces.span("crm get order"):
+            found = self._crm.get(order_id)
         with self._database.transaction() as tx:
             leases.hold(tx, claim)
             store.note_status(
@@ -102,6 +104,10 @@ class Orders:
         """Note that an order will not be created, in the transaction of its dead letter."""
         store.failed(tx, task_id, now=self._clock())
         return []
+
+    def _find(self, external_id: str) -> CrmOrder | None:
+        with traces.span("crm find order"):
+            return self._crm.find(external_id)
 
     def _begin(self, claim: Claim, order: Order) -> KeptOrder:
         new = NewOrder(
@@ -128,7 +134,8 @@ class Orders:
             leases.hold(tx, claim)
             store.ask(tx, kept, now=self._clock())
         try:
-            return self._crm.create(crm_body(order))
+            with traces.span("crm create order"):
+                return self._crm.create(crm_body(order))
         except (OutcomeUnknownError, SoftTimeLimitExceeded) as lost:
             self._not_created(kept, lost, unknown=True)
             raise

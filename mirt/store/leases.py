@@ -33,6 +33,7 @@ class Claim:
     waited_s: int = 0
     error_code: str | None = None
     created_at: datetime | None = None
+    published_at: datetime | None = None
 
 
 def claim(
@@ -84,6 +85,7 @@ def claim(
             tasks.c.waited_s,
             tasks.c.error_code,
             tasks.c.created_at,
+            tasks.c.published_at,
         )
     ).one_or_none()
     if row is None:

@@ -39,6 +39,8 @@ class Mail:
     user_id: str | None = None
     message_id: str | None = None
     metadata: Mapping[str, Any] = field(default_factory=dict)
+    trace_context: Mapping[str, str] = field(default_factory=dict)
+    """The W3C headers of the place in the trace at which it was accepted."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

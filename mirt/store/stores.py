@@ -7,6 +7,7 @@ from typing import Final
 
 from redis import Redis
 
+from mirt.observe import secrets
 from mirt.settings import Settings
 from mirt.store.database import Database
 from mirt.store.redis import connect_redis
@@ -34,7 +35,11 @@ _opened: dict[tuple[int, str, str], Stores] = {}
 
 
 def stores(settings: Settings) -> Stores:
-    """The stores that the settings name; nothing is connected before it is used."""
+    """The stores that the settings name; nothing is connected before it is used.
+
+    What they keep of errors is kept without the secrets of these settings.
+    """
+    secrets.use(settings.secrets)
     database_url = settings.database_url.get_secret_value()
     redis_url = settings.redis_url.get_secret_value() if settings.redis_url else ""
     key = (os.getpid(), database_url, redis_url)

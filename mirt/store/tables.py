@@ -21,6 +21,8 @@ from sqlalchemy import (
 )
 from sqlalchemy.dialects.postgresql import JSONB
 
+from mirt.observe.secrets import struck_out
+
 
 class UtcDateTime(TypeDecorator[datetime]):
     """A point in time; SQLite, which knows no zones, keeps it in UTC."""
@@ -41,6 +43,17 @@ class UtcDateTime(TypeDecorator[datetime]):
         if value is None:
             return None
         return value.astimezone(UTC) if value.tzinfo else value.replace(tzinfo=UTC)
+
+
+class ErrorText(TypeDecorator[str]):
+    """What an error has said, without the secrets that it may have quoted."""
+
+    impl = Text
+    cache_ok = True
+
+    def process_bind_param(self, value: str | None, _dialect: Dialect) -> str | None:
+        """Strike them out."""
+        return None if value is None else struck_out(value)
 
 
 Json = JSON().with_variant(JSONB(), "postgresql")
@@ -106,6 +119,8 @@ inbox = Table(
     Column("message_id", String),
     Column("metadata", Json, nullable=False),
     Column("trace_id", String, nullable=False),
+    # Where in the trace it was accepted: the W3C headers of that place.
+    Column("trace_context", Json, nullable=False, server_default="{}"),
     Column("state", String, nullable=False),
     # The turn that has taken it: the task id of the turn's head.
     Column("turn_id", String),
@@ -159,7 +174,7 @@ deliveries = Table(
     Column("state", String, nullable=False),
     Column("parts_sent", Integer, nullable=False, server_default="0"),
     Column("unknown", Integer, nullable=False, server_default="0"),
-    Column("error", Text),
+    Column("error", ErrorText),
     Column("trace_id", String, nullable=False),
     Column("created_at", UtcDateTime, nullable=False),
     Column("finished_at", UtcDateTime),
@@ -232,7 +247,7 @@ task_events = Table(
     Column("kind", String, nullable=False),
     Column("attempt", Integer, nullable=False),
     Column("code", String),
-    Column("why", Text),
+    Column("why", ErrorText),
     Column("until", UtcDateTime),
     Column("at", UtcDateTime, nullable=False),
 )
@@ -250,8 +265,8 @@ dead_letters = Table(
     Column("kwargs", Json, nullable=False),
     Column("options", Json, nullable=False),
     Column("error_code", String, nullable=False),
-    Column("exception", Text, nullable=False),
-    Column("traceback", Text, nullable=False),
+    Column("exception", ErrorText, nullable=False),
+    Column("traceback", ErrorText, nullable=False),
     Column("attempts", Integer, nullable=False),
     Column("trace_id", String),
     Column("session_id", String),
@@ -309,7 +324,7 @@ orders = Table(
     Column("status", String),
     Column("status_at", UtcDateTime),
     Column("order_data", Json, nullable=False),
-    Column("error", Text),
+    Column("error", ErrorText),
     Column("trace_id", String, nullable=False),
     Column("created_at", UtcDateTime, nullable=False),
     Column("updated_at", UtcDateTime, nullable=False),

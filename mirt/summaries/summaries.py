@@ -4,7 +4,6 @@ The agent writes the summary outside of any transaction. One transaction then st
 exactly the messages that went into it: what came meanwhile stays, and what fails loses nothing.
 """
 
-import uuid
 from collections.abc import Iterator
 from datetime import timedelta
 from typing import Any, Final
@@ -13,6 +12,7 @@ import structlog
 
 from mirt.clock import Clock
 from mirt.llm import Agent, ChatMessage
+from mirt.observe import traces
 from mirt.store import leases, outbox
 from mirt.store import summaries as store
 from mirt.store.database import Database
@@ -57,7 +57,8 @@ class Summaries:
         until_id = self._last_line(session_id)
         while (what := self._read(session_id, until_id)) is not None:
             lines = [ChatMessage(role=said.role, content=said.content) for said in what.lines]
-            summary = self._agent.summarise(lines, summary=what.summary).text
+            with traces.span("agent summary", attributes={"mirt.messages": len(lines)}):
+                summary = self._agent.summarise(lines, summary=what.summary).text
             if not self._store(claim, session_id, what, summary):
                 return _skipped(session_id, "changed_meanwhile")
             length = len(summary)
@@ -74,7 +75,7 @@ class Summaries:
                     task_id=f"summary:{session_id}:{since.isoformat()}",
                     actor=SUMMARISING,
                     kwargs={"session_id": session_id},
-                    options={"trace_id": uuid.uuid4().hex},
+                    options=traces.fresh(SUMMARISING),
                 )
                 for session_id, since in found
             ]

@@ -13,6 +13,7 @@ from typing import Any, Final
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from mirt.llm import Action, Tool
+from mirt.observe import traces
 from mirt.orders import AGREED_SCHEMA, CREATING_ORDER, OrderProblems, read_agreed_order
 from mirt.store.mailbox import KeptMail
 from mirt.store.tasks import Publication
@@ -78,7 +79,11 @@ def plan(text: str, actions: Iterable[Action], mail: KeptMail) -> Plan:
 
 
 def _task(action: Action, mail: KeptMail, task_id: str) -> Publication:
-    options = {"trace_id": mail.trace_id, "session_id": mail.session_id}
+    options = {
+        "trace_id": mail.trace_id,
+        "session_id": mail.session_id,
+        **traces.context_of(mail.trace_id),
+    }
     if action.name == MARKS.name:
         marks = _Marks.model_validate(dict(action.arguments)).model_dump()
         about = {"platform": mail.platform, "chat_id": mail.chat_id or mail.session_id}

@@ -10,6 +10,7 @@ from sqlalchemy import Connection
 
 from mirt.clock import Clock
 from mirt.conversations import DELIVERING, Conversations
+from mirt.observe import traces
 from mirt.store import mailbox, outbox
 from mirt.store.deliveries import (
     Delivery,
@@ -121,5 +122,9 @@ def _apology(mail: Mail) -> Publication:
             "chat_id": mail.chat_id,
             "response_text": APOLOGY,
         },
-        options={"trace_id": mail.trace_id, "session_id": mail.session_id},
+        options={
+            "trace_id": mail.trace_id,
+            "session_id": mail.session_id,
+            **traces.context_of(mail.trace_id),
+        },
     )

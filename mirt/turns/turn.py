@@ -21,11 +21,18 @@ from typing import Any, Final
 import structlog
 
 from mirt.clock import Clock
-from mirt.conversations import DELIVERING, TURN_MESSAGES, Conversations, is_command, taken_together
+from mirt.conversations import (
+    DELIVERING,
+    TURN_MESSAGES,
+    Conversations,
+    as_task,
+    is_command,
+    taken_together,
+)
 from mirt.deliveries import Deliveries
 from mirt.errors import ErrorCode, PermanentError
 from mirt.llm import PHOTO, Agent, ChatMessage
-from mirt.observe import metrics
+from mirt.observe import metrics, traces
 from mirt.store import leases, mailbox, outbox
 from mirt.store import turns as store
 from mirt.store.database import Database
@@ -163,6 +170,8 @@ class Turns:
                 mailbox.waiting(tx, mail.session_id, limit=TURN_MESSAGES, since_id=kept.id)
             )
             mailbox.take(tx, [one.id for one in heard], turn_id=mail.task_id)
+            for other in heard[1:]:
+                traces.current().link(traces.carried(as_task(other).options, other.task_id))
             if is_command(heard[0]):
                 return _Open(heard)
             return _Open(heard, *store.recall(tx, mail.session_id, limit=HISTORY_LINES))
@@ -180,7 +189,15 @@ class Turns:
             return Reply(GREETING, model="greeting")
         conversation = [ChatMessage(role=said.role, content=said.content) for said in turn.said]
         conversation += [ChatMessage(role="user", content=_heard(mail)) for mail in turn.heard]
-        answer = self._agent.answer(conversation, summary=turn.summary, tools=TOOLS)
+        with traces.span("agent answer", attributes={"mirt.messages": len(turn.heard)}) as asked:
+            answer = self._agent.answer(conversation, summary=turn.summary, tools=TOOLS)
+            asked.note(
+                {
+                    "gen_ai.response.model": answer.model,
+                    "gen_ai.usage.input_tokens": answer.prompt_tokens,
+                    "gen_ai.usage.output_tokens": answer.completion_tokens,
+                }
+            )
         planned = plan(answer.text, answer.actions, turn.heard[0])
         return Reply(
             planned.text,
@@ -207,7 +224,13 @@ class Turns:
                 outbox.add(tx, following, now=now)
             if mail.actor == DELIVERING:
                 add_delivery(tx, delivery_to(turn.heard[-1], mail.task_id, reply.text), now=now)
-        log.info("answered", messages=len(turn.heard), tokens=reply.completion_tokens)
+        others = [one.trace_id for one in turn.heard if one.task_id != mail.task_id]
+        log.info(
+            "answered",
+            messages=len(turn.heard),
+            tokens=reply.completion_tokens,
+            **({"also_traces": others} if others else {}),
+        )
         return _Answered(mail.task_id, reply)
 
     def _close(self, claim: Claim, session_id: str) -> list[Publication]:

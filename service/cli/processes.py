@@ -124,7 +124,8 @@ def scheduler(metrics_port: MetricsPort = None) -> None:
         os.environ[FOLDER] = str(folder)
     os.environ["TZ"] = "UTC"
     periodiq = str(Path(sys.executable).with_name("periodiq"))
-    os.execv(periodiq, [periodiq, "actors"])  # noqa: S606 - a program of our own environment
+    # A program of our own environment.
+    os.execv(periodiq, [periodiq, "service.processes.scheduling"])  # noqa: S606
 
 
 def migrate() -> None:

@@ -24,7 +24,7 @@ from broker.stack import install
 from middleware.hard_limits import Board
 from middleware.recycling import Counting, Tally
 from mirt import runtime
-from mirt.observe import shared
+from mirt.observe import shared, traces
 from service.processes.fork import die_with
 from service.processes.heartbeat import Heartbeat, is_able
 from service.processes.startup import read_settings
@@ -49,19 +49,18 @@ def main(arguments: Sequence[str] | None = None) -> int:
     broker = install(settings, worker_id=options.worker_id, board=board)
     broker.add_middleware(Counting(tally))
     runtime.use(runtime.open_runtime(settings))
+    traces.start("worker")
     worker = start_worker(broker, queues=set(options.queues), threads=options.threads)
     heartbeat = Heartbeat(options.heartbeat, lambda: is_able(worker))
     heartbeat.start()
-    log.info("worker_started", queues=sorted(options.queues), threads=options.threads)
     while not stop.wait(LOOK_S):
         if is_able(worker):
             tally.say_able()
             stop.wait()
-    log.info("worker_stopping")
     heartbeat.stop()
     stop_worker(worker, grace_s=options.grace)
     broker.close()
-    log.info("worker_stopped")
+    traces.stop()
     return 0
 
 
@@ -75,11 +74,13 @@ def start_worker(
     worker = Worker(broker, queues=queues, worker_threads=threads, worker_timeout=idle_ms)
     worker.queue_prefetch = threads
     worker.start()
+    log.info("worker_started", queues=sorted(queues), threads=threads)
     return worker
 
 
 def stop_worker(worker: Worker, *, grace_s: float) -> None:
     """Give back what has not been started, then wait for what runs, ``grace_s`` seconds at most."""
+    log.info("worker_stopping")
     for thread in worker.consumers.values():
         if isinstance(thread.consumer, RabbitConsumer):
             thread.consumer.cancel()
@@ -91,6 +92,7 @@ def stop_worker(worker: Worker, *, grace_s: float) -> None:
         worker.consumers[message.queue_name].requeue_messages([message])
         worker.work_queue.task_done()
     worker.stop(timeout=int(grace_s * 1000))
+    log.info("worker_stopped")
 
 
 def _stop_on_signals() -> threading.Event:

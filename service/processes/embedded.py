@@ -20,6 +20,7 @@ from rich.markup import escape
 from broker.stack import install
 from middleware.policy import QUEUES
 from mirt import runtime
+from mirt.observe import traces
 from mirt.settings import Settings
 from mirt.store import outbox
 from mirt.store.migrate import upgrade
@@ -44,6 +45,7 @@ def run(settings: Settings, *, port: int) -> None:
         upgrade(settings.database_url.get_secret_value())
         world = runtime.open_runtime(settings, show=_show_reply)
         runtime.use(world)
+        traces.start("embedded")
         broker = install(settings)
         taken_up = _take_up(settings, world)
         worker = start_worker(broker, queues=set(QUEUES), threads=settings.worker_threads)
@@ -59,6 +61,7 @@ def run(settings: Settings, *, port: int) -> None:
             schedule.stop()
             stop_worker(worker, grace_s=GRACE_S)
             world.close()
+            traces.stop()
 
 
 def _take_up(settings: Settings, world: runtime.Runtime) -> int:

@@ -73,5 +73,11 @@ def _alone(what: Callable[..., None], arguments: tuple[object, ...]) -> None:
 
 
 def _run(module: str, arguments: list[str]) -> None:
-    _declare(module)
-    sys.exit(importlib.import_module(CHILD).main(arguments))
+    try:
+        _declare(module)
+        code = importlib.import_module(CHILD).main(arguments)
+    except Exception:  # noqa: BLE001
+        # multiprocessing would print it as it is.
+        sys.excepthook(*sys.exc_info())
+        code = 1
+    sys.exit(code)

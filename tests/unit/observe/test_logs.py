@@ -9,7 +9,8 @@ import pytest
 import structlog
 from structlog.typing import FilteringBoundLogger
 
-from mirt.observe.logs import SHORTEST_SECRET, STRUCK_OUT, configure, strike_out
+from mirt.observe.logs import configure, strike_out
+from mirt.observe.secrets import SHORTEST_SECRET, STRUCK_OUT, Secrets
 from tests.fakes import FakeWorld
 from tests.settings import settings_for
 
@@ -118,18 +119,22 @@ def test_every_secret_of_the_settings_is_struck_out(
 
 
 def test_a_secret_that_is_part_of_another_leaves_nothing_of_either() -> None:
-    event = strike_out(["abcd", "abcdefgh"])(None, "info", {"event": "abcdefgh and abcd"})
+    event = strike_out(Secrets(["abcd", "abcdefgh"]).struck_out)(
+        None, "info", {"event": "abcdefgh and abcd"}
+    )
     assert event == {"event": f"{STRUCK_OUT} and {STRUCK_OUT}"}
 
 
 def test_a_value_that_is_too_short_for_a_secret_leaves_words_alone() -> None:
     short = "a" * (SHORTEST_SECRET - 1)
-    assert strike_out([short, ""])(None, "info", {"event": "a baaa"}) == {"event": "a baaa"}
+    assert strike_out(Secrets([short, ""]).struck_out)(None, "info", {"event": "a baaa"}) == {
+        "event": "a baaa"
+    }
 
 
 def test_numbers_and_nothing_stay_what_they_are() -> None:
     event = {"event": "done", "n": 1, "s": 0.5, "ok": True, "none": None, "all": [1, None]}
-    assert strike_out([SECRET])(None, "info", dict(event)) == event
+    assert strike_out(Secrets([SECRET]).struck_out)(None, "info", dict(event)) == event
 
 
 def test_a_line_is_json_with_its_level_and_time(

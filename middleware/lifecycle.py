@@ -1,0 +1,125 @@
+"""What happens to a message, from its claim to its end: each event is one line of the log.
+
+The names and what comes with them are documented in docs/operations.md. A line stands in the
+context of its task (``middleware.log_context``), and says the same of the attempt's span.
+"""
+
+import time
+from datetime import UTC, datetime
+from typing import Any
+
+import structlog
+
+from middleware.policy import TASKS
+from middleware.retries import Retry
+from mirt.errors import ErrorCode, PermanentError, RateLimitError
+from mirt.observe import traces
+from mirt.store.leases import Claim
+
+log = structlog.get_logger(__name__)
+
+
+def claimed(message: Any, claim: Claim) -> None:
+    """The task is claimed: from now on every line says which attempt it is, from 1."""
+    message.claimed = time.monotonic()
+    structlog.contextvars.bind_contextvars(attempt=claim.attempt + 1)
+    traces.current().note({"mirt.attempt": claim.attempt + 1})
+
+
+def started(message: Any, claim: Claim, *, now: datetime) -> None:
+    """It is about to run. How long it has waited since it was last published is a span."""
+    since = claim.published_at or datetime.fromtimestamp(message.message_timestamp / 1000, UTC)
+    waited_ms = max(0, round((now - since).total_seconds() * 1000))
+    log.info(
+        "message_started", queue=message.queue_name, waited_ms=waited_ms, worker_id=claim.owner
+    )
+    traces.passed(
+        f"wait {message.queue_name}",
+        traces.carried(message.options, message.message_id),
+        min(since, now),
+        now,
+        attributes={"messaging.message.id": claim.task_id, "mirt.attempt": claim.attempt + 1},
+    )
+
+
+def finished(message: Any) -> None:
+    """It is done, and that is written down."""
+    _outcome("finished")
+    log.info("message_finished", ms=_ms(message))
+
+
+def parked(message: Any) -> None:
+    """It waits elsewhere until its turn comes."""
+    _outcome("parked")
+    log.info("message_parked", ms=_ms(message))
+
+
+def retried(message: Any, error: BaseException, decision: Retry) -> None:
+    """It will run again. A wait that the other side has asked for is nobody's failure."""
+    _outcome("retried", error)
+    write = log.info if isinstance(error, RateLimitError) else log.warning
+    write(
+        "message_retried",
+        error=type(error).__name__,
+        why=str(error),
+        next_attempt=decision.attempt + 1,
+        delay_s=round(decision.delay_s, 2),
+        ms=_ms(message),
+    )
+
+
+def failed(message: Any, claim: Claim, error: BaseException, error_code: str) -> None:
+    """It is a dead letter. What nobody has thought of comes with its traceback."""
+    _outcome("failed", error, error_code)
+    said = {
+        "code": str(error_code),
+        "error": type(error).__name__,
+        "why": str(error),
+        "attempts": claim.attempt + 1,
+        "ms": _ms(message),
+    }
+    if error_code == ErrorCode.UNEXPECTED:
+        log.error("message_failed", **said, exc_info=error)
+    elif isinstance(error, PermanentError) and error_code not in _OURS:
+        log.warning("message_failed", **said)
+    else:
+        log.error("message_failed", **said)
+
+
+def dropped(error: BaseException) -> None:
+    """It is another worker's by now."""
+    _outcome("dropped", error)
+    log.warning("message_dropped", why=str(error))
+
+
+def not_settled(message: Any, error: BaseException) -> None:
+    """How it has ended could not be written down: it goes back to its queue."""
+    _outcome("not_settled", error)
+    log.error("message_not_settled", error=type(error).__name__, ms=_ms(message), exc_info=error)
+
+
+def session_of(message: Any) -> str | None:
+    """The conversation that a message is about, where that is known."""
+    if named := message.options.get("session_id"):
+        return str(named)
+    policy = TASKS.get(message.actor_name)
+    value: Any = message.kwargs
+    for name in policy.session.split(".") if policy else ("session_id",):
+        value = value.get(name) if isinstance(value, dict) else None
+    return None if value is None else str(value)
+
+
+_OURS = (ErrorCode.TIME_LIMIT, ErrorCode.WORKER_LOST)
+"""Failures of the service itself, and not of what it was asked to do."""
+
+
+def _outcome(what: str, error: BaseException | None = None, error_code: str | None = None) -> None:
+    span = traces.current()
+    span.note({"mirt.outcome": what, "mirt.error_code": error_code})
+    if error is not None:
+        span.fail(error)
+
+
+def _ms(message: Any) -> int:
+    began: float | None = message.__dict__.get("claimed")
+    return 0 if began is None else round((time.monotonic() - began) * 1000)

@@ -1,0 +1,186 @@
+"""Spans recorded by OpenTelemetry's SDK and sent by OTLP; imported only where that is asked for.
+
+The SDK reads its variables (OTEL_*) itself. Spans wait in memory, are sent in batches by a thread
+of the SDK's, and are dropped when they become too many.
+"""
+
+import os
+import socket
+import threading
+import traceback
+from collections.abc import Mapping
+from datetime import datetime
+from typing import Any, Final
+
+from opentelemetry.context import Context
+from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter
+from opentelemetry.sdk.resources import OTELResourceDetector, Resource
+from opentelemetry.sdk.trace import TracerProvider
+from opentelemetry.sdk.trace.export import BatchSpanProcessor
+from opentelemetry.sdk.trace.id_generator import RandomIdGenerator
+from opentelemetry.trace import (
+    NonRecordingSpan,
+    Span,
+    SpanContext,
+    SpanKind,
+    Status,
+    StatusCode,
+    TraceFlags,
+    TraceState,
+    set_span_in_context,
+)
+
+from mirt.errors import WorkerError
+from mirt.observe.secrets import struck_out
+from mirt.observe.trace_context import Trace
+
+STOP_WITHIN_S: Final = 3.0
+"""What a process that stops gives the collector to take the last spans."""
+LONGEST_TEXT: Final = 4_000
+
+
+class Exporting:
+    """The tracer of one process."""
+
+    def __init__(self, process: str) -> None:
+        ours = Resource(
+            {
+                "service.name": "mirt",
+                "service.instance.id": f"{socket.gethostname()}:{os.getpid()}",
+                "mirt.process": process,
+            }
+        )
+        self._ids = _Ids()
+        self._provider = TracerProvider(
+            resource=Resource.create().merge(ours).merge(OTELResourceDetector().detect()),
+            # We stop it ourselves: the SDK would wait for a collector for half a minute.
+            shutdown_on_exit=False,
+            id_generator=self._ids,
+        )
+        self._provider.add_span_processor(BatchSpanProcessor(OTLPSpanExporter()))
+        self._tracer = self._provider.get_tracer("mirt")
+
+    def begin(
+        self,
+        name: str,
+        place: Trace,
+        kind: str,
+        attributes: Mapping[str, Any],
+        *,
+        started: datetime | None = None,
+    ) -> "Recorded":
+        """Begin a span under this place; the first of its trace is the root."""
+        context = Context()
+        if place.span_id:
+            context = set_span_in_context(NonRecordingSpan(_context_of(place)), context)
+        self._ids.next_trace(int(place.trace_id, 16))
+        return Recorded(
+            self._tracer.start_span(
+                name,
+                context,
+                SpanKind[kind.upper()],
+                _fit(attributes),
+                start_time=None if started is None else _ns(started),
+            )
+        )
+
+    def stop(self) -> None:
+        """Send what waits; what a collector does not take in time is lost."""
+        # In a thread of its own, since a request that hangs cannot be broken off.
+        stopping = threading.Thread(target=self._provider.shutdown, name="traces", daemon=True)
+        stopping.start()
+        stopping.join(STOP_WITHIN_S)
+
+
+class Recorded:
+    """A span that is recorded."""
+
+    def __init__(self, span: Span) -> None:
+        self._span = span
+
+    @property
+    def place(self) -> Trace:
+        """Where it stands in its trace."""
+        context = self._span.get_span_context()
+        return Trace(
+            f"{context.trace_id:032x}",
+            f"{context.span_id:016x}",
+            f"{context.trace_flags:02x}",
+            context.trace_state.to_header(),
+        )
+
+    def rename(self, name: str) -> None:
+        """Give it another name."""
+        self._span.update_name(name)
+
+    def note(self, attributes: Mapping[str, Any]) -> None:
+        """Set attributes."""
+        self._span.set_attributes(_fit(attributes))
+
+    def link(self, other: Trace) -> None:
+        """Link it to a place in another trace."""
+        self._span.add_link(_context_of(other))
+
+    def fail(self, error: BaseException | str) -> None:
+        """Set the status, and note the exception without what it may say of a customer."""
+        if isinstance(error, str):
+            self._span.set_status(Status(StatusCode.ERROR, struck_out(error)[:LONGEST_TEXT]))
+            return
+        kind = type(error).__name__
+        # The text of an error that is not ours may quote what it choked on, and so may its causes:
+        # of those there are source lines only.
+        ours = struck_out(str(error))[:LONGEST_TEXT] if isinstance(error, WorkerError) else ""
+        lines = struck_out("".join(traceback.format_tb(error.__traceback__)))
+        self._span.set_attribute("error.type", kind)
+        self._span.add_event(
+            "exception",
+            {
+                "exception.type": kind,
+                "exception.message": ours,
+                "exception.stacktrace": lines[-LONGEST_TEXT:],
+            },
+        )
+        self._span.set_status(Status(StatusCode.ERROR, f"{kind}: {ours}" if ours else kind))
+
+    def end(self, at: datetime | None = None) -> None:
+        """End it, now or at that time."""
+        self._span.end(None if at is None else _ns(at))
+
+
+class _Ids(RandomIdGenerator):
+    """Gives a span that begins a trace the trace id that the trace has already."""
+
+    def __init__(self) -> None:
+        self._thread = threading.local()
+
+    def next_trace(self, trace_id: int) -> None:
+        """Let the next root that this thread begins be in this trace."""
+        self._thread.trace_id = trace_id
+
+    def generate_trace_id(self) -> int:
+        return int(self._thread.trace_id)
+
+    def generate_span_id(self) -> int:
+        return int.from_bytes(os.urandom(8)) or 1
+
+
+def _context_of(place: Trace) -> SpanContext:
+    return SpanContext(
+        int(place.trace_id, 16),
+        int(place.span_id, 16),
+        is_remote=True,
+        trace_flags=TraceFlags(int(place.flags, 16)),
+        trace_state=TraceState.from_header([place.state]) if place.state else TraceState(),
+    )
+
+
+def _fit(attributes: Mapping[str, Any]) -> dict[str, Any]:
+    return {
+        name: struck_out(value) if isinstance(value, str) else value
+        for name, value in attributes.items()
+        if value is not None
+    }
+
+
+def _ns(at: datetime) -> int:
+    return int(at.timestamp() * 1_000_000) * 1000

@@ -1,0 +1,89 @@
+"""Where a piece of work stands in a trace, as headers and messages say it.
+
+https://www.w3.org/TR/trace-context/
+"""
+
+import hashlib
+import os
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Final
+
+LONGEST_STATE: Final = 512
+_TRACEPARENT: Final = re.compile(
+    r"(?!ff)(?P<version>[0-9a-f]{2})-(?P<trace>(?!0{32})[0-9a-f]{32})-(?P<span>(?!0{16})[0-9a-f]{16})"
+    r"-(?P<flags>[0-9a-f]{2})(?P<more>-.*)?"
+)
+"""A later version may have more fields, this one has not."""
+_MEMBER: Final = re.compile(
+    r"[a-z0-9][a-z0-9_\-*/@]{0,255}=[\x20-\x2b\x2d-\x3c\x3e-\x7e]{0,255}[\x21-\x2b\x2d-\x3c\x3e-\x7e]"
+)
+_TRACE_ID: Final = re.compile(r"(?!0{32})[0-9a-f]{32}")
+
+
+@dataclass(frozen=True, slots=True)
+class Trace:
+    """A place in a trace: what follows from there belongs under it.
+
+    Without ``span_id`` nobody has recorded a span yet. ``flags`` and ``state`` are as they came.
+    """
+
+    trace_id: str
+    span_id: str = ""
+    flags: str = "00"
+    state: str = ""
+
+    @property
+    def is_valid(self) -> bool:
+        """Whether others would know the trace id for one."""
+        return _TRACE_ID.fullmatch(self.trace_id) is not None
+
+    @property
+    def context(self) -> dict[str, str]:
+        """The W3C headers of this place; none while there is no span to be under."""
+        if not self.span_id:
+            return {}
+        state = {"tracestate": self.state} if self.state else {}
+        return {"traceparent": f"00-{self.trace_id}-{self.span_id}-{self.flags}", **state}
+
+    @property
+    def options(self) -> dict[str, str]:
+        """What a message carries of it."""
+        return {"trace_id": self.trace_id, **self.context}
+
+
+def new_trace() -> Trace:
+    """The beginning of a trace. All its bits are random, as samplers expect of an id."""
+    return Trace(os.urandom(16).hex())
+
+
+def received(traceparent: str | None, tracestate: str | None = None) -> Trace | None:
+    """The place that a caller's headers name; None when they are not valid."""
+    found = _TRACEPARENT.fullmatch(traceparent or "")
+    if found is None or (found["version"] == "00" and found["more"]):
+        return None
+    return Trace(found["trace"], found["span"], found["flags"], _valid_state(tracestate))
+
+
+def carried(options: Mapping[str, Any], task_id: str) -> Trace:
+    """The place that a message belongs to.
+
+    One that carries none, sent by somebody else, has a trace that follows from its task: the same
+    for each attempt.
+    """
+    trace_id = options.get("trace_id")
+    found = received(options.get("traceparent"), options.get("tracestate"))
+    if found is not None and trace_id in (None, found.trace_id):
+        return found
+    return Trace(str(trace_id or hashlib.sha256(task_id.encode()).hexdigest()[:32]))
+
+
+def _valid_state(tracestate: str | None) -> str:
+    """The list of vendors as it came; empty when it is not one, or too long to be passed on."""
+    members = [member.strip(" \t") for member in (tracestate or "").split(",")]
+    kept = [member for member in members if member]
+    names = {member.partition("=")[0] for member in kept}
+    written = ",".join(kept)
+    is_valid = len(kept) <= 32 and len(names) == len(kept) and len(written) <= LONGEST_STATE
+    return written if is_valid and all(map(_MEMBER.fullmatch, kept)) else ""
