@@ -77,11 +77,13 @@ class Deployment:
     def get(self, path: str) -> httpx.Response:
         return httpx.get(f"http://127.0.0.1:{self.port}{path}", timeout=5)
 
-    def post(self, update: Mapping[str, Any]) -> httpx.Response:
+    def post(
+        self, update: Mapping[str, Any], *, headers: Mapping[str, str] | None = None
+    ) -> httpx.Response:
         return httpx.post(
             f"http://127.0.0.1:{self.port}/webhooks/telegram",
             json=update,
-            headers={"X-Telegram-Bot-Api-Secret-Token": SECRET},
+            headers={"X-Telegram-Bot-Api-Secret-Token": SECRET, **(headers or {})},
             timeout=10,
         )
 

@@ -1,0 +1,20 @@
+"""Replays every dead letter, as an operator's process does, and ends."""
+
+import actors  # noqa: F401 - declares the tasks
+from broker.stack import install
+from middleware.dead_letters import replay
+from mirt import runtime
+from mirt.clock import utc_now
+from mirt.observe import traces
+from mirt.store.dead_letters import Choice
+from mirt.store.stores import stores
+from service.processes.startup import read_settings
+
+if __name__ == "__main__":
+    settings = read_settings()
+    traces.start("replayer")
+    runtime.use(runtime.open_runtime(settings))
+    broker = install(settings)
+    assert replay(broker, stores(settings).database, Choice(), utc_now) == 1
+    broker.close()
+    traces.stop()
