@@ -5,12 +5,12 @@ a library puts into the text of its error is seen by nobody.
 """
 
 import base64
-import json
+import html
 import os
 import re
 from collections.abc import Iterable, Iterator
 from typing import Final
-from urllib.parse import quote, quote_plus, unquote, urlsplit
+from urllib.parse import unquote, urlsplit
 
 STRUCK_OUT: Final = "[secret]"
 SHORTEST_SECRET: Final = 4
@@ -22,24 +22,48 @@ _HEADERS: Final = ("OTEL_EXPORTER_OTLP_HEADERS", "OTEL_EXPORTER_OTLP_TRACES_HEAD
 _ADDRESSES: Final = ("OTEL_EXPORTER_OTLP_ENDPOINT", "OTEL_EXPORTER_OTLP_TRACES_ENDPOINT")
 
 
+_OWN_FORMS: Final = {
+    " ": [r"\+"],
+    "%": ["%%"],
+    "\n": [r"\\+n"],
+    "\r": [r"\\+r"],
+    "\t": [r"\\+t"],
+}
+
+
 class Secrets:
     """Values that nobody may see, in every form that a library makes of them.
 
-    As they are; percent-encoded, as in a URL or a form; escaped, as in JSON or a ``repr``; and in
-    base64, alone or in the middle of something longer, as after the name in an ``Authorization``.
+    As they are; percent-encoded, as in a URL or a form; escaped any number of times, as in JSON
+    and in the ``repr`` of it; and in base64, alone or in the middle of something longer, as after
+    the name in an ``Authorization``.
     """
 
     def __init__(self, values: Iterable[str]) -> None:
-        hidden = {
-            form for value in values if len(value) >= SHORTEST_SECRET for form in _forms(value)
-        }
-        self._forms = sorted(hidden, key=len, reverse=True)
+        hidden = {value for value in values if len(value) >= SHORTEST_SECRET}
+        self._secrets = [_Secret(value) for value in sorted(hidden, key=len, reverse=True)]
 
     def struck_out(self, text: str) -> str:
         """The text without them."""
-        for form in self._forms:
-            if form in text:
-                text = text.replace(form, STRUCK_OUT)
+        for secret in self._secrets:
+            text = secret.struck_out(text)
+        return text
+
+
+class _Secret:
+    """One of them. Whatever is done to it, its longest plain piece stays: that is sought first."""
+
+    def __init__(self, value: str) -> None:
+        self._anchor = max(re.findall("[A-Za-z0-9]*", value), key=len)
+        self._written = re.compile("".join(map(_written, value)))
+        self._encoded = sorted(set(_encoded(value.encode(errors="replace"))), key=len, reverse=True)
+
+    def struck_out(self, text: str) -> str:
+        if self._anchor in text:
+            text = self._written.sub(STRUCK_OUT, text)
+        for encoded in self._encoded:
+            if encoded in text:
+                text = text.replace(encoded, STRUCK_OUT)
         return text
 
 
@@ -57,41 +81,34 @@ def struck_out(text: str) -> str:
     return _known.struck_out(text)
 
 
-def _forms(secret: str) -> Iterator[str]:
-    for plain in (secret, quote(secret, safe=""), quote(secret), quote(secret, safe=" +")):
-        yield from (plain, _lower(plain), *_escaped(plain))
-    for plain in (quote_plus(secret), quote(secret, safe="~()*!.'")):
-        yield from (plain, _lower(plain))
-    encoded = secret.encode(errors="replace")
+def _written(letter: str) -> str:
+    """A pattern of all that may be written for a letter, under any number of escapes."""
+    if re.fullmatch("[A-Za-z0-9]", letter):
+        return letter
+    utf8, utf16 = letter.encode(errors="replace"), letter.encode("utf-16-be", "replace")
+    units = [utf16[start : start + 2].hex() for start in range(0, len(utf16), 2)]
+    forms = [
+        r"\\*" + re.escape(letter),
+        "".join(rf"%+(?:25)*(?i:{byte:02x})" for byte in utf8),
+        "".join(rf"\\+x(?i:{byte:02x})" for byte in utf8),
+        "".join(rf"\\+u(?i:{unit})" for unit in units),
+        rf"\\+x(?i:{ord(letter):02x})",
+        rf"\\+U(?i:{ord(letter):08x})",
+        re.escape(html.escape(letter)),
+        *_OWN_FORMS.get(letter, ()),
+    ]
+    return f"(?:{'|'.join(dict.fromkeys(forms))})"
+
+
+def _encoded(secret: bytes) -> Iterator[str]:
     for alphabet in (base64.b64encode, base64.urlsafe_b64encode):
-        yield alphabet(encoded).decode().rstrip("=")
+        yield alphabet(secret).decode().rstrip("=")
         for before in range(3):
-            piece = _piece(alphabet(b"\0" * before + encoded).decode(), before, len(encoded))
+            # What follows from these bytes alone, not from their neighbours.
+            around = alphabet(b"\0" * before + secret).decode()
+            piece = around[-(-8 * before // 6) : 8 * (before + len(secret)) // 6]
             if len(piece) >= SHORTEST_PIECE:
                 yield piece
-
-
-def _lower(quoted: str) -> str:
-    return re.sub("%[0-9A-F]{2}", lambda found: found[0].lower(), quoted)
-
-
-def _escaped(plain: str) -> Iterator[str]:
-    """As it stands in JSON, in a ``repr``, and in the one within the other."""
-    for once in (
-        json.dumps(plain)[1:-1],
-        json.dumps(plain, ensure_ascii=False)[1:-1],
-        repr(plain)[1:-1],
-        ascii(plain)[1:-1],
-        repr(plain.encode(errors="replace"))[2:-1],
-        plain.replace("'", "\\'"),
-        plain.replace('"', '\\"'),
-    ):
-        yield from (once, json.dumps(once)[1:-1], json.dumps(once, ensure_ascii=False)[1:-1])
-
-
-def _piece(encoded: str, before: int, length: int) -> str:
-    """What in a base64 follows from these bytes alone, not from their neighbours."""
-    return encoded[-(-8 * before // 6) : 8 * (before + length) // 6]
 
 
 def _of_the_exporter() -> Iterator[str]:

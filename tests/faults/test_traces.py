@@ -3,6 +3,7 @@
 import json
 from collections.abc import Iterator
 from dataclasses import replace
+from functools import partial
 from typing import Any, Final
 
 import pytest
@@ -46,6 +47,10 @@ def lines_of(deployed: Deployment, trace_id: str) -> list[dict[str, Any]]:
 
 def events_of(deployed: Deployment, trace_id: str) -> list[str]:
     return [line["event"] for line in lines_of(deployed, trace_id)]
+
+
+def is_finished(deployed: Deployment, trace_id: str) -> bool:
+    return "message_finished" in events_of(deployed, trace_id)
 
 
 def test_one_trace_id_finds_every_step_of_a_message_that_fails_dies_and_is_replayed(
@@ -182,10 +187,10 @@ def test_without_a_collector_the_trace_goes_on_all_the_same(deployed: Deployment
     wait_until(lambda: traced.world.sent(7) and traced.world.sent(8))
     for chat, trace_id in ((7, begun), (8, TRACE)):
         [call] = [
-            c
-            for c in traced.world.requests("telegram")
-            if c.path.endswith("sendMessage") and c.chat == str(chat)
+            call
+            for call in traced.world.requests("telegram")
+            if call.path.endswith("sendMessage") and call.chat == str(chat)
         ]
         assert call.headers["traceparent"].split("-")[1] == trace_id
-        wait_until(lambda trace_id=trace_id: "message_finished" in events_of(traced, trace_id))
+        wait_until(partial(is_finished, traced, trace_id))
     assert call.headers["tracestate"] == "shop=7"

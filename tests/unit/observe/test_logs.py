@@ -1,39 +1,16 @@
-"""No secret of the settings stands in a log line, wherever it came from."""
+"""A log line is one event, with what its context has bound, and without any secret."""
 
 import json
 import logging
-from collections.abc import Callable, Iterator
-from typing import Any
+from collections.abc import Callable
 
 import pytest
 import structlog
 from structlog.typing import FilteringBoundLogger
 
-from mirt.observe.logs import configure, strike_out
+from mirt.observe.logs import strike_out
 from mirt.observe.secrets import SHORTEST_SECRET, STRUCK_OUT, Secrets
-from tests.fakes import FakeWorld
-from tests.settings import settings_for
-
-SECRET = "ops-token-9f8e7d"
-Configure = Callable[..., FilteringBoundLogger]
-
-
-@pytest.fixture
-def configured(world: FakeWorld) -> Iterator[Configure]:
-    root, quiet = logging.getLogger(), ("pika", "httpx", "httpcore", "alembic", "dramatiq")
-    before = (root.handlers[:], root.level, {name: logging.getLogger(name).level for name in quiet})
-
-    def set_up(**values: Any) -> FilteringBoundLogger:
-        configure(settings_for(world, **{"ops_token": SECRET, "log_format": "json", **values}))
-        logger: FilteringBoundLogger = structlog.get_logger("test")
-        return logger
-
-    yield set_up
-    structlog.reset_defaults()
-    root.handlers[:], level, levels = before
-    root.setLevel(level)
-    for name, was in levels.items():
-        logging.getLogger(name).setLevel(was)
+from tests.unit.observe.conftest import SECRET, Configure
 
 
 def fails() -> None:
@@ -95,27 +72,6 @@ def test_what_the_context_has_bound_is_struck_out_too(
     with structlog.contextvars.bound_contextvars(header=f"Bearer {SECRET}"):
         log.info("using")
     assert json.loads(capsys.readouterr().err)["header"] == f"Bearer {STRUCK_OUT}"
-
-
-@pytest.mark.parametrize(
-    "values",
-    [
-        {"telegram_bot_token": "1:secret-in-force"},
-        {"telegram_webhook_secret": "secret-in-force"},
-        {"manychat_api_key": "secret-in-force"},
-        {"manychat_verify_token": "secret-in-force"},
-        {"snitkix_api_key": "secret-in-force"},
-        {"llm_api_key": "secret-in-force"},
-        {"database_url": "postgresql://u:secret-in-force@db/mirt"},
-        {"redis_url": "redis://:secret-in-force@redis/0"},
-    ],
-    ids=lambda values: next(iter(values)),
-)
-def test_every_secret_of_the_settings_is_struck_out(
-    configured: Configure, capsys: pytest.CaptureFixture[str], values: dict[str, str]
-) -> None:
-    configured(**values).info("using", value=next(iter(values.values())))
-    assert "secret-in-force" not in capsys.readouterr().err
 
 
 def test_a_secret_that_is_part_of_another_leaves_nothing_of_either() -> None:

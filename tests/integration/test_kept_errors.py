@@ -1,0 +1,83 @@
+"""What is kept of an error, for days and for everybody to read, holds no secret."""
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from actors.crm import create_crm_order
+from actors.messages import send_response
+from mirt.errors import PermanentError
+from mirt.observe.secrets import STRUCK_OUT
+from mirt.store.stores import stores
+from mirt.store.tables import dead_letters, deliveries, orders, task_events
+from tests.fakes import FakeWorld, Status
+from tests.integration.conftest import Running
+from tests.unit.orders.examples import order
+from tests.waiting import wait_until
+
+Run = Callable[..., Running]
+SECRET = "sk-snit/kix 9f8e7d"
+IN_URL = "sk-snit%2Fkix%209f8e7d"
+
+
+def rows(running: Running, table: Any) -> list[Any]:
+    with stores(running.settings).database.transaction() as tx:
+        return list(tx.execute(table.select()))
+
+
+@pytest.mark.parametrize("said", [SECRET, IN_URL])
+def test_a_crm_that_repeats_our_key_does_not_get_it_kept(
+    run: Run, world: FakeWorld, said: str
+) -> None:
+    world.misbehave("crm", Status(422, {"error": f"no such key: {said}"}))
+    running = run("eager", snitkix_api_key=SECRET, snitkix_api_url=world.crm_url)
+    create_crm_order.send(order())
+    kept = [rows(running, table) for table in (orders, dead_letters, task_events)]
+    assert [len(found) for found in kept] == [1, 1, 1]
+    assert said not in str(kept)
+    assert "9f8e7d" not in str(kept)
+
+
+def test_a_delivery_that_fails_keeps_its_error_without_the_token(
+    run: Run, world: FakeWorld
+) -> None:
+    said = {"ok": False, "error_code": 403, "description": f"not for {IN_URL}"}
+    world.misbehave("telegram", Status(403, said))
+    running = run("eager", ops_token=SECRET)
+    send_response.send("telegram", "7", "hello")
+    [delivery], [letter] = rows(running, deliveries), rows(running, dead_letters)
+    for text in (delivery.error, letter.exception, letter.traceback):
+        assert STRUCK_OUT in text
+        assert "9f8e7d" not in text
+
+
+def test_a_traceback_is_kept_without_the_secrets_of_its_causes(
+    run: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def work(*_: Any, **__: Any) -> None:
+        try:
+            raise ValueError(f"Authorization: Bearer {SECRET}")
+        except ValueError as inner:
+            raise KeyError("outer") from inner
+
+    running = run("eager", ops_token=SECRET)
+    message = send_response.message("telegram", "7", "hello")
+    monkeypatch.setattr(send_response, "fn", work)
+    send_response.broker.enqueue(message)
+    [letter] = rows(running, dead_letters)
+    assert "Authorization: Bearer" in letter.traceback
+    assert SECRET not in letter.traceback
+
+
+def test_an_error_on_postgres_is_kept_without_secrets(run: Run, world: FakeWorld) -> None:
+    said = {"ok": False, "error_code": 403, "description": f"not for {SECRET}"}
+    world.misbehave("telegram", Status(403, said))
+    running = run("rabbitmq", ops_token=SECRET)
+    send_response.send("telegram", "7", "hello")
+    [letter] = wait_until(lambda: rows(running, dead_letters))
+    [delivery] = rows(running, deliveries)
+    assert STRUCK_OUT in letter.exception
+    assert STRUCK_OUT in delivery.error
+    assert "9f8e7d" not in str((letter, delivery))
+    assert PermanentError.__name__ in letter.exception
