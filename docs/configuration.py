@@ -33,7 +33,8 @@ Which mode it is follows from what is set:
 """
 
 TAIL = """
-`PORT` and `WEB_CONCURRENCY` (2) are read by `mirt web`, `GRAFANA_PASSWORD` by docker compose. Tests
+`PORT` and `WEB_CONCURRENCY` (2) are read by `mirt web`, `GRAFANA_PASSWORD` by docker compose.
+Traces are configured by the standard `OTEL_*` variables ([operations](operations.md#traces)). Tests
 take `TEST_RABBITMQ_URL`, `TEST_REDIS_URL`, `TEST_DATABASE_URL` and `TEST_RABBITMQ_MANAGEMENT_URL`
 (default: the same host, port 15672) if they are not to start servers of their own.
 """

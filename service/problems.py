@@ -105,4 +105,4 @@ def _answer(resp: falcon.Response, status: int, code: str, message: str) -> None
     resp.status = status
     # What a resource had already said is not the answer.
     resp.text = resp.data = None
-    resp.media = {"error": str(code), "message": message}
+    resp.media = {"error": str(code), "message": struck_out(message)}

@@ -114,7 +114,8 @@ class Started:
         """
         now = time.monotonic()
         if not self._condemned and (overdue := list(self._board.overdue(now))):
-            log.error("hard_limit", pid=self.pid, tasks=[one.task_id for one in overdue])
+            for one in overdue:
+                log.error("hard_limit", pid=self.pid, task_id=one.task_id)
             self._condemned = True
             self._condemn([(one.task_id, one.fence) for one in overdue])
             self.stop(within_s=HARD_GRACE_S)

@@ -12,6 +12,7 @@ from mirt.errors import ErrorCode
 from mirt.settings import Settings
 from service.cli.app import cli
 from service.problems import Code
+from tests.events import events
 
 ROOT = Path(__file__).parents[2]
 PAGES = sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/**/*.md")])
@@ -35,6 +36,11 @@ def test_every_setting_is_in_the_example(name: str) -> None:
 @pytest.mark.parametrize("code", [*ErrorCode, *Code])
 def test_every_error_code_is_explained(code: str) -> None:
     assert f"`{code}`" in (ROOT / "docs/operations.md").read_text(encoding="utf-8")
+
+
+@pytest.mark.parametrize("event", events())
+def test_every_line_of_the_log_is_explained(event: str) -> None:
+    assert f"`{event}`" in (ROOT / "docs/operations.md").read_text(encoding="utf-8")
 
 
 @pytest.mark.parametrize("name", [*QUEUES, *TASKS])

@@ -95,16 +95,13 @@ def failing(form: str) -> None:
 
 
 def chained(form: str) -> Exception:
+    outer = RuntimeError("outer")
     try:
-        try:
-            failing(form)
-        except ValueError as inner:
-            raise KeyError(form) from inner
-    except KeyError:
-        try:
-            raise RuntimeError("outer")
-        except RuntimeError as outer:
-            return outer
+        failing(form)
+    except ValueError as inner:
+        outer.__cause__ = KeyError(form)
+        outer.__cause__.__context__ = inner
+    return outer
 
 
 def by_library(form: str) -> None:
