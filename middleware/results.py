@@ -8,6 +8,7 @@ from dramatiq import Broker
 from dramatiq.results import ResultBackend, Results
 from dramatiq.results.backends import StubBackend
 
+from mirt.observe.secrets import struck_out
 from mirt.store.redis import BestEffort
 
 RESULT_TTL_MS: Final = 600_000
@@ -43,8 +44,10 @@ class KeptResults(Results):
         """Leave the place of the result empty."""
 
     def after_nack(self, broker: Broker, message: Any) -> None:
-        """Store the failure: its class and its text."""
+        """Store the failure: its class and its text, without secrets."""
         failure = message._exception or RuntimeError("unknown")
+        if (text := struck_out(str(failure))) != str(failure):
+            failure = type(type(failure).__name__, (RuntimeError,), {})(text)
         self._best_effort(
             lambda: self.backend.store_exception(message, failure, self.result_ttl), default=None
         )

@@ -20,6 +20,7 @@ from mirt.errors import (
     SoftTimeLimitExceeded,
     WorkerError,
 )
+from mirt.observe.secrets import struck_out
 
 log = structlog.get_logger(__name__)
 

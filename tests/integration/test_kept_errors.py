@@ -4,6 +4,7 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
+from dramatiq.results import ResultFailure
 
 from actors.crm import create_crm_order
 from actors.messages import send_response
@@ -45,9 +46,11 @@ def test_a_delivery_that_fails_keeps_its_error_without_the_token(
     said = {"ok": False, "error_code": 403, "description": f"not for {IN_URL}"}
     world.misbehave("telegram", Status(403, said))
     running = run("eager", ops_token=SECRET)
-    send_response.send("telegram", "7", "hello")
+    sent = send_response.send("telegram", "7", "hello")
     [delivery], [letter] = rows(running, deliveries), rows(running, dead_letters)
-    for text in (delivery.error, letter.exception, letter.traceback):
+    with pytest.raises(ResultFailure) as failed:
+        sent.get_result()
+    for text in (delivery.error, letter.exception, letter.traceback, str(failed.value)):
         assert STRUCK_OUT in text
         assert "9f8e7d" not in text
 
