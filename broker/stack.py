@@ -25,6 +25,7 @@ from middleware.settlement import Settlement
 from middleware.time_limits import TimeLimits
 from middleware.tracing import Tracing
 from mirt.clock import Clock, utc_now
+from mirt.observe.logs import configure_ours
 from mirt.settings import Settings, load_settings
 from mirt.store.stores import Stores, stores
 
@@ -108,4 +109,10 @@ def _results(opened: Stores) -> ResultBackend:
     return backend
 
 
-declared.made_by(lambda: install(load_settings()))
+def _as_the_environment_says() -> DurableBroker:
+    settings = load_settings()
+    configure_ours(settings)
+    return install(settings)
+
+
+declared.made_by(_as_the_environment_says)

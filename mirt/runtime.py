@@ -30,6 +30,7 @@ from mirt.llm import Agent
 from mirt.llm.measured import MeasuredAgent
 from mirt.llm.openai import OpenAiAgent
 from mirt.llm.scripted import ScriptedAgent
+from mirt.observe.logs import configure_ours
 from mirt.orders import Orders
 from mirt.settings import Mode, Settings, load_settings
 from mirt.store.database import Database
@@ -185,7 +186,9 @@ def runtime() -> Runtime:
     with _lock:
         pid = os.getpid()
         if pid not in _opened:
-            _opened[pid] = open_runtime(load_settings())
+            settings = load_settings()
+            configure_ours(settings)
+            _opened[pid] = open_runtime(settings)
         return _opened[pid]
 
 

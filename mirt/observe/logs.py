@@ -30,19 +30,7 @@ log = structlog.get_logger(__name__)
 def configure(settings: Settings) -> None:
     """Set up structlog and the standard library's loggers to write the same lines to stderr."""
     secrets.use(settings.secrets)
-    shared: list[Processor] = [
-        structlog.contextvars.merge_contextvars,
-        structlog.stdlib.add_log_level,
-        structlog.processors.TimeStamper(fmt="iso", utc=True),
-        structlog.processors.StackInfoRenderer(),
-        structlog.processors.format_exc_info,
-        strike_out(secrets.struck_out),
-    ]
-    renderer: Processor = (
-        structlog.processors.JSONRenderer(ensure_ascii=False)
-        if settings.log_format == "json"
-        else structlog.dev.ConsoleRenderer(colors=sys.stderr.isatty())
-    )
+    shared, renderer = _shared(), _renderer(settings)
     structlog.configure(
         processors=[*shared, structlog.stdlib.ProcessorFormatter.wrap_for_formatter],
         wrapper_class=structlog.make_filtering_bound_logger(
@@ -69,6 +57,42 @@ def configure(settings: Settings) -> None:
     sys.excepthook = _uncaught
     threading.excepthook = _uncaught_in_thread
     sys.unraisablehook = _unraisable
+
+
+def configure_ours(settings: Settings) -> None:
+    """In a program that is not ours: only our own lines are set up, and only if nobody has."""
+    if structlog.is_configured():
+        return
+    secrets.use(settings.secrets)
+
+    def written(_logger: WrappedLogger, _method: str, line: EventDict) -> str:
+        return secrets.struck_out(str(line))
+
+    structlog.configure(
+        processors=[*_shared(), _renderer(settings), written],
+        wrapper_class=structlog.make_filtering_bound_logger(
+            logging.getLevelName(settings.log_level)
+        ),
+        logger_factory=structlog.PrintLoggerFactory(sys.stderr),
+        cache_logger_on_first_use=False,
+    )
+
+
+def _shared() -> list[Processor]:
+    return [
+        structlog.contextvars.merge_contextvars,
+        structlog.stdlib.add_log_level,
+        structlog.processors.TimeStamper(fmt="iso", utc=True),
+        structlog.processors.StackInfoRenderer(),
+        structlog.processors.format_exc_info,
+        strike_out(secrets.struck_out),
+    ]
+
+
+def _renderer(settings: Settings) -> Processor:
+    if settings.log_format == "json":
+        return structlog.processors.JSONRenderer(ensure_ascii=False)
+    return structlog.dev.ConsoleRenderer(colors=sys.stderr.isatty())
 
 
 def strike_out(

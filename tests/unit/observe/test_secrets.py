@@ -295,3 +295,19 @@ def test_words_that_are_no_secrets_stay(world: FakeWorld) -> None:
     known = Secrets(all_settings(world).secrets)
     text = "answered 500: Internal Server Error; POST /sendMessage to telegram, attempt 3 of 4"
     assert known.struck_out(text) == text
+
+
+def test_in_a_program_of_others_our_lines_hold_no_secrets_and_theirs_are_left_alone() -> None:
+    program = f"""
+import logging
+import structlog
+from mirt.runtime import runtime
+runtime()
+structlog.get_logger("mirt").warning("using", token="Bearer {SECRET}")
+assert logging.getLogger().handlers == []
+"""
+    env = {"PATH": "/usr/bin", "OPS_TOKEN": SECRET, "LOG_FORMAT": "json"}
+    command = [sys.executable, "-c", program]
+    done = subprocess.run(command, env=env, capture_output=True, check=False, text=True)
+    assert done.returncode == 0, done.stderr
+    assert json.loads(done.stderr)["token"] == f"Bearer {STRUCK_OUT}"
