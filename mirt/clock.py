@@ -46,10 +46,13 @@ def remaining(default: float) -> float:
     Raises:
         SoftTimeLimitExceeded: when the deadline has passed.
     """
-    deadline = _deadline.get()
-    if deadline is None:
-        return default
-    left = deadline - time.monotonic()
+    left = time_left(default)
     if left <= 0:
         raise SoftTimeLimitExceeded
-    return min(left, default)
+    return left
+
+
+def time_left(default: float) -> float:
+    """As ``remaining``, for what has to be noted even when it is too late: then 0 or less."""
+    deadline = _deadline.get()
+    return default if deadline is None else min(deadline - time.monotonic(), default)

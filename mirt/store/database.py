@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from math import ceil
 from pathlib import Path
 from typing import Any, Final
 
@@ -9,11 +10,13 @@ from sqlalchemy import URL, Connection, create_engine, event, make_url, text
 from sqlalchemy.exc import DBAPIError, InterfaceError, InternalError, OperationalError
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 
-from mirt.errors import DatabaseError
+from mirt.clock import time_left
+from mirt.errors import DatabaseError, SoftTimeLimitExceeded
+from mirt.store.patience import TIMED_OUT, BoundedConnection, patience
 
 CONNECT_TIMEOUT_S: Final = 3
-STATEMENT_TIMEOUT_MS: Final = 8_000
-LOCK_TIMEOUT_MS: Final = 5_000
+STATEMENT_TIMEOUT_S: Final = 8.0
+LOCK_TIMEOUT_S: Final = 5.0
 
 
 class Database:
@@ -21,7 +24,8 @@ class Database:
 
     Opened lazily, so that a process may fork before its first transaction. Every wait is bounded:
     for a pooled connection and for connecting by ``CONNECT_TIMEOUT_S``, for a lock and a statement
-    by the server itself.
+    by the server itself, for a server that answers nothing by us, and all of them by the deadline
+    of the work (``mirt.clock``), but for a second in which an end can be noted.
     """
 
     def __init__(self, url: str, *, pool_size: int = 10) -> None:
@@ -33,6 +37,8 @@ class Database:
         event.listen(self.engine, "begin", begin)
         if self.is_sqlite:
             event.listen(self.engine, "connect", _prepare_sqlite)
+        else:
+            event.listen(self.engine, "do_connect", _connect_postgres)
 
     @property
     def is_sqlite(self) -> bool:
@@ -45,6 +51,7 @@ class Database:
 
         Raises:
             DatabaseError: when the database cannot be reached, times out or gives up a deadlock.
+            SoftTimeLimitExceeded: when it has not answered by the deadline of the work.
         """
         try:
             with self.engine.begin() as connection:
@@ -53,6 +60,8 @@ class Database:
             raise DatabaseError("no database connection became free in time") from None
         except (OperationalError, InterfaceError, InternalError) as failed:
             # Errors of the other classes are about our statement: bugs, not to be tried again.
+            if isinstance(failed.orig, TIMED_OUT) and time_left(1) <= 0:
+                raise SoftTimeLimitExceeded from None
             raise DatabaseError(_without_parameters(failed)) from None
 
     def ping(self) -> None:
@@ -81,7 +90,7 @@ def _engine_options(url: URL, pool_size: int) -> dict[str, Any]:
     if url.get_backend_name() == "sqlite":
         if url.database and url.database != ":memory:":
             Path(url.database).parent.mkdir(parents=True, exist_ok=True)
-        return {"connect_args": {"timeout": LOCK_TIMEOUT_MS / 1000, "check_same_thread": False}}
+        return {"connect_args": {"timeout": LOCK_TIMEOUT_S, "check_same_thread": False}}
     return {
         "pool_size": pool_size,
         "max_overflow": 2,
@@ -89,16 +98,26 @@ def _engine_options(url: URL, pool_size: int) -> dict[str, Any]:
         "pool_recycle": 1800,
         "pool_pre_ping": True,
         # A transaction-mode pooler, like Supabase's, knows no prepared statements.
-        "connect_args": {"connect_timeout": CONNECT_TIMEOUT_S, "prepare_threshold": None},
+        "connect_args": {"prepare_threshold": None},
     }
 
 
 def _bound_postgres(connection: Connection) -> None:
     # SET LOCAL ends with the transaction, so it is right behind a transaction-mode pooler too.
     connection.exec_driver_sql(
-        f"SET LOCAL statement_timeout = {STATEMENT_TIMEOUT_MS};"
-        f"SET LOCAL lock_timeout = {LOCK_TIMEOUT_MS}"
+        f"SET LOCAL statement_timeout = {_ms(STATEMENT_TIMEOUT_S)};"
+        f"SET LOCAL lock_timeout = {_ms(LOCK_TIMEOUT_S)}"
     )
+
+
+def _ms(longest_s: float) -> int:
+    return round(1000 * patience(longest_s))
+
+
+def _connect_postgres(_dialect: object, _record: object, args: Any, options: Any) -> Any:
+    # In whole seconds, and two at least: so libpq wants it.
+    within_s = ceil(max(2, time_left(CONNECT_TIMEOUT_S)))
+    return BoundedConnection.connect(*args, **options, connect_timeout=within_s)
 
 
 def _begin_sqlite(connection: Connection) -> None:

@@ -13,8 +13,8 @@ import structlog
 from middleware.hard_limits import Board
 from middleware.leases import owner_name
 from middleware.recycling import Tally
-from mirt.clock import utc_now
-from mirt.errors import DatabaseError, ErrorCode
+from mirt.clock import deadline_in, utc_now
+from mirt.errors import DatabaseError, ErrorCode, SoftTimeLimitExceeded
 from mirt.observe.memory import resident_mb
 from mirt.observe.shared import Seats
 from mirt.store import leases, workers
@@ -26,6 +26,8 @@ log = structlog.get_logger(__name__)
 
 HARD_GRACE_S: Final = 1.5
 """What the other messages of a process have to finish in when one is past its hard limit."""
+DATABASE_S: Final = 1.0
+"""What the parent waits for a database that is ill: its children and SIGTERM wait meanwhile."""
 STOP_MARGIN_S: Final = 5.0
 """What a child has beyond the grace of its tasks, to close its connections."""
 
@@ -138,12 +140,12 @@ class Started:
     def clear(self) -> None:
         """End the leases of the child, which is dead, so that its messages go on elsewhere."""
         try:
-            with self._database.transaction() as tx:
+            with deadline_in(DATABASE_S), self._database.transaction() as tx:
                 released = leases.release_owner(
                     tx, self.worker_id, innocent=self.told_to_stop, now=utc_now()
                 )
                 workers.leave(tx, self.worker_id)
-        except DatabaseError as failed:
+        except (DatabaseError, SoftTimeLimitExceeded) as failed:
             log.warning("leases_not_released", why=failed.message)
             return
         log.info("leases_released", worker_id=self.worker_id, tasks=released)
@@ -157,10 +159,10 @@ class Started:
 
     def _condemn(self, runs: list[tuple[str, int]]) -> None:
         try:
-            with self._database.transaction() as tx:
+            with deadline_in(DATABASE_S), self._database.transaction() as tx:
                 for task_id, fence in runs:
                     leases.condemn(
                         tx, self.worker_id, task_id, fence, error_code=ErrorCode.TIME_LIMIT
                     )
-        except DatabaseError as failed:
+        except (DatabaseError, SoftTimeLimitExceeded) as failed:
             log.warning("not_condemned", why=failed.message)

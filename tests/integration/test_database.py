@@ -1,0 +1,89 @@
+"""No wait for the database is without an end: not for a lock, not for a silent server."""
+
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import psycopg
+import pytest
+from sqlalchemy import text
+
+from mirt.clock import deadline_in
+from mirt.errors import DatabaseError, SoftTimeLimitExceeded
+from mirt.store import patience
+from mirt.store.database import Database
+from tests.servers import Postgres
+
+SOON_S = 3.0
+"""The deadline, a second to note the end in, one for the server to say so, and some air."""
+CONNECTED_S = 3.0
+"""Whom a server has not answered connects once more."""
+
+
+@pytest.fixture
+def database(database_url: str) -> Iterator[Database]:
+    database = Database(database_url)
+    database.ping()
+    yield database
+    database.close()
+
+
+@contextmanager
+def over_within(seconds: float) -> Iterator[None]:
+    began = time.monotonic()
+    yield
+    assert time.monotonic() - began < seconds
+
+
+@contextmanager
+def held_still(postgres: Postgres) -> Iterator[None]:
+    postgres.pause()
+    try:
+        yield
+    finally:
+        postgres.resume()
+
+
+def execute(database: Database, statement: str) -> None:
+    with database.transaction() as tx:
+        tx.execute(text(statement))
+
+
+def test_a_statement_ends_by_the_deadline_of_the_work(database: Database) -> None:
+    with over_within(SOON_S), deadline_in(0.5), pytest.raises(SoftTimeLimitExceeded):
+        execute(database, "SELECT pg_sleep(30)")
+
+
+def test_a_wait_for_a_lock_ends_by_the_deadline_of_the_work(
+    database: Database, database_url: str
+) -> None:
+    with psycopg.connect(database_url) as other:
+        other.execute("LOCK TABLE tasks")
+        with over_within(SOON_S), deadline_in(0.5), pytest.raises(SoftTimeLimitExceeded):
+            execute(database, "SELECT count(*) FROM tasks")
+
+
+def test_a_server_that_says_nothing_is_waited_for_until_the_deadline_of_the_work(
+    database: Database, postgres: Postgres
+) -> None:
+    with held_still(postgres):
+        soon = over_within(SOON_S + CONNECTED_S)
+        with soon, deadline_in(0.5), pytest.raises(SoftTimeLimitExceeded):
+            database.ping()
+    database.ping()
+
+
+def test_a_server_that_says_nothing_is_waited_for_no_longer_than_one_that_works(
+    database: Database, postgres: Postgres, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(patience, "SILENCE_S", 1.0)
+    refused = pytest.raises(DatabaseError, match=r"no answer within 2\.0 s")
+    with over_within(SOON_S), refused, database.transaction() as tx, held_still(postgres):
+        tx.execute(text("SELECT 1"))
+    database.ping()
+
+
+def test_what_is_to_be_noted_after_the_deadline_is_noted(database: Database) -> None:
+    with deadline_in(-1):
+        execute(database, "CREATE TABLE noted ()")
+    execute(database, "SELECT * FROM noted")
