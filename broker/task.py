@@ -16,7 +16,7 @@ from dramatiq.middleware import SkipMessage
 from periodiq import cron
 
 from broker.durable import DurableBroker
-from middleware.policy import TASKS
+from middleware.policy import LONGEST_TASK_S, TASKS, TaskPolicy
 from middleware.settlement import OnDead, OnReplay
 from mirt.store.tasks import Publication
 
@@ -26,6 +26,10 @@ R = TypeVar("R")
 
 class UnknownTaskError(Exception):
     """A task is declared that the policy table does not know."""
+
+
+class TaskLimitsError(Exception):
+    """A task is declared whose limits no worker can keep."""
 
 
 class Declarations:
@@ -124,6 +128,7 @@ def task(
 
     Raises:
         UnknownTaskError: when the table has no line for it.
+        TaskLimitsError: when it may run for too long, or its hard limit comes before the soft one.
     """
 
     def declare(function: Callable[P, R]) -> Actor[P, R]:
@@ -131,6 +136,7 @@ def task(
         if name not in TASKS:
             raise UnknownTaskError(f"{name}: add a line for it to middleware/policy.py")
         policy = TASKS[name]
+        _check_limits(policy)
         return Task(
             function,
             broker=declared,  # type: ignore[arg-type]
@@ -146,6 +152,20 @@ def task(
         )
 
     return declare
+
+
+def _check_limits(policy: TaskPolicy) -> None:
+    if policy.hard_s > LONGEST_TASK_S:
+        raise TaskLimitsError(
+            f"{policy.name}: a hard limit of {policy.hard_s:g} s; a task holds its message while "
+            f"it runs, and may do so for {LONGEST_TASK_S:g} s at most. Cut it into steps: each "
+            "sends the next, with a delay= if it is to wait"
+        )
+    if not 0 < policy.soft_s < policy.hard_s:
+        raise TaskLimitsError(
+            f"{policy.name}: soft limit {policy.soft_s:g} s, hard limit {policy.hard_s:g} s; "
+            "the soft one must come first"
+        )
 
 
 class Conclusion(Protocol):

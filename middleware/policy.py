@@ -4,6 +4,13 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Final
 
+LONGEST_TASK_S: Final = 120.0
+"""No task may have a longer hard limit, so that none may hold its message for longer.
+
+RabbitMQ takes the channel from who holds one past its consumer timeout, and whoever stops a worker
+waits for its end. What takes longer is cut into steps: each sends the next, or is a delay.
+"""
+
 
 @dataclass(frozen=True, slots=True)
 class QueuePolicy:
@@ -81,7 +88,7 @@ TASKS: Final[Mapping[str, TaskPolicy]] = {
         _task("ping", "default", limits=(5, 10)),
         _task("worker_health_check", "default", schedule="*/5 * * * *"),
         _task("sweep_mailboxes", "default", schedule="* * * * *"),
-        _task("remove_old_rows", "default", limits=(280, 300), schedule="30 3 * * *"),
+        _task("remove_old_rows", "default", limits=(110, 120), schedule="30 3 * * *"),
     )
 }
 

@@ -3,11 +3,17 @@
 from datetime import timedelta
 from typing import Final
 
-from mirt.clock import Clock
+import structlog
+
+from mirt.clock import Clock, time_left
 from mirt.store.database import Database
 from mirt.store.retention import OLD, remove_old
 
+log = structlog.get_logger(__name__)
+
 BATCH: Final = 1_000
+LAST_BATCH_S: Final = 15.0
+"""No batch is begun when less is left of the work's time: one may wait for a lock, and fail."""
 
 
 class Housekeeping:
@@ -19,12 +25,18 @@ class Housekeeping:
         self._retention = timedelta(days=retention_days)
 
     def remove_old_rows(self) -> dict[str, int]:
-        """Remove them, each batch a transaction of its own; how many, by table."""
+        """Remove them, each batch a transaction of its own; how many, by table.
+
+        What there is no time for goes the next time.
+        """
         before = self._clock() - self._retention
-        removed = {}
+        removed: dict[str, int] = {}
         for table, key, old in OLD:
             count = 0
             while True:
+                if time_left(LAST_BATCH_S) < LAST_BATCH_S:
+                    log.warning("old_rows_left", table=table.name)
+                    return {**removed, table.name: count}
                 with self._database.transaction() as tx:
                     batch = remove_old(tx, table, key, old, before=before, limit=BATCH)
                 count += batch

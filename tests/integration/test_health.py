@@ -12,6 +12,8 @@ from sqlalchemy import Table, select, update
 from actors.health import ping, worker_health_check
 from actors.housekeeping import remove_old_rows
 from broker.task import declared
+from mirt.clock import deadline_in
+from mirt.housekeeping import LAST_BATCH_S
 from mirt.runtime import runtime
 from mirt.store.tables import conversations, dead_letters, deliveries, history, inbox, tasks, turns
 from service import dispatcher
@@ -146,3 +148,13 @@ def test_more_than_a_batch_goes_too(
     with runtime().database.transaction() as tx:
         tx.execute(update(tasks).values(finished_at=hands.now - timedelta(days=31)))
     assert runtime().housekeeping.remove_old_rows()["tasks"] == 5
+
+
+def test_what_there_is_no_time_for_goes_the_next_time(run: Callable[..., Running]) -> None:
+    hands = Hands()
+    run("eager", clock=hands)
+    ping.send_with_options(task_id="ping")
+    hands.forward(days=31)
+    with deadline_in(LAST_BATCH_S - 1):
+        assert sum(runtime().housekeeping.remove_old_rows().values()) == 0
+    assert runtime().housekeeping.remove_old_rows()["tasks"] == 1
