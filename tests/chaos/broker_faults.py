@@ -40,3 +40,16 @@ def _disk_alarm(stage: Stage, _: random.Random) -> Iterator[Recovered]:
     stage.rabbitmq.control("set_disk_free_limit", "100000GB")
     yield stage.workers_consume
     stage.rabbitmq.control("set_disk_free_limit", "50MB")
+
+
+@kind("RabbitMQ held still", "rabbitmq", (2, 6))
+def _rabbitmq_held(stage: Stage, _: random.Random) -> Iterator[Recovered]:
+    stage.rabbitmq.pause()
+    yield stage.workers_consume
+    stage.rabbitmq.resume()
+
+
+@kind("RabbitMQ connections cut in mid-message", "rabbitmq", (0.5, 2))
+def _rabbitmq_cut(stage: Stage, _: random.Random) -> Iterator[Recovered]:
+    with stage.to_rabbitmq.cut_in_mid_message():
+        yield stage.workers_consume

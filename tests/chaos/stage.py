@@ -18,6 +18,7 @@ from tests.chaos.supervisor import Supervisor
 from tests.deployment import ROOT, Deployment, children, deployment
 from tests.fakes import FakeWorld, RemoteWorld
 from tests.servers import Postgres, RabbitMQ, Redis, start_servers
+from tests.servers.balancer import Balancer
 from tests.waiting import wait_until
 
 AGENT_S: Final = 0.1
@@ -43,6 +44,9 @@ class Stage:
     world: RemoteWorld
     deployed: Deployment
     services: Supervisor
+    to_rabbitmq: Balancer
+    """What every connection to RabbitMQ goes through, and so those to PostgreSQL."""
+    to_postgres: Balancer
 
     @property
     def workers(self) -> list[str]:
@@ -105,10 +109,14 @@ def stage(logs: Path) -> Iterator[Stage]:
         )
         world = stack.enter_context(_world(logs))
         world.latency("llm", AGENT_S)
+        to_rabbitmq, rabbitmq_url = _through(stack.enter_context(rabbitmq.isolated()))
+        stack.callback(to_rabbitmq.close)
+        to_postgres, database_url = _through(stack.enter_context(postgres.isolated()))
+        stack.callback(to_postgres.close)
         urls = {
-            "RABBITMQ_URL": stack.enter_context(rabbitmq.isolated()),
+            "RABBITMQ_URL": rabbitmq_url,
             "REDIS_URL": stack.enter_context(redis.isolated()),
-            "DATABASE_URL": stack.enter_context(postgres.isolated()),
+            "DATABASE_URL": database_url,
         }
         # The deployment asks the world for its URLs only, and both kinds have those.
         here = stack.enter_context(deployment(cast("FakeWorld", world), logs, urls, **SETTINGS))
@@ -118,10 +126,20 @@ def stage(logs: Path) -> Iterator[Stage]:
             services.start(name, *command)
             if name == "worker-llm":
                 services.start(name + SECOND, *command)
-        ready = Stage(rabbitmq, redis, postgres, world, here, services)
+        ready = Stage(rabbitmq, redis, postgres, world, here, services, to_rabbitmq, to_postgres)
         wait_until(here.is_alive, within_s=60, what="the ingress answers")
         wait_until(ready.workers_consume, within_s=60, what="the workers listen")
         yield ready
+
+
+def _through(url: str) -> tuple[Balancer, str]:
+    """Something between us and a server of this machine that can cut connections, and its URL."""
+    parts = urlsplit(url)
+    assert parts.port is not None
+    between = Balancer([parts.port])
+    user, at, _ = parts.netloc.rpartition("@")
+    netloc = f"{user}{at}127.0.0.1:{between.port}"
+    return between, parts._replace(netloc=netloc).geturl()
 
 
 def _procfile(port: int) -> Iterator[tuple[str, list[str]]]:

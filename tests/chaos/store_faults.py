@@ -32,6 +32,13 @@ def _redis_full(stage: Stage, _: random.Random) -> Iterator[Recovered]:
         client.config_set("maxmemory", "0")
 
 
+@kind("Redis held still", "redis", (2, 6))
+def _redis_held(stage: Stage, _: random.Random) -> Iterator[Recovered]:
+    stage.redis.pause()
+    yield stage.is_ready
+    stage.redis.resume()
+
+
 @kind("PostgreSQL killed", "postgres", (0.5, 3))
 def _postgres_killed(stage: Stage, _: random.Random) -> Iterator[Recovered]:
     stage.postgres.kill()
@@ -44,3 +51,9 @@ def _postgres_held(stage: Stage, _: random.Random) -> Iterator[Recovered]:
     stage.postgres.pause()
     yield stage.is_ready
     stage.postgres.resume()
+
+
+@kind("PostgreSQL connections cut in mid-message", "postgres", (0.5, 2))
+def _postgres_cut(stage: Stage, _: random.Random) -> Iterator[Recovered]:
+    with stage.to_postgres.cut_in_mid_message():
+        yield stage.is_ready

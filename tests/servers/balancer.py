@@ -1,10 +1,10 @@
-"""One address for several servers, as a load balancer gives it."""
+"""One address for several servers, as a load balancer gives it; it can cut what it carries."""
 
 import socket
 import socketserver
 import threading
-from collections.abc import Sequence
-from contextlib import suppress
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
 from typing import Any
 
 from tests.servers.ports import free_port
@@ -21,6 +21,18 @@ class Balancer:
         self._thread = threading.Thread(target=self._server.serve_forever, name="balancer")
         self._thread.start()
 
+    @contextmanager
+    def cut_in_mid_message(self) -> Iterator[None]:
+        """Carry the first half of whatever comes next over a connection, and end it there.
+
+        It happens to every connection, the new ones among them, until the block ends.
+        """
+        self._server.cutting.set()
+        try:
+            yield
+        finally:
+            self._server.cutting.clear()
+
     def close(self) -> None:
         """Take no more connections."""
         self._server.shutdown()
@@ -34,6 +46,7 @@ class _Server(socketserver.ThreadingTCPServer):
 
     def __init__(self, address: tuple[str, int], targets: Sequence[int]) -> None:
         self.targets = targets
+        self.cutting = threading.Event()
         super().__init__(address, _Connection)
 
 
@@ -46,9 +59,12 @@ class _Connection(socketserver.BaseRequestHandler):
         if target is None:
             return
         with target:
-            back = threading.Thread(target=_carry, args=(target, self.request), daemon=True)
+            cutting = self.server.cutting
+            back = threading.Thread(
+                target=_carry, args=(target, self.request, cutting), daemon=True
+            )
             back.start()
-            _carry(self.request, target)
+            _carry(self.request, target, cutting)
             back.join()
 
 
@@ -59,10 +75,13 @@ def _first_to_answer(ports: Sequence[int]) -> socket.socket | None:
     return None
 
 
-def _carry(source: socket.socket, sink: socket.socket) -> None:
-    """Carry bytes until either side ends, and then end both."""
+def _carry(source: socket.socket, sink: socket.socket, cutting: threading.Event) -> None:
+    """Carry bytes until either side ends or they are cut, and then end both."""
     with suppress(OSError):
         while chunk := source.recv(CHUNK):
+            if cutting.is_set():
+                sink.sendall(chunk[: len(chunk) // 2])
+                break
             sink.sendall(chunk)
     for one in (source, sink):
         with suppress(OSError):
