@@ -10,6 +10,7 @@ import threading
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
+from math import inf
 from pathlib import Path
 from typing import Any, Final
 
@@ -23,8 +24,8 @@ _SLOT: Final = struct.Struct(f"<dq{LONGEST_ID}s")
 
 
 @dataclass(frozen=True, slots=True)
-class Overdue:
-    """A message that should be over. ``fence`` tells this run of the task from any other."""
+class OnBoard:
+    """A message that runs. ``fence`` tells this run of the task from any other."""
 
     task_id: str
     fence: int
@@ -61,12 +62,16 @@ class Board:
         for slot in range(self.slots):
             self.clear(slot)
 
-    def overdue(self, now: float) -> Iterator[Overdue]:
+    def overdue(self, now: float) -> Iterator[OnBoard]:
         """What should have been over before ``now``."""
         for slot in range(self.slots):
             until, fence, task_id = _SLOT.unpack_from(self._memory, slot * _SLOT.size)
             if 0 < until < now:
-                yield Overdue(task_id.rstrip(b"\0").decode(errors="replace"), fence)
+                yield OnBoard(task_id.rstrip(b"\0").decode(errors="replace"), fence)
+
+    def running(self) -> list[OnBoard]:
+        """What runs, overdue or not."""
+        return list(self.overdue(inf))
 
 
 class HardLimits(Middleware):

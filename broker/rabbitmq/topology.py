@@ -5,7 +5,8 @@ from typing import Any, Final
 
 from pika import URLParameters
 
-HEARTBEAT_S: Final = 30
+HEARTBEAT_S: Final = 10
+"""RabbitMQ gives what a silent consumer holds to others after two of them."""
 CONNECT_TIMEOUT_S: Final = 5
 
 REJECTS_ARGUMENTS: Final[Mapping[str, Any]] = {"x-queue-type": "quorum"}

@@ -9,10 +9,12 @@ import os
 import signal
 import sys
 import threading
+import time
 from collections.abc import Sequence
+from math import inf
 from pathlib import Path
 from queue import Empty
-from typing import Final
+from typing import Final, NoReturn
 
 import structlog
 from dramatiq import Worker
@@ -33,6 +35,10 @@ log = structlog.get_logger(__name__)
 
 IDLE_WAKE_MS: Final = 1000
 LOOK_S: Final = 0.02
+SIGN_EVERY_S: Final = 0.5
+HURRY_S: Final = 2.0
+"""Who asks again after this is in a hurry. Sooner it is the same asking, by another way: systemd
+and a terminal signal every process, and then the parent does."""
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -41,7 +47,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if not die_with(options.parent):
         return 0
     shared.join(options.seat)
-    stop = _stop_on_signals()
+    stop = _stop_on_signals(options.parent)
     settings = read_settings()
     structlog.contextvars.bind_contextvars(worker=options.worker_id)
     board = Board(options.board, slots=options.threads)
@@ -53,6 +59,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     worker = start_worker(broker, queues=set(options.queues), threads=options.threads)
     heartbeat = Heartbeat(options.heartbeat, lambda: is_able(worker))
     heartbeat.start()
+    threading.Thread(target=_give_signs, args=(tally,), name="signs", daemon=True).start()
     while not stop.wait(LOOK_S):
         if is_able(worker):
             tally.say_able()
@@ -95,12 +102,23 @@ def stop_worker(worker: Worker, *, grace_s: float) -> None:
     log.info("worker_stopped")
 
 
-def _stop_on_signals() -> threading.Event:
+def _give_signs(tally: Tally) -> NoReturn:
+    # To the very end: a child that stops may go on for as long as its grace.
+    while True:
+        tally.say_alive()
+        time.sleep(SIGN_EVERY_S)
+
+
+def _stop_on_signals(parent: int) -> threading.Event:
     stop = threading.Event()
+    first_at = inf
 
     def on_signal(signum: int, _frame: object) -> None:
-        if stop.is_set():
-            # Asked twice: somebody is in a hurry. The leases bring back what was running.
+        nonlocal first_at
+        first_at = min(first_at, time.monotonic())
+        # The death of the parent is told by a signal too, and is no hurry.
+        if time.monotonic() - first_at > HURRY_S and os.getppid() == parent:
+            # The leases bring back what was running.
             os._exit(128 + signum)
         stop.set()
 

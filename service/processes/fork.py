@@ -9,10 +9,12 @@ import gc
 import importlib
 import multiprocessing
 import os
+import re
 import signal
 import sys
 from collections.abc import Callable
 from multiprocessing.process import BaseProcess
+from pathlib import Path
 from typing import Final
 
 STOP_SIGNALS: Final = (signal.SIGTERM, signal.SIGINT)
@@ -56,6 +58,15 @@ def die_with(parent: int) -> bool:
     if sys.platform == "linux":
         ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGTERM)
     return os.getppid() == parent
+
+
+def is_held(pid: int) -> bool:
+    """Whether a process is held still, by SIGSTOP; False when it cannot be told."""
+    try:
+        status = Path(f"/proc/{pid}/status").read_text(encoding="utf-8", errors="replace")
+    except OSError:
+        return False
+    return re.search(r"^State:\s+T", status, re.MULTILINE) is not None
 
 
 def _declare(module: str) -> None:

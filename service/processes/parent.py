@@ -10,6 +10,7 @@ import signal
 import threading
 import time
 from collections.abc import Sequence
+from datetime import timedelta
 from typing import Final
 
 import structlog
@@ -55,7 +56,9 @@ class Parent:
         self._exporter = Exporter(self._measured, metrics_port) if metrics_port else None
         self._grace_s = grace_s
         self._child = child
-        how = Child(child, queues, threads, grace_s, self._folder, Seats(self._measured))
+        lease = timedelta(seconds=settings.lease_seconds)
+        seats = Seats(self._measured)
+        how = Child(child, queues, threads, grace_s, self._folder, lease, seats)
         limits = Limits.by_default(
             settings.worker_max_tasks, settings.worker_max_memory_mb, threads=threads
         )
@@ -105,5 +108,5 @@ class Parent:
                 log.error("worker_killed", pid=child.pid, why="it outlived the grace")
                 child.process.kill()
                 child.process.join()
-            if child.code != 0:
-                child.clear()
+            # Also after an end in order: what ran past the grace was left where it was.
+            child.clear()

@@ -124,8 +124,8 @@ class Place:
         child = self._leaving
         if child is not None and child.code is not None:
             self._leaving = None
-            if child.code != 0:
-                child.clear()
+            # Also after an end in order: what ran past the grace was left where it was.
+            child.clear()
             child.forget()
 
     def _died(self, child: Started) -> None:

@@ -4,6 +4,7 @@ import os
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
+from datetime import timedelta
 from multiprocessing.process import BaseProcess
 from pathlib import Path
 from typing import Final
@@ -19,15 +20,18 @@ from mirt.observe.memory import resident_mb
 from mirt.observe.shared import Seats
 from mirt.store import leases, workers
 from mirt.store.database import Database
-from service.processes.fork import fork
+from mirt.store.leases import Claim
+from service.processes.fork import fork, is_held
 from service.processes.recycling import Limits, Usage
 
 log = structlog.get_logger(__name__)
 
-HARD_GRACE_S: Final = 1.5
+HARD_GRACE_S: Final = 1.0
 """What the other messages of a process have to finish in when one is past its hard limit."""
 DATABASE_S: Final = 1.0
 """What the parent waits for a database that is ill: its children and SIGTERM wait meanwhile."""
+SILENT_S: Final = 2.0
+"""A child gives a sign of life twice a second, unless something in it holds the GIL."""
 STOP_MARGIN_S: Final = 5.0
 """What a child has beyond the grace of its tasks, to close its connections."""
 
@@ -44,6 +48,7 @@ class Child:
     threads: int
     grace_s: float
     folder: Path
+    lease: timedelta
     seats: Seats
 
 
@@ -60,6 +65,7 @@ class Started:
         self._seat = child.seats.take()
         self._kill_at: float | None = None
         self._condemned = False
+        self._renew_at = 0.0
         name = self.worker_id.rpartition(":")[2]
         self._files = child.folder / f".{name}.board", child.folder / f".{name}.tally"
         self._board = Board(self._files[0], slots=child.threads)
@@ -110,11 +116,17 @@ class Started:
     def watch(self) -> None:
         """See to it that what is past its hard limit is over, and a child that was to stop too.
 
+        A child that is held still is killed when it has lost its leases. One that gives no sign of
+        life because something in it holds the GIL keeps them: what it runs has until its limit,
+        and is not begun a second time elsewhere.
+
         A task past its limit is condemned, so that whoever claims it next buries it. The process
         takes no more work and is killed after ``HARD_GRACE_S``; what it did not finish goes on
         elsewhere.
         """
         now = time.monotonic()
+        if self._tally.silent_s > SILENT_S:
+            self._see_silent(now)
         if not self._condemned and (overdue := list(self._board.overdue(now))):
             for one in overdue:
                 log.error("hard_limit", pid=self.pid, task_id=one.task_id)
@@ -156,6 +168,28 @@ class Started:
         self._child.seats.leave(self._seat)
         for file in self._files:
             file.unlink(missing_ok=True)
+
+    def _see_silent(self, now: float) -> None:
+        lease = self._child.lease
+        if is_held(self.pid):
+            if self._tally.silent_s > lease.total_seconds() and self._kill_at is None:
+                log.error("worker_held", pid=self.pid, silent_s=round(self._tally.silent_s, 1))
+                # Its death is our doing, and none of its tasks'.
+                self.told_to_stop = True
+                self._kill_at = now
+        elif now >= self._renew_at:
+            self._renew_at = now + lease.total_seconds() / 3
+            self._renew()
+
+    def _renew(self) -> None:
+        running = [Claim(one.task_id, self.worker_id, one.fence) for one in self._board.running()]
+        if not running:
+            return
+        try:
+            with deadline_in(DATABASE_S), self._database.transaction() as tx:
+                leases.renew(tx, running, until=utc_now() + self._child.lease)
+        except (DatabaseError, SoftTimeLimitExceeded) as failed:
+            log.warning("lease_renewal_failed", why=failed.message, tasks=len(running))
 
     def _condemn(self, runs: list[tuple[str, int]]) -> None:
         try:

@@ -8,11 +8,10 @@ import psutil
 import psycopg
 import pytest
 
-from tests.deployment import Deployment, children, kill_tree
+from tests.deployment import Deployment, children, kill_tree, update
 from tests.servers import RabbitMQ
 from tests.waiting import wait_until
 
-DELAY_S = 3
 SEND = "from actors.health import ping\n"
 PINGS = 200
 MANY = 20_000
@@ -31,10 +30,10 @@ def start_worker(deployed: Deployment) -> "subprocess.Popen[bytes]":
     return worker
 
 
-def ran_after_s(deployed: Deployment) -> float:
+def ran_after_s(deployed: Deployment, *, within_s: float = 20) -> float:
     """How long after it was sent the only task has run, which it does once."""
     ran = "SELECT extract(epoch FROM started_at - created_at), fence FROM tasks"
-    wait_until(lambda: deployed.rows("SELECT 1 FROM tasks WHERE state = 'done'"))
+    wait_until(lambda: deployed.rows("SELECT 1 FROM tasks WHERE state = 'done'"), within_s=within_s)
     [(seconds, runs)] = deployed.rows(ran)
     assert runs == 1
     return float(seconds)
@@ -58,14 +57,14 @@ def resident(worker: "subprocess.Popen[bytes]") -> int:
     return sum(psutil.Process(child).memory_info().rss for child in children(worker))
 
 
-def is_thrown_out_by(rabbitmq_url: str) -> bool:
-    """Whether RabbitMQ closes the channel of who holds a message for as long as our delay."""
+def is_thrown_out_by(rabbitmq_url: str, *, within_s: float) -> bool:
+    """Whether RabbitMQ closes the channel of who holds a message for so long."""
     connection = pika.BlockingConnection(pika.URLParameters(rabbitmq_url))
     channel = connection.channel()
     channel.queue_declare("held", exclusive=True)
     channel.basic_publish("", "held", b"")
     channel.basic_consume("held", lambda *_: None)
-    end = time.monotonic() + DELAY_S
+    end = time.monotonic() + within_s
     while channel.is_open and time.monotonic() < end:
         connection.process_data_events(time_limit=0.1)
     thrown_out = bool(channel.is_closed)
@@ -73,27 +72,45 @@ def is_thrown_out_by(rabbitmq_url: str) -> bool:
     return thrown_out
 
 
+@pytest.mark.parametrize(
+    ("timeout_s", "delay_s"),
+    [(1, 3), pytest.param(60, 300, marks=[pytest.mark.slow, pytest.mark.timeout(420)])],
+)
 def test_a_delay_longer_than_the_consumer_timeout_ends_on_time(
-    deployed: Deployment, rabbitmq: RabbitMQ, rabbitmq_url: str
+    deployed: Deployment, rabbitmq: RabbitMQ, rabbitmq_url: str, timeout_s: int, delay_s: int
 ) -> None:
-    with rabbitmq.consumer_timeout(seconds=1):
+    with rabbitmq.consumer_timeout(seconds=timeout_s):
         start_worker(deployed)
-        deployed.python(f"{SEND}ping.send_with_options(delay={DELAY_S * 1000})")
-        assert is_thrown_out_by(rabbitmq_url)
-        assert DELAY_S <= ran_after_s(deployed) < DELAY_S + 1.5
+        deployed.python(f"{SEND}ping.send_with_options(delay={delay_s * 1000})")
+        assert is_thrown_out_by(rabbitmq_url, within_s=1.5 * timeout_s + 2)
+        assert delay_s <= ran_after_s(deployed, within_s=delay_s + 20) < delay_s + 1.5
+
+
+def test_a_turn_longer_than_the_consumer_timeout_is_answered_once(
+    deployed: Deployment, rabbitmq: RabbitMQ
+) -> None:
+    deployed.world.latency["llm"] = 4
+    with rabbitmq.consumer_timeout(seconds=1):
+        deployed.start("worker", "llm")
+        deployed.web()
+        deployed.post(update(7, 1, "Привіт"))
+        wait_until(lambda: "Consumer encountered a connection error" in deployed.log_text())
+        wait_until(lambda: deployed.rows("SELECT 1 FROM tasks WHERE state = 'done'"))
+    assert len(deployed.world.sent(7)) == 1
+    assert len(deployed.world.requests("llm")) == 1
 
 
 def test_a_delay_survives_a_killed_worker_and_a_wiped_rabbitmq(
     deployed: Deployment, rabbitmq: RabbitMQ
 ) -> None:
     doomed = start_worker(deployed)
-    deployed.python(f"{SEND}ping.send_with_options(delay={DELAY_S * 1000})")
+    deployed.python(f"{SEND}ping.send_with_options(delay=3_000)")
     kill_tree(doomed.pid)
     rabbitmq.kill()
     rabbitmq.wipe()
     rabbitmq.start()
     start_worker(deployed)
-    assert ran_after_s(deployed) >= DELAY_S
+    assert ran_after_s(deployed) >= 3
 
 
 @pytest.mark.alone

@@ -1,6 +1,15 @@
 """G12: stopping loses and repeats nothing; a lost connection comes back by itself, and is seen."""
 
-from tests.deployment import Deployment, update
+import os
+import signal
+import subprocess
+import time
+
+import pika
+import pytest
+
+from tests.deployment import Deployment, children, update
+from tests.fakes import Hang
 from tests.servers import RabbitMQ
 from tests.waiting import wait_until
 
@@ -38,3 +47,89 @@ def test_what_runs_is_finished_and_what_waits_goes_to_another(deployed: Deployme
     wait_until(lambda: all(deployed.world.sent(chat) for chat in (1, 2, 3, 4)))
     assert stopping.wait(10) == 0
     assert len(deployed.world.requests("llm")) == 4
+
+
+def prefetched(deployed: Deployment, queue: str) -> bool:
+    """Whether somebody holds all that is in this queue."""
+    connection = pika.BlockingConnection(pika.URLParameters(deployed.environment["RABBITMQ_URL"]))
+    with connection:
+        declared = connection.channel().queue_declare(queue, passive=True)
+    return bool(declared.method.message_count == 0)
+
+
+def busy(deployed: Deployment, *arguments: str) -> "subprocess.Popen[bytes]":
+    """A worker of two threads in which two turns wait for the agent."""
+    worker = deployed.start("worker", "llm", "webhooks", "--threads", "2", *arguments)
+    deployed.web()
+    wait_until(lambda: deployed.log_text().count("worker_started") == 1)
+    for chat in (1, 2):
+        deployed.post(update(chat, 1, "Привіт"))
+    wait_until(lambda: len(deployed.world.requests("llm")) == 2)
+    return worker
+
+
+def another(deployed: Deployment) -> None:
+    deployed.start("worker", "llm", "webhooks", "--threads", "4")
+    wait_until(lambda: deployed.log_text().count("worker_started") == 2)
+
+
+def agent_calls_of(deployed: Deployment, seconds: float) -> None:
+    deployed.world.latency["llm"] = seconds
+
+
+@pytest.mark.parametrize(
+    "agent_s", [6, pytest.param(60, marks=[pytest.mark.slow, pytest.mark.timeout(180)])]
+)
+def test_in_the_middle_of_agent_calls_what_was_prefetched_starts_elsewhere_at_once(
+    deployed: Deployment, agent_s: int
+) -> None:
+    agent_calls_of(deployed, agent_s)
+    stopping = busy(deployed)
+    began = time.monotonic()
+    send = "from actors.messages import send_response as s\n"
+    deployed.python(f"{send}for chat in ('3', '4'): s.send('telegram', chat, 'prefetched')")
+    wait_until(lambda: prefetched(deployed, "webhooks"))
+    another(deployed)
+    assert deployed.world.sent(3) == []
+    stopping.terminate()
+    wait_until(lambda: all(deployed.world.sent(chat) for chat in (3, 4)), within_s=2)
+    assert stopping.wait(agent_s + 10) == 0
+    ran_s = time.monotonic() - began
+    assert ran_s < agent_s + 3, f"it stayed for {ran_s - agent_s:.1f} s after its last turn"
+    assert [len(deployed.world.sent(chat)) for chat in (1, 2, 3, 4)] == [1, 1, 1, 1]
+    assert len(deployed.world.requests("llm")) == 2
+
+
+def test_at_the_grace_limit_it_exits_and_what_ran_goes_on_elsewhere(deployed: Deployment) -> None:
+    deployed.world.misbehave("llm", Hang(applied=False), times=2)
+    deployed.environment = {**deployed.environment, "LEASE_SECONDS": "60"}
+    stopping = busy(deployed, "--grace", "2")
+    another(deployed)
+    began = time.monotonic()
+    stopping.terminate()
+    assert stopping.wait(15) == 0
+    assert 2 <= time.monotonic() - began < 5
+    wait_until(lambda: all(deployed.world.sent(chat) for chat in (1, 2)), within_s=5)
+    assert [len(deployed.world.sent(chat)) for chat in (1, 2)] == [1, 1]
+
+
+def test_a_signal_to_every_process_at_once_is_one_asking(deployed: Deployment) -> None:
+    agent_calls_of(deployed, 2)
+    stopping = busy(deployed)
+    for pid in (*children(stopping), stopping.pid):
+        os.kill(pid, signal.SIGTERM)
+    assert stopping.wait(15) == 0
+    assert [len(deployed.world.sent(chat)) for chat in (1, 2)] == [1, 1]
+    assert len(deployed.world.requests("llm")) == 2
+
+
+def test_a_child_that_is_held_still_is_replaced_and_its_turns_go_on(deployed: Deployment) -> None:
+    deployed.environment = {**deployed.environment, "LEASE_SECONDS": "2"}
+    agent_calls_of(deployed, 1)
+    worker = busy(deployed)
+    [held] = children(worker)
+    os.kill(held, signal.SIGSTOP)
+    wait_until(lambda: all(deployed.world.sent(chat) for chat in (1, 2)), within_s=10)
+    assert held not in children(worker)
+    assert [len(deployed.world.sent(chat)) for chat in (1, 2)] == [1, 1]
+    assert deployed.rows("SELECT count(*) FROM tasks WHERE starts > 0") == [(0,)]

@@ -1,12 +1,13 @@
 """Tasks that do harm, and a worker that knows them: ``python -m tests.faults.wicked parent|child``.
 
-``effect`` is their innocent neighbour: each run of it leaves a request at the fake world.
+``effect`` and ``neighbour`` are innocent: each run of them leaves a request at the fake world.
 """
 
 import os
 import re
 import socket
 import sys
+import time
 from typing import Any
 
 import httpx
@@ -17,10 +18,12 @@ from broker.task import task
 LIMITS = {
     "abort": (50.0, 60.0),
     "effect": (50.0, 60.0),
+    "neighbour": (50.0, 60.0),
     "compute": (1.0, 20.0),
     "block": (2.0, 3.0),
     "hold_the_gil": (2.0, 3.0),
     "swallow": (2.0, 3.0),
+    "hold_the_gil_for_long": (6.0, 8.0),
 }
 for name, limits in LIMITS.items():
     policy.TASKS[name] = policy._task(name, "default", limits=limits)  # type: ignore[index]
@@ -39,6 +42,13 @@ def effect(number: int) -> dict[str, Any]:
     body = {"chat_id": number, "text": "done"}
     httpx.post(f"{base}/bot123456:token/sendMessage", json=body, timeout=10).raise_for_status()
     return {"status": "done"}
+
+
+@task()
+def neighbour(number: int) -> dict[str, Any]:
+    """As ``effect``, but not at once: it runs in the process in which others do harm."""
+    time.sleep(0.5)
+    return effect(number)
 
 
 @task()
@@ -62,6 +72,12 @@ def hold_the_gil() -> dict[str, Any]:
     """A regular expression that backtracks for years, and holds the GIL meanwhile."""
     re.match(r"(a+)+$", "a" * 60 + "b")
     return {}
+
+
+@task()
+def hold_the_gil_for_long() -> dict[str, Any]:
+    """As ``hold_the_gil``, with more time for it than a lease has."""
+    return hold_the_gil()
 
 
 @task()

@@ -1,0 +1,33 @@
+"""Servers that are held still: connections stay open, and nothing comes over them."""
+
+from tests.faults.customers import ABOUT_A_SECOND, Customers
+from tests.servers import RabbitMQ, Redis
+from tests.waiting import wait_until
+
+
+def test_a_rabbitmq_held_still_stops_no_webhook_and_all_are_answered_after_it(
+    rabbitmq: RabbitMQ, customers: Customers
+) -> None:
+    with customers:
+        rabbitmq.pause()
+        try:
+            customers.go_on()
+        finally:
+            rabbitmq.resume()
+    assert customers.statuses() == {200}
+    assert customers.slowest_s < ABOUT_A_SECOND
+    wait_until(customers.answered, within_s=40)
+    customers.assert_once_and_in_order()
+
+
+def test_a_redis_held_still_stops_nothing(redis_server: Redis, customers: Customers) -> None:
+    redis_server.pause()
+    try:
+        with customers:
+            customers.go_on()
+        wait_until(customers.answered, within_s=40)
+    finally:
+        redis_server.resume()
+    assert customers.statuses() == {200}
+    assert customers.slowest_s < ABOUT_A_SECOND
+    customers.assert_once_and_in_order()
