@@ -40,7 +40,7 @@ bench: install ## Measurements, each a ratio within one run
 	@$(BIN)/python -m bench.recycling
 
 chaos: install ## Random faults for minutes: make chaos N=5000 CHATS=300 FAULTS=40 SEED=1
-	@$(BIN)/python -m tests.chaos --messages $(or $(N),5000) --chats $(or $(CHATS),300) --faults $(or $(FAULTS),40) --seed $(or $(SEED),1)
+	@$(BIN)/python -m tests.chaos --messages $(or $(N),5000) --chats $(or $(CHATS),300) --faults $(or $(FAULTS),40) --seed $(or $(SEED),1) $(if $(SABOTAGE),--sabotage $(SABOTAGE))
 
 lock: ## Renew requirements.lock and requirements-dev.lock
 	$(PYTHON) -m venv $(VENV)

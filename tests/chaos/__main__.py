@@ -9,7 +9,9 @@ from types import FrameType
 from typing import Final
 
 from tests.chaos import report
+from tests.chaos.faults import KINDS
 from tests.chaos.run import Options, run
+from tests.chaos.stage import SABOTAGES
 from tests.chaos.verdict import judge
 
 FOLDER: Final = Path("var/chaos")
@@ -47,9 +49,24 @@ def _options() -> Options:
     parser.add_argument("--faults", type=int, default=40)
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--seconds", type=float, help="of writing; default 12 for each fault")
+    parser.add_argument("--only", choices=KINDS, action="append", help="kind of fault; default all")
+    parser.add_argument("--patience", type=float, default=180, help="seconds for the last answers")
+    parser.add_argument(
+        "--sabotage",
+        choices=SABOTAGES,
+        help="put this bug into the service, and break what shows it: the run has to fail",
+    )
     given = parser.parse_args()
-    seconds = given.seconds or max(LEAST_S, FAULT_S * given.faults)
-    return Options(given.messages, given.chats, given.faults, given.seed, seconds)
+    return Options(
+        messages=given.messages,
+        chats=given.chats,
+        faults=given.faults,
+        seed=given.seed,
+        seconds=given.seconds or max(LEAST_S, FAULT_S * given.faults),
+        only=tuple(given.only or SABOTAGES.get(given.sabotage, ())),
+        patience_s=given.patience,
+        sabotage=given.sabotage,
+    )
 
 
 def _stop(_signum: int, _frame: FrameType | None) -> None:

@@ -9,6 +9,7 @@ from typing import Final
 
 from tests.chaos.kinds import AT_ONCE, Recovered, kind
 from tests.chaos.stage import LEASE_S, Stage
+from tests.deployment import children
 from tests.waiting import wait_until
 
 ENOUGH_S: Final = 20.0
@@ -37,10 +38,23 @@ def _parent_killed(stage: Stage, chance: random.Random) -> Iterator[Recovered]:
 
 @kind("worker child held past its lease", "workers", (1.2 * LEASE_S, 2.5 * LEASE_S))
 def _child_held(stage: Stage, chance: random.Random) -> Iterator[Recovered]:
+    replaced = _replaced(stage)
     victim = _victim(stage, chance)
     _signal(victim, signal.SIGSTOP)
-    yield stage.workers_consume
+    yield replaced
     _signal(victim, signal.SIGCONT)
+
+
+@kind("worker held past its lease", "workers", (1.2 * LEASE_S, 2.5 * LEASE_S))
+def _family_held(stage: Stage, chance: random.Random) -> Iterator[Recovered]:
+    parent = stage.services.process(chance.choice(stage.workers))
+    # The parent first: it would replace a child that is held.
+    family = [parent.pid, *children(parent)]
+    for one in family:
+        _signal(one, signal.SIGSTOP)
+    yield stage.workers_consume
+    for one in reversed(family):
+        _signal(one, signal.SIGCONT)
 
 
 @kind("web killed", "web", AT_ONCE)

@@ -19,9 +19,11 @@ LONGEST: Final = 110
 def markdown(run: Run, verdict: Verdict) -> str:
     """The whole report."""
     options = run.options
+    bug = f", sabotage {options.sabotage}" if options.sabotage else ""
     title = (
-        f"# Chaos: {options.messages} messages, {options.chats} chats, {options.faults} faults, "
-        f"seed {options.seed}: {'kept' if verdict.kept else 'BROKEN'}"
+        f"# Chaos: {options.messages} messages, {options.chats} chats, {options.faults} faults of "
+        f"{len({one.planned.kind for one in run.suffered})} kinds, seed {options.seed}{bug}: "
+        f"{'kept' if verdict.kept else 'BROKEN'}"
     )
     parts = [title, _table(("what", "number", "which"), _counted(run, verdict))]
     header = ("at s", "fault", "lasted s", "recovered s", "next reply s", "slowest answer s")
@@ -62,6 +64,7 @@ def _counted(run: Run, verdict: Verdict) -> Iterable[tuple[str, str, str]]:
     yield _named("… not by exhausted retries", verdict.failed_unexplained)
     yield _named("… answered, not delivered", verdict.undelivered)
     yield _named("… without an apology, chats", verdict.silent)
+    yield _named("dead without need", verdict.dead_without_need)
     why = Counter(
         f"{one.error_code} after {one.attempts}: {one.exception}" for one in run.facts.dead
     )

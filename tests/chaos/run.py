@@ -18,8 +18,6 @@ from tests.chaos.storm import Storm, Suffered
 
 ACCEPTED_S: Final = 120.0
 """What the senders may need after the last message is due."""
-ANSWERED_S: Final = 180.0
-"""What the answers may need after the last message is accepted."""
 SETTLED_S: Final = 30.0
 LOOK_S: Final = 0.5
 TABLES: Final = ("inbox", "tasks", "turns", "deliveries", "dead_letters", "conversations")
@@ -33,13 +31,20 @@ Announce = Callable[[str], None]
 
 @dataclass(frozen=True, slots=True)
 class Options:
-    """What follows from the command line. ``seconds`` is how long customers go on writing."""
+    """What follows from the command line. ``seconds`` is how long customers go on writing.
+
+    ``only``: these kinds of fault; all when there are none. ``sabotage``: a bug on purpose.
+    ``patience_s``: what the answers may need after the last message is accepted.
+    """
 
     messages: int
     chats: int
     faults: int
     seed: int
     seconds: float
+    only: Sequence[str] = ()
+    sabotage: str | None = None
+    patience_s: float = 180.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,10 +67,11 @@ def run(options: Options, folder: Path, announce: Announce) -> Run:
         chats=options.chats,
         seconds=options.seconds,
     )
+    kinds = [kind for name, kind in KINDS.items() if not options.only or name in options.only]
     planned = schedule.plan(
-        list(KINDS.values()), seed=options.seed, faults=options.faults, seconds=options.seconds
+        kinds, seed=options.seed, faults=options.faults, seconds=options.seconds
     )
-    with stage(folder) as here:
+    with stage(folder, sabotage=options.sabotage) as here:
         storm, began = Storm(here, announce), time.monotonic()
         announce(f"{options.messages} messages in {options.seconds:g} s, {len(planned)} faults")
         raging = threading.Thread(target=storm.rage, args=(planned,), kwargs={"began": began})
@@ -75,7 +81,7 @@ def run(options: Options, folder: Path, announce: Announce) -> Run:
                 announce("not every message was accepted")
             raging.join()
             announce("everything is written and broken; the rest is answered")
-            _wait_for_answers(here, customers, announce)
+            _wait_for_answers(here, customers, announce, within_s=options.patience_s)
         known = facts.gather(here, customers.sent)
         _keep_rows(here, folder)
         unexpected = list(here.services.unexpected)
@@ -83,9 +89,9 @@ def run(options: Options, folder: Path, announce: Announce) -> Run:
     return Run(options, known, storm.suffered, dict(customers.answers), unexpected, took_s)
 
 
-def _wait_for_answers(here: Stage, customers: Load, announce: Announce) -> None:
+def _wait_for_answers(here: Stage, customers: Load, announce: Announce, *, within_s: float) -> None:
     """Return when every accepted message is answered or dead and nothing moves, or time is up."""
-    deadline, looking = time.monotonic() + ANSWERED_S, threading.Event()
+    deadline, looking = time.monotonic() + within_s, threading.Event()
     open_, seen = {n for n, one in customers.sent.items() if one.accepted_at is not None}, 0
     while open_ and time.monotonic() < deadline:
         new = facts.told(here, seen)
@@ -95,7 +101,7 @@ def _wait_for_answers(here: Stage, customers: Load, announce: Announce) -> None:
             open_.difference_update(*(letter.names for letter in facts.dead(here)))
             looking.wait(LOOK_S)
     if open_:
-        announce(f"not answered within {ANSWERED_S:g} s: {len(open_)} messages")
+        announce(f"not answered within {within_s:g} s: {len(open_)} messages")
     deadline = time.monotonic() + SETTLED_S
     while here.rows(UNSETTLED) and time.monotonic() < deadline:
         looking.wait(LOOK_S)

@@ -30,6 +30,13 @@ SETTINGS: Final = {
     "WORKER_THREADS": "16",
     "LOG_LEVEL": "INFO",
 }
+SABOTAGE: Final = Path(__file__).with_name("sabotage")
+SABOTAGES: Final = {
+    "no-fencing": ("worker held past its lease",),
+    "ack-first": ("worker killed with its children", "worker child killed"),
+    "publish-first": ("worker child killed", "PostgreSQL killed", "RabbitMQ loses its disk"),
+}
+"""Bugs that can be put into the service, a module each, and the faults that show them."""
 SECOND: Final = "-2"
 """The worker of turns runs twice, so that one can go on where the other was killed."""
 
@@ -97,8 +104,11 @@ class Stage:
 
 
 @contextmanager
-def stage(logs: Path) -> Iterator[Stage]:
-    """Start everything; at the end stop it all, by its pids. Logs go to ``logs``."""
+def stage(logs: Path, *, sabotage: str | None = None) -> Iterator[Stage]:
+    """Start everything; at the end stop it all, by its pids. Logs go to ``logs``.
+
+    With ``sabotage`` each process of the service has this bug.
+    """
     with ExitStack() as stack:
         servers = start_servers()
         stack.callback(servers.close)
@@ -109,18 +119,19 @@ def stage(logs: Path) -> Iterator[Stage]:
         )
         world = stack.enter_context(_world(logs))
         world.latency("llm", AGENT_S)
-        to_rabbitmq, rabbitmq_url = _through(stack.enter_context(rabbitmq.isolated()))
-        stack.callback(to_rabbitmq.close)
-        to_postgres, database_url = _through(stack.enter_context(postgres.isolated()))
-        stack.callback(to_postgres.close)
+        to_rabbitmq = stack.enter_context(Balancer.before(rabbitmq.url))
+        to_postgres = stack.enter_context(Balancer.before(postgres.url))
         urls = {
-            "RABBITMQ_URL": rabbitmq_url,
+            "RABBITMQ_URL": to_rabbitmq.url(stack.enter_context(rabbitmq.isolated())),
             "REDIS_URL": stack.enter_context(redis.isolated()),
-            "DATABASE_URL": database_url,
+            "DATABASE_URL": to_postgres.url(stack.enter_context(postgres.isolated())),
         }
         # The deployment asks the world for its URLs only, and both kinds have those.
         here = stack.enter_context(deployment(cast("FakeWorld", world), logs, urls, **SETTINGS))
-        services = Supervisor({**os.environ, **here.environment}, logs)
+        environment = {**os.environ, **here.environment}
+        if sabotage is not None:
+            environment |= {"PYTHONPATH": str(SABOTAGE), "CHAOS_SABOTAGE": sabotage}
+        services = Supervisor(environment, logs)
         stack.callback(services.close)
         for name, command in _procfile(here.port):
             services.start(name, *command)
@@ -130,16 +141,6 @@ def stage(logs: Path) -> Iterator[Stage]:
         wait_until(here.is_alive, within_s=60, what="the ingress answers")
         wait_until(ready.workers_consume, within_s=60, what="the workers listen")
         yield ready
-
-
-def _through(url: str) -> tuple[Balancer, str]:
-    """Something between us and a server of this machine that can cut connections, and its URL."""
-    parts = urlsplit(url)
-    assert parts.port is not None
-    between = Balancer([parts.port])
-    user, at, _ = parts.netloc.rpartition("@")
-    netloc = f"{user}{at}127.0.0.1:{between.port}"
-    return between, parts._replace(netloc=netloc).geturl()
 
 
 def _procfile(port: int) -> Iterator[tuple[str, list[str]]]:

@@ -30,6 +30,8 @@ class Verdict:
     """Those of them that the agent has answered: nobody is told, and nobody apologises."""
     silent: Sequence[str]
     """Chats that got fewer apologies than they have turns which the agent never answered."""
+    dead_without_need: Sequence[str]
+    """Tasks whose dead letter says something else than that all retries were used up."""
     lost: Sequence[str]
     """Accepted, and in no reply and no dead letter."""
     doubled: Sequence[str]
@@ -57,6 +59,7 @@ class Verdict:
             or self.out_of_order
             or self.failed_unexplained
             or self.silent
+            or self.dead_without_need
         )
 
 
@@ -78,6 +81,7 @@ def judge(facts: Facts) -> Verdict:
         failed_unexplained=[name for name in failed if not _explained(dead[name])],
         undelivered=[name for name in failed if name in facts.stored],
         silent=list(_silent(facts, {name for name in failed if name not in facts.stored})),
+        dead_without_need=[one.task_id for one in facts.dead if not _explained(one)],
         lost=[name for name in unanswered if name not in dead],
         doubled=doubled,
         doubled_known=doubled_known,

@@ -5,7 +5,8 @@ import socketserver
 import threading
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
-from typing import Any
+from typing import Any, Self
+from urllib.parse import urlsplit
 
 from tests.servers.ports import free_port
 
@@ -20,6 +21,24 @@ class Balancer:
         self._server = _Server(("127.0.0.1", self.port), targets)
         self._thread = threading.Thread(target=self._server.serve_forever, name="balancer")
         self._thread.start()
+
+    @classmethod
+    @contextmanager
+    def before(cls, url: str) -> Iterator[Self]:
+        """Stand before the server of this machine that has this URL."""
+        port = urlsplit(url).port
+        assert port is not None
+        between = cls([port])
+        try:
+            yield between
+        finally:
+            between.close()
+
+    def url(self, url: str) -> str:
+        """The same, by way of us."""
+        parts = urlsplit(url)
+        user, at, _ = parts.netloc.rpartition("@")
+        return parts._replace(netloc=f"{user}{at}127.0.0.1:{self.port}").geturl()
 
     @contextmanager
     def cut_in_mid_message(self) -> Iterator[None]:

@@ -114,6 +114,14 @@ def test_a_failure_that_exhausted_retries_do_not_explain_is_named() -> None:
     assert verdict.failed_unexplained == ["1-0"]
 
 
+def test_a_dead_letter_that_exhausted_retries_do_not_explain_is_named_also_if_all_is_answered() -> (
+    None
+):
+    told, letter = [reply("1-0")], dead_letter("1-0", code="UNEXPECTED")
+    verdict = judge(Facts(accepted("1-0"), told, deliveries=map_all(told), dead=[letter]))
+    assert (verdict.failed, verdict.dead_without_need, verdict.kept) == ([], ["t"], False)
+
+
 def test_a_failed_turn_without_an_apology_is_silent() -> None:
     failed = Facts(accepted("1-0"), [], dead=[dead_letter("1-0")])
     assert judge(failed).silent == ["1"]

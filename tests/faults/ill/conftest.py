@@ -9,6 +9,7 @@ from tests.deployment import Deployment, deployment
 from tests.fakes import FakeWorld
 from tests.faults.customers import Customers
 from tests.servers import Postgres, RabbitMQ, Redis
+from tests.servers.balancer import Balancer
 
 CHATS = 8
 _first = count(1, CHATS)
@@ -21,11 +22,27 @@ def vhost_url(rabbitmq: RabbitMQ) -> Iterator[str]:
 
 
 @pytest.fixture(scope="package")
+def to_rabbitmq(rabbitmq: RabbitMQ) -> Iterator[Balancer]:
+    """What every connection to RabbitMQ goes through."""
+    with Balancer.before(rabbitmq.url) as between:
+        yield between
+
+
+@pytest.fixture(scope="package")
+def to_postgres(postgres: Postgres) -> Iterator[Balancer]:
+    """What every connection to PostgreSQL goes through."""
+    with Balancer.before(postgres.url) as between:
+        yield between
+
+
+@pytest.fixture(scope="package")
 def deployed(
     tmp_path_factory: pytest.TempPathFactory,
     vhost_url: str,
     redis_server: Redis,
     postgres: Postgres,
+    to_rabbitmq: Balancer,
+    to_postgres: Balancer,
 ) -> Iterator[Deployment]:
     """An ingress, and a worker with turns that take a while: some run when a server falls ill."""
     logs = tmp_path_factory.mktemp("deployment")
@@ -35,7 +52,11 @@ def deployed(
         postgres.isolated() as database_url,
     ):
         world.latency["llm"] = 0.2
-        servers = {"RABBITMQ_URL": vhost_url, "REDIS_URL": redis_url, "DATABASE_URL": database_url}
+        servers = {
+            "RABBITMQ_URL": to_rabbitmq.url(vhost_url),
+            "REDIS_URL": redis_url,
+            "DATABASE_URL": to_postgres.url(database_url),
+        }
         with deployment(world, logs, servers) as here:
             here.start("worker", "llm")
             here.web()

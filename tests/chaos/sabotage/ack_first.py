@@ -1,0 +1,37 @@
+"""Acknowledge before work: a task is done from the moment in which it is claimed.
+
+The row is what is acknowledged. To acknowledge only its message early would harm nobody: the row
+is not over, and is published again.
+"""
+
+from collections.abc import Collection
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import Connection, update
+
+from mirt.store import leases
+from mirt.store.leases import Claim
+from mirt.store.tables import tasks
+from mirt.store.tasks import Publication, TaskState
+
+_claim = leases.claim
+
+
+def _claim_and_finish(
+    tx: Connection, task: Publication, *, now: datetime, **how: Any
+) -> Claim | None:
+    claim = _claim(tx, task, now=now, **how)
+    if claim is not None:
+        over = {"state": TaskState.DONE, "due_at": None, "finished_at": now}
+        tx.execute(update(tasks).where(tasks.c.id == claim.task_id).values(over))
+    return claim
+
+
+def _renew_nothing(_: Connection, claims: Collection[Claim], *, until: datetime) -> set[str]:
+    return {claim.task_id for claim in claims}
+
+
+leases.claim = _claim_and_finish
+leases.renew = _renew_nothing  # type: ignore[assignment]
+leases.HELD = (*leases.HELD, TaskState.DONE)  # type: ignore[assignment, misc]

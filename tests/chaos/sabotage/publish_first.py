@@ -1,0 +1,38 @@
+"""Enqueue before commit: a reply is on its way before the transaction that stores it has ended.
+
+To publish a *wake-up call* before its commit would harm nobody: who finds no row makes it. So here
+the reply itself is enqueued, as a task of its own, and the turn that repeats enqueues it again.
+"""
+
+import uuid
+from dataclasses import replace
+from typing import Any
+
+from broker.task import declared
+from mirt.conversations import ANSWERING, DELIVERING
+from mirt.deliveries import Deliveries
+from mirt.store.leases import Claim
+from mirt.store.mailbox import Mail
+from mirt.store.tasks import Publication
+from mirt.store.turns import Reply
+from mirt.turns.turn import SPEAKING, Turns
+
+_store, _deliver = Turns._store, Deliveries.deliver
+
+
+def _publish_and_store(self: Turns, claim: Claim, mail: Mail, turn: Any, reply: Reply) -> Any:
+    if mail.actor != DELIVERING:
+        return _store(self, claim, mail, turn, reply)
+    what = {"platform": mail.platform, "chat_id": mail.chat_id, "response_text": reply.text}
+    declared.bound.publish([Publication(f"reply:{uuid.uuid4().hex}", SPEAKING, kwargs=what)])
+    return _store(self, claim, replace(mail, actor=ANSWERING), turn, reply)
+
+
+def _deliver_what_is_spoken(self: Deliveries, claim: Claim, delivery_id: str) -> dict[str, Any]:
+    # The reply of a turn goes its own way; an apology goes as ever.
+    spoken = delivery_id.startswith("reply:") or delivery_id.endswith(":apology")
+    return _deliver(self, claim, delivery_id) if spoken else {"status": "enqueued"}
+
+
+Turns._store = _publish_and_store  # type: ignore[method-assign]
+Deliveries.deliver = _deliver_what_is_spoken  # type: ignore[method-assign]
