@@ -6,6 +6,7 @@ and works on until its successor is able to; how many messages each really had i
 
 import re
 import tempfile
+from collections import Counter
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
@@ -24,10 +25,12 @@ NEVER, OFTEN = "1000000", "10"
 
 @dataclass
 class Run:
-    """How long the messages took, and how many each child that was recycled had run."""
+    """How long the messages took, how many each child that was recycled had run, who got what."""
 
     seconds: float
     finished: list[int]
+    replies: Counter[str]
+    """How many each chat got; they are to be 1 to ``MESSAGES``, and to get one each."""
 
 
 def replies(world: FakeWorld) -> int:
@@ -53,7 +56,9 @@ def measure(servers: Servers, max_tasks: str) -> Run:
         wait_until(lambda: replies(world) >= MESSAGES, within_s=300)
         seconds = monotonic() - began
         finished = re.findall(r"worker_recycled.*?finished\S*?=\D*(\d+)", deployed.log_text())
-    return Run(seconds, [int(count) for count in finished])
+        wait_until(lambda: not deployed.rows("SELECT 1 FROM tasks WHERE state <> 'done' LIMIT 1"))
+        got = Counter(chat for _, chat, _ in world.replies())
+    return Run(seconds, [int(count) for count in finished], got)
 
 
 def queue(deployed: Deployment) -> None:

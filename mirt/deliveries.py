@@ -5,7 +5,8 @@ and settled after it; who finds one announced and not settled knows that its out
 counts it, and sends again.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import replace
 from typing import Any
 
@@ -16,7 +17,9 @@ from mirt.clock import Clock
 from mirt.errors import (
     ErrorCode,
     OutcomeUnknownError,
+    OwnPauseError,
     PermanentError,
+    RateLimitError,
     RetryableError,
     SoftTimeLimitExceeded,
 )
@@ -26,6 +29,7 @@ from mirt.store import leases
 from mirt.store.database import Database
 from mirt.store.deliveries import Delivery, DeliveryState
 from mirt.store.leases import Claim
+from mirt.store.waits import Waits
 
 log = structlog.get_logger(__name__)
 
@@ -33,10 +37,13 @@ log = structlog.get_logger(__name__)
 class Deliveries:
     """Brings replies to customers, through the channel each of them came from."""
 
-    def __init__(self, database: Database, channels: Mapping[str, Channel], clock: Clock) -> None:
+    def __init__(
+        self, database: Database, channels: Mapping[str, Channel], clock: Clock, waits: Waits
+    ) -> None:
         self._database = database
         self._channels = channels
         self._clock = clock
+        self._waits = waits
 
     def deliver(self, claim: Claim, delivery_id: str) -> dict[str, Any]:
         """Send what has not been sent of the delivery; what the caller is told of it.
@@ -73,7 +80,8 @@ class Deliveries:
         about = {"platform": platform, "chat_id": chat_id}
         if not isinstance(channel, MarkingChannel):
             return {"status": "skipped", **about, "reason": "keeps_no_marks"}
-        with traces.span("mark customer", attributes={"mirt.platform": platform}):
+        about_it = {"mirt.platform": platform}
+        with self._as_asked(channel, chat_id), traces.span("mark customer", attributes=about_it):
             channel.mark(chat_id, marks)
         return {"status": "marked", **about}
 
@@ -99,6 +107,7 @@ class Deliveries:
     def _send_part(
         self, claim: Claim, channel: Channel, delivery: Delivery, parts: list[str]
     ) -> Delivery:
+        self._waits.check(channel.limited(delivery.chat_id))
         with self._database.transaction() as tx:
             leases.hold(tx, claim)
             store.begin_part(tx, delivery)
@@ -109,7 +118,10 @@ class Deliveries:
             "mirt.parts": len(parts),
         }
         try:
-            with traces.span("deliver part", attributes=about):
+            with (
+                self._as_asked(channel, delivery.chat_id),
+                traces.span("deliver part", attributes=about),
+            ):
                 receipt = channel.send(
                     delivery.chat_id,
                     parts[index],
@@ -137,6 +149,18 @@ class Deliveries:
             chat_id=receipt.chat_id,
             state=DeliveryState.SENT if last else DeliveryState.PENDING,
         )
+
+    @contextmanager
+    def _as_asked(self, channel: Channel, chat_id: str) -> Iterator[None]:
+        """Do not ask who has asked us to wait, and note who does."""
+        self._waits.check(channel.limited(chat_id))
+        try:
+            yield
+        except OwnPauseError:
+            raise
+        except RateLimitError as asked:
+            self._waits.note(channel.limited(chat_id), asked.retry_after)
+            raise
 
     def _not_sent(self, delivery: Delivery, error: Exception, *, unknown: bool) -> None:
         with self._database.transaction() as tx:

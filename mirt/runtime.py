@@ -37,6 +37,7 @@ from mirt.store.database import Database
 from mirt.store.pace import OwnPace, Pace, SharedPace
 from mirt.store.recent import NoRecentIds, RedisRecentIds
 from mirt.store.stores import stores
+from mirt.store.waits import NoWaits, OwnWaits, SharedWaits, Waits
 from mirt.summaries import Summaries
 from mirt.timeline import Timelines
 from mirt.turns import DirectTurns, Endings, Turns
@@ -87,7 +88,7 @@ def open_runtime(
         debounce_s=settings.debounce_seconds,
         double_click_s=settings.manychat_double_click_seconds,
     )
-    deliveries = Deliveries(database, channels, clock)
+    deliveries = Deliveries(database, channels, clock, _waits(settings, redis))
     agent = _agent(settings, connections)
     turns = Turns(database, conversations, deliveries, agent, clock)
     endings = Endings(conversations, clock)
@@ -149,6 +150,12 @@ def _pace(settings: Settings, redis: Redis | None, name: str, per_second: float)
     if redis is None:
         return OwnPace(per_second)
     return SharedPace(redis, name, per_second, processes=settings.manychat_processes)
+
+
+def _waits(settings: Settings, redis: Redis | None) -> Waits:
+    if settings.tasks_eager or not settings.tasks_enabled:
+        return NoWaits()
+    return OwnWaits() if redis is None else SharedWaits(redis)
 
 
 def _agent(settings: Settings, connections: ExitStack) -> Agent:

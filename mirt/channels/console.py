@@ -23,6 +23,10 @@ class ConsoleChannel:
         """As the channel it stands in for."""
         return self._channel.parse(payload)
 
+    def limited(self, chat_id: str) -> str:
+        """As the channel it stands in for."""
+        return self._channel.limited(chat_id)
+
     def split(self, text: str) -> list[str]:
         """As the channel it stands in for."""
         return self._channel.split(text)

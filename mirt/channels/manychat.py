@@ -183,6 +183,10 @@ class ManyChatChannel:
             ),
         )
 
+    def limited(self, chat_id: str) -> str:
+        """The limits are those of the account."""
+        return self.name
+
     def split(self, text: str) -> list[str]:
         """The whole reply as one part, whose bubbles go in one request, if it has not too many."""
         bubbles = split_text(text, LONGEST_BUBBLE)

@@ -88,6 +88,10 @@ class Channel(Protocol):
         """
         ...
 
+    def limited(self, chat_id: str) -> str:
+        """Whose limit a 429 is about, by name: of the chat, or of the whole account."""
+        ...
+
     def split(self, text: str) -> list[str]:
         """The parts, in order, in which a reply is delivered; none for a blank text."""
         ...

@@ -128,6 +128,10 @@ class TelegramChannel:
             return Ignored(f"message:{_kind(inner, _OTHER_MESSAGES)}")
         return _inbound(update.update_id, message)
 
+    def limited(self, chat_id: str) -> str:
+        """Each chat has a limit; that of the bot is told in the same words, to many chats."""
+        return f"telegram:{chat_id}"
+
     def split(self, text: str) -> list[str]:
         """The messages that a reply becomes."""
         return split_text(text, LONGEST_TEXT)

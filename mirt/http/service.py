@@ -21,6 +21,7 @@ from mirt.errors import (
     ErrorCode,
     ExternalServiceError,
     OutcomeUnknownError,
+    OwnPauseError,
     PermanentError,
     RateLimitError,
     SoftTimeLimitExceeded,
@@ -119,8 +120,8 @@ class ExternalService:
         itself. ``timeout`` replaces that of the service. ``path`` may hold no secret.
 
         Raises:
-            RateLimitError: on 429, ``retry_after`` is between a second and an hour; or not sent,
-                since the service keeps failing.
+            RateLimitError: on 429; ``retry_after`` is between a second and an hour.
+            OwnPauseError: not sent, since the service keeps failing.
             OutcomeUnknownError: the request left and no answer that makes sense came back.
             ExternalServiceError: it was not sent, or the service answered 5xx.
             PermanentError: the service refused it; with the refusal code.
@@ -131,7 +132,7 @@ class ExternalService:
         left = clock.remaining(seconds)
         if (rest := self._breaker.wait_s()) > 0:
             # A wait, no attempt: nothing was tried, so no retry is used up.
-            raise RateLimitError(f"{self.name}: {what} not sent: it keeps failing", rest)
+            raise OwnPauseError(f"{self.name}: {what} not sent: it keeps failing", rest)
         about = {"peer.service": self.name, "http.request.method": method, "url.template": path}
         with traces.span(f"{method} {self.name}", "client", about) as sent:
             answer = self._sent(method, path, json, params, seconds, left, idempotent=idempotent)

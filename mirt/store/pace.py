@@ -12,7 +12,7 @@ from typing import Final, Protocol
 from redis import Redis
 
 from mirt.clock import remaining
-from mirt.errors import RateLimitError
+from mirt.errors import OwnPauseError
 from mirt.store.redis import BestEffort
 
 MARGIN: Final = 0.9
@@ -39,7 +39,7 @@ class Pace(Protocol):
         """Wait for a slot.
 
         Raises:
-            RateLimitError: the next one is too far away to wait for; none was taken.
+            OwnPauseError: the next one is too far away to wait for; none was taken.
             SoftTimeLimitExceeded: the work's time is over first.
         """
 
@@ -100,7 +100,7 @@ def _wait(take: Callable[[], float]) -> None:
     while True:
         wait_s = take()
         if wait_s > LONGEST_WAIT_S:
-            raise RateLimitError("our own pace", retry_after=wait_s)
+            raise OwnPauseError("our own pace", retry_after=wait_s)
         begins = time.monotonic() + wait_s
         while (left_s := begins - time.monotonic()) > 0:
             time.sleep(remaining(left_s))

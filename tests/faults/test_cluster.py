@@ -1,4 +1,4 @@
-"""Three RabbitMQ nodes behind one address, and one of them dies."""
+"""Three RabbitMQ nodes behind one address, and one of them dies, or is cut off."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -53,4 +53,27 @@ def test_the_death_of_the_leading_node_loses_and_doubles_nothing(
     assert customers.statuses() == {200}
     assert customers.slowest_s < ABOUT_A_SECOND
     wait_until(customers.answered, within_s=40)
+    customers.assert_once_and_in_order()
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(240)
+def test_a_leading_node_that_is_cut_off_from_the_others_loses_and_doubles_nothing(
+    deployed: Deployment, cluster: Cluster
+) -> None:
+    deployed.world.latency["llm"] = 0.2
+    deployed.start("worker", "llm")
+    deployed.web()
+    with Customers(deployed, range(1, 9)) as customers:
+        assert cluster.leaders("llm") == {FOUNDER}
+        with cluster.cut_off(FOUNDER):
+            customers.go_on()
+            wait_until(lambda: cluster.leaders("llm") - {FOUNDER}, within_s=30)
+            customers.go_on()
+            seen = len(deployed.world.replies())
+            wait_until(lambda: len(deployed.world.replies()) > seen + 40, within_s=60)
+        customers.go_on()
+    assert customers.statuses() == {200}
+    assert customers.slowest_s < ABOUT_A_SECOND
+    wait_until(customers.answered, within_s=60)
     customers.assert_once_and_in_order()

@@ -7,8 +7,12 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 import pika
+import pytest
 
+from bench import recycling as bench
+from tests.conftest import SERVERS
 from tests.deployment import Deployment, children, update
+from tests.servers import Postgres, RabbitMQ, Redis
 from tests.waiting import wait_until
 
 MESSAGES = 300
@@ -87,3 +91,17 @@ def test_a_child_works_on_while_its_successors_die_young(deployed: Deployment) -
     wait_until(lambda: len(deployed.world.sent(1)) == 2)
     wait_until(lambda: old not in children(worker))
     assert deployed.log_text().count("worker_died") == 2
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(600)
+def test_two_thousand_messages_while_children_are_recycled_after_ten_are_as_fast_and_once(
+    pytestconfig: pytest.Config, rabbitmq: RabbitMQ, redis_server: Redis, postgres: Postgres
+) -> None:
+    servers = pytestconfig.stash[SERVERS]
+    never, often = bench.measure(servers, bench.NEVER), bench.measure(servers, bench.OFTEN)
+    once = {str(chat): 1 for chat in range(1, bench.MESSAGES + 1)}
+    assert (never.replies, often.replies) == (once, once)
+    assert never.finished == []
+    assert len(often.finished) >= 10
+    assert never.seconds / often.seconds >= 0.8, f"{never.seconds:.1f} s, {often.seconds:.1f} s"

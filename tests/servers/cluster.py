@@ -3,6 +3,8 @@
 import shutil
 import sys
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from urllib.error import URLError
 
 from tests.servers.balancer import Balancer
@@ -16,6 +18,8 @@ from tests.servers.rabbitmq_node import Membership, Node
 
 FOUNDER, *OTHERS = (f"mirt-{letter}@localhost" for letter in "abc")
 COOKIE = "a-cookie-for-the-tests"
+STRANGE_COOKIE = "another-cookie"
+"""Nodes whose cookies differ do not talk to each other."""
 START_TIMEOUT = 90
 """Seconds until all nodes run. About 18 are usual on two idle cores."""
 
@@ -34,6 +38,7 @@ class Cluster:
         epmd = shutil.which("epmd")
         if program is None or epmd is None:
             raise ServerUnavailable("RabbitMQ cluster", ["needs Linux, rabbitmq-server and epmd"])
+        self._control = program.with_name("rabbitmqctl")
         epmd_port = free_port()
         # Of its own: the nodes' would die with the node that happened to start it.
         self._names = Process(
@@ -84,6 +89,27 @@ class Cluster:
     def kill(self, name: str) -> None:
         """Kill a node with SIGKILL. Its disk stays."""
         self._nodes[name].kill()
+
+    @contextmanager
+    def cut_off(self, name: str) -> Iterator[None]:
+        """Let a node lose the others, which it and they try to reach in vain.
+
+        Its clients still reach it. It finds itself alone, and rests until it is not
+        (``pause_minority``): https://www.rabbitmq.com/docs/partitions.
+        """
+        self._evaluate(
+            name,
+            COOKIE,
+            f"erlang:set_cookie('{STRANGE_COOKIE}'), [erlang:disconnect_node(N) || N <- nodes()].",
+        )
+        try:
+            yield
+        finally:
+            self._evaluate(name, STRANGE_COOKIE, f"erlang:set_cookie('{COOKIE}').")
+
+    def _evaluate(self, name: str, cookie: str, expression: str) -> None:
+        control = [str(self._control), "--quiet", "--erlang-cookie", cookie]
+        self._nodes[name].execute(*control, "eval", expression)
 
     def close(self) -> None:
         """End it for good, and remove what it left."""

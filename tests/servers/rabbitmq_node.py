@@ -23,6 +23,9 @@ disk_free_limit.absolute = 50MB
 raft.wal_max_size_bytes = 64000000
 log.console.level = warning
 """
+MEMBERSHIP = """\
+cluster_partition_handling = pause_minority
+"""
 JOINING = """\
 cluster_formation.peer_discovery_backend = classic_config
 cluster_formation.classic_config.nodes.1 = {seed}
@@ -68,6 +71,7 @@ class Node(Process):
             cookie = home / ".erlang.cookie"
             cookie.write_text(member.cookie)
             cookie.chmod(0o400)
+            configuration += MEMBERSHIP
             if member.seed is not None:
                 configuration += JOINING.format(seed=member.seed)
         (home / "rabbitmq.conf").write_text(configuration)

@@ -20,6 +20,7 @@ from mirt.store.deliveries import find_delivery
 from mirt.store.leases import Claim
 from mirt.store.mailbox import Mail
 from mirt.store.tasks import Publication
+from mirt.store.waits import NoWaits
 from mirt.turns import DirectTurns, Endings, Turns
 from mirt.turns.turn import Outcome
 from tests.unit.business import Agent, StoppedClock, conversations_of, mail
@@ -130,7 +131,7 @@ def shop(database: Database) -> Iterator[Shop]:
     console = Console(telegram, lambda chat, text: shown.append((chat, text)))
     console.script = []
     conversations = conversations_of(database, clock)
-    deliveries = Deliveries(database, {"telegram": console}, clock)
+    deliveries = Deliveries(database, {"telegram": console}, clock, NoWaits())
     turns = Turns(database, conversations, deliveries, agent, clock)
     endings = Endings(conversations, clock)
     yield Shop(
