@@ -8,6 +8,7 @@ from typing import Any, Final
 
 import structlog
 from dramatiq import Broker, Message
+from dramatiq.middleware import MiddlewareError
 
 from middleware.envelopes import to_message, to_task
 from middleware.ticks import take_ticks
@@ -32,6 +33,10 @@ class Depth:
 
     ready: int
     consumers: int
+
+
+class HookFailedError(MiddlewareError):
+    """Something of ours has failed before a task was begun."""
 
 
 class DurableBroker(Broker):
@@ -79,6 +84,29 @@ class DurableBroker(Broker):
         Raises:
             BrokerUnavailableError: it cannot be reached.
         """
+
+    def emit_before(self, signal: str, *args: Any, **kwargs: Any) -> None:
+        """Ask the middleware; a message is not run unless each of them has agreed.
+
+        Dramatiq runs it all the same when one fails with anything but an error of its own.
+
+        Raises:
+            HookFailedError: before a message that is to be run.
+            MiddlewareError: of the middleware itself.
+        """
+        if signal != "process_message":
+            super().emit_before(signal, *args, **kwargs)
+            return
+        for middleware in self.middleware:
+            try:
+                middleware.before_process_message(self, *args, **kwargs)
+            except MiddlewareError:
+                raise
+            except Exception as failed:
+                log.exception("hook_failed", hook=type(middleware).__name__)
+                # Whoever has claimed the task buries it; if nobody has, it returns to its queue.
+                args[0].give_back = True
+                raise HookFailedError(f"{type(middleware).__name__}: {failed!r}") from failed
 
     def declare_queue(self, queue_name: str) -> None:
         """Make a queue known. There are no delay queues: a delay is a row."""

@@ -4,12 +4,15 @@ import logging
 import time
 from typing import Any, Final
 
+import structlog
 from dramatiq import Broker
 from dramatiq.results import ResultBackend, Results
 from dramatiq.results.backends import StubBackend
 
 from mirt.observe.secrets import struck_out
 from mirt.store.redis import BestEffort
+
+log = structlog.get_logger(__name__)
 
 RESULT_TTL_MS: Final = 600_000
 
@@ -35,10 +38,16 @@ class KeptResults(Results):
         exception: BaseException | None = None,
     ) -> None:
         """Store what the actor has returned."""
-        if exception is None:
+        if exception is not None:
+            return
+        try:
             self._best_effort(
                 lambda: self.backend.store_result(message, result, self.result_ttl), default=None
             )
+        except (TypeError, ValueError) as wrong:
+            # What was done is done. Who waits for the result is told that there is none.
+            log.error("result_is_not_json", why=str(wrong))
+            self._store_failure(message, wrong)
 
     def after_skip_message(self, broker: Broker, message: Any) -> None:
         """Leave the place of the result empty."""
@@ -48,6 +57,9 @@ class KeptResults(Results):
         failure = message._exception or RuntimeError("unknown")
         if (text := struck_out(str(failure))) != str(failure):
             failure = type(type(failure).__name__, (RuntimeError,), {})(text)
+        self._store_failure(message, failure)
+
+    def _store_failure(self, message: Any, failure: BaseException) -> None:
         self._best_effort(
             lambda: self.backend.store_exception(message, failure, self.result_ttl), default=None
         )

@@ -49,6 +49,7 @@ def _options() -> Options:
     parser.add_argument("--faults", type=int, default=40)
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--seconds", type=float, help="of writing; default 12 for each fault")
+    parser.add_argument("--agent", type=float, default=0.1, help="seconds that the agent thinks")
     parser.add_argument("--only", choices=KINDS, action="append", help="kind of fault; default all")
     parser.add_argument("--patience", type=float, default=180, help="seconds for the last answers")
     parser.add_argument(
@@ -65,6 +66,7 @@ def _options() -> Options:
         seconds=given.seconds or max(LEAST_S, FAULT_S * given.faults),
         only=tuple(given.only or SABOTAGES.get(given.sabotage, ())),
         patience_s=given.patience,
+        agent_s=given.agent,
         sabotage=given.sabotage,
     )
 

@@ -34,7 +34,8 @@ class Options:
     """What follows from the command line. ``seconds`` is how long customers go on writing.
 
     ``only``: these kinds of fault; all when there are none. ``sabotage``: a bug on purpose.
-    ``patience_s``: what the answers may need after the last message is accepted.
+    ``patience_s``: what the answers may need after the last message is accepted. ``agent_s``: how
+    long the agent thinks.
     """
 
     messages: int
@@ -45,6 +46,7 @@ class Options:
     only: Sequence[str] = ()
     sabotage: str | None = None
     patience_s: float = 180.0
+    agent_s: float = 0.1
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,7 +73,7 @@ def run(options: Options, folder: Path, announce: Announce) -> Run:
     planned = schedule.plan(
         kinds, seed=options.seed, faults=options.faults, seconds=options.seconds
     )
-    with stage(folder, sabotage=options.sabotage) as here:
+    with stage(folder, agent_s=options.agent_s, sabotage=options.sabotage) as here:
         storm, began = Storm(here, announce), time.monotonic()
         announce(f"{options.messages} messages in {options.seconds:g} s, {len(planned)} faults")
         raging = threading.Thread(target=storm.rage, args=(planned,), kwargs={"began": began})

@@ -21,8 +21,6 @@ from tests.servers import Postgres, RabbitMQ, Redis, start_servers
 from tests.servers.balancer import Balancer
 from tests.waiting import wait_until
 
-AGENT_S: Final = 0.1
-"""How long the agent thinks."""
 LEASE_S: Final = 3
 SETTINGS: Final = {
     "LEASE_SECONDS": str(LEASE_S),
@@ -104,7 +102,7 @@ class Stage:
 
 
 @contextmanager
-def stage(logs: Path, *, sabotage: str | None = None) -> Iterator[Stage]:
+def stage(logs: Path, *, agent_s: float, sabotage: str | None) -> Iterator[Stage]:
     """Start everything; at the end stop it all, by its pids. Logs go to ``logs``.
 
     With ``sabotage`` each process of the service has this bug.
@@ -118,7 +116,7 @@ def stage(logs: Path, *, sabotage: str | None = None) -> Iterator[Stage]:
             servers.get(Postgres),
         )
         world = stack.enter_context(_world(logs))
-        world.latency("llm", AGENT_S)
+        world.latency("llm", agent_s)
         to_rabbitmq = stack.enter_context(Balancer.before(rabbitmq.url))
         to_postgres = stack.enter_context(Balancer.before(postgres.url))
         urls = {

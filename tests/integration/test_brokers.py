@@ -5,10 +5,12 @@ from datetime import timedelta
 from typing import Any
 
 import pytest
+from dramatiq import Broker, Middleware
 from dramatiq.results import ResultFailure, ResultMissing
 
 from actors.health import ping
 from actors.messages import process_message, send_response
+from middleware.execution import Execution
 from mirt.store.stores import stores
 from mirt.store.tables import dead_letters, tasks
 from tests.fakes import FakeWorld, Status
@@ -109,3 +111,55 @@ def test_arguments_that_the_task_does_not_take_are_refused_by_name(
     with pytest.raises(TypeError, match=r"send_response: .*response_text"):
         send_response.send("telegram", "7")  # type: ignore[call-arg]
     assert rows(running, tasks) == []
+
+
+def test_who_waits_for_a_result_that_is_no_json_is_told_so(
+    run: Run, transport: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    running = run(transport)
+    monkeypatch.setattr(ping, "fn", lambda: {"when": object()})
+    with pytest.raises(ResultFailure, match="not JSON serializable"):
+        result_of(ping.send())
+    wait_until(lambda: [row.state for row in rows(running, tasks)] == ["done"])
+
+
+class Broken(Middleware):
+    """Fails so often before a task is begun, as a bug of ours would."""
+
+    def __init__(self, times: int) -> None:
+        self.times = times
+
+    def before_process_message(self, broker: Broker, message: Any) -> None:
+        self.times -= 1
+        if self.times >= 0:
+            raise RuntimeError("a hook of ours is broken")
+
+
+def test_a_task_is_not_run_when_what_has_to_agree_fails(
+    run: Run, transport: str, world: FakeWorld
+) -> None:
+    running = run(transport)
+    running.broker.add_middleware(Broken(times=1))
+    send_response.send("telegram", "7", "hello")
+    [letter] = wait_until(lambda: rows(running, dead_letters))
+    assert letter.error_code == "UNEXPECTED"
+    assert "a hook of ours is broken" in letter.exception
+    assert world.sent("7") == []
+
+
+def test_a_task_that_could_not_even_be_claimed_is_run_later(
+    run: Run, transport: str, world: FakeWorld, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("mirt.store.outbox.REPUBLISH_AFTER", timedelta(seconds=1))
+    running = run(transport)
+    running.broker.add_middleware(Broken(times=2), before=Execution)
+    send_response.send("telegram", "7", "hello")
+    assert world.sent("7") == []
+
+    def run_at_last() -> bool:
+        # There is no worker beside the eager broker that would do it.
+        running.broker.publish_due()
+        return world.sent("7") == ["hello"]
+
+    wait_until(run_at_last)
+    assert rows(running, dead_letters) == []

@@ -1,0 +1,56 @@
+"""RabbitMQ delivers at least once: a message that comes twice runs once."""
+
+from collections import Counter
+from collections.abc import Callable
+from urllib.parse import urlsplit
+
+import pika
+
+from actors.messages import send_response
+from tests.fakes import FakeWorld
+from tests.integration.conftest import Running
+from tests.servers import RabbitMQ
+from tests.waiting import wait_until
+
+Run = Callable[..., Running]
+CHATS = [str(chat) for chat in range(1, 9)]
+
+
+def is_empty(url: str, queue: str) -> bool:
+    """Whether nobody waits in the queue."""
+    with pika.BlockingConnection(pika.URLParameters(url)) as connection:
+        found = connection.channel().queue_declare(queue, passive=True)
+    return bool(found.method.message_count == 0)
+
+
+def test_copies_of_a_send_that_seemed_to_fail_run_once(
+    run: Run, rabbitmq_url: str, world: FakeWorld
+) -> None:
+    run("rabbitmq")
+    send_response.send("telegram", "8", "the queues are there")
+    wait_until(lambda: world.sent("8"))
+    copy = send_response.message("telegram", "7", "once").encode()
+    with pika.BlockingConnection(pika.URLParameters(rabbitmq_url)) as connection:
+        for _ in range(5):
+            connection.channel().basic_publish("", "webhooks", copy)
+    wait_until(lambda: world.sent("7"))
+    send_response.send("telegram", "8", "after all of them")
+    wait_until(lambda: len(world.sent("8")) == 2 and is_empty(rabbitmq_url, "webhooks"))
+    assert world.sent("7") == ["once"]
+
+
+def test_what_was_prefetched_when_the_connections_were_lost_runs_once(
+    run: Run, rabbitmq: RabbitMQ, rabbitmq_url: str, world: FakeWorld
+) -> None:
+    world.latency["telegram"] = 2
+    run("rabbitmq")
+    for chat in CHATS:
+        send_response.send("telegram", chat, "once")
+    wait_until(lambda: len(world.requests("telegram")) == 4)
+    vhost = urlsplit(rabbitmq_url).path.removeprefix("/")
+    wait_until(lambda: rabbitmq.management.close_connections(vhost))
+    wait_until(lambda: all(world.sent(chat) for chat in CHATS))
+    send_response.send("telegram", "9", "after all of them")
+    wait_until(lambda: world.sent("9") and is_empty(rabbitmq_url, "webhooks"))
+    got = Counter(chat for _, chat, text in world.replies() if text == "once")
+    assert got == dict.fromkeys(CHATS, 1)
