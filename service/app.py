@@ -23,7 +23,7 @@ from service.tasks import WORK, Tasks
 from service.tracing import Tracing
 from service.webhooks import Dispatch, Webhook
 
-ANSWER_WITHIN_S: Final = 0.95
+ANSWER_WITHIN_S: Final = 0.9
 """So long a webhook waits for its message to be kept; then the sender is asked to send it again."""
 THREADS: Final = 8
 """Messages that are being kept at the same moment; as many as a process answers requests at once.

@@ -107,6 +107,7 @@ def accepted(web: Deployment, one: dict[str, Any]) -> bool:
     return web.post(one).status_code == 200
 
 
+@pytest.mark.alone
 def test_a_database_that_hangs_is_503_within_a_second_and_no_message_is_lost_or_doubled(
     web: Deployment, postgres: Postgres
 ) -> None:
@@ -120,7 +121,7 @@ def test_a_database_that_hangs_is_503_within_a_second_and_no_message_is_lost_or_
         postgres.resume()
     assert {answer.status_code for answer in refused} == {503}
     assert {answer.headers["Retry-After"] for answer in refused} == {"5"}
-    assert max(answer.elapsed.total_seconds() for answer in refused) < 1.2
+    assert max(answer.elapsed.total_seconds() for answer in refused) < 1
     assert alive.status_code == 200
     assert ready.status_code == 503
     assert ready.json()["checks"]["database"] == "no answer within 1 s"
@@ -129,19 +130,22 @@ def test_a_database_that_hangs_is_503_within_a_second_and_no_message_is_lost_or_
     assert sorted(kept(web)) == sorted(f"m{number}" for number in range(17))
 
 
+@pytest.mark.alone
 def test_a_database_that_is_gone_is_503_and_taken_up_again_when_it_is_back(
     web: Deployment, postgres: Postgres
 ) -> None:
-    postgres.kill()
-    answer = web.post(update(7, 1, "Привіт"))
-    assert (answer.status_code, answer.json()["error"]) == (503, "UNAVAILABLE")
-    assert answer.elapsed.total_seconds() < 1.2
+    postgres.stop()
+    refused = web.post_all([update(7, number, "Привіт") for number in range(1, 25)])
+    assert {(one.status_code, one.json()["error"]) for one in refused} == {(503, "UNAVAILABLE")}
+    assert all(int(one.headers["Retry-After"]) > 0 for one in refused)
+    assert max(one.elapsed.total_seconds() for one in refused) < 1
     assert web.get("/readyz").json()["checks"]["database"] == "failed: DatabaseError"
     postgres.start()
     wait_until(lambda: accepted(web, update(7, 1, "Привіт")))
     assert kept(web) == ["Привіт"]
 
 
+@pytest.mark.alone
 def test_messages_are_kept_within_a_second_while_rabbitmq_hangs(
     web: Deployment, rabbitmq: RabbitMQ
 ) -> None:
@@ -151,7 +155,7 @@ def test_messages_are_kept_within_a_second_while_rabbitmq_hangs(
     finally:
         rabbitmq.resume()
     assert {answer.status_code for answer in answers} == {200}
-    assert max(answer.elapsed.total_seconds() for answer in answers) < 1.2
+    assert max(answer.elapsed.total_seconds() for answer in answers) < 1
     assert kept(web) == ["m0", "m1", "m2"]
 
 
