@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
 import pytest
@@ -10,10 +11,14 @@ from sqlalchemy import select
 
 from actors.housekeeping import sweep_mailboxes
 from middleware.policy import TASKS
+from mirt.errors import DatabaseError
 from mirt.store.stores import stores
 from mirt.store.tables import tasks
+from service.processes.child import start_worker, stop_worker
+from tests.hands import Hands
 from tests.integration.conftest import TRANSPORTS, Running
-from tests.servers import Postgres
+from tests.servers import Postgres, RabbitMQ
+from tests.waiting import wait_until
 
 TEN = datetime(2026, 11, 23, 10, tzinfo=UTC)
 
@@ -27,6 +32,11 @@ def ticks_of(running: Running, task: str) -> list[str]:
     with stores(running.settings).database.transaction() as tx:
         asked = select(tasks.c.id).where(tasks.c.actor == task)
         return sorted(one.partition("@")[2] for one in tx.execute(asked).scalars())
+
+
+def states_of(running: Running, task: str) -> list[str]:
+    with stores(running.settings).database.transaction() as tx:
+        return list(tx.execute(select(tasks.c.state).where(tasks.c.actor == task)).scalars())
 
 
 @pytest.mark.parametrize("transport", TRANSPORTS)
@@ -90,6 +100,42 @@ def test_a_scheduler_outlives_the_database_and_makes_up_for_it(
         "2026-11-23T10:00:00+00:00",
         "2026-11-23T10:15:00+00:00",
     ]
+
+
+def test_a_scheduler_outlives_rabbitmq_and_its_tick_is_sent_when_that_is_back(
+    run: Callable[..., Running], rabbitmq: RabbitMQ
+) -> None:
+    running = run("rabbitmq", work=False)
+    tick(TEN)
+    rabbitmq.kill()
+    tick(TEN + timedelta(minutes=1))
+    rabbitmq.start()
+    assert len(ticks_of(running, "sweep_mailboxes")) == 2
+    wait_until(lambda: running.broker.ready)
+    worker = start_worker(running.broker, queues={"default"}, threads=1, idle_ms=50)
+    try:
+        wait_until(lambda: states_of(running, "sweep_mailboxes") == ["done", "done"])
+    finally:
+        stop_worker(worker, grace_s=10)
+
+
+def test_a_scheduled_task_that_fails_is_tried_again_however_long_ago_its_tick_was(
+    run: Callable[..., Running], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    hands, failures = Hands(), [DatabaseError("away")]
+
+    def fail_once() -> dict[str, str]:
+        if failures:
+            raise failures.pop()
+        return {"status": "ok"}
+
+    monkeypatch.setattr(sweep_mailboxes, "fn", fail_once)
+    monkeypatch.setitem(TASKS, "sweep_mailboxes", replace(TASKS["sweep_mailboxes"], retries=1))
+    running = run("embedded", clock=hands)
+    tick(hands.now)
+    wait_until(lambda: states_of(running, "sweep_mailboxes") == ["delayed"])
+    hands.forward(hours=1)
+    wait_until(lambda: states_of(running, "sweep_mailboxes") == ["done"])
 
 
 @pytest.mark.parametrize(
