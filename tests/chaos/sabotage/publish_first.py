@@ -15,7 +15,8 @@ from mirt.store.leases import Claim
 from mirt.store.mailbox import Mail
 from mirt.store.tasks import Publication
 from mirt.store.turns import Reply
-from mirt.turns.turn import SPEAKING, Turns
+from mirt.turns.endings import SPEAKING
+from mirt.turns.turn import Turns
 
 _store, _deliver = Turns._store, Deliveries.deliver
 
