@@ -4,6 +4,7 @@ import os
 import signal
 
 from tests.deployment import Deployment, children, update
+from tests.fakes import Hang
 from tests.waiting import wait_until
 
 CHATS = range(1, 6)
@@ -27,14 +28,18 @@ def test_a_worker_held_past_its_lease_changes_nothing_when_it_goes_on(
     for pid in (worker.pid, child):
         os.kill(pid, signal.SIGSTOP)
     try:
+        deployed.world.misbehave("llm", Hang(), times=len(CHATS))
         deployed.start("worker", "llm")
-        wait_until(lambda: replies(deployed) == [1] * len(CHATS))
-        deployed.post_all([update(chat, 2, "m2") for chat in CHATS])
-        wait_until(lambda: replies(deployed) == [2] * len(CHATS))
+        wait_until(lambda: len(deployed.world.requests("llm")) == 2 * len(CHATS))
     finally:
         for pid in (child, worker.pid):
             os.kill(pid, signal.SIGCONT)
+    # The held one has its answers, and may do nothing with them: the other is at it.
     wait_until(lambda: deployed.log_text().count("is lost") == len(CHATS))
-    assert replies(deployed) == [2] * len(CHATS)
+    assert replies(deployed) == [0] * len(CHATS)
+    deployed.world.release()
+    wait_until(lambda: replies(deployed) == [1] * len(CHATS))
+    deployed.post_all([update(chat, 2, "m2") for chat in CHATS])
+    wait_until(lambda: replies(deployed) == [2] * len(CHATS))
     assert all("m1" in deployed.world.sent(chat)[0] for chat in CHATS)
     assert deployed.rows("SELECT * FROM dead_letters") == []
