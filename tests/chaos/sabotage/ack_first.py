@@ -1,7 +1,6 @@
 """Acknowledge before work: a task is done from the moment in which it is claimed.
 
-The row is what is acknowledged. To acknowledge only its message early would harm nobody: the row
-is not over, and is published again.
+The row is what is acknowledged; RabbitMQ's message is no more than a wake-up call.
 """
 
 from collections.abc import Collection

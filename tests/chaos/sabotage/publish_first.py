@@ -1,7 +1,7 @@
 """Enqueue before commit: a reply is on its way before the transaction that stores it has ended.
 
-To publish a *wake-up call* before its commit would harm nobody: who finds no row makes it. So here
-the reply itself is enqueued, as a task of its own, and the turn that repeats enqueues it again.
+A wake-up call may come before its row, since who finds none makes it. So here the reply itself is
+enqueued, as a task of its own, and a turn that is repeated enqueues it again.
 """
 
 import uuid
