@@ -45,6 +45,9 @@ def run(
     ) -> Running:
         urls: dict[str, Any] = {"database_url": sqlite_url(tmp_path)}
         if transport == "rabbitmq":
+            for server in ("rabbitmq", "redis_server", "postgres"):
+                # Who asks for them here only is not seen by those who mend them before each test.
+                request.getfixturevalue(server).start()
             names = ("rabbitmq_url", "redis_url", "database_url")
             urls = {name: request.getfixturevalue(name) for name in names}
         if transport == "eager":
