@@ -170,6 +170,8 @@ class DurableBroker(Broker):
             return
         for one in due:
             metrics.TICKS.inc(task=one.actor)
+        if due:
+            log.info("ticked", tasks=[one.task_id for one in due])
         self.publish(due)
 
     def publish(self, tasks: Sequence[Publication]) -> None:

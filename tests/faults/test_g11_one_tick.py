@@ -1,47 +1,91 @@
 """G11: with any number of schedulers, and whichever of them dies, each tick runs once."""
 
-import itertools
 import subprocess
 import time
 from datetime import timedelta
+from pathlib import Path
+
+import pytest
 
 from tests.deployment import Deployment
-from tests.faults.ticker import FIRST, TICKING
+from tests.faults.ticker import FIRST, TICKING, begin_minute
 from tests.waiting import wait_until
 
+SCHEDULERS = 3
+KILLS = 10
 RUNS = "SELECT id, state, fence FROM tasks WHERE actor = 'sweep_mailboxes'"
+CHECKS = "SELECT id, state, fence FROM tasks WHERE actor = 'worker_health_check'"
 
 
-def test_three_schedulers_of_which_ten_are_killed_send_every_tick_once(
-    deployed: Deployment,
+def test_three_schedulers_whose_leader_is_killed_ten_times_send_every_tick_once(
+    deployed: Deployment, tmp_path: Path
 ) -> None:
-    assert deployed.run("migrate") == 0
-    deployed.start("worker", "default")
-    begun = time.time()
-    running = [start(deployed, begun) for _ in range(3)]
-    for turn in range(10):
-        wait_until(lambda: deployed.log_text().count(TICKING) == len(deployed.started) - 1)
-        running[turn % 3].kill()
-        running[turn % 3] = start(deployed, begun)
-    for scheduler in running:
-        scheduler.kill()
-    wait_until(lambda: all(state == "done" for _, state, _ in deployed.rows(RUNS)))
-
-    rows = deployed.rows(RUNS)
-    minutes = sorted(id_.partition("@")[2] for id_, _, _ in rows)
-    first = min(minutes)
-    begins = next(n for n in itertools.count() if tick(n) == first)
-    assert minutes == [tick(begins + n) for n in range(len(minutes))]
-    assert len(minutes) > 10
-    assert {fence for _, _, fence in rows} == {1}
+    Schedulers(deployed, tmp_path / "minute").go_through(minutes=3 * KILLS)
 
 
-def start(deployed: Deployment, begun: float) -> "subprocess.Popen[bytes]":
-    return deployed.start_module("tests.faults.ticker", str(begun))
+@pytest.mark.slow
+@pytest.mark.timeout(600)
+def test_they_do_so_for_five_minutes(deployed: Deployment, tmp_path: Path) -> None:
+    Schedulers(deployed, tmp_path / "minute").go_through(minutes=300, lasting_s=1)
 
 
-def tick(number: int) -> str:
-    return (FIRST + timedelta(minutes=number)).isoformat()
+class Schedulers:
+    """Schedulers for whom a minute lasts until its tick is there, and no less than it is to."""
+
+    def __init__(self, deployed: Deployment, clock: Path) -> None:
+        self._deployed = deployed
+        self._clock = clock
+        self._running: list[subprocess.Popen[bytes]] = []
+
+    def go_through(self, *, minutes: int, lasting_s: float = 0) -> None:
+        assert self._deployed.run("migrate") == 0
+        self._deployed.start("worker", "default")
+        begin_minute(self._clock, 0)
+        self._running = [self._start() for _ in range(SCHEDULERS)]
+        pause = minutes // KILLS
+        for minute in range(minutes):
+            begun = time.monotonic()
+            is_fatal = minute % pause == pause - 1
+            leader = self._leader(minute - 1) if is_fatal else None
+            begin_minute(self._clock, minute)
+            if leader is not None:
+                # Its successor takes seconds to start, in which the others go on.
+                leader.kill()
+                self._running[self._running.index(leader)] = self._start()
+            wait_until(lambda n=minute: tick("sweep_mailboxes", n) in self._sent())
+            wait_until(lambda t=begun: time.monotonic() - t >= lasting_s)
+        killed = [one for one in self._deployed.started if one.poll() is not None]
+        assert len(killed) == KILLS
+        self._all_ran_once(RUNS, [tick("sweep_mailboxes", n) for n in range(minutes)])
+        self._all_ran_once(CHECKS, [tick("worker_health_check", n) for n in range(0, minutes, 5)])
+
+    def _leader(self, minute: int) -> "subprocess.Popen[bytes]":
+        """The one of three that has sent the tick of that minute."""
+        wait_until(lambda: all(TICKING in self._log_of(one) for one in self._running))
+        sent = tick("sweep_mailboxes", minute)
+        return wait_until(
+            lambda: next((one for one in self._running if sent in self._log_of(one)), None)
+        )
+
+    def _log_of(self, process: "subprocess.Popen[bytes]") -> str:
+        number = self._deployed.started.index(process)
+        return (self._deployed.logs / f"{number}.log").read_text(errors="replace")
+
+    def _start(self) -> "subprocess.Popen[bytes]":
+        return self._deployed.start_module("tests.faults.ticker", str(self._clock))
+
+    def _sent(self) -> set[str]:
+        return {id_ for id_, _, _ in self._deployed.rows(RUNS)}
+
+    def _all_ran_once(self, runs: str, expected: list[str]) -> None:
+        wait_until(lambda: all(state == "done" for _, state, _ in self._deployed.rows(runs)))
+        rows = self._deployed.rows(runs)
+        assert sorted(id_ for id_, _, _ in rows) == expected
+        assert {fence for _, _, fence in rows} == {1}
+
+
+def tick(task: str, number: int) -> str:
+    return f"{task}@{(FIRST + timedelta(minutes=number)).isoformat()}"
 
 
 def test_a_scheduler_that_is_really_periodiq_ticks(deployed: Deployment) -> None:

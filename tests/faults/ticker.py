@@ -1,29 +1,41 @@
-"""A scheduler in a hurry: for it every second is a minute. ``python -m tests.faults.ticker``
-with the second since the epoch at which its first minute begins."""
+"""A scheduler whose minutes somebody else counts. ``python -m tests.faults.ticker FILE``: the file
+says which minute it is, and each minute's tick is sent as soon as it is seen to have begun."""
 
-import itertools
+import os
 import sys
 import time
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from typing import Final
 
 from actors.housekeeping import sweep_mailboxes
 
-MINUTE_S: Final = 1.0
 TICKING: Final = "ticking"
 """What it prints when it has sent its first tick."""
 FIRST: Final = datetime(2026, 11, 23, 10, tzinfo=UTC)
+LOOK_S: Final = 0.01
 
 
-def main(begun: float) -> None:
+def begin_minute(clock: Path, number: int) -> None:
+    """Let it be that minute, for all who look."""
+    new = clock.with_suffix(".new")
+    new.write_text(str(number))
+    os.replace(new, clock)
+
+
+def main(clock: Path) -> None:
     """Send the tick of each minute when it begins, until somebody kills it."""
-    for turn in itertools.count():
-        minute = int((time.time() - begun) / MINUTE_S)
+    sent = None
+    while True:
+        minute = int(clock.read_text())
+        if minute == sent:
+            time.sleep(LOOK_S)
+            continue
         sweep_mailboxes.send_with_options(scheduled_at=str(FIRST + timedelta(minutes=minute)))
-        if turn == 0:
+        if sent is None:
             print(TICKING, flush=True)
-        time.sleep(max(0.0, begun + (minute + 1) * MINUTE_S - time.time()))
+        sent = minute
 
 
 if __name__ == "__main__":
-    main(float(sys.argv[1]))
+    main(Path(sys.argv[1]))
