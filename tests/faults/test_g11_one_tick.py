@@ -52,8 +52,7 @@ class Schedulers:
                 # Its successor takes seconds to start, in which the others go on.
                 leader.kill()
                 self._running[self._running.index(leader)] = self._start()
-            wait_until(lambda n=minute: tick("sweep_mailboxes", n) in self._sent())
-            wait_until(lambda t=begun: time.monotonic() - t >= lasting_s)
+            self._wait_for(tick("sweep_mailboxes", minute), not_before=begun + lasting_s)
         killed = [one for one in self._deployed.started if one.poll() is not None]
         assert len(killed) == KILLS
         self._all_ran_once(RUNS, [tick("sweep_mailboxes", n) for n in range(minutes)])
@@ -63,9 +62,11 @@ class Schedulers:
         """The one of three that has sent the tick of that minute."""
         wait_until(lambda: all(TICKING in self._log_of(one) for one in self._running))
         sent = tick("sweep_mailboxes", minute)
-        return wait_until(
-            lambda: next((one for one in self._running if sent in self._log_of(one)), None)
-        )
+        return wait_until(lambda: [one for one in self._running if sent in self._log_of(one)])[0]
+
+    def _wait_for(self, sent: str, *, not_before: float) -> None:
+        wait_until(lambda: sent in {id_ for id_, _, _ in self._deployed.rows(RUNS)})
+        wait_until(lambda: time.monotonic() >= not_before)
 
     def _log_of(self, process: "subprocess.Popen[bytes]") -> str:
         number = self._deployed.started.index(process)
@@ -73,9 +74,6 @@ class Schedulers:
 
     def _start(self) -> "subprocess.Popen[bytes]":
         return self._deployed.start_module("tests.faults.ticker", str(self._clock))
-
-    def _sent(self) -> set[str]:
-        return {id_ for id_, _, _ in self._deployed.rows(RUNS)}
 
     def _all_ran_once(self, runs: str, expected: list[str]) -> None:
         wait_until(lambda: all(state == "done" for _, state, _ in self._deployed.rows(runs)))
