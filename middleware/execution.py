@@ -76,6 +76,11 @@ class Execution(Middleware):
         except DatabaseError as failed:
             message.give_back = True
             raise NotNow(failed.message) from None
+        except Exception:
+            # Dramatiq would go on, and run what nobody has claimed.
+            log.exception("not_claimed", task_id=task.task_id)
+            message.give_back = True
+            raise NotNow(f"task {task.task_id} could not be claimed") from None
         if claim is None:
             raise SkipMessage(f"task {task.task_id} is not to be run now")
         self._keeper.add(claim)

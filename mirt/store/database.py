@@ -13,6 +13,7 @@ from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 from mirt.clock import time_left
 from mirt.errors import DatabaseError, SoftTimeLimitExceeded
 from mirt.store.patience import TIMED_OUT, BoundedConnection, patience
+from mirt.store.texts import keepable_json
 
 CONNECT_TIMEOUT_S: Final = 3
 STATEMENT_TIMEOUT_S: Final = 8.0
@@ -31,7 +32,10 @@ class Database:
     def __init__(self, url: str, *, pool_size: int = 10) -> None:
         self.url = sqlalchemy_url(url)
         self.engine = create_engine(
-            self.url, hide_parameters=True, **_engine_options(self.url, pool_size)
+            self.url,
+            hide_parameters=True,
+            json_serializer=keepable_json,
+            **_engine_options(self.url, pool_size),
         )
         begin = _begin_sqlite if self.is_sqlite else _bound_postgres
         event.listen(self.engine, "begin", begin)
