@@ -7,11 +7,15 @@ from middleware.execution import current_claim
 from mirt.runtime import runtime
 
 
+def _give_up(tx: Any, task_id: str) -> Any:
+    return runtime().followups.fail(tx, task_id)
+
+
 def _mend(tx: Any, task_id: str) -> bool:
     return runtime().followups.reopen(tx, task_id)
 
 
-@task(on_replay=_mend)
+@task(on_dead=_give_up, on_replay=_mend)
 def send_followup(
     session_id: str, channel: str = "telegram", chat_id: str | None = None
 ) -> dict[str, Any]:

@@ -24,6 +24,7 @@ from mirt.store.database import Database
 from mirt.store.deliveries import (
     Delivery,
     DeliveryState,
+    abandon_delivery,
     add_delivery,
     find_delivery,
     reopen_delivery,
@@ -121,6 +122,7 @@ class FollowUps:
             delivery = find_delivery(tx, claim.task_id)
             sent = delivery is not None and delivery.state is DeliveryState.SENT
             if not sent and (reason := self._why_not(mine, silence)):
+                abandon_delivery(tx, claim.task_id, now=self._clock())
                 return _skipped(session_id, reason)
             if delivery is None:
                 delivery = _delivery(mine, silence, claim)
@@ -136,6 +138,11 @@ class FollowUps:
             "tags": [f"followup_{mine.number + 1}"],
             "channel": delivery.platform,
         }
+
+    def fail(self, tx: Connection, task_id: str) -> list[Publication]:
+        """Note that a follow-up will not be sent, in the transaction of its dead letter."""
+        abandon_delivery(tx, task_id, now=self._clock())
+        return []
 
     def reopen(self, tx: Connection, task_id: str) -> bool:
         """Let a follow-up whose delivery has failed be tried again; it may run at once."""

@@ -4,6 +4,9 @@ pending ──begin_part──► sending ──part_sent──► pending (more
                            ├──part_refused───► failed
                            ├──part_not_sent──► pending
                            └──(killed, or timed out)──► found sending: unknown, then again
+
+Whoever settles a part may be late: its lease is lost, and another worker is at it. So what is sent
+stays sent, and nobody but who has begun a part can end it.
 """
 
 from dataclasses import dataclass
@@ -11,7 +14,7 @@ from datetime import datetime
 from enum import StrEnum
 from typing import Any
 
-from sqlalchemy import Connection, Row, select, update
+from sqlalchemy import Connection, Row, case, select, update
 
 from mirt.store.tables import deliveries
 from mirt.store.tasks import storable
@@ -108,24 +111,36 @@ def part_not_sent(tx: Connection, delivery: Delivery, *, error: str, unknown: bo
     _set(
         tx,
         delivery,
+        DeliveryState.SENDING,
         state=DeliveryState.PENDING,
-        unknown=delivery.unknown + unknown,
+        unknown=deliveries.c.unknown + int(unknown),
         error=storable(error),
     )
 
 
 def part_refused(tx: Connection, delivery: Delivery, *, error: str, now: datetime) -> None:
     """End the delivery: the channel will not take it."""
-    _set(tx, delivery, state=DeliveryState.FAILED, error=storable(error), finished_at=now)
+    _set(
+        tx,
+        delivery,
+        DeliveryState.SENDING,
+        state=DeliveryState.FAILED,
+        error=storable(error),
+        finished_at=now,
+    )
 
 
 def abandon_delivery(tx: Connection, delivery_id: str, *, now: datetime) -> None:
-    """Pending or sending → failed: the task that was to send it has failed for good."""
+    """Pending or sending → failed: the task that was to send it has failed for good.
+
+    Of a part that was being sent nobody knows whether it has arrived.
+    """
     open_ = (DeliveryState.PENDING, DeliveryState.SENDING)
+    lost = case((deliveries.c.state == DeliveryState.SENDING, 1), else_=0)
     tx.execute(
         update(deliveries)
         .where(deliveries.c.id == delivery_id, deliveries.c.state.in_(open_))
-        .values(state=DeliveryState.FAILED, finished_at=now)
+        .values(state=DeliveryState.FAILED, unknown=deliveries.c.unknown + lost, finished_at=now)
     )
 
 
@@ -138,8 +153,15 @@ def reopen_delivery(tx: Connection, delivery_id: str) -> None:
     )
 
 
-def _set(tx: Connection, delivery: Delivery, **values: object) -> None:
-    tx.execute(update(deliveries).where(deliveries.c.id == delivery.id).values(**values))
+def _set(tx: Connection, delivery: Delivery, *only_from: DeliveryState, **values: Any) -> None:
+    at_this_part = [
+        deliveries.c.id == delivery.id,
+        deliveries.c.parts_sent == delivery.parts_sent,
+        deliveries.c.state != DeliveryState.SENT,
+    ]
+    if only_from:
+        at_this_part.append(deliveries.c.state.in_(only_from))
+    tx.execute(update(deliveries).where(*at_this_part).values(**values))
 
 
 def _delivery(row: Row[Any]) -> Delivery:

@@ -1,0 +1,73 @@
+"""Who settles a part late, when another worker is at it, changes nothing that is known since."""
+
+from collections.abc import Callable
+from dataclasses import replace
+
+import pytest
+from sqlalchemy import Connection
+
+from mirt.store import deliveries as store
+from mirt.store.database import Database
+from mirt.store.deliveries import Delivery
+from tests.unit.business import NOON
+
+FIRST = Delivery("d", "42", "telegram", "42", "Вітаю", "trace")
+SECOND = replace(FIRST, parts_sent=1)
+Late = Callable[[Connection, Delivery], None]
+LATE: dict[str, Late] = {
+    "not sent": lambda tx, part: store.part_not_sent(tx, part, error="late", unknown=True),
+    "refused": lambda tx, part: store.part_refused(tx, part, error="late", now=NOON),
+    "sent": lambda tx, part: store.part_sent(tx, part, last=False, chat_id="late", now=NOON),
+}
+
+
+def test_it_is_settled_by_who_is_in_time(database: Database) -> None:
+    assert found(database, LATE["not sent"], begun=FIRST).unknown == 1
+    assert found(database, LATE["refused"], begun=FIRST).state == "failed"
+    assert found(database, LATE["sent"], begun=FIRST).parts_sent == 1
+
+
+@pytest.mark.parametrize("late", LATE.values(), ids=LATE)
+def test_what_is_sent_stays_sent(database: Database, late: Late) -> None:
+    with database.transaction() as tx:
+        store.add_delivery(tx, FIRST, now=NOON)
+        store.begin_part(tx, FIRST)
+        store.part_sent(tx, FIRST, last=True, chat_id="42", now=NOON)
+    now = found(database, late)
+    assert (now.state, now.parts_sent, now.unknown, now.error) == ("sent", 1, 0, None)
+    assert now.chat_id == "42"
+
+
+@pytest.mark.parametrize("late", LATE.values(), ids=LATE)
+def test_the_next_part_is_not_ended_by_who_was_at_the_one_before(
+    database: Database, late: Late
+) -> None:
+    with database.transaction() as tx:
+        store.add_delivery(tx, FIRST, now=NOON)
+        store.begin_part(tx, FIRST)
+        store.part_sent(tx, FIRST, last=False, chat_id="42", now=NOON)
+        store.begin_part(tx, SECOND)
+    now = found(database, late)
+    assert (now.state, now.parts_sent, now.unknown) == ("sending", 1, 0)
+
+
+def test_a_part_that_was_being_sent_when_its_task_died_is_counted_as_unknown(
+    database: Database,
+) -> None:
+    def die(tx: Connection, part: Delivery) -> None:
+        store.abandon_delivery(tx, part.id, now=NOON)
+
+    assert found(database, die, begun=FIRST).unknown == 1
+
+
+def found(database: Database, late: Late, *, begun: Delivery | None = None) -> Delivery:
+    """The delivery, after what somebody has noted who was at its first part."""
+    with database.transaction() as tx:
+        if begun is not None:
+            store.reopen_delivery(tx, begun.id)
+            store.add_delivery(tx, begun, now=NOON)
+            store.begin_part(tx, begun)
+        late(tx, FIRST)
+        now = store.find_delivery(tx, FIRST.id)
+    assert now is not None
+    return now
