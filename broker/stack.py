@@ -5,7 +5,6 @@ from datetime import timedelta
 
 from dramatiq import Middleware
 from dramatiq.results import ResultBackend
-from dramatiq.results.backends import RedisBackend
 
 from broker.durable import DurableBroker
 from broker.eager import EagerBroker
@@ -20,7 +19,7 @@ from middleware.leases import LeaseKeeper, owner_name
 from middleware.log_context import LogContext
 from middleware.metrics import Metrics
 from middleware.presence import Presence
-from middleware.results import KeptResults, MemoryResults
+from middleware.results import KeptResults, MemoryResults, RedisResults
 from middleware.settlement import Settlement
 from middleware.time_limits import TimeLimits
 from middleware.tracing import Tracing
@@ -105,8 +104,7 @@ def _broker(
 def _results(opened: Stores) -> ResultBackend:
     if opened.redis is None:
         return MemoryResults()
-    backend: ResultBackend = RedisBackend(client=opened.redis, use_namespace_prefix_keys=True)
-    return backend
+    return RedisResults(client=opened.redis, use_namespace_prefix_keys=True)  # type: ignore[no-untyped-call]
 
 
 def _as_the_environment_says() -> DurableBroker:

@@ -5,9 +5,11 @@ import time
 from typing import Any, Final
 
 import structlog
-from dramatiq import Broker
-from dramatiq.results import ResultBackend, Results
+from dramatiq import Broker, Message
+from dramatiq.results import ResultBackend, ResultMissing, Results, ResultTimeout
+from dramatiq.results.backend import DEFAULT_TIMEOUT
 from dramatiq.results.backends import StubBackend
+from dramatiq.results.backends.redis import RedisBackend
 
 from mirt.observe.secrets import struck_out
 from mirt.store.redis import BestEffort
@@ -15,6 +17,7 @@ from mirt.store.redis import BestEffort
 log = structlog.get_logger(__name__)
 
 RESULT_TTL_MS: Final = 600_000
+LOOK_AGAIN_S: Final = 0.05
 
 
 class KeptResults(Results):
@@ -68,6 +71,35 @@ class KeptResults(Results):
 def _is_true(record: logging.LogRecord) -> bool:
     # Dramatiq looks for a class that is exactly Results, and warns of every result otherwise.
     return "haven't added the Results middleware" not in record.getMessage()
+
+
+class RedisResults(RedisBackend):
+    """Results in Redis, whose answers are waited for a moment only.
+
+    Dramatiq's own has Redis hold its answer back until the result is there, for which the short
+    time-outs of our connections leave no time: so who waits looks again and again.
+    """
+
+    def get_result(
+        self, message: Message[Any], *, block: bool = False, timeout: int | None = None
+    ) -> Any:
+        """The result of a message; with ``block`` it may come within ``timeout`` milliseconds.
+
+        Raises:
+            ResultMissing, ResultTimeout: it is not there, or not in time.
+            ResultFailure: the task has failed.
+        """
+        limit_ms = DEFAULT_TIMEOUT if timeout is None else timeout
+        deadline = time.monotonic() + limit_ms / 1000
+        while True:
+            try:
+                return super().get_result(message)  # type: ignore[no-untyped-call]
+            except ResultMissing:
+                if not block:
+                    raise
+            if time.monotonic() >= deadline:
+                raise ResultTimeout(message)
+            time.sleep(LOOK_AGAIN_S)
 
 
 class MemoryResults(StubBackend):
