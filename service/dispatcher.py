@@ -104,11 +104,6 @@ def _accept(
     return answer
 
 
-def _as_text(name: str | int | None) -> str | None:
-    # Telegram's ids are numbers, and so they come from code that was written for it.
-    return str(name) if isinstance(name, int) else name
-
-
 def dispatch_summarization(session_id: str, user_id: str | None = None) -> dict[str, Any]:
     """Have a conversation summed up.
 
@@ -121,31 +116,33 @@ def dispatch_summarization(session_id: str, user_id: str | None = None) -> dict[
             task has failed with.
         DatabaseError: it could not be kept.
     """
-    _check_session(session_id)
+    _check(session_id=session_id, user_id=user_id)
     return _dispatch(summarize_session, {"session_id": session_id, "user_id": user_id})
 
 
 def dispatch_followup(
-    session_id: str, channel: str = "telegram", chat_id: str | None = None
+    session_id: str, channel: str = "telegram", chat_id: str | int | None = None
 ) -> dict[str, Any]:
     """Have the next follow-up of a conversation sent now. Returns and raises as above."""
-    _check_session(session_id)
-    return _dispatch(
-        send_followup, {"session_id": session_id, "channel": channel, "chat_id": chat_id}
-    )
+    chat = _as_text(chat_id)
+    _check(session_id=session_id, chat_id=chat)
+    _check_channel(channel)
+    return _dispatch(send_followup, {"session_id": session_id, "channel": channel, "chat_id": chat})
 
 
 def dispatch_crm_order(order_data: dict[str, Any]) -> dict[str, Any]:
     """Have an order created in the CRM. Returns and raises as above.
 
-    A wrong order is refused here, with INVALID_INPUT naming every wrong field.
+    A wrong order is refused here, with INVALID_INPUT naming every wrong field. What travels is the
+    order as it was understood: prices may be decimals, and what is no part of an order stays here.
     """
     order = read_order(order_data)
-    return _dispatch(create_crm_order, {"order_data": order_data}, session_id=order.source_id)
+    arguments = {"order_data": order.model_dump(mode="json")}
+    return _dispatch(create_crm_order, arguments, session_id=order.source_id)
 
 
 def schedule_followup(
-    session_id: str, delay_hours: float, channel: str = "telegram", chat_id: str | None = None
+    session_id: str, delay_hours: float, channel: str = "telegram", chat_id: str | int | None = None
 ) -> dict[str, Any]:
     """Have the next follow-up sent in ``delay_hours``; the customer's next message cancels it.
 
@@ -156,9 +153,11 @@ def schedule_followup(
         PermanentError: INVALID_INPUT; nothing was kept.
         DatabaseError: it could not be kept.
     """
-    _check_session(session_id)
+    chat = _as_text(chat_id)
+    _check(session_id=session_id, chat_id=chat)
+    _check_channel(channel)
     task_id = f"followup:{uuid.uuid4().hex}"
-    runtime().followups.schedule(task_id, session_id, delay_hours, channel=channel, chat_id=chat_id)
+    runtime().followups.schedule(task_id, session_id, delay_hours, channel=channel, chat_id=chat)
     return {"scheduled": True, "task_id": task_id, "delay_hours": delay_hours}
 
 
@@ -186,10 +185,27 @@ def _failure(world: Runtime, task_id: str, failed: ResultFailure) -> PermanentEr
     return PermanentError(f"the task has failed: {failed}", code)
 
 
-def _check_session(session_id: str) -> None:
-    if not isinstance(session_id, str) or not 0 < len(session_id) <= LONGEST_ID:
+def _as_text(name: str | int | None) -> str | None:
+    # Telegram's ids are numbers, and so they come from code that was written for it.
+    return str(name) if isinstance(name, int) else name
+
+
+def _check(session_id: str, **others: str | None) -> None:
+    named = {"session_id": session_id, **{k: v for k, v in others.items() if v is not None}}
+    problems = [
+        f"{name}: must be a text of 1 to {LONGEST_ID} characters"
+        for name, value in named.items()
+        if not isinstance(value, str) or not 0 < len(value) <= LONGEST_ID or "\0" in value
+    ]
+    if problems:
+        raise PermanentError("; ".join(problems), ErrorCode.INVALID_INPUT)
+
+
+def _check_channel(channel: str) -> None:
+    known = runtime().channels
+    if channel not in known:
         raise PermanentError(
-            f"session_id: must be a text of 1 to {LONGEST_ID} characters", ErrorCode.INVALID_INPUT
+            f"channel: must be one of {', '.join(sorted(known))}", ErrorCode.INVALID_INPUT
         )
 
 

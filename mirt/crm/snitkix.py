@@ -81,8 +81,9 @@ def _order(body: Any) -> CrmOrder | None:
     inner = body.get("data", body) if isinstance(body, dict) else None
     if not isinstance(inner, dict):
         return None
-    order_id = inner.get("id", inner.get("order_id"))
-    if not isinstance(order_id, str | int):
+    # Either name, and a null counts as absent.
+    order_id = next((inner[n] for n in ("id", "order_id") if inner.get(n) is not None), None)
+    if not isinstance(order_id, str | int) or order_id == "":
         return None
     status = str(inner.get("status") or "new")
     return CrmOrder(str(order_id), str(inner.get("external_id", "")), OUR_WORDS.get(status, status))

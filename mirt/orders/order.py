@@ -13,7 +13,9 @@ from pydantic import (
     StringConstraints,
     ValidationError,
     WithJsonSchema,
+    field_validator,
 )
+from pydantic_core import ErrorDetails
 
 from mirt.errors import ErrorCode, PermanentError
 
@@ -35,15 +37,15 @@ class OrderProblems(PermanentError):  # noqa: N818 - an order's, not the program
 def normalised_phone(written: object) -> str:
     """``+380XXXXXXXXX`` from 12 digits with 380, 10 digits with 0, or 9; punctuation is ignored.
 
+    So is what a copied number brings along unseen, as the marks of its direction of writing.
+
     Raises:
         ValueError: it is none of these.
     """
-    if not isinstance(written, str) or re.search(r"[^\d\s()+.\-]", written):
-        raise ValueError("must be a Ukrainian phone number, as +380501234567")
-    digits = re.sub(r"\D", "", written)
-    for length, prefix in ((12, "380"), (10, "0"), (9, "")):
-        if len(digits) == length and digits.startswith(prefix):
-            return f"+380{digits[-9:]}"
+    # What is no punctuation belongs to it: a letter, or a digit of another script, spoils it.
+    kept = "".join(filter(str.isalnum, written)) if isinstance(written, str) else ""
+    if found := re.fullmatch("(?:380|0|)([0-9]{9})", kept):
+        return f"+380{found[1]}"
     raise ValueError("must be a Ukrainian phone number, as +380501234567")
 
 
@@ -68,6 +70,13 @@ Price = Annotated[
 
 class _Part(BaseModel):
     model_config = ConfigDict(extra="ignore", frozen=True, hide_input_in_errors=True)
+
+    @field_validator("*")
+    @classmethod
+    def _can_be_stored(cls, value: object) -> object:
+        if isinstance(value, str) and "\0" in value:
+            raise ValueError("a NUL character cannot be stored")
+        return value
 
 
 _P = TypeVar("_P", bound=_Part)
@@ -148,12 +157,14 @@ def _read(shape: type[_P], data: object) -> _P:
         return shape.model_validate(data)
     except ValidationError as refused:
         errors = refused.errors(include_input=False, include_context=False, include_url=False)
-    raise OrderProblems({_path(one["loc"]): _problem(one["msg"]) for one in errors})
+    raise OrderProblems({_path(one["loc"]): _problem(one) for one in errors})
 
 
 def _path(steps: Sequence[str | int]) -> str:
     return ".".join(map(str, steps)) or "order_data"
 
 
-def _problem(message: str) -> str:
-    return message.removeprefix("Value error, ")
+def _problem(error: ErrorDetails) -> str:
+    if error["type"] == "model_type":  # its own text names our class
+        return "Input should be an object"
+    return error["msg"].removeprefix("Value error, ")

@@ -5,6 +5,7 @@ database before it is made; and an order that it was ever asked for is looked up
 before it is asked for again, and adopted if it is there.
 """
 
+from datetime import timedelta
 from typing import Any, Final
 
 import structlog
@@ -33,6 +34,9 @@ log = structlog.get_logger(__name__)
 CREATING_ORDER: Final = "create_crm_order"
 """The task that creates an order."""
 LOOK_AGAIN_S: Final = 3
+SETTLED_AFTER_S: Final = 30
+"""For so long the CRM may still be at work on a request whose answer we have not got: an order that
+is not there yet is not asked for again before. Twice as long as we wait for an answer."""
 
 
 class Orders:
@@ -60,10 +64,7 @@ class Orders:
             return _result(kept.external_id, kept.crm_order_id)
         if kept.task_id != claim.task_id:
             raise RateLimitError("another task is creating this order", retry_after=LOOK_AGAIN_S)
-        found = self._find(order.external_id) if kept.asked else None
-        if found is not None:
-            log.warning("order_adopted", external_id=order.external_id, order_id=found.order_id)
-        found = found or self._ask(claim, kept, order)
+        found = self._find(kept) or self._ask(claim, kept, order)
         with self._database.transaction() as tx:
             leases.hold(tx, claim)
             store.created(
@@ -81,6 +82,7 @@ class Orders:
             PermanentError: CRM_REJECTED, there is no such order; INVALID_INPUT.
             RateLimitError, ExternalServiceError, LeaseLostError: as for any task.
         """
+        order_id = str(order_id)  # the CRM's ids may be numbers
         asked_at = self._clock()
         with traces.span("crm get order"):
             found = self._crm.get(order_id)
@@ -105,10 +107,6 @@ class Orders:
         store.failed(tx, task_id, now=self._clock())
         return []
 
-    def _find(self, external_id: str) -> CrmOrder | None:
-        with traces.span("crm find order"):
-            return self._crm.find(external_id)
-
     def _begin(self, claim: Claim, order: Order) -> KeptOrder:
         new = NewOrder(
             external_id=order.external_id,
@@ -121,13 +119,24 @@ class Orders:
         with self._database.transaction() as tx:
             leases.hold(tx, claim)
             kept = store.begin(tx, new, now=self._clock())
-            lost = kept.state is OrderState.ASKING and kept.task_id == claim.task_id
-            if lost:
-                error = "its worker was lost"
-                store.not_created(tx, kept, error=error, unknown=True, now=self._clock())
-        if lost:
-            log.warning("order_unknown", external_id=order.external_id, why="its worker was lost")
+        if kept.unknown_since is not None:
+            since = kept.unknown_since.isoformat()
+            log.warning("order_unknown", external_id=order.external_id, since=since)
         return kept
+
+    def _find(self, kept: KeptOrder) -> CrmOrder | None:
+        """The order, if the CRM was ever asked for it and has it."""
+        if not kept.asked:
+            return None
+        with traces.span("crm find order"):
+            found = self._crm.find(kept.external_id)
+        if found is not None:
+            log.warning("order_adopted", external_id=kept.external_id, order_id=found.order_id)
+        elif kept.unknown_since is not None:
+            settled_at = kept.unknown_since + timedelta(seconds=SETTLED_AFTER_S)
+            if (left := (settled_at - self._clock()).total_seconds()) > 0:
+                raise RateLimitError("the CRM may still be creating this order", retry_after=left)
+        return found
 
     def _ask(self, claim: Claim, kept: KeptOrder, order: Order) -> CrmOrder:
         with self._database.transaction() as tx:
@@ -137,21 +146,18 @@ class Orders:
             with traces.span("crm create order"):
                 return self._crm.create(crm_body(order))
         except (OutcomeUnknownError, SoftTimeLimitExceeded) as lost:
-            self._not_created(kept, lost, unknown=True)
+            with self._database.transaction() as tx:
+                store.lost(tx, kept, error=lost.message, now=self._clock())
+            log.warning("order_unknown", external_id=kept.external_id, why=lost.message)
             raise
         except RetryableError as failed:
-            self._not_created(kept, failed, unknown=False)
+            with self._database.transaction() as tx:
+                store.not_created(tx, kept, error=failed.message, now=self._clock())
             raise
         except PermanentError as refused:
             with self._database.transaction() as tx:
                 store.rejected(tx, kept, error=refused.message, now=self._clock())
             raise
-
-    def _not_created(self, kept: KeptOrder, error: Exception, *, unknown: bool) -> None:
-        with self._database.transaction() as tx:
-            store.not_created(tx, kept, error=str(error), unknown=unknown, now=self._clock())
-        if unknown:
-            log.warning("order_unknown", external_id=kept.external_id, why=str(error))
 
 
 def _result(external_id: str, crm_order_id: str | None) -> dict[str, Any]:

@@ -1,9 +1,10 @@
 """The life of an order on its way into the CRM.
 
 (none) ──begin──► creating ──ask──► asking ──created──► created
-                     ▲                ├──not_created──► creating (unknown: counted)
+                     ▲                ├──not_created──► creating
+                     │                ├──lost─────────► unknown (counted; looked up, then asked)
                      │                ├──rejected─────► rejected
-                     │                └──(killed)─────► found asking: unknown, looked up
+                     │                └──(killed)─────► found asking: lost
                      └──begin, by a later task── failed, rejected
 """
 
@@ -11,9 +12,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
-from typing import Any
+from typing import Any, Final
 
-from sqlalchemy import Connection, or_, select, update
+from sqlalchemy import ColumnElement, Connection, case, or_, select, update
 
 from mirt.store.tables import conversations, orders, tasks
 from mirt.store.tasks import TaskState, storable
@@ -25,20 +26,29 @@ class OrderState(StrEnum):
 
     CREATING = "creating"
     ASKING = "asking"
+    UNKNOWN = "unknown"
     CREATED = "created"
     REJECTED = "rejected"
     FAILED = "failed"
 
 
+OVER: Final = frozenset({OrderState.REJECTED, OrderState.FAILED})
+"""How an order ends that is not created; a later task may try it again."""
+
+
 @dataclass(frozen=True, slots=True)
 class KeptOrder:
-    """An order as far as it has come. ``asked``: the CRM may know it."""
+    """An order as far as it has come. ``asked``: the CRM may know it.
+
+    ``unknown_since``: when the request left whose outcome nobody knows.
+    """
 
     external_id: str
     task_id: str
     state: OrderState
     asked: bool
     crm_order_id: str | None
+    unknown_since: datetime | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,7 +66,8 @@ class NewOrder:
 def begin(tx: Connection, order: NewOrder, *, now: datetime) -> KeptOrder:
     """Keep the order, unless it is kept; lock it until the transaction ends.
 
-    It is this task's from now on, unless it is created or another living task's.
+    It is this task's from now on, unless it is created or another living task's. A request of its
+    own, or of a task that is over, that has not come back is lost.
     """
     values = {
         "task_id": order.task_id,
@@ -73,37 +84,41 @@ def begin(tx: Connection, order: NewOrder, *, now: datetime) -> KeptOrder:
     )
     mine = orders.c.external_id == order.external_id
     row = tx.execute(select(orders).where(mine).with_for_update()).one()
-    taken_over = row.task_id != order.task_id and not _lives(tx, row.task_id)
-    if row.state in {OrderState.FAILED, OrderState.REJECTED} or (
-        row.state != OrderState.CREATED and taken_over
-    ):
-        state = OrderState.ASKING if row.state == OrderState.ASKING else OrderState.CREATING
-        tx.execute(update(orders).where(mine).values(state=state, error=None, **values))
-        return KeptOrder(order.external_id, order.task_id, state, row.asked, None)
-    return KeptOrder(
-        row.external_id, row.task_id, OrderState(row.state), row.asked, row.crm_order_id
-    )
+    state, is_mine = OrderState(row.state), row.task_id == order.task_id
+    if state is OrderState.CREATED or not (is_mine or state in OVER or not _lives(tx, row.task_id)):
+        return KeptOrder(row.external_id, row.task_id, state, row.asked, row.crm_order_id)
+    changes: dict[str, Any] = {"error": None, **values}
+    unknown_since = None
+    if state in {OrderState.ASKING, OrderState.UNKNOWN}:
+        # When it was asked for, and not when somebody has looked after it.
+        unknown_since = changes["updated_at"] = row.updated_at
+        changes["unknown"] = row.unknown + int(state is OrderState.ASKING)
+    state = OrderState.CREATING if unknown_since is None else OrderState.UNKNOWN
+    tx.execute(update(orders).where(mine).values(state=state, **changes))
+    return KeptOrder(order.external_id, order.task_id, state, row.asked, None, unknown_since)
 
 
 def ask(tx: Connection, order: KeptOrder, *, now: datetime) -> None:
     """Say that the request is about to leave us. Committed before it is made."""
-    _set(tx, order, now, state=OrderState.ASKING, asked=True)
+    _set(tx, order, updated_at=now, state=OrderState.ASKING, asked=True)
 
 
 def created(
     tx: Connection, order: KeptOrder, *, crm_order_id: str, status: str, now: datetime
 ) -> None:
     """The CRM has it; its conversation is told."""
-    _set(
+    is_new = _set(
         tx,
         order,
-        now,
+        updated_at=now,
         state=OrderState.CREATED,
         crm_order_id=crm_order_id,
         status=status,
         status_at=now,
         error=None,
     )
+    if not is_new:
+        return
     session = select(orders.c.session_id).where(orders.c.external_id == order.external_id)
     tx.execute(
         update(conversations)
@@ -112,34 +127,38 @@ def created(
     )
 
 
-def not_created(
-    tx: Connection, order: KeptOrder, *, error: str, unknown: bool, now: datetime
-) -> None:
-    """It was not created now, or (``unknown``) nobody knows whether it was."""
-    _set(
+def not_created(tx: Connection, order: KeptOrder, *, error: str, now: datetime) -> None:
+    """It was not created now, and may be later."""
+    _settle(tx, order, updated_at=now, state=OrderState.CREATING, error=storable(error))
+
+
+def lost(tx: Connection, order: KeptOrder, *, error: str, now: datetime) -> None:
+    """Nobody knows whether it was created."""
+    _settle(
         tx,
         order,
-        now,
-        state=OrderState.CREATING,
+        updated_at=now,
+        state=OrderState.UNKNOWN,
         error=storable(error),
-        unknown=orders.c.unknown + int(unknown),
+        unknown=orders.c.unknown + 1,
     )
 
 
 def rejected(tx: Connection, order: KeptOrder, *, error: str, now: datetime) -> None:
     """The CRM will not have it."""
-    _set(tx, order, now, state=OrderState.REJECTED, error=storable(error))
+    _settle(tx, order, updated_at=now, state=OrderState.REJECTED, error=storable(error))
 
 
 def failed(tx: Connection, task_id: str, *, now: datetime) -> None:
-    """The task that was to create it has failed for good."""
+    """The task that was to create it has failed for good; what had become of it stays counted."""
+    is_lost = case((orders.c.state == OrderState.ASKING, 1), else_=0)
     tx.execute(
         update(orders)
         .where(
             orders.c.task_id == task_id,
-            orders.c.state.in_([OrderState.CREATING, OrderState.ASKING]),
+            orders.c.state.in_([OrderState.CREATING, OrderState.ASKING, OrderState.UNKNOWN]),
         )
-        .values(state=OrderState.FAILED, updated_at=now)
+        .values(state=OrderState.FAILED, unknown=orders.c.unknown + is_lost, updated_at=now)
     )
 
 
@@ -174,14 +193,21 @@ def _lives(tx: Connection, task_id: str) -> bool:
     )
 
 
-def _set(tx: Connection, order: KeptOrder, now: datetime, **values: Any) -> None:
+def _settle(tx: Connection, order: KeptOrder, **values: Any) -> None:
+    # Only of who waits for the CRM can it be said what the CRM has answered.
+    _set(tx, order, orders.c.state == OrderState.ASKING, **values)
+
+
+def _set(tx: Connection, order: KeptOrder, *only_if: ColumnElement[bool], **values: Any) -> bool:
     # What is created stays created, whatever a late worker says.
-    tx.execute(
+    changed = tx.execute(
         update(orders)
         .where(
             orders.c.external_id == order.external_id,
             orders.c.task_id == order.task_id,
             orders.c.state != OrderState.CREATED,
+            *only_if,
         )
-        .values(updated_at=now, **values)
+        .values(**values)
     )
+    return changed.rowcount == 1

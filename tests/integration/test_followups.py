@@ -15,9 +15,16 @@ from broker.task import declared
 from mirt.errors import PermanentError
 from mirt.followups.texts import TEXTS
 from mirt.runtime import runtime
-from mirt.store.tables import conversations, dead_letters, followups, history, tasks
+from mirt.store.tables import (
+    conversations,
+    dead_letters,
+    deliveries,
+    followups,
+    history,
+    tasks,
+)
 from service import dispatcher
-from tests.fakes import FakeWorld, Status, TooMany
+from tests.fakes import FakeWorld, Reset, Status, TooMany
 from tests.hands import Hands
 from tests.integration.conftest import TRANSPORTS, Running
 from tests.waiting import wait_until
@@ -111,6 +118,47 @@ def test_a_reminder_that_failed_is_sent_by_its_retry(shop: Shop) -> None:
     shop.world.misbehave("telegram", Status(502), times=2)
     shop.check()
     assert shop.reminders() == [TEXTS[0]]
+
+
+@pytest.mark.parametrize("what", [Status(502), Reset(applied=False)])
+def test_a_reminder_that_is_not_sent_leaves_no_delivery_open(shop: Shop, what: Any) -> None:
+    shop.hear()
+    shop.hands.forward(hours=24)
+    shop.world.misbehave("telegram", what, times=4)
+    shop.check()
+    (dead,) = rows(dead_letters)
+    assert dead.error_code == "RETRIES_EXHAUSTED"
+    reminder = next(one for one in rows(deliveries) if one.text in TEXTS)
+    assert (reminder.state, reminder.finished_at) == ("failed", shop.hands.now)
+
+
+def test_a_reminder_that_failed_and_is_not_wanted_any_more_leaves_no_delivery_open(
+    run: Callable[..., Running], world: FakeWorld
+) -> None:
+    hands = Hands()
+    run("embedded", clock=hands)
+    shop = Shop(world, hands)
+    shop.hear()
+    wait_until(lambda: len(world.sent(CHAT)) == 1)
+    wait_until(lambda: rows(conversations)[0].head_task_id is None)
+    hands.forward(hours=24)
+    world.misbehave("telegram", Status(502))
+    declared.bound.publish_all(runtime().followups.take_due())
+    wait_until(lambda: [one.attempt for one in rows(tasks) if one.actor == "send_followup"] == [1])
+    shop.hear()
+    hands.forward(hours=1)
+    declared.bound.publish_due()
+    wait_until(lambda: {one.state for one in rows(tasks)} == {"done"})
+    assert shop.reminders() == []
+    assert [one.state for one in rows(deliveries) if one.text in TEXTS] == ["failed"]
+
+
+def test_a_chat_may_be_named_by_its_number(run: Callable[..., Running], world: FakeWorld) -> None:
+    run("rabbitmq")
+    dispatcher.dispatch_message("web-7", "Привіт", fire_and_forget=False)
+    wait_until(lambda: rows(conversations)[0].head_task_id is None)
+    dispatcher.dispatch_followup("web-7", "telegram", 42)
+    wait_until(lambda: Shop(world, Hands()).reminders() == [TEXTS[0]])
 
 
 def test_a_reminder_is_stored_as_said_only_when_it_was_delivered(shop: Shop) -> None:

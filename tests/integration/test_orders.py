@@ -2,7 +2,8 @@
 
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
-from typing import Any
+from decimal import Decimal
+from typing import Any, cast
 
 import pytest
 from falcon.testing import TestClient
@@ -12,14 +13,19 @@ from actors.crm import create_crm_order, sync_order_status
 from broker.task import declared
 from middleware.dead_letters import replay
 from mirt.clock import utc_now
-from mirt.errors import PermanentError
+from mirt.errors import OutcomeUnknownError, PermanentError, RateLimitError
+from mirt.orders.orders import SETTLED_AFTER_S
 from mirt.runtime import runtime
+from mirt.store import leases
 from mirt.store import orders as store
 from mirt.store.dead_letters import Choice
+from mirt.store.leases import Claim
 from mirt.store.tables import conversations, dead_letters, orders, tasks
+from mirt.store.tasks import Publication
 from service import dispatcher
 from service.app import create_app
 from tests.fakes import FakeWorld, Reset, Status, TooMany
+from tests.hands import Hands
 from tests.integration.conftest import TRANSPORTS, Running
 from tests.unit.orders.examples import order
 from tests.waiting import wait_until
@@ -148,6 +154,13 @@ def test_a_late_worker_does_not_overwrite_a_later_status(crm: Any) -> None:
     assert [one.status for one in rows(orders)] == ["shipped"]
 
 
+def test_an_order_is_synced_by_the_number_that_it_has_in_the_crm(
+    crm: Any, world: FakeWorld
+) -> None:
+    world.misbehave("crm", Status(200, {"id": 7, "status": "paid"}))
+    assert result_of(sync_order_status.send(cast("str", 7), "42"))["order_id"] == "7"
+
+
 def test_an_order_of_nobody_is_not_synced(crm: Any) -> None:
     sync_order_status.send("crm-404", "42")
     assert [dead.error_code for dead in rows(dead_letters)] == ["CRM_REJECTED"]
@@ -180,10 +193,20 @@ def test_who_does_not_bring_the_token_is_refused(crm: Any, path: str, token: str
 
 
 @pytest.mark.parametrize("path", ["/tasks/summarize", "/tasks/followup"])
-@pytest.mark.parametrize("body", [{}, {"session_id": ""}, {"session_id": 7}, [], "42"])
+@pytest.mark.parametrize(
+    "body", [{}, {"session_id": ""}, {"session_id": 7}, {"session_id": "4" * 201}, [], "42"]
+)
 def test_a_wrong_body_is_refused_by_its_field(crm: Any, path: str, body: Any) -> None:
     answer = post(path, body)
     assert (answer.status_code, answer.json["error"]) == (400, "INVALID_INPUT")
+
+
+@pytest.mark.parametrize("wrong", [{"channel": "viber"}, {"chat_id": ""}, {"chat_id": 42}])
+def test_a_reminder_that_could_reach_nobody_is_refused_and_not_kept(crm: Any, wrong: Any) -> None:
+    answer = post("/tasks/followup", {"session_id": "42", **wrong})
+    assert (answer.status_code, answer.json["error"]) == (400, "INVALID_INPUT")
+    assert answer.json["message"].startswith(f"{next(iter(wrong))}: ")
+    assert rows(tasks) == []
 
 
 def test_without_a_token_configured_nobody_is_let_in(run: Callable[..., Running]) -> None:
@@ -197,9 +220,134 @@ def test_a_dispatched_order_is_created(
     run: Callable[..., Running], world: FakeWorld, transport: str
 ) -> None:
     run(transport, snitkix_api_url=world.crm_url, **CRM)
-    answer = dispatcher.dispatch_crm_order(order())
+    answer = dispatcher.dispatch_crm_order(order(**PRICED))
     assert answer == {"queued": True, "task_id": answer["task_id"]}
     wait_until(lambda: [one.state for one in rows(orders)] == ["created"])
+    (created,) = world.crm.orders
+    assert (created["items"][0]["price"], created["total"]) == (19.99, 59.97)
+
+
+PRICED = {"items": [{**order()["items"][0], "price": Decimal("19.99"), "quantity": 3}]}
+
+
+def test_one_name_is_one_order_when_many_workers_create_it_at_once(
+    run: Callable[..., Running], world: FakeWorld
+) -> None:
+    run("rabbitmq", snitkix_api_url=world.crm_url, **CRM)
+    world.latency["crm"] = 0.5
+    results = declared.bound.get_results_backend()
+    sent = [create_crm_order.send(order()) for _ in range(4)]
+    ids = {results.get_result(one, block=True, timeout=20_000)["order_id"] for one in sent}
+    assert (ids, len(world.crm.orders)) == ({"crm-1"}, 1)
+
+
+def test_what_no_database_can_keep_is_left_out_and_nothing_lost(
+    run: Callable[..., Running], world: FakeWorld
+) -> None:
+    run("rabbitmq", snitkix_api_url=world.crm_url, **CRM)
+    create_crm_order.send({**order(), "note": "a\0b\ud800"})
+    wait_until(lambda: [one.state for one in rows(orders)] == ["created"])
+    world.misbehave("crm", Status(422, rb'{"message": "name: a\u0000b\ud800"}'))
+    create_crm_order.send(order(external_id="order-2"))
+    (dead,) = wait_until(lambda: rows(dead_letters))
+    assert dead.error_code == "CRM_REJECTED"
+    assert [one.error for one in rows(orders)] == [None, "crm: 422 name: ab\ufffd"]
+
+
+def claimed(hands: Hands, task_id: str = "one") -> Claim:
+    """The claim on a task, for what a worker does with it."""
+    with runtime().database.transaction() as tx:
+        claim = leases.claim(
+            tx,
+            Publication(task_id, "create_crm_order"),
+            owner="worker",
+            now=hands.now,
+            lease=timedelta(hours=1),
+        )
+    assert claim is not None
+    return claim
+
+
+def created(world: FakeWorld) -> int:
+    """How often the CRM was asked to create an order."""
+    return sum(request.method == "POST" for request in world.requests("crm"))
+
+
+def test_an_order_that_the_crm_may_still_be_creating_is_not_asked_for_again(
+    run: Callable[..., Running], world: FakeWorld
+) -> None:
+    hands = Hands()
+    run("eager", clock=hands, snitkix_api_url=world.crm_url, **CRM)
+    claim, create = claimed(hands), runtime().orders.create
+    world.misbehave("crm", Reset(applied=False))
+    with pytest.raises(OutcomeUnknownError):
+        create(claim, order())
+    for _ in range(2):
+        hands.forward(seconds=SETTLED_AFTER_S / 2 - 1)
+        with pytest.raises(RateLimitError) as told:
+            create(claim, order())
+    assert (told.value.retry_after, created(world)) == (2, 1)
+    assert [(one.state, one.unknown) for one in rows(orders)] == [("unknown", 1)]
+    hands.forward(seconds=2)
+    assert create(claim, order())["status"] == "created"
+    assert (len(world.crm.orders), created(world)) == (1, 2)
+
+
+def test_neither_is_one_whose_worker_was_lost_a_moment_ago(
+    run: Callable[..., Running], world: FakeWorld
+) -> None:
+    hands = Hands()
+    run("eager", clock=hands, snitkix_api_url=world.crm_url, **CRM)
+    claim = claimed(hands)
+    asking(claim, hands)
+    hands.forward(seconds=1)
+    for _ in range(2):
+        with pytest.raises(RateLimitError):
+            runtime().orders.create(claim, order())
+    assert created(world) == 0
+    assert [(one.state, one.unknown) for one in rows(orders)] == [("unknown", 1)]
+
+
+def asking(claim: Claim, hands: Hands) -> store.KeptOrder:
+    """An order whose request has left, and whose answer is not there yet."""
+    new = store.NewOrder("order-1", claim.task_id, "42", "telegram", order(), "trace")
+    with runtime().database.transaction() as tx:
+        kept = store.begin(tx, new, now=hands.now)
+        store.ask(tx, kept, now=hands.now)
+    return kept
+
+
+def test_a_request_that_is_not_back_when_its_task_dies_is_counted_as_unknown(
+    run: Callable[..., Running],
+) -> None:
+    hands = Hands()
+    run("eager", clock=hands)
+    asking(claimed(hands), hands)
+    with runtime().database.transaction() as tx:
+        runtime().orders.fail(tx, "one")
+    assert [(one.state, one.unknown) for one in rows(orders)] == [("failed", 1)]
+
+
+@pytest.mark.parametrize("late", ["lost", "not_created", "rejected", "created"])
+def test_what_a_late_worker_learns_changes_no_order_that_is_created(
+    run: Callable[..., Running], late: str
+) -> None:
+    hands = Hands()
+    run("eager", clock=hands)
+    dispatcher.dispatch_message("42", "Беру", "telegram", "42", fire_and_forget=True)
+    kept = asking(claimed(hands), hands)
+    with runtime().database.transaction() as tx:
+        store.created(tx, kept, crm_order_id="crm-1", status="new", now=hands.now)
+        store.note_status(
+            tx, crm_order_id="crm-1", session_id="42", status="paid", asked_at=hands.now
+        )
+        if late == "created":
+            store.created(tx, kept, crm_order_id="crm-2", status="new", now=hands.now)
+        else:
+            getattr(store, late)(tx, kept, error="late", now=hands.now)
+    (now,) = rows(orders)
+    assert (now.state, now.status, now.crm_order_id) == ("created", "paid", "crm-1")
+    assert [one.order_status for one in rows(conversations)] == ["paid"]
 
 
 def test_without_tasks_the_caller_gets_the_result(

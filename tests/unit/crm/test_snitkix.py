@@ -37,6 +37,38 @@ def test_an_order_is_created_with_the_real_key(crm: SnitkixCrm, world: FakeWorld
     assert request.body == BODY
 
 
+@pytest.mark.parametrize(
+    "body",
+    [
+        {"id": 7, "external_id": "order-1"},
+        {"order_id": "7", "external_id": "order-1", "status": "new"},
+        {"id": None, "order_id": 7, "external_id": "order-1"},
+        {"data": {"id": "7", "external_id": "order-1"}},
+    ],
+)
+def test_the_id_is_read_wherever_the_crm_has_put_it(
+    crm: SnitkixCrm, world: FakeWorld, body: object
+) -> None:
+    world.misbehave("crm", Status(201, body))
+    assert crm.create(BODY) == CrmOrder("7", "order-1", "new")
+
+
+@pytest.mark.parametrize("body", [{}, [], {"id": None}, {"id": ""}, {"data": []}, "created"])
+def test_a_create_without_an_id_is_unknown(crm: SnitkixCrm, world: FakeWorld, body: object) -> None:
+    world.misbehave("crm", Status(201, body))
+    with pytest.raises(OutcomeUnknownError):
+        crm.create(BODY)
+
+
+@pytest.mark.parametrize("field", ["data", "orders"])
+def test_a_list_of_orders_is_read_wherever_the_crm_has_put_it(
+    crm: SnitkixCrm, world: FakeWorld, field: str
+) -> None:
+    found = {"order_id": 7, "external_id": "order-1", "status": "pending"}
+    world.misbehave("crm", Status(200, {field: [found]}))
+    assert crm.find("order-1") == CrmOrder("7", "order-1", "pending_payment")
+
+
 def test_an_order_is_found_by_our_own_name(crm: SnitkixCrm) -> None:
     created = crm.create(BODY)
     assert crm.find("order-1") == created
