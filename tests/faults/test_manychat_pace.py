@@ -2,7 +2,7 @@
 
 import pytest
 
-from tests.deployment import Deployment
+from tests.deployment import Deployment, children
 from tests.fakes import FakeWorld
 from tests.waiting import wait_until
 
@@ -34,7 +34,8 @@ def test_200_replies_of_three_processes_stay_below_the_rate_and_none_is_lost(
         "MANYCHAT_SENDS_PER_SECOND": str(RATE),
     }
     assert deployed.run("migrate") == 0
-    deployed.start("worker", "webhooks", "--processes", "3")
+    worker = deployed.start("worker", "webhooks", "--processes", "3")
+    wait_until(lambda: len(children(worker)) == 3)
     deployed.python(SEND)
     wait_until(lambda: len(world.manychat.sent) >= REPLIES, within_s=60)
     times = [request.time for request in world.requests("manychat")]

@@ -1,13 +1,13 @@
 """A pace lets so many go in any second, whatever the hurry."""
 
 from concurrent.futures import ThreadPoolExecutor
-from time import monotonic
+from time import monotonic, sleep
 
 import pytest
 
 from mirt.clock import deadline_in
 from mirt.errors import RateLimitError, SoftTimeLimitExceeded
-from mirt.store.pace import LONGEST_WAIT_S, OwnPace, SharedPace
+from mirt.store.pace import LONGEST_WAIT_S, OwnPace, SharedPace, share_of
 from mirt.store.redis import connect_redis
 from tests.servers.ports import free_port
 
@@ -17,10 +17,14 @@ def most_in_a_second(times: list[float]) -> int:
 
 
 def test_slots_are_evenly_spaced_however_many_ask_at_once() -> None:
-    pace = OwnPace(10, clock=lambda: 0.0)
-    slots = [pace.take() for _ in range(40)]
+    slots = slots_of(OwnPace(10, clock=lambda: 0.0))
     assert most_in_a_second(slots) <= 10
     assert slots[0] == 0
+
+
+def slots_of(pace: OwnPace) -> list[float]:
+    """What is given out at one moment."""
+    return [slot.begins_in for slot in (pace.take() for _ in range(100)) if slot.taken]
 
 
 def test_idle_time_is_not_saved_up() -> None:
@@ -28,14 +32,14 @@ def test_idle_time_is_not_saved_up() -> None:
     pace = OwnPace(10, clock=lambda: now[0])
     pace.take()
     now[0] = 100.0
-    assert [pace.take() == 0, pace.take() == 0] == [True, False]
+    assert [pace.take().begins_in == 0, pace.take().begins_in == 0] == [True, False]
 
 
 def test_a_slot_that_is_too_far_away_is_not_taken() -> None:
     pace = OwnPace(0.1, clock=lambda: 0.0)
-    waits = [pace.take() for _ in range(5)]
-    assert waits[1] > LONGEST_WAIT_S
-    assert len(set(waits[1:])) == 1
+    slots = [pace.take() for _ in range(5)]
+    assert [slot.taken for slot in slots] == [True, False, False, False, False]
+    assert len({slot.begins_in for slot in slots[1:]}) == 1
 
 
 def test_who_would_wait_too_long_is_told_for_how_long() -> None:
@@ -65,10 +69,22 @@ def test_threads_keep_it_together() -> None:
     assert most_in_a_second(times) <= 50
 
 
-def test_without_redis_a_process_keeps_to_its_share() -> None:
+def test_without_redis_a_process_keeps_to_its_share_once_what_was_given_out_is_over() -> None:
     nobody = connect_redis(f"redis://127.0.0.1:{free_port()}/0")
     pace = SharedPace(nobody, "test", 40, processes=4)
+    with pytest.raises(RateLimitError) as told:
+        pace.wait()
+    assert LONGEST_WAIT_S < told.value.retry_after <= LONGEST_WAIT_S + 1
+    sleep(told.value.retry_after)
     begun = monotonic()
     for _ in range(6):
         pace.wait()
     assert monotonic() - begun >= 5 / 10
+
+
+@pytest.mark.parametrize(("per_second", "processes"), [(20, 4), (25, 4), (20, 16), (8, 3), (8, 8)])
+def test_the_shares_of_all_processes_stay_below_the_pace_in_every_second(
+    per_second: float, processes: int
+) -> None:
+    slots = slots_of(OwnPace(share_of(per_second, processes), clock=lambda: 0.0))
+    assert most_in_a_second(slots) * processes <= per_second
