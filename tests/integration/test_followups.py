@@ -2,13 +2,11 @@
 after they have written again."""
 
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from datetime import timedelta
 from typing import Any
 
 import pytest
-from sqlalchemy import func, insert, select
+from sqlalchemy import select
 
 from actors.followups import check_all_sessions_for_followups, schedule_followup, send_followup
 from broker.task import declared
@@ -19,7 +17,6 @@ from mirt.store.tables import (
     conversations,
     dead_letters,
     deliveries,
-    followups,
     history,
     tasks,
 )
@@ -253,35 +250,6 @@ def test_without_tasks_the_caller_does_the_work(
     Shop(world, Hands()).hear()
     answer = dispatcher.dispatch_followup(CHAT)
     assert (answer["queued"], answer["status"], answer["content"]) == (False, "sent", TEXTS[0])
-
-
-def test_of_many_sessions_exactly_those_that_are_due_are_queued_once_by_two_at_once(
-    run: Callable[..., Running],
-) -> None:
-    hands = Hands()
-    run("rabbitmq", work=False, clock=hands)
-    fresh, due = hands.now - timedelta(hours=2), hands.now - timedelta(hours=25)
-    with runtime().database.transaction() as tx:
-        tx.execute(
-            insert(conversations),
-            [
-                {
-                    "session_id": str(number),
-                    "platform": "telegram",
-                    "chat_id": str(number),
-                    "last_customer_at": due if number % 33 == 0 and number < 9900 else fresh,
-                    "created_at": due,
-                }
-                for number in range(10_000)
-            ],
-        )
-    with ThreadPoolExecutor(2) as two:
-        found = list(two.map(lambda _: sum(map(len, runtime().followups.take_due())), range(2)))
-    assert sum(found) == 300
-    with runtime().database.transaction() as tx:
-        taken = set(tx.execute(select(followups.c.session_id)).scalars())
-        queued = tx.execute(select(func.count()).select_from(tasks)).scalar_one()
-    assert (taken, queued) == ({str(number) for number in range(0, 9900, 33)}, 300)
 
 
 def test_a_429_of_one_chat_does_not_hold_the_reminder_of_another(shop: Shop) -> None:

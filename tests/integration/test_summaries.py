@@ -112,19 +112,21 @@ def test_what_the_agent_could_not_sum_up_is_not_deleted(shop: Shop) -> None:
         assert tx.execute(select(dead_letters.c.error_code)).scalar_one() == "LLM_REFUSED"
 
 
-def test_a_summary_that_cannot_be_saved_deletes_nothing(
-    shop: Shop, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_summary_that_cannot_be_saved_deletes_nothing(shop: Shop) -> None:
     shop.hear("Є сукня?")
-    monkeypatch.setattr("mirt.store.summaries.replace_with_summary", _fails_half_way)
+    with runtime().database.transaction() as tx:
+        tx.exec_driver_sql(REFUSE_SUMMARIES)
     shop.hands.forward(days=3)
     shop.check()
-    assert len(said()) == 2
+    assert len(asked_to_sum_up(shop.world)) == 1
+    assert (len(said()), summary()) == (2, None)
 
 
-def _fails_half_way(tx: Any, session_id: str, what: Any, *_: Any, **__: Any) -> bool:
-    tx.execute(history.delete().where(history.c.id.in_(what.ids)))
-    raise RuntimeError("the disk is full")
+REFUSE_SUMMARIES = """
+CREATE TRIGGER refuse_summaries BEFORE UPDATE OF summary ON conversations
+WHEN NEW.summary IS NOT NULL
+BEGIN SELECT RAISE(ABORT, 'the disk is full'); END
+"""
 
 
 def test_what_the_customer_writes_meanwhile_stays(
