@@ -241,6 +241,17 @@ def test_one_name_is_one_order_when_many_workers_create_it_at_once(
     assert (ids, len(world.crm.orders)) == ({"crm-1"}, 1)
 
 
+def test_an_order_that_another_task_is_creating_is_waited_for_and_not_asked_for(
+    run: Callable[..., Running], world: FakeWorld
+) -> None:
+    hands = Hands()
+    run("eager", clock=hands, snitkix_api_url=world.crm_url, **CRM)
+    asking(claimed(hands, "one"), hands)
+    with pytest.raises(RateLimitError, match="another task"):
+        runtime().orders.create(claimed(hands, "two"), order())
+    assert world.requests("crm") == []
+
+
 def test_what_no_database_can_keep_is_left_out_and_nothing_lost(
     run: Callable[..., Running], world: FakeWorld
 ) -> None:
