@@ -12,8 +12,8 @@ from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 
 from mirt.clock import time_left
 from mirt.errors import DatabaseError, SoftTimeLimitExceeded
+from mirt.store.json_texts import storable_json
 from mirt.store.patience import TIMED_OUT, BoundedConnection, patience
-from mirt.store.texts import keepable_json
 
 CONNECT_TIMEOUT_S: Final = 3
 STATEMENT_TIMEOUT_S: Final = 8.0
@@ -34,7 +34,7 @@ class Database:
         self.engine = create_engine(
             self.url,
             hide_parameters=True,
-            json_serializer=keepable_json,
+            json_serializer=storable_json,
             **_engine_options(self.url, pool_size),
         )
         begin = _begin_sqlite if self.is_sqlite else _bound_postgres

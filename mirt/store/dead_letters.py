@@ -11,7 +11,6 @@ from mirt.store.outbox import REPUBLISH_AFTER
 from mirt.store.tables import dead_letters, tasks
 from mirt.store.task_events import EventKind, TaskEvent, note
 from mirt.store.tasks import Publication, TaskState, envelope, session_of
-from mirt.store.texts import keepable
 from mirt.store.upsert import upsert
 
 
@@ -50,8 +49,8 @@ def write_dead_letter(tx: Connection, letter: DeadLetter, *, now: datetime) -> N
     """Keep it; a task that died before and was run again has one dead letter, the latest."""
     died = {
         "error_code": letter.error_code,
-        "exception": keepable(letter.exception),
-        "traceback": keepable(letter.traceback),
+        "exception": letter.exception,
+        "traceback": letter.traceback,
         "attempts": letter.attempts,
         "died_at": now,
     }

@@ -146,6 +146,7 @@ def _ordered(order: Row[Any]) -> Step:
     name = f"order {order.external_id}"
     text = {
         OrderState.CREATED: f"{name} is {order.crm_order_id} in the CRM ({order.status})",
+        OrderState.UNKNOWN: f"{name} may be in the CRM or not: {order.error or 'no answer came'}",
         OrderState.REJECTED: f"{name} was refused by the CRM: {order.error}",
         OrderState.FAILED: f"{name} could not be created: {order.error or 'given up'}",
     }.get(order.state, f"{name} is on its way into the CRM")
