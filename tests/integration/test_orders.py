@@ -258,11 +258,11 @@ def test_what_no_database_can_keep_is_left_out_and_nothing_lost(
     run("rabbitmq", snitkix_api_url=world.crm_url, **CRM)
     create_crm_order.send({**order(), "note": "a\0b\ud800"})
     wait_until(lambda: [one.state for one in rows(orders)] == ["created"])
-    world.misbehave("crm", Status(422, rb'{"message": "name: a\u0000b\ud800"}'))
+    world.misbehave("crm", Status(422, rb'{"message": "name: a\u0000b"}'))
     create_crm_order.send(order(external_id="order-2"))
     (dead,) = wait_until(lambda: rows(dead_letters))
     assert dead.error_code == "CRM_REJECTED"
-    assert [one.error for one in rows(orders)] == [None, "crm: 422 name: a\ufffdb?"]
+    assert [one.error for one in rows(orders)] == [None, "crm: 422 name: a\ufffdb"]
 
 
 def claimed(hands: Hands, task_id: str = "one") -> Claim:
