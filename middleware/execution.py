@@ -8,6 +8,7 @@ from contextvars import ContextVar
 from datetime import datetime
 from typing import Any
 
+import structlog
 from dramatiq import Broker, Middleware
 from dramatiq.middleware import MiddlewareError, SkipMessage
 
@@ -22,6 +23,8 @@ from mirt.store import leases, task_events
 from mirt.store.database import Database
 from mirt.store.leases import Claim
 from mirt.store.task_events import EventKind, TaskEvent
+
+log = structlog.get_logger(__name__)
 
 _claim: ContextVar[Claim | None] = ContextVar("claim", default=None)
 
