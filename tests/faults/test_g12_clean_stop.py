@@ -34,21 +34,6 @@ def test_a_worker_without_its_broker_fails_its_health_check_until_it_is_back(
     wait_until(lambda: deployed.world.sent(7))
 
 
-def test_what_runs_is_finished_and_what_waits_goes_to_another(deployed: Deployment) -> None:
-    deployed.world.latency["llm"] = 2
-    stopping = deployed.start("worker", "llm", "--threads", "2")
-    deployed.web()
-    for chat in (1, 2, 3, 4):
-        deployed.post(update(chat, 1, "Привіт"))
-    wait_until(lambda: len(deployed.world.requests("llm")) == 2)
-    deployed.start("worker", "llm", "--threads", "4")
-    wait_until(lambda: deployed.log_text().count("worker_started") == 2)
-    stopping.terminate()
-    wait_until(lambda: all(deployed.world.sent(chat) for chat in (1, 2, 3, 4)))
-    assert stopping.wait(10) == 0
-    assert len(deployed.world.requests("llm")) == 4
-
-
 def prefetched(deployed: Deployment, queue: str) -> bool:
     """Whether somebody holds all that is in this queue."""
     connection = pika.BlockingConnection(pika.URLParameters(deployed.environment["RABBITMQ_URL"]))

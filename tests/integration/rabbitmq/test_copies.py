@@ -50,7 +50,7 @@ def test_what_was_prefetched_when_the_connections_were_lost_runs_once(
     vhost = urlsplit(rabbitmq_url).path.removeprefix("/")
     wait_until(lambda: rabbitmq.management.close_connections(vhost))
     wait_until(lambda: all(world.sent(chat) for chat in CHATS))
-    send_response.send("telegram", "9", "after all of them")
+    send_response.send_with_options(args=("telegram", "9", "after all of them"), task_id="last")
     wait_until(lambda: world.sent("9") and is_empty(rabbitmq_url, "webhooks"))
     got = Counter(chat for _, chat, text in world.replies() if text == "once")
     assert got == dict.fromkeys(CHATS, 1)
