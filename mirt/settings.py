@@ -159,7 +159,10 @@ class Settings(BaseSettings):
         30, ge=1, description="Days that finished mailbox rows, deliveries and tasks are kept."
     )
     ops_token: SecretStr | None = Field(
-        None, description="Bearer token of operators and of the /tasks endpoints."
+        None, description="Token of operators: for /ops, and as a bearer token for /tasks."
+    )
+    ops_read_token: SecretStr | None = Field(
+        None, description="Token of those who may see all of /ops and change nothing."
     )
     log_format: Literal["console", "json"] = Field("console", description="How a log line looks.")
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = Field(
@@ -204,6 +207,12 @@ class Settings(BaseSettings):
         if len(value) > MOST_FOLLOWUPS:
             raise ValueError(f"at most {MOST_FOLLOWUPS} follow-ups are sent to a silent customer")
         return value
+
+    @model_validator(mode="after")
+    def _two_tokens_for_two_roles(self) -> Self:
+        if self.ops_token and self.ops_token == self.ops_read_token:
+            raise ValueError("OPS_READ_TOKEN: must differ from OPS_TOKEN, which may do more")
+        return self
 
     @model_validator(mode="after")
     def _complete_when_distributed(self) -> Self:

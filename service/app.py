@@ -17,6 +17,8 @@ from service.dispatcher import dispatch_message
 from service.health import Alive, Ready, probes_of
 from service.measuring import Measuring
 from service.metrics import Metrics
+from service.ops import routes as ops
+from service.ops.headers import PageHeaders
 from service.problems import answer_errors
 from service.shedding import Shedding
 from service.tasks import WORK, Tasks
@@ -41,7 +43,7 @@ def create_app(
     Call it in the process that serves: it starts threads. ``probes`` replaces the dependencies
     that ``/readyz`` asks.
     """
-    outermost_first: list[Any] = [Measuring(), Tracing()]
+    outermost_first: list[Any] = [Measuring(), Tracing(), PageHeaders()]
     app = falcon.App(middleware=outermost_first)
     app.resp_options.media_handlers[falcon.MEDIA_JSON] = JSONHandler(dumps=orjson.dumps)
     answer_errors(app)
@@ -57,6 +59,8 @@ def create_app(
         "/readyz", Ready(probes_of(world) if probes is None else probes, world.health.latest)
     )
     app.add_route("/metrics", Metrics(world))
+    for address, page in ops.routes(world):
+        app.add_route(address, page)
     return app
 
 

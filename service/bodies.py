@@ -1,17 +1,19 @@
-"""The body of a request: read up to a limit, and understood as JSON or refused with a reason."""
+"""The body of a request: read up to a limit, and understood, or refused with a reason."""
 
 import json
 from typing import Any, Final, NoReturn
+from urllib.parse import parse_qs
 
 import falcon
 import orjson
 from gunicorn.http.errors import ParseException
 
-from mirt.errors import PermanentError
+from mirt.errors import ErrorCode, PermanentError
 from service.problems import Code
 
 LONGEST_BODY: Final = 64 * 1024
 """Bytes. A Telegram update with a text of full length has less than 20,000."""
+MOST_FIELDS: Final = 1000
 
 
 def read_json(req: falcon.Request) -> object:
@@ -28,6 +30,24 @@ def read_json(req: falcon.Request) -> object:
     if media_type.lower() != falcon.MEDIA_JSON:
         raise falcon.HTTPUnsupportedMediaType
     return _parsed(_read(req))
+
+
+def read_form(req: falcon.Request) -> dict[str, list[str]]:
+    """The fields of an HTML form, with all the values that each has; read as a JSON is.
+
+    Raises:
+        falcon.HTTPUnsupportedMediaType: it says that it is something else.
+        falcon.HTTPContentTooLarge: it is larger than the limit.
+        PermanentError: ``INVALID_INPUT``.
+    """
+    media_type, _ = falcon.parse_header(req.content_type or falcon.MEDIA_URLENCODED)
+    if media_type.lower() != falcon.MEDIA_URLENCODED:
+        raise falcon.HTTPUnsupportedMediaType
+    try:
+        body = _read(req).decode("ascii")
+        return parse_qs(body, keep_blank_values=True, errors="strict", max_num_fields=MOST_FIELDS)
+    except ValueError:
+        raise PermanentError("the form is malformed", ErrorCode.INVALID_INPUT) from None
 
 
 def _read(req: falcon.Request) -> bytes:

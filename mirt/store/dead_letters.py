@@ -28,6 +28,11 @@ class DeadLetter:
     sent_at: datetime
     died_at: datetime | None = None
 
+    @property
+    def session_id(self) -> str | None:
+        """The conversation that it is about, if it is about any."""
+        return session_of(self.task)
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Choice:

@@ -21,10 +21,11 @@ def steps(known: Known, now: datetime) -> Iterator[Step]:
     """All that the rows tell, in no order."""
     traces = {row.id: row.trace_id for row in known.tasks}
     heads = {row.task_id: row for row in known.messages}
+    asks = _asked_by(known)
     for row in known.messages:
         yield _wrote(row)
     for task in known.tasks:
-        yield from _life_of(task, heads.get(task.id), now)
+        yield from _life_of(task, heads.get(task.id), asks.get(task.id), now)
     for event in known.events:
         yield _happened(event, traces.get(event.task_id))
     for turn in known.turns:
@@ -55,7 +56,22 @@ def _wrote(mail: Row[Any]) -> Step:
     )
 
 
-def _life_of(task: Row[Any], mail: Row[Any] | None, now: datetime) -> Iterator[Step]:
+def _asked_by(known: Known) -> dict[str, str]:
+    """Whom each task is asking while it runs, as far as its rows tell."""
+    answered = {turn.id for turn in known.turns}
+    asked = {
+        mail.task_id: f"{mail.platform}, which is to take the reply"
+        if mail.task_id in answered
+        else "the agent"
+        for mail in known.messages
+    }
+    asked |= {order.task_id: "the CRM" for order in known.orders}
+    return asked | {one.id: one.platform for one in known.deliveries if one.id not in asked}
+
+
+def _life_of(
+    task: Row[Any], mail: Row[Any] | None, asks: str | None, now: datetime
+) -> Iterator[Step]:
     about = {"task": task.actor, "attempt": task.attempt, "worker": task.owner}
     if task.first_started_at is not None:
         queued = mail is None or task.created_at - mail.received_at < UNNOTICED
@@ -70,7 +86,7 @@ def _life_of(task: Row[Any], mail: Row[Any] | None, now: datetime) -> Iterator[S
         )
     if task.state == TaskState.DONE and mail is None:
         yield Step(task.finished_at, What.DONE, f"{task.actor} is done", task.id, task.trace_id)
-    elif waiting := _waits_for(task, now):
+    elif waiting := _waits_for(task, asks, now):
         yield Step(
             now,
             What.NOW,
@@ -82,14 +98,15 @@ def _life_of(task: Row[Any], mail: Row[Any] | None, now: datetime) -> Iterator[S
         )
 
 
-def _waits_for(task: Row[Any], now: datetime) -> str | None:
+def _waits_for(task: Row[Any], asks: str | None, now: datetime) -> str | None:
     if task.state == TaskState.QUEUED:
         return "a free worker"
     if task.state == TaskState.DELAYED:
         return f"its time, which comes in {(task.due_at - now).total_seconds():.0f} s"
     if task.state == TaskState.RUNNING:
         running_s = (now - task.started_at).total_seconds()
-        return f"its end: it has been running for {running_s:.0f} s in {task.owner}"
+        whom = asks or "its end"
+        return f"{whom}: it has been running for {running_s:.0f} s in {task.owner}"
     return None
 
 

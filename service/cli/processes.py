@@ -25,6 +25,7 @@ from service.processes.startup import (
     read_settings,
     refuse,
     require_schema,
+    with_ops_token,
 )
 
 log = structlog.get_logger(__name__)
@@ -49,12 +50,13 @@ def up(port: Port = DEFAULT_PORT) -> None:
             "mirt up is for one process without RabbitMQ:",
             "RABBITMQ_URL is set; start the processes of the Procfile, or unset it",
         )
-    if "log_level" not in settings.model_fields_set:
-        # Messages and replies are shown as they happen; the lines between would hide them.
-        configure(settings.model_copy(update={"log_level": "WARNING"}))
+    is_quiet = "log_level" not in settings.model_fields_set
+    made = with_ops_token(settings)
+    # Messages and replies are shown as they happen; the lines between would hide them.
+    configure(made.model_copy(update={"log_level": "WARNING"}) if is_quiet else made)
     from service.processes import embedded
 
-    embedded.run(settings, port=port)
+    embedded.run(made, port=port, token_is_made=made is not settings)
 
 
 def web(port: Port = DEFAULT_PORT) -> None:

@@ -4,6 +4,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import Final
+from urllib.parse import quote
 
 from mirt.runtime import Runtime
 from mirt.store import overview
@@ -75,7 +76,7 @@ def _of_runs(now: Activity) -> Iterator[Problem]:
                 f"{run.task}{whom} has been running for {run.running_s:.0f} s "
                 f"(it may for {run.soft_s:.0f} s), attempt {run.attempt}",
                 f"mirt trace {run.task_id}",
-                f"/ops/trace?id={run.session_id or run.task_id}",
+                f"/ops/trace?id={quote(run.session_id or run.task_id, safe='')}",
             )
 
 

@@ -39,8 +39,11 @@ HTTP_THREADS: Final = 8
 out = Console(soft_wrap=True, highlight=False)
 
 
-def run(settings: Settings, *, port: int) -> None:
-    """Serve until SIGTERM or SIGINT. A second process on the same file is refused."""
+def run(settings: Settings, *, port: int, token_is_made: bool = False) -> None:
+    """Serve until SIGTERM or SIGINT. A second process on the same file is refused.
+
+    With ``token_is_made`` nobody knows OPS_TOKEN yet: the link that is shown has it.
+    """
     with _only_one(settings):
         upgrade(settings.database_url.get_secret_value())
         world = runtime.open_runtime(settings, show=_show_reply)
@@ -53,7 +56,9 @@ def run(settings: Settings, *, port: int) -> None:
         schedule.start()
         app = create_app(world, dispatch=_shown(dispatch_message))
         server = _listen(app, port)
-        _say_hello(settings, port, taken_up)
+        _say_hello(
+            settings, port, taken_up, page=_page(settings, port, token_is_made=token_is_made)
+        )
         _stop_on_signals(server)
         try:
             server.run()
@@ -133,7 +138,14 @@ def _line(arrow: str, colour: str, chat: str, text: str) -> None:
     out.print(f"[{colour}]{arrow}[/] [dim]{escape(chat)}[/] {escape(text)}")
 
 
-def _say_hello(settings: Settings, port: int, taken_up: int) -> None:
+def _page(settings: Settings, port: int, *, token_is_made: bool) -> str:
+    address = f"http://{HOST}:{port}/ops"
+    if not token_is_made or settings.ops_token is None:
+        return f"{address} (log in with OPS_TOKEN)"
+    return f"{address}?token={settings.ops_token.get_secret_value()}"
+
+
+def _say_hello(settings: Settings, port: int, taken_up: int, *, page: str) -> None:
     scripted = "the built-in scripted agent (no LLM_API_KEY)"
     agent = settings.llm_model if settings.llm_api_key else scripted
     replies = "to Telegram" if settings.telegram_bot_token else "here (no TELEGRAM_BOT_TOKEN)"
@@ -143,6 +155,7 @@ def _say_hello(settings: Settings, port: int, taken_up: int) -> None:
         f"with {escape(str(stores(settings).database.url.database))}\n"
         f"  answers   {escape(agent)}\n"
         f"  replies   go {replies}\n"
+        f"  look      {escape(page)}\n"
         f'  try       .venv/bin/mirt send "Привіт"{elsewhere}'
     )
     if taken_up:

@@ -1,9 +1,11 @@
 """What every process does first: read its settings, and refuse what it cannot work with."""
 
+import secrets
 import sys
 from typing import Final, NoReturn
 
 import structlog
+from pydantic import SecretStr
 
 from mirt.errors import DatabaseError
 from mirt.observe.logs import configure
@@ -36,6 +38,14 @@ def read_settings(*, quiet: bool = False) -> Settings:
     for line in old_names_in_use():
         log.warning("old_name", what=line)
     return settings
+
+
+def with_ops_token(settings: Settings) -> Settings:
+    """The settings, with an OPS_TOKEN made up for this start if there is none."""
+    if settings.ops_token is not None:
+        return settings
+    made = SecretStr(secrets.token_urlsafe(24))
+    return settings.model_copy(update={"ops_token": made})
 
 
 def require_schema(settings: Settings) -> None:

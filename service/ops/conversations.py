@@ -1,0 +1,100 @@
+"""The list of conversations: search, kinds, pages."""
+
+from datetime import datetime
+from typing import Final
+from urllib.parse import urlencode
+
+import falcon
+
+from mirt.errors import ErrorCode, PermanentError
+from mirt.store.search import Conversation, Kind
+from mirt.store.search import Page as Place
+from mirt.store.tasks import TaskState
+from service.operations.conversations import found
+from service.ops.door import Visitor
+from service.ops.page import Page, View
+from service.ops.words import lasting
+
+ON_A_PAGE: Final = 50
+LONGEST_SEARCH: Final = 200
+KINDS: Final = (
+    (Kind.ALL, "All"),
+    (Kind.WAITING, "Waiting for an answer"),
+    (Kind.FAILED, "With a dead letter"),
+    (Kind.UNKNOWN, "With an unknown outcome"),
+)
+
+
+class Conversations(Page):
+    """``/ops/conversations``."""
+
+    def show(self, req: falcon.Request, visitor: Visitor) -> View:
+        """Those that are asked for, the latest message first."""
+        text = (req.get_param("q") or "").strip()
+        if len(text) > LONGEST_SEARCH or "\0" in text:
+            raise _invalid(f"q: at most {LONGEST_SEARCH} characters can be searched for")
+        kind = _kind(req.get_param("kind") or Kind.ALL)
+        after = _place(req.get_param("after") or "")
+        rows = found(self.world, text=text, kind=kind, after=after, limit=ON_A_PAGE + 1)
+        shown, asked = rows[:ON_A_PAGE], {"q": text, "kind": kind.value}
+        context = {
+            "kinds": [(name, label, _address({**asked, "kind": name})) for name, label in KINDS],
+            "kind": kind,
+            "q": text,
+            "rows": [(row, standing(row, self.world.clock())) for row in shown],
+            "first": _address(asked) if after else None,
+            "older": _address({**asked, "after": _after(shown[-1])})
+            if len(rows) > len(shown)
+            else None,
+        }
+        return View("conversations.html", context)
+
+
+def standing(one: Conversation, now: datetime) -> tuple[str, str]:
+    """How a conversation stands, in words, and how that looks: quiet, busy, waits or stuck."""
+    more = f" ({one.waiting} messages)" if one.waiting > 1 else ""
+    if one.state == TaskState.RUNNING and one.started_at:
+        running = lasting((now - one.started_at).total_seconds())
+        attempt = f", attempt {one.attempt + 1}" if one.attempt else ""
+        return f"is being answered for {running}{attempt}{more}", "busy"
+    if one.state == TaskState.DELAYED and one.due_at:
+        pause = lasting((one.due_at - now).total_seconds())
+        return f"tries again in {pause}, attempt {(one.attempt or 0) + 1}{more}", "waits"
+    if one.state == TaskState.QUEUED:
+        return f"waits for a free worker{more}", "waits"
+    if one.head_task_id or one.waiting:
+        return f"waits{more}", "waits"
+    return "quiet", "quiet"
+
+
+def _kind(name: str) -> Kind:
+    try:
+        return Kind(name)
+    except ValueError:
+        raise _invalid(f"kind: must be one of {', '.join(Kind)}") from None
+
+
+def _place(after: str) -> Place | None:
+    if not after:
+        return None
+    at, _, session_id = after.partition("~")
+    try:
+        when = datetime.fromisoformat(at)
+    except ValueError:
+        when = None
+    if when is None or when.tzinfo is None or not session_id or "\0" in session_id:
+        raise _invalid("after: must be the end of a page, as the page itself writes it")
+    return when, session_id
+
+
+def _after(last: Conversation) -> str:
+    return f"{last.last_customer_at.isoformat()}~{last.session_id}"
+
+
+def _address(asked: dict[str, str]) -> str:
+    given = {name: text for name, text in asked.items() if text and text != Kind.ALL}
+    return f"/ops/conversations?{urlencode(given)}" if given else "/ops/conversations"
+
+
+def _invalid(why: str) -> PermanentError:
+    return PermanentError(why, ErrorCode.INVALID_INPUT)

@@ -1,0 +1,122 @@
+"""Dead letters: the list, one of them, and the decision about one, some or all that match."""
+
+from typing import Final
+from urllib.parse import quote
+
+import falcon
+
+from middleware.policy import QUEUES, TASKS
+from mirt.errors import ErrorCode, PermanentError
+from mirt.store.dead_letters import Choice
+from service.operations import letters
+from service.operations.arguments import is_private
+from service.ops.choosing import SPANS, chosen, fixed
+from service.ops.door import Visitor
+from service.ops.page import Done, Form, Page, View, value
+
+ON_A_PAGE: Final = 50
+REPLAYED, DISCARDED = "replay", "discard"
+SELECTED, MATCHING = "selected", "matching"
+DECISIONS: Final = {
+    f"{action}-{which}": (action, which)
+    for action in (REPLAYED, DISCARDED)
+    for which in (SELECTED, MATCHING)
+}
+
+
+class DeadLetters(Page):
+    """``/ops/dead``: what failed for good, by queue, task, code, time and conversation."""
+
+    def show(self, req: falcon.Request, visitor: Visitor) -> View:
+        """The latest of those that match."""
+        what = chosen(lambda name: req.get_param(name) or "")
+        now, number = self.world.clock(), _number(req.get_param("page") or "1")
+        offset = (number - 1) * ON_A_PAGE
+        found = letters.find(self.world, what.until(now), limit=ON_A_PAGE, offset=offset)
+        last = max(1, -(-found.total // ON_A_PAGE))
+        join = "&" if "?" in what.address else "?"
+        context = {
+            "found": found,
+            "fields": what.fields,
+            "is_filtered": any(what.fields.values()),
+            "options": {"queue": list(QUEUES), "task": list(TASKS), "code": list(ErrorCode)},
+            "spans": {name: label for name, (label, _) in SPANS.items()},
+            "number": number,
+            "last": last,
+            "newer": f"{what.address}{join}page={number - 1}" if number > 1 else None,
+            "older": f"{what.address}{join}page={number + 1}" if number < last else None,
+        }
+        return View("dead.html", context)
+
+
+class Letter(Page):
+    """``/ops/dead/letter?id=…``: all that is known of one."""
+
+    def show(self, req: falcon.Request, visitor: Visitor) -> View:
+        """Its arguments, its error and its way."""
+        name = (req.get_param("id") or "").strip()
+        letter = None if "\0" in name else letters.show(self.world, name)
+        if letter is None:
+            return View("unknown.html", {"name": name}, status=falcon.HTTP_404)
+        texts = req.get_param("texts") == "1"
+        if texts:
+            self.desk.note(visitor, "texts shown", of=name)
+        arguments = {str(at): worth for at, worth in enumerate(letter.task.args)}
+        arguments |= letter.task.kwargs
+        address = f"/ops/dead/letter?id={quote(name, safe='')}"
+        context = {
+            "letter": letter,
+            "arguments": {key: (worth, is_private(key, worth)) for key, worth in arguments.items()},
+            "texts": texts,
+            "without_texts": address,
+            "with_texts": f"{address}&texts=1",
+        }
+        return View("letter.html", context, is_live=not texts)
+
+
+class Decide(Page):
+    """``/ops/dead/decide``: asks with a count, and does it when that is confirmed.
+
+    What was counted is what is decided about: what has died since is left alone.
+    """
+
+    def act(self, form: Form, visitor: Visitor) -> View | Done:
+        """Ask, or do what was confirmed."""
+        action, which = _decision(value(form, "do"))
+        ids = form.get("id", []) if which == SELECTED else None
+        if ids == []:
+            raise PermanentError("no letter is selected", ErrorCode.INVALID_INPUT)
+        now = self.world.clock()
+        what = fixed(chosen(lambda name: value(form, name), ids), now)
+        choice = what.until(now, value(form, "until"))
+        back = chosen(lambda name: value(form, name)).address
+        if value(form, "confirmed") != "yes":
+            context = {
+                "action": action,
+                "do": f"{action}-{which}",
+                "what": what,
+                "until": choice.until,
+                "total": letters.find(self.world, choice, limit=1).total,
+                "back": back,
+            }
+            return View("confirm.html", context, is_live=False)
+        count = self._do(action, choice)
+        done = "replayed" if action == REPLAYED else "discarded"
+        self.desk.note(visitor, done, count=count, which=what.in_words())
+        return Done(f"{count:,} dead letter{'' if count == 1 else 's'} {done}.", back)
+
+    def _do(self, action: str, choice: Choice) -> int:
+        done = letters.replay if action == REPLAYED else letters.discard
+        return done(self.world, choice)
+
+
+def _decision(name: str) -> tuple[str, str]:
+    if name not in DECISIONS:
+        raise PermanentError(f"do: must be one of {', '.join(DECISIONS)}", ErrorCode.INVALID_INPUT)
+    return DECISIONS[name]
+
+
+def _number(text: str) -> int:
+    if not text.isascii() or not text.isdigit() or not 0 < int(text[:9]) < 1_000_000:
+        raise PermanentError("page: must be a number from 1", ErrorCode.INVALID_INPUT)
+    return int(text)

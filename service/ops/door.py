@@ -1,0 +1,158 @@
+"""The door: who is there, and whether what they send comes from our own page."""
+
+from dataclasses import dataclass
+from typing import Final
+from urllib.parse import urlsplit
+
+import falcon
+import structlog
+
+from service.ops.attempts import Attempts
+from service.ops.roles import Role, Tokens
+from service.ops.sessions import LASTS_S, SAID_LASTS_S, Session, Sessions
+
+log = structlog.get_logger(__name__)
+
+COOKIE: Final = "mirt_ops"
+SAID: Final = "mirt_ops_said"
+PATH: Final = "/ops"
+FORM_TOKEN: Final = "form_token"  # noqa: S105 - the name of a field
+
+
+class Refused(Exception):  # noqa: N818 - what becomes of the request
+    """Somebody who may look may not do this; the text says why."""
+
+
+class TooManyAttempts(Exception):  # noqa: N818
+    """Too many wrong tokens came from there."""
+
+    def __init__(self, wait_s: float) -> None:
+        super().__init__(f"too many wrong tokens; try again in {wait_s:.0f} s")
+        self.wait_s = wait_s
+
+
+@dataclass(frozen=True, slots=True)
+class Visitor:
+    """Somebody who was let in: with a session, or, without one, by a bearer token."""
+
+    role: Role
+    session: Session | None = None
+
+    @property
+    def may_act(self) -> bool:
+        """Whether there are buttons for them."""
+        return self.role is Role.OPERATOR
+
+
+class Door:
+    """Lets in who brings a token or a cookie that was given for one."""
+
+    def __init__(self, tokens: Tokens, sessions: Sessions, attempts: Attempts) -> None:
+        self._tokens = tokens
+        self._sessions = sessions
+        self._attempts = attempts
+
+    def visitor(self, req: falcon.Request) -> Visitor | None:
+        """Who it is; None if nobody knows.
+
+        Raises:
+            TooManyAttempts: too many wrong bearer tokens came from there.
+        """
+        scheme, _, given = (req.get_header("Authorization") or "").partition(" ")
+        if scheme.lower() == "bearer":
+            role = self.role_of(given.strip(), req)
+            return None if role is None else Visitor(role)
+        session = self._sessions.read(req.cookies.get(COOKIE, ""))
+        return None if session is None else Visitor(session.role, session)
+
+    def role_of(self, given: str, req: falcon.Request) -> Role | None:
+        """Whose token it is. Raises as above."""
+        address = _address(req)
+        if wait_s := self._attempts.wait_s(address):
+            raise TooManyAttempts(wait_s)
+        role = self._tokens.role_of(given)
+        if role is None:
+            self._attempts.note_wrong(address)
+            log.warning("ops_wrong_token", address=address)
+        return role
+
+    def begin(self, role: Role, req: falcon.Request, resp: falcon.Response) -> None:
+        """Give a cookie for a new session."""
+        log.info("ops_logged_in", role=role.value, address=_address(req))
+        _set(req, resp, COOKIE, self._sessions.begin(role), LASTS_S)
+
+    def end(self, resp: falcon.Response) -> None:
+        """Take the cookie back."""
+        for name in (COOKIE, SAID):
+            resp.unset_cookie(name, path=PATH, samesite="Strict")
+
+    def check_form(self, req: falcon.Request, visitor: Visitor, form_token: str) -> None:
+        """Make sure that an operator sends this from our own page; a bearer needs no page.
+
+        Raises:
+            Refused: it comes from somewhere else, or from somebody who may only look.
+        """
+        if visitor.session is not None:
+            self.check_page(req, visitor.session, form_token)
+        if not visitor.may_act:
+            raise Refused("OPS_READ_TOKEN lets you look; for this you need OPS_TOKEN")
+
+    def check_page(self, req: falcon.Request, session: Session, form_token: str) -> None:
+        """Make sure that this was sent from a page of this session.
+
+        Raises:
+            Refused: it was not.
+        """
+        check_origin(req)
+        if not self._sessions.is_form_token(session, form_token):
+            raise Refused("this form is too old, or not from this page: open it again")
+
+    def form_token(self, visitor: Visitor) -> str:
+        """What the forms of this visitor carry."""
+        return self._sessions.form_token(visitor.session) if visitor.session else ""
+
+    def say(self, visitor: Visitor, text: str, req: falcon.Request, resp: falcon.Response) -> None:
+        """Have the next page say this, once."""
+        if visitor.session is not None:
+            _set(req, resp, SAID, self._sessions.say(visitor.session, text), SAID_LASTS_S)
+
+    def said(self, visitor: Visitor, req: falcon.Request, resp: falcon.Response) -> str | None:
+        """What this page is to say; a second time it says nothing."""
+        cookie = req.cookies.get(SAID)
+        if cookie is None or visitor.session is None:
+            return None
+        resp.unset_cookie(SAID, path=PATH, samesite="Strict")
+        return self._sessions.said(visitor.session, cookie)
+
+
+def check_origin(req: falcon.Request) -> None:
+    """Make sure that a browser sends this from a page of ours.
+
+    A page without referrers says ``Origin: null`` of itself, so that alone says nothing.
+
+    Raises:
+        Refused: the browser says that it is from somewhere else.
+    """
+    site, origin = req.get_header("Sec-Fetch-Site"), req.get_header("Origin")
+    ours = {req.netloc, req.forwarded_host}
+    foreign = origin not in (None, "null") and urlsplit(origin or "").netloc not in ours
+    if foreign or site not in (None, "same-origin"):
+        raise Refused("this form was sent from another site")
+
+
+def _set(req: falcon.Request, resp: falcon.Response, name: str, value: str, max_age_s: int) -> None:
+    resp.set_cookie(
+        name,
+        value,
+        max_age=max_age_s,
+        path=PATH,
+        http_only=True,
+        same_site="Strict",
+        secure=req.forwarded_scheme == "https",
+    )
+
+
+def _address(req: falcon.Request) -> str:
+    # The nearest proxy has written the last of them; what stands before it, anybody may have.
+    forwarded = (req.get_header("X-Forwarded-For") or "").rpartition(",")[2].strip()
+    return forwarded[:64] or req.remote_addr

@@ -1,0 +1,82 @@
+"""Coming in with a token, and going."""
+
+import re
+from typing import Final
+
+import falcon
+
+from mirt.settings import Mode
+from service.bodies import read_form
+from service.ops.door import FORM_TOKEN, Refused, TooManyAttempts, Visitor, check_origin
+from service.ops.page import Page, View, ask_to_log_in, value
+
+OUR_ADDRESS: Final = re.compile(r"/ops(?:[/?][!-\[\]-~]*)?")
+
+
+class Login(Page):
+    """Takes a token, and gives a session for it."""
+
+    def show(self, req: falcon.Request, visitor: Visitor) -> View:
+        """Somebody who is in has nothing to do here but to go on."""
+        return View("login.html", {"why": None, "to": "/ops", "crossed": True}, is_live=False)
+
+    def on_post(self, req: falcon.Request, resp: falcon.Response) -> None:
+        """Begin a session, and go on to where one wanted to go."""
+        if not self.desk.tokens:
+            self.on_get(req, resp)
+            return
+        to = "/ops"
+        try:
+            check_origin(req)
+            form = read_form(req)
+            to = _ours(value(form, "to"))
+            role = self.desk.door.role_of(value(form, "token"), req)
+            why = None if role else "This is not a token of this service."
+        except TooManyAttempts as wait:
+            role, why = None, f"Not now: {wait}."
+            resp.set_header("Retry-After", str(int(wait.wait_s) + 1))
+        except Refused as refused:
+            role, why = None, f"Refused: {refused}."
+        if role is None:
+            self._render(req, resp, None, ask_to_log_in(req, why=why, to=to))
+            return
+        self.desk.door.begin(role, req, resp)
+        resp.status = falcon.HTTP_303
+        resp.location = to
+
+    def enter_by_link(self, req: falcon.Request, resp: falcon.Response, token: str) -> None:
+        """Begin a session by the link that ``mirt up`` prints; the address forgets the token.
+
+        Only there: elsewhere a proxy would have written the address into its log.
+        """
+        role = None
+        if self.world.settings.mode is Mode.EMBEDDED:
+            role = self.desk.door.role_of(token, req)
+        if role is not None:
+            self.desk.door.begin(role, req, resp)
+        resp.status = falcon.HTTP_303
+        resp.location = "/ops"
+
+
+class Logout(Page):
+    """Ends the session in this browser."""
+
+    def on_post(self, req: falcon.Request, resp: falcon.Response) -> None:
+        """Take the cookie back, from readers too."""
+        visitor = self.desk.door.visitor(req)
+        if visitor is not None and visitor.session is not None:
+            form = read_form(req)
+            try:
+                self.desk.door.check_page(req, visitor.session, value(form, FORM_TOKEN))
+            except Refused:
+                resp.status, resp.location = falcon.HTTP_303, "/ops"
+                return
+            self.desk.note(visitor, "logged out")
+        self.desk.door.end(resp)
+        resp.status = falcon.HTTP_303
+        resp.location = "/ops/login"
+
+
+def _ours(address: str) -> str:
+    """An address of the page; nobody is sent anywhere else."""
+    return address if OUR_ADDRESS.fullmatch(address) else "/ops"

@@ -1,0 +1,37 @@
+"""The first page: what is wrong, and what is going on."""
+
+import falcon
+
+from service.operations.hour import hour
+from service.operations.problems import problems
+from service.operations.queues import activity
+from service.operations.schedule import schedule
+from service.ops.door import Visitor
+from service.ops.login import Login
+from service.ops.page import Page, View
+from service.ops.plots import HEIGHT, STEP, plots
+
+
+class Now(Page):
+    """``/ops``."""
+
+    def on_get(self, req: falcon.Request, resp: falcon.Response) -> None:
+        """Show it; or let somebody in who has the link that ``mirt up`` prints."""
+        token = req.get_param("token")
+        if token is not None and self.desk.tokens:
+            Login(self.desk).enter_by_link(req, resp, token)
+        else:
+            super().on_get(req, resp)
+
+    def show(self, req: falcon.Request, visitor: Visitor) -> View:
+        """What is wrong, the last hour, the queues, what runs, and the workers."""
+        seen, minutes = activity(self.world), hour(self.world)
+        context = {
+            "seen": seen,
+            "problems": problems(self.world, seen, schedule(self.world)),
+            "minutes": [minute for minute in minutes if minute.answered or minute.failed],
+            "plots": plots(minutes),
+            "plot_height": HEIGHT,
+            "bar_width": STEP - 2,
+        }
+        return View("now.html", context)

@@ -1,0 +1,132 @@
+"""The last hour as plots: bars for a template to draw, and in words what they show."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Final
+
+from mirt.store.overview import Minute
+from service.ops.words import lasting
+
+STEP: Final = 6
+"""Units of width that a minute has."""
+HEIGHT: Final = 60
+
+
+@dataclass(frozen=True, slots=True)
+class Bar:
+    """A minute of a plot: where it stands, how high it and the part of it that is marked are."""
+
+    x: int
+    height: float
+    marked: float
+    says: str
+
+
+@dataclass(frozen=True, slots=True)
+class Plot:
+    """A plot, its figure, and what it says to whoever does not see it."""
+
+    name: str
+    figure: str
+    unit: str
+    says: str
+    top: str
+    kind: str
+    bars: Sequence[Bar]
+
+    @property
+    def width(self) -> int:
+        """Of the whole plot."""
+        return STEP * len(self.bars)
+
+
+def plots(minutes: Sequence[Minute]) -> list[Plot]:
+    """Throughput, latency and failures."""
+    return [_answered(minutes), _latency(minutes), _failed(minutes)]
+
+
+def _answered(minutes: Sequence[Minute]) -> Plot:
+    total = sum(minute.answered for minute in minutes)
+    most = max(minutes, key=lambda minute: minute.answered)
+    says = "No message was answered in the last hour."
+    if total:
+        at_most = f"at most {most.answered:,} a minute ({_at(most)})"
+        says = f"{total:,} answered in the last hour, {at_most}."
+    return Plot(
+        "Answered",
+        f"{total:,}",
+        "messages",
+        says,
+        f"{most.answered:,} a min" if total else "",
+        "good",
+        _bars(minutes, lambda minute: (minute.answered, minute.answered), "{0:.0f} answered"),
+    )
+
+
+def _latency(minutes: Sequence[Minute]) -> Plot:
+    total = sum(minute.answered for minute in minutes)
+    mean = sum(minute.mean_s * minute.answered for minute in minutes) / total if total else 0.0
+    worst = max(minutes, key=lambda minute: minute.slowest_s)
+    says = "No message was answered in the last hour."
+    if total:
+        says = (
+            f"From message to answer {lasting(mean)} on average, "
+            f"at most {lasting(worst.slowest_s)} ({_at(worst)})."
+        )
+    return Plot(
+        "Latency",
+        lasting(mean) if total else "–",
+        "on average",
+        says,
+        f"{lasting(worst.slowest_s)} the slowest" if total else "",
+        "slow",
+        _bars(
+            minutes,
+            lambda minute: (minute.slowest_s, minute.mean_s),
+            "{1:.1f} s on average, the slowest {0:.1f} s",
+        ),
+    )
+
+
+def _failed(minutes: Sequence[Minute]) -> Plot:
+    total = sum(minute.failed for minute in minutes)
+    most = max(minutes, key=lambda minute: minute.failed)
+    says = "Nothing failed for good in the last hour."
+    if total:
+        at_most = f"at most {most.failed:,} a minute ({_at(most)})"
+        says = f"{total:,} failed for good in the last hour, {at_most}."
+    return Plot(
+        "Failed for good",
+        f"{total:,}",
+        "tasks",
+        says,
+        f"{most.failed:,} a min" if total else "",
+        "bad",
+        _bars(minutes, lambda minute: (minute.failed, minute.failed), "{0:.0f} failed"),
+    )
+
+
+def _bars(
+    minutes: Sequence[Minute], figures: Callable[[Minute], tuple[float, float]], says: str
+) -> list[Bar]:
+    found = [figures(minute) for minute in minutes]
+    top = max((whole for whole, _ in found), default=0)
+    scale = HEIGHT / top if top else 0.0
+    return [
+        Bar(
+            STEP * number,
+            _high(whole, scale),
+            _high(marked, scale),
+            f"{_at(minute)}: {says.format(whole, marked)}" if whole else "",
+        )
+        for number, (minute, (whole, marked)) in enumerate(zip(minutes, found, strict=True))
+    ]
+
+
+def _high(figure: float, scale: float) -> float:
+    # What is there can be seen, however little it is.
+    return round(max(figure * scale, 1.5), 1) if figure else 0.0
+
+
+def _at(minute: Minute) -> str:
+    return f"{minute.at:%H:%M}"

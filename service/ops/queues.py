@@ -1,0 +1,33 @@
+"""The queues, with what is allowed on them, and emptying one."""
+
+import falcon
+
+from middleware.policy import QUEUES, TASKS, tasks_of
+from service.operations import purging
+from service.operations.queues import activity
+from service.ops.door import Visitor
+from service.ops.page import Done, Form, Page, View, value
+
+
+class Queues(Page):
+    """``/ops/queues``."""
+
+    def show(self, req: falcon.Request, visitor: Visitor) -> View:
+        """Every queue, and the tasks that run on it."""
+        context = {
+            "seen": activity(self.world),
+            "policies": QUEUES,
+            "tasks": {queue: [TASKS[name] for name in tasks_of(queue)] for queue in QUEUES},
+        }
+        return View("queues.html", context)
+
+    def act(self, form: Form, visitor: Visitor) -> View | Done:
+        """Say what a purge would remove; do it when that is confirmed."""
+        queue = value(form, "queue")
+        if value(form, "confirmed") != "yes":
+            would = purging.preview(self.world, queue)
+            return View("purge.html", {"would": would}, is_live=False)
+        count = purging.purge(self.world, queue)
+        self.desk.note(visitor, "purged", count=count, queue=queue)
+        tasks = "1 task was" if count == 1 else f"{count:,} tasks were"
+        return Done(f"{queue}: {tasks} removed, each is a dead letter (PURGED).", "/ops/queues")

@@ -1,0 +1,22 @@
+"""The schedule: when each task ran last and runs next, and running it now."""
+
+import falcon
+
+from service.operations.schedule import run_now, schedule
+from service.ops.door import Visitor
+from service.ops.page import Done, Form, Page, View, value
+
+
+class Schedule(Page):
+    """``/ops/schedule``."""
+
+    def show(self, req: falcon.Request, visitor: Visitor) -> View:
+        """The schedule, the next first."""
+        return View("schedule.html", {"scheduled": schedule(self.world)})
+
+    def act(self, form: Form, visitor: Visitor) -> View | Done:
+        """Have a task run once more."""
+        task = value(form, "task")
+        task_id = run_now(task)
+        self.desk.note(visitor, "run now", count=1, task=task, task_id=task_id)
+        return Done(f"{task} runs now, as {task_id}.", "/ops/schedule")

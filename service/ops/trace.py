@@ -1,0 +1,56 @@
+"""One conversation, or one trace of it, as a timeline."""
+
+from urllib.parse import quote
+
+import falcon
+
+from mirt.errors import ErrorCode, PermanentError
+from mirt.timeline import Step, What
+from service.ops.door import Visitor
+from service.ops.page import Page, View
+
+LABELS = {
+    What.WROTE: "message",
+    What.BEGAN: "begun",
+    What.ANSWERED: "answer",
+    What.DELIVERED: "delivered",
+    What.REFUSED: "refused",
+    What.UNKNOWN: "unknown outcome",
+    What.DIED: "dead letter",
+    What.NOW: "now",
+}
+
+
+class Trace(Page):
+    """``/ops/trace?id=…``: of a conversation, a trace, a task or a message."""
+
+    def show(self, req: falcon.Request, visitor: Visitor) -> View:
+        """What it waits for now, and everything that happened before."""
+        name = (req.get_param("id") or "").strip()
+        if not name or "\0" in name:
+            raise PermanentError("id: name a conversation, trace or task", ErrorCode.INVALID_INPUT)
+        timeline = self.world.timelines.of(name)
+        if timeline is None:
+            return View("unknown.html", {"name": name}, status=falcon.HTTP_404)
+        texts = req.get_param("texts") == "1"
+        if texts:
+            self.desk.note(visitor, "texts shown", of=name)
+        address = f"/ops/trace?id={quote(name, safe='')}"
+        context = {
+            "name": name,
+            "timeline": timeline,
+            "conversation": timeline.conversation,
+            "waits": [step for step in timeline.steps if step.what is What.NOW],
+            "steps": [step for step in timeline.steps if step.what is not What.NOW],
+            "label": label,
+            "texts": texts,
+            "without_texts": address,
+            "with_texts": f"{address}&texts=1",
+        }
+        # Each showing of texts is logged, so it is not repeated by itself.
+        return View("trace.html", context, is_live=not texts)
+
+
+def label(step: Step) -> str:
+    """What a step is called."""
+    return LABELS.get(step.what, step.what.value)
