@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
 from datetime import UTC, datetime
+from typing import Final
 
 from mirt.errors import SoftTimeLimitExceeded
 
@@ -19,6 +20,20 @@ Clock = Callable[[], datetime]
 def utc_now() -> datetime:
     """The clock of production."""
     return datetime.now(UTC)
+
+
+_UNITS: Final = ((86_400, "d", 3_600, "h"), (3_600, "h", 60, "min"), (60, "min", 1, "s"))
+
+
+def lasting(seconds: float) -> str:
+    """A duration as people say it: ``0.8 s``, ``42 s``, ``4 min 10 s``, ``2 d 3 h``."""
+    if seconds < 10:
+        return f"{max(0.0, seconds):.1f} s"
+    if seconds < 100:
+        return f"{seconds:.0f} s"
+    size, name, smaller, below = next(unit for unit in _UNITS if seconds >= unit[0])
+    rest = int(seconds % size // smaller)
+    return f"{int(seconds // size)} {name}" + (f" {rest} {below}" if rest else "")
 
 
 _deadline: ContextVar[float | None] = ContextVar("deadline", default=None)

@@ -6,6 +6,7 @@ from typing import Any, Final
 
 from sqlalchemy import Row
 
+from mirt.clock import lasting
 from mirt.store.deliveries import DeliveryState
 from mirt.store.orders import OrderState
 from mirt.store.subjects import Known
@@ -106,7 +107,7 @@ def _waits_for(task: Row[Any], asks: str | None, now: datetime) -> str | None:
     if task.state == TaskState.RUNNING:
         running_s = (now - task.started_at).total_seconds()
         whom = asks or "its end"
-        return f"{whom}: it has been running for {running_s:.0f} s in {task.owner}"
+        return f"{whom}: it has been running for {lasting(running_s)} in {task.owner}"
     return None
 
 

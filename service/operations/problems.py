@@ -6,6 +6,7 @@ from datetime import timedelta
 from typing import Final
 from urllib.parse import quote
 
+from mirt.clock import lasting
 from mirt.runtime import Runtime
 from mirt.store import overview
 from mirt.store.health import checks_of_workers
@@ -45,7 +46,7 @@ def problems(world: Runtime, now: Activity, scheduled: Sequence[ScheduledTask]) 
         *_of_health(ill),
         *(
             Problem(
-                f"{count} {effect.value}(s) of unknown outcome in the last day",
+                f"{_count(count, effect.value)} of unknown outcome in the last day",
                 "mirt inspect stats",
                 "/ops/conversations?kind=unknown",
             )
@@ -57,12 +58,12 @@ def problems(world: Runtime, now: Activity, scheduled: Sequence[ScheduledTask]) 
 
 def _of_queues(now: Activity) -> Iterator[Problem]:
     for queue in now.queues:
-        waits = f"{queue.ready} task(s) wait in {queue.name}"
+        waits = f"{_count(queue.ready, 'task')} {'waits' if queue.ready == 1 else 'wait'} in {queue.name}"
         if queue.ready and not queue.workers:
             yield Problem(f"{waits} and no worker works on it", f"mirt worker {queue.name}", "/ops")
         elif queue.oldest_wait_s > WAITS_LONG_S:
             yield Problem(
-                f"{waits}, the oldest for {queue.oldest_wait_s:.0f} s",
+                f"{waits}, the oldest for {lasting(queue.oldest_wait_s)}",
                 "mirt inspect active",
                 "/ops/conversations?kind=waiting",
             )
@@ -73,8 +74,8 @@ def _of_runs(now: Activity) -> Iterator[Problem]:
         if run.is_late:
             whom = f" for conversation {run.session_id}" if run.session_id else ""
             yield Problem(
-                f"{run.task}{whom} has been running for {run.running_s:.0f} s "
-                f"(it may for {run.soft_s:.0f} s), attempt {run.attempt}",
+                f"{run.task}{whom} has been running for {lasting(run.running_s)} "
+                f"(it may for {lasting(run.soft_s)}), attempt {run.attempt}",
                 f"mirt trace {run.task_id}",
                 f"/ops/trace?id={quote(run.session_id or run.task_id, safe='')}",
             )
@@ -83,9 +84,9 @@ def _of_runs(now: Activity) -> Iterator[Problem]:
 def _of_letters(now: Activity) -> Iterator[Problem]:
     dead = {queue.name: queue.dead for queue in now.queues if queue.dead}
     if dead:
-        where = ", ".join(f"{count} of {name}" for name, count in dead.items())
+        where = ", ".join(f"{count:,} of {name}" for name, count in dead.items())
         total = sum(dead.values())
-        yield Problem(f"{total} dead letter(s): {where}", "mirt dead list", "/ops/dead")
+        yield Problem(f"{_count(total, 'dead letter')}: {where}", "mirt dead list", "/ops/dead")
 
 
 def _of_schedule(scheduled: Sequence[ScheduledTask]) -> Iterator[Problem]:
@@ -100,3 +101,9 @@ def _of_health(ill: dict[str, dict[str, str]]) -> Iterator[Problem]:
         if failing:
             found = ", ".join(f"{name} ({why})" for name, why in failing.items())
             yield Problem(f"worker {worker} cannot reach {found}", "mirt doctor", "/ops")
+
+
+def _count(number: int, one: str) -> str:
+    if number == 1:
+        return f"1 {one}"
+    return f"{number:,} {one.removesuffix('y') + 'ies' if one.endswith('y') else one + 's'}"

@@ -6,6 +6,7 @@ from urllib.parse import urlencode
 
 import falcon
 
+from mirt.clock import lasting
 from mirt.errors import ErrorCode, PermanentError
 from mirt.store.search import Conversation, Kind
 from mirt.store.search import Page as Place
@@ -13,7 +14,6 @@ from mirt.store.tasks import TaskState
 from service.operations.conversations import found
 from service.ops.door import Visitor
 from service.ops.page import Page, View
-from service.ops.words import lasting
 
 ON_A_PAGE: Final = 50
 LONGEST_SEARCH: Final = 200

@@ -6,8 +6,9 @@ from typing import Any, Final
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
+from mirt.clock import lasting
 from service.ops.static import Static
-from service.ops.words import iso, lasting, relative, utc
+from service.ops.words import iso, relative, utc
 
 TEMPLATES: Final = Path(__file__).with_name("templates")
 PAGES: Final = (

@@ -166,7 +166,9 @@ def ask_to_log_in(req: falcon.Request, *, why: str | None = None, to: str | None
     crossed = req.get_header("Sec-Fetch-Site") == "cross-site"
     here = "/ops" if req.method != "GET" or req.path == "/ops/login" else req.relative_uri
     context = {"why": why, "to": to or here, "crossed": crossed}
-    return View("login.html", context, status=falcon.HTTP_401, is_live=False)
+    is_asked_for = req.method == "GET" and req.path == "/ops/login"
+    status = falcon.HTTP_200 if is_asked_for else falcon.HTTP_401
+    return View("login.html", context, status=status, is_live=False)
 
 
 def value(form: Form, name: str) -> str:

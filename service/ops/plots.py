@@ -4,8 +4,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Final
 
+from mirt.clock import lasting
 from mirt.store.overview import Minute
-from service.ops.words import lasting
 
 STEP: Final = 6
 """Units of width that a minute has."""

@@ -1,5 +1,6 @@
 """One conversation, or one trace of it, as a timeline."""
 
+from typing import Final
 from urllib.parse import quote
 
 import falcon
@@ -9,15 +10,15 @@ from mirt.timeline import Step, What
 from service.ops.door import Visitor
 from service.ops.page import Page, View
 
-LABELS = {
+LABELS: Final = {
     What.WROTE: "message",
-    What.BEGAN: "begun",
-    What.ANSWERED: "answer",
-    What.DELIVERED: "delivered",
-    What.REFUSED: "refused",
-    What.UNKNOWN: "unknown outcome",
-    What.DIED: "dead letter",
-    What.NOW: "now",
+    What.BEGAN: "task",
+    What.DONE: "task",
+    What.ANSWERED: "agent",
+    What.DELIVERED: "reply",
+    What.REFUSED: "reply",
+    What.UNKNOWN: "unknown",
+    What.DIED: "failed",
 }
 
 
@@ -52,5 +53,5 @@ class Trace(Page):
 
 
 def label(step: Step) -> str:
-    """What a step is called."""
+    """What a step is about, in a word."""
     return LABELS.get(step.what, step.what.value)
