@@ -57,8 +57,11 @@ def problems(world: Runtime, now: Activity, scheduled: Sequence[ScheduledTask]) 
 
 
 def _of_queues(now: Activity) -> Iterator[Problem]:
+    if not now.workers:
+        yield Problem("no worker is there", "mirt worker", "/ops")
     for queue in now.queues:
-        waits = f"{_count(queue.ready, 'task')} {'waits' if queue.ready == 1 else 'wait'} in {queue.name}"
+        verb = "waits" if queue.ready == 1 else "wait"
+        waits = f"{_count(queue.ready, 'task')} {verb} in {queue.name}"
         if queue.ready and not queue.workers:
             yield Problem(f"{waits} and no worker works on it", f"mirt worker {queue.name}", "/ops")
         elif queue.oldest_wait_s > WAITS_LONG_S:

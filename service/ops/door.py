@@ -84,7 +84,7 @@ class Door:
     def end(self, resp: falcon.Response) -> None:
         """Take the cookie back."""
         for name in (COOKIE, SAID):
-            resp.unset_cookie(name, path=PATH, samesite="Strict")
+            resp.unset_cookie(name, path=PATH, same_site="Strict")
 
     def check_form(self, req: falcon.Request, visitor: Visitor, form_token: str) -> None:
         """Make sure that an operator sends this from our own page; a bearer needs no page.
@@ -121,7 +121,7 @@ class Door:
         cookie = req.cookies.get(SAID)
         if cookie is None or visitor.session is None:
             return None
-        resp.unset_cookie(SAID, path=PATH, samesite="Strict")
+        resp.unset_cookie(SAID, path=PATH, same_site="Strict")
         return self._sessions.said(visitor.session, cookie)
 
 

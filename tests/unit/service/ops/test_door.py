@@ -1,0 +1,263 @@
+"""Nobody is let in who has no token, and nothing is done that was not asked for from the page."""
+
+import re
+from datetime import timedelta
+
+import pytest
+from pydantic import SecretStr
+from structlog.typing import EventDict
+
+from mirt.clock import utc_now
+from service.ops.attempts import MOST_WRONG, Attempts
+from service.ops.headers import CONTENT_POLICY
+from service.ops.roles import Role
+from tests.unit.service.conftest import Ingress, Open
+from tests.unit.service.ops.conftest import (
+    FORMS,
+    OPERATOR,
+    OURS,
+    PAGES,
+    READER,
+    Come,
+    Visit,
+    cookie,
+)
+
+
+@pytest.mark.parametrize("address", PAGES)
+def test_nobody_sees_a_page_without_a_token(come: Come, address: str) -> None:
+    answer = come(None).get(address)
+    assert answer.status_code == 401
+    assert 'name="token"' in answer.text
+    assert "Log out" not in answer.text
+
+
+@pytest.mark.parametrize("address", FORMS)
+def test_nobody_does_anything_without_a_token(come: Come, address: str) -> None:
+    assert come(None).post(address, {"confirmed": "yes"}).status_code == 401
+
+
+@pytest.mark.parametrize("address", PAGES)
+@pytest.mark.parametrize("role", Role)
+def test_both_roles_see_every_page(come: Come, address: str, role: Role) -> None:
+    assert come(role).get(address).status_code in {200, 404}
+
+
+@pytest.mark.parametrize("given", ["", "wrong", OPERATOR[:-1], OPERATOR + "x", "ключ"])
+def test_a_wrong_token_is_refused(come: Come, given: str) -> None:
+    visit = come(None)
+    answer = visit.post("/ops/login", {"token": given})
+    assert answer.status_code == 401
+    assert visit.cookies == {}
+    bearer = {"Authorization": f"Bearer {given}".encode().decode("latin-1")}
+    assert visit.get("/ops", headers=bearer).status_code == 401
+
+
+@pytest.mark.parametrize(("token", "role"), [(OPERATOR, "operator"), (READER, "reader")])
+def test_a_token_opens_a_session_or_lets_a_script_in(come: Come, token: str, role: str) -> None:
+    visit = come(None)
+    assert (
+        visit.post("/ops/login", {"token": token, "to": "/ops/dead?queue=llm"}).headers["Location"]
+        == "/ops/dead?queue=llm"
+    )
+    assert f'class="role">{role}<' in visit.get("/ops").text
+    script = come(None).get("/ops", headers={"Authorization": f"Bearer {token}"})
+    assert f'class="role">{role}<' in script.text
+
+
+@pytest.mark.parametrize(
+    "elsewhere", ["https://evil.example", "//evil.example", "/ops.evil", "/\\evil", "/ops?\r\nX: y"]
+)
+def test_a_login_leads_nowhere_else(come: Come, elsewhere: str) -> None:
+    answer = come(None).post("/ops/login", {"token": OPERATOR, "to": elsewhere})
+    assert answer.headers["Location"] == "/ops"
+
+
+def test_a_cookie_that_was_not_made_here_is_refused(here: Ingress) -> None:
+    real = cookie(here, Role.OPERATOR)
+    body, at, signature = real.split(".")
+    swapped = signature[1:] + signature[0]
+    forgeries = (
+        "",
+        "x",
+        "a.b.c",
+        body,
+        f"{body}.{at}.{swapped}",
+        f"x{real}",
+        f"{body}..{signature}",
+    )
+    for forged in forgeries:
+        assert Visit(here, {"mirt_ops": forged}).get("/ops").status_code == 401
+    assert Visit(here, {"mirt_ops": real}).get("/ops").status_code == 200
+
+
+def test_a_session_ends_with_its_token(here: Ingress) -> None:
+    other = cookie(here, Role.OPERATOR, ops_token=SecretStr("another-token"))
+    assert Visit(here, {"mirt_ops": other}).get("/ops").status_code == 401
+
+
+def test_a_readers_token_makes_no_operator(here: Ingress) -> None:
+    forged = cookie(here, Role.OPERATOR, ops_token=SecretStr(READER), ops_read_token=None)
+    assert 'class="role">reader<' in Visit(here, {"mirt_ops": forged}).get("/ops").text
+
+
+def test_a_session_ends_after_twelve_hours(here: Ingress) -> None:
+    for hours, status in ((11.9, 200), (12.1, 401)):
+        began = utc_now() - timedelta(hours=hours)
+        old = cookie(here, Role.OPERATOR, clock=lambda began=began: began)
+        assert Visit(here, {"mirt_ops": old}).get("/ops").status_code == status
+
+
+@pytest.mark.parametrize("forwarded", [None, "https"])
+def test_the_cookie_is_for_this_page_alone(come: Come, forwarded: str | None) -> None:
+    headers = {} if forwarded is None else {"X-Forwarded-Proto": forwarded}
+    answer = come(None).post("/ops/login", {"token": OPERATOR}, headers=headers)
+    given = answer.cookies["mirt_ops"]
+    assert (given.http_only, given.same_site, given.path) == (True, "Strict", "/ops")
+    assert bool(given.secure) is (forwarded == "https")
+    assert given.max_age == 12 * 3600
+    assert OPERATOR not in given.value
+
+
+def test_who_guesses_is_told_to_come_back_later_and_others_are_not(come: Come) -> None:
+    guesser, other = ({"X-Forwarded-For": f"10.0.0.{n}"} for n in (1, 2))
+    for _ in range(MOST_WRONG):
+        come(None).post("/ops/login", {"token": "guess"}, headers=guesser)
+    answer = come(None).post("/ops/login", {"token": OPERATOR}, headers=guesser)
+    assert (answer.status_code, "mirt_ops" in answer.cookies) == (401, False)
+    assert int(answer.headers["Retry-After"]) <= 61
+    bearer = {"Authorization": f"Bearer {OPERATOR}", **guesser}
+    assert come(None).get("/ops", headers=bearer).status_code == 429
+    assert come(None).post("/ops/login", {"token": OPERATOR}, headers=other).status_code == 303
+
+
+def test_a_minute_later_they_may_try_again() -> None:
+    now = [0.0]
+    attempts = Attempts(clock=lambda: now[0])
+    for _ in range(MOST_WRONG):
+        assert attempts.wait_s("there") == 0
+        attempts.note_wrong("there")
+        now[0] += 1
+    assert attempts.wait_s("there") == 60 - MOST_WRONG
+    now[0] += 51
+    assert attempts.wait_s("there") == 0
+
+
+FROM_ELSEWHERE = [
+    {"Sec-Fetch-Site": "cross-site"},
+    {"Sec-Fetch-Site": "same-site"},
+    {"Origin": "https://evil.example"},
+    {"Sec-Fetch-Site": "same-origin", "Origin": "https://evil.example"},
+]
+
+
+@pytest.mark.parametrize("address", FORMS)
+@pytest.mark.parametrize("headers", FROM_ELSEWHERE, ids=str)
+def test_a_form_of_another_site_is_refused_even_with_the_right_token(
+    come: Come, address: str, headers: dict[str, str]
+) -> None:
+    visit = come()
+    fields = {"form_token": visit.form_token(), "task": "sweep_mailboxes", "queue": "llm"}
+    assert visit.post(address, fields, headers=headers).status_code == 403
+
+
+@pytest.mark.parametrize("headers", FROM_ELSEWHERE, ids=str)
+def test_nobody_is_logged_in_from_another_site(come: Come, headers: dict[str, str]) -> None:
+    answer = come(None).post("/ops/login", {"token": OPERATOR}, headers=headers)
+    assert (answer.status_code, "mirt_ops" in answer.cookies) == (401, False)
+
+
+@pytest.mark.parametrize("address", FORMS)
+def test_a_form_without_its_token_or_with_that_of_another_session_is_refused(
+    come: Come, address: str
+) -> None:
+    visit, other = come(), come()
+    for token in ("", "x", visit.cookies["mirt_ops"], other.form_token()):
+        fields = {"form_token": token, "task": "sweep_mailboxes", "queue": "llm"}
+        assert visit.post(address, fields).status_code == 403
+
+
+def test_our_own_form_is_taken_also_from_a_browser_that_says_where_it_is(come: Come) -> None:
+    visit = come()
+    fields = {"form_token": visit.form_token(), "task": "sweep_mailboxes"}
+    headers = {"Origin": "http://falconframework.org", "Host": "falconframework.org"}
+    assert visit.post("/ops/schedule", fields, headers={**OURS, **headers}).status_code == 303
+
+
+@pytest.mark.parametrize("address", FORMS)
+def test_a_reader_has_no_buttons_and_is_refused(come: Come, address: str) -> None:
+    visit = come(Role.READER)
+    assert visit.send(address, task="sweep_mailboxes", queue="llm").status_code == 403
+    bearer = {"Authorization": f"Bearer {READER}"}
+    assert come(None).post(address, {"queue": "llm"}, headers=bearer).status_code == 403
+    for page in PAGES:
+        forms = re.findall(r'<form method="post" action="([^"]+)"', visit.get(page).text)
+        assert set(forms) <= {"/ops/logout"} | (
+            {"/ops/dead/decide"} if page == "/ops/dead" else set()
+        )
+
+
+def test_a_script_with_the_token_needs_no_form(come: Come) -> None:
+    bearer = {"Authorization": f"Bearer {OPERATOR}", "Sec-Fetch-Site": "cross-site"}
+    answer = come(None).post("/ops/schedule", {"task": "sweep_mailboxes"}, headers=bearer)
+    assert "sweep_mailboxes runs now" in answer.json["message"]
+
+
+def test_after_the_logout_the_browser_has_no_session(come: Come) -> None:
+    for role in Role:
+        visit = come(role)
+        assert visit.send("/ops/logout").status_code == 303
+        assert visit.get("/ops").status_code == 401
+
+
+def test_another_site_logs_nobody_out(come: Come) -> None:
+    visit = come()
+    visit.post("/ops/logout", {}, headers={"Sec-Fetch-Site": "cross-site"})
+    assert visit.get("/ops").status_code == 200
+
+
+@pytest.mark.parametrize("address", [*PAGES, "/ops/login", "/ops/nothing", "/ops/static/ops.js"])
+def test_every_answer_tells_the_browser_what_may_run(come: Come, address: str) -> None:
+    for visit in (come(), come(None)):
+        headers = visit.get(address).headers
+        assert headers["Content-Security-Policy"] == CONTENT_POLICY
+        assert headers["X-Content-Type-Options"] == "nosniff"
+        assert headers["Referrer-Policy"] == "no-referrer"
+        if "static" not in address:
+            assert headers["Cache-Control"] == "no-store"
+
+
+def test_no_other_answer_is_changed_by_that(here: Ingress) -> None:
+    assert "Content-Security-Policy" not in here.client.simulate_get("/healthz").headers
+
+
+@pytest.mark.parametrize("address", PAGES)
+def test_a_page_holds_no_script_and_no_style_of_its_own(come: Come, address: str) -> None:
+    page = come().get(address).text
+    assert re.findall(r"<script(?![^>]* src=)|<style|\sstyle=|\son[a-z]+=|javascript:", page) == []
+
+
+def test_without_a_token_in_the_settings_the_page_says_what_to_set(ingress: Open) -> None:
+    here = ingress()
+    for address in (*PAGES, "/ops/login"):
+        answer = Visit(here, {}).get(address)
+        assert answer.status_code == 404
+        assert "OPS_TOKEN" in answer.text
+    for address in (*FORMS, "/ops/login"):
+        assert Visit(here, {}).post(address, {"token": ""}).status_code == 404
+
+
+def test_the_printed_link_opens_a_session_and_forgets_the_token(
+    come: Come, logs: list[EventDict]
+) -> None:
+    visit = come(None)
+    answer = visit.get(f"/ops?token={OPERATOR}")
+    assert (answer.status_code, answer.headers["Location"]) == (303, "/ops")
+    assert visit.get("/ops").status_code == 200
+    assert OPERATOR not in str(logs)
+
+
+def test_a_wrong_link_opens_nothing(come: Come) -> None:
+    visit = come(None)
+    assert visit.get("/ops?token=wrong").status_code == 303
+    assert visit.get("/ops").status_code == 401

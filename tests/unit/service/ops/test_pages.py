@@ -1,0 +1,320 @@
+"""What the pages show: everything as text, nothing that was not asked for, in constant queries."""
+
+import html
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import timedelta
+
+import pytest
+from sqlalchemy import event, insert
+from structlog.typing import EventDict
+
+from mirt.clock import utc_now
+from mirt.errors import DatabaseError
+from mirt.runtime import Runtime
+from mirt.store.dead_letters import DeadLetter, write_dead_letter
+from mirt.store.tables import conversations, inbox, tasks
+from mirt.store.tasks import Publication
+from service.ops.roles import Role
+from tests.deployment import update
+from tests.fakes import FakeWorld, Status
+from tests.unit.service.conftest import Ingress
+from tests.unit.service.ops.conftest import OPERATOR, PAGES, Come
+
+SCRIPT = "<script>alert('ой')</script>"
+WORDS = "Чи є червона сукня?"
+
+
+def letter(number: int, **task: str) -> DeadLetter:
+    arguments = {"session_id": "7", "user_message": WORDS, **task}
+    return DeadLetter(
+        task=Publication(f"task-{number}", "process_and_respond", kwargs=arguments),
+        queue="llm",
+        error_code="UNEXPECTED",
+        exception=f"ValueError: {SCRIPT}",
+        traceback=f"Traceback of {number}",
+        attempts=1,
+        trace_id=f"{number:032x}",
+        sent_at=utc_now(),
+    )
+
+
+def write(world: Runtime, *letters: DeadLetter, ago_s: float = 1) -> None:
+    with world.database.transaction() as tx:
+        for one in letters:
+            write_dead_letter(tx, one, now=utc_now() - timedelta(seconds=ago_s))
+
+
+def fill(world: Runtime, first: int, last: int) -> None:
+    """Conversations that wait, with tasks and dead letters."""
+    now, numbers = utc_now(), range(first, last)
+    with world.database.transaction() as tx:
+        tx.execute(
+            insert(conversations),
+            [
+                {
+                    "session_id": str(n),
+                    "platform": "telegram",
+                    "customer_name": f"Оля {n}",
+                    "head_task_id": f"t{n}",
+                    "last_customer_at": now - timedelta(seconds=n),
+                    "created_at": now,
+                }
+                for n in numbers
+            ],
+        )
+        mail = {"actor": "process_and_respond", "text": WORDS, "platform": "telegram"}
+        tx.execute(
+            insert(inbox),
+            [
+                {
+                    **mail,
+                    "task_id": f"t{n}",
+                    "session_id": "7" if n % 2 else str(n),
+                    "metadata": {},
+                    "trace_id": f"{n:032x}",
+                    "state": "answered",
+                    "received_at": now - timedelta(seconds=n % 3000),
+                    "finished_at": now,
+                }
+                for n in numbers
+            ],
+        )
+        tx.execute(
+            insert(tasks),
+            [
+                {
+                    "id": f"t{n}",
+                    "actor": "process_and_respond",
+                    "args": [],
+                    "kwargs": {},
+                    "options": {},
+                    "session_id": "7" if n % 2 else str(n),
+                    "state": "running",
+                    "owner": "worker",
+                    "due_at": now,
+                    "created_at": now,
+                    "started_at": now,
+                    "first_started_at": now,
+                }
+                for n in numbers
+            ],
+        )
+    write(world, *(letter(n) for n in numbers))
+
+
+@contextmanager
+def counted(world: Runtime) -> Iterator[list[str]]:
+    """The queries that are made inside."""
+    made: list[str] = []
+
+    def note(_connection: object, _cursor: object, statement: str, *_: object) -> None:
+        made.append(statement)
+
+    event.listen(world.database.engine, "before_cursor_execute", note)
+    try:
+        yield made
+    finally:
+        event.remove(world.database.engine, "before_cursor_execute", note)
+
+
+@pytest.mark.parametrize(
+    "address",
+    [
+        *PAGES,
+        "/ops/conversations?q=%D0%9E%D0%BB%D1%8F&kind=failed",
+        "/ops/dead?queue=llm&since=1h",
+        "/ops/dead/letter?id=task-7",
+    ],
+)
+def test_a_page_asks_the_database_as_often_for_300_rows_as_for_10(
+    here: Ingress, come: Come, address: str
+) -> None:
+    asked = []
+    for first, last in ((1, 11), (11, 301)):
+        fill(here.runtime, first, last)
+        with counted(here.runtime) as made:
+            assert come().get(address).status_code in {200, 404}
+        asked.append(len(made))
+    assert asked[0] == asked[1]
+    assert asked[0] <= 16
+
+
+def test_a_script_in_a_name_or_a_message_is_text(
+    here: Ingress, come: Come, world: FakeWorld
+) -> None:
+    world.misbehave("llm", Status(401))
+    body = update(7, 1, SCRIPT)
+    body["message"]["from"]["first_name"] = SCRIPT
+    assert here.post(body).status_code == 200
+    [found] = [found.task.task_id for found in _letters(here.runtime) if found.queue == "llm"]
+    shown = 0
+    for address in (
+        "/ops",
+        "/ops/conversations",
+        f"/ops/conversations?q={SCRIPT}",
+        "/ops/trace?id=7&texts=1",
+        f"/ops/trace?id={SCRIPT}",
+        "/ops/dead",
+        f"/ops/dead?conversation={SCRIPT}&queue={SCRIPT}",
+        f"/ops/dead/letter?id={found}&texts=1",
+    ):
+        page = come().get(address).text
+        assert SCRIPT not in page
+        shown += html.escape(SCRIPT, quote=False) in html.unescape(page).replace(
+            SCRIPT, html.escape(SCRIPT, quote=False)
+        )
+    assert shown >= 6
+
+
+def _letters(world: Runtime) -> list[DeadLetter]:
+    from mirt.store.dead_letters import Choice, list_dead
+
+    with world.database.transaction() as tx:
+        return list_dead(tx, Choice())
+
+
+@pytest.mark.parametrize("role", Role)
+def test_texts_are_hidden_until_asked_for_and_every_showing_is_logged(
+    here: Ingress, come: Come, logs: list[EventDict], role: Role
+) -> None:
+    here.post(update(7, 1, WORDS))
+    write(here.runtime, letter(1))
+    visit = come(role)
+    for address in ("/ops/trace?id=7", "/ops/dead/letter?id=task-1"):
+        assert WORDS not in visit.get(address).text
+        assert [line for line in logs if line.get("did") == "texts shown"] == []
+        page = visit.get(f"{address}&texts=1").text
+        assert WORDS in html.unescape(page)
+        assert "data-live" not in page
+        [line] = [line for line in logs if line.get("did") == "texts shown"]
+        assert (line["role"], line["event"]) == (role.value, "operator")
+        logs.clear()
+
+
+def test_it_says_that_nothing_is_wrong_only_when_nothing_is(here: Ingress, come: Come) -> None:
+    from mirt.store import workers
+    from mirt.store.workers import Worker
+
+    assert "no worker is there" in come().get("/ops").text.lower()
+    now = utc_now()
+    one = Worker("w", "box", 1, ["llm"], 8, 0, 90, False, now, now)
+    with here.runtime.database.transaction() as tx:
+        workers.report(tx, one)
+    assert "Nothing is wrong</h1>" in come().get("/ops").text
+    write(here.runtime, letter(1))
+    page = come().get("/ops").text
+    assert "1 thing is wrong" in page
+    assert "1 dead letter: 1 of llm" in page
+    assert 'href="/ops/dead"' in page
+
+
+def test_what_is_confirmed_is_what_was_counted(
+    here: Ingress, come: Come, logs: list[EventDict]
+) -> None:
+    write(here.runtime, *(letter(n) for n in range(3)), letter(9, session_id="9"))
+    visit = come()
+    asked = visit.send("/ops/dead/decide", do="discard-matching", conversation="7")
+    assert "Discard 3 dead letters?" in asked.text
+    assert len(_letters(here.runtime)) == 4, "nothing was done yet"
+    write(here.runtime, letter(4), ago_s=-1)
+    fields = dict(_hidden(asked.text))
+    assert visit.post("/ops/dead/decide", fields).status_code == 303
+    assert {one.task.task_id for one in _letters(here.runtime)} == {"task-4", "task-9"}
+    assert "3 dead letters discarded." in visit.get("/ops/dead").text
+    assert "discarded." not in visit.get("/ops/dead").text, "it is said once"
+    [line] = [line for line in logs if line.get("did") == "discarded"]
+    assert (line["count"], line["role"], line["which"]) == (3, "operator", "conversation 7")
+
+
+def test_the_selected_ones_are_decided_about_and_no_others(here: Ingress, come: Come) -> None:
+    write(here.runtime, *(letter(n) for n in range(3)))
+    visit = come()
+    asked = visit.send("/ops/dead/decide", do="discard-selected", id=["task-0", "task-2"])
+    assert "Discard 2 dead letters?" in asked.text
+    visit.post("/ops/dead/decide", _hidden(asked.text))
+    assert [one.task.task_id for one in _letters(here.runtime)] == ["task-1"]
+
+
+def test_a_purge_says_first_what_it_would_remove(here: Ingress, come: Come) -> None:
+    asked = come().send("/ops/queues", queue="llm")
+    assert "Nothing waits in it" in asked.text
+
+
+@pytest.mark.parametrize(
+    ("address", "why"),
+    [
+        ("/ops/conversations?kind=odd", "Kind: must be one of all, waiting, failed, unknown"),
+        ("/ops/conversations?after=yesterday", "After: must be the end of a page"),
+        ("/ops/conversations?after=2026-11-24T12:00~7", "After: must be the end of a page"),
+        ("/ops/conversations?q=" + "x" * 201, "Q: at most 200 characters"),
+        ("/ops/dead?since=long", "Since: must be one of 1h, 24h, 7d, or a time"),
+        ("/ops/dead?page=0", "Page: must be a number from 1"),
+        ("/ops/dead?queue=%00", "A field holds what is no text"),
+        ("/ops/trace", "Id: name a conversation"),
+        ("/ops/trace?id=%00", "Id: name a conversation"),
+    ],
+)
+def test_what_makes_no_sense_is_told_why(come: Come, address: str, why: str) -> None:
+    answer = come().get(address)
+    assert answer.status_code == 400
+    assert why in html.unescape(answer.text)
+
+
+@pytest.mark.parametrize(
+    ("address", "fields", "why"),
+    [
+        ("/ops/dead/decide", {"do": "burn"}, "must be one of replay-selected"),
+        ("/ops/dead/decide", {"do": "replay-selected"}, "no letter is selected"),
+        ("/ops/dead/decide", {"do": "replay-matching", "until": "soon"}, "until: must be"),
+        ("/ops/queues", {"queue": "odd", "confirmed": "yes"}, "queue: must be one of"),
+        ("/ops/schedule", {"task": "ping"}, "ping is not in the schedule"),
+    ],
+)
+def test_a_form_that_makes_no_sense_does_nothing_and_says_why(
+    come: Come, address: str, fields: dict[str, str], why: str
+) -> None:
+    answer = come().send(address, **fields)
+    assert answer.status_code == 400
+    assert why in html.unescape(answer.text)[0:].replace("No letter", "no letter").replace(
+        "Until", "until"
+    ).replace("Queue:", "queue:")
+
+
+@pytest.mark.parametrize("address", ["/ops/trace?id=nobody", "/ops/dead/letter?id=nobody"])
+def test_an_id_that_nobody_knows_is_404(come: Come, address: str) -> None:
+    answer = come().get(address)
+    assert answer.status_code == 404
+    assert "Nothing is known by this id" in answer.text
+
+
+@pytest.mark.parametrize("address", [page for page in PAGES if "letter" not in page])
+def test_a_database_that_is_down_is_503_and_the_page_goes_on_refreshing(
+    here: Ingress, come: Come, address: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def down(*_: object) -> None:
+        raise DatabaseError("connection to server at 10.0.0.9 failed")
+
+    event.listen(here.runtime.database.engine, "begin", down)
+    answer = come().get(address)
+    assert answer.status_code == 503
+    assert "The database cannot be asked" in answer.text
+    assert "data-live" in answer.text
+    assert "10.0.0.9" not in answer.text
+
+
+def test_a_form_too_large_or_of_another_kind_is_refused(here: Ingress, come: Come) -> None:
+    bearer = {"Authorization": f"Bearer {OPERATOR}"}
+    large = come(None).post("/ops/schedule", {"task": "x" * 70_000}, headers=bearer)
+    assert large.status_code == 413
+    answer = here.client.simulate_post("/ops/schedule", json={"task": "x"}, headers=bearer)
+    assert answer.status_code == 415
+
+
+def _hidden(page: str) -> list[tuple[str, str]]:
+    """The fields of the form of this page."""
+    import re
+
+    form = page[page.index('action="/ops/dead/decide"') :]
+    found = re.findall(r'<input type="hidden" name="([^"]+)" value="([^"]*)"', form)
+    return [(name, html.unescape(value)) for name, value in found]
