@@ -10,16 +10,18 @@
 ========================  =============================================================
 
 Whatever a test did to a server, the next one that asks for it finds it running.
+``browser`` (of ``tests/browser``) is a Chromium, which is installed like a server.
 A test whose server cannot be had is skipped, and the end of the run says so loudly; where ``CI`` is
 set it fails, because a promise that was not tested is not kept.
 """
 
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import NoReturn
 
 import pytest
 
+from tests.browser.chromium import CHROMIUM
 from tests.fakes.fixtures import world as world  # noqa: PLC0414
 from tests.servers import (
     FaultNotPossible,
@@ -31,6 +33,7 @@ from tests.servers import (
     ServerUnavailable,
     start_servers,
 )
+from tests.servers.provision import install
 
 KINDS: dict[str, type[Server]] = {
     "rabbitmq": RabbitMQ,
@@ -39,6 +42,8 @@ KINDS: dict[str, type[Server]] = {
 }
 IN_CI = os.environ.get("CI", "").lower() not in {"", "0", "false"}
 SERVERS = pytest.StashKey[Servers]()
+NO_BROWSER = pytest.StashKey[str | None]()
+"""Why there is no browser; None if there is one."""
 UNTESTED = pytest.StashKey[dict[str, list[str]]]()
 """Why tests were skipped, and which."""
 
@@ -51,9 +56,12 @@ def pytest_collection_finish(session: pytest.Session) -> None:
     """Start the servers before the first test: installing them may take longer than a test may."""
     config = session.config
     asked = {name for item in session.items for name in getattr(item, "fixturenames", ())}
-    if asked.isdisjoint(KINDS) or config.option.collectonly:
+    if config.option.collectonly:
         return
-    _servers(config)
+    if "browser" in asked:
+        config.stash[NO_BROWSER] = install([CHROMIUM], _announce(config))
+    if not asked.isdisjoint(KINDS):
+        _servers(config)
 
 
 def pytest_unconfigure(config: pytest.Config) -> None:
@@ -65,6 +73,8 @@ def pytest_unconfigure(config: pytest.Config) -> None:
 def pytest_runtest_setup(item: pytest.Item) -> Iterator[None]:
     """Mend what the test before may have broken."""
     missing = None
+    if "browser" in getattr(item, "fixturenames", ()):
+        missing = item.config.stash[NO_BROWSER]
     for fixture in KINDS.keys() & set(getattr(item, "fixturenames", ())):
         try:
             _servers(item.config).get(KINDS[fixture]).start()
@@ -97,9 +107,13 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
 
 def _servers(config: pytest.Config) -> Servers:
     if SERVERS not in config.stash:
-        terminal = config.pluginmanager.get_plugin("terminalreporter")
-        config.stash[SERVERS] = start_servers(terminal.write_line if terminal else print)
+        config.stash[SERVERS] = start_servers(_announce(config))
     return config.stash[SERVERS]
+
+
+def _announce(config: pytest.Config) -> Callable[[str], None]:
+    terminal = config.pluginmanager.get_plugin("terminalreporter")
+    return terminal.write_line if terminal else print
 
 
 def _leave_untested(item: pytest.Item, reason: str) -> NoReturn:
