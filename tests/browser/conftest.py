@@ -5,8 +5,16 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Final
 
+import psycopg
 import pytest
-from playwright.sync_api import Browser, BrowserContext, ConsoleMessage, Page, expect, sync_playwright
+from playwright.sync_api import (
+    Browser,
+    BrowserContext,
+    ConsoleMessage,
+    Page,
+    expect,
+    sync_playwright,
+)
 
 from tests.browser.chromium import ARGUMENTS, CHROMIUM
 from tests.deployment import Deployment, deployment
@@ -57,8 +65,10 @@ def stage(
 
 @pytest.fixture
 def deployed(stage: Deployment) -> Iterator[Deployment]:
-    """The deployment, in a world that has forgotten what happened before."""
+    """The deployment, in a world that has forgotten what happened before, without dead letters."""
     stage.world.reset()
+    with psycopg.connect(stage.environment["DATABASE_URL"]) as connection:
+        connection.execute("DELETE FROM dead_letters")
     yield stage
     stage.world.mend()
     stage.world.release()
@@ -97,13 +107,11 @@ class Window:
         )
 
     def press_until(self, key: str, what: str) -> None:
-        """Press a key until what has the focus shows, or is called, this."""
+        """Press a key until a link or a button that is called so has the focus."""
         for _ in range(60):
             self.page.keyboard.press(key)
-            if what in self.page.evaluate(
-                "(() => { const e = document.activeElement;"
-                " return [e.id, e.innerText, e.ariaLabel].join(' ') })()"
-            ):
+            focused = self.page.locator("a:focus, button:focus")
+            if focused.count() and focused.inner_text().startswith(what):
                 return
         raise AssertionError(f"the keyboard does not reach {what}")
 

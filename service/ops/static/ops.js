@@ -29,22 +29,26 @@ function morph(old, fresh) {
   morphChildren(old, fresh);
 }
 
+// Not `element.id`: in a form that is its field of that name.
+function idOf(node) {
+  return node.nodeType === Node.ELEMENT_NODE ? node.getAttribute("id") : null;
+}
+
 function isAlike(old, fresh) {
-  return old.nodeType === fresh.nodeType && old.nodeName === fresh.nodeName
-    && (old.id || "") === (fresh.id || "");
+  return old.nodeName === fresh.nodeName && idOf(old) === null && idOf(fresh) === null;
 }
 
 function morphChildren(old, fresh) {
   const named = new Map();
-  for (const child of old.children) if (child.id) named.set(child.id, child);
+  for (const child of old.children) if (idOf(child)) named.set(idOf(child), child);
   let here = old.firstChild;
   for (const wanted of [...fresh.childNodes]) {
-    const known = wanted.id ? named.get(wanted.id) : undefined;
+    const known = named.get(idOf(wanted));
     if (known !== undefined && known.nodeName === wanted.nodeName) {
       if (known === here) here = here.nextSibling;
       else old.insertBefore(known, here);
       morph(known, wanted);
-    } else if (here !== null && !here.id && isAlike(here, wanted)) {
+    } else if (here !== null && isAlike(here, wanted)) {
       const next = here.nextSibling;
       morph(here, wanted);
       here = next;
@@ -65,6 +69,7 @@ function take(page) {
   document.title = fresh.title;
   morphChildren(main, its);
   main.removeAttribute("data-stale");
+  offerAll();
   const at = fresh.getElementById("live");
   live.dataset.asOf = at.dataset.asOf;
   say("live", at.textContent);
@@ -108,7 +113,7 @@ async function keepLive() {
 // A box above the boxes, which marks all that are on this page.
 function offerAll() {
   const head = document.getElementById("tick-all");
-  if (head === null) return;
+  if (head === null || head.querySelector("input") !== null) return;
   const all = document.createElement("input");
   all.type = "checkbox";
   all.setAttribute("aria-label", "Select all on this page");
@@ -120,6 +125,7 @@ function offerAll() {
   head.replaceChildren(all);
 }
 
+offerAll();
 if (main !== null && main.hasAttribute("data-live") && live !== null) {
   say("live", live.textContent);
   keepLive();
