@@ -84,9 +84,9 @@ def _since(text: str, now: datetime) -> datetime | None:
 def _time(name: str, text: str) -> datetime:
     try:
         at = datetime.fromisoformat(text)
-    except ValueError:
+        return at.astimezone(UTC) if at.tzinfo else at.replace(tzinfo=UTC)
+    except (ValueError, OverflowError):
         raise PermanentError(
             f"{name}: must be one of {', '.join(SPANS)}, or a time like 2026-11-24T12:00Z",
             ErrorCode.INVALID_INPUT,
         ) from None
-    return at if at.tzinfo else at.replace(tzinfo=UTC)

@@ -1,6 +1,6 @@
 """The list of conversations: search, kinds, pages."""
 
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Final
 from urllib.parse import urlencode
 
@@ -8,12 +8,11 @@ import falcon
 
 from mirt.clock import lasting
 from mirt.errors import ErrorCode, PermanentError
-from mirt.store.search import Conversation, Kind
-from mirt.store.search import Page as Place
+from mirt.store.search import Conversation, Kind, Page
 from mirt.store.tasks import TaskState
 from service.operations.conversations import found
 from service.ops.door import Visitor
-from service.ops.page import Page, View
+from service.ops.page import Shown, View
 
 ON_A_PAGE: Final = 50
 LONGEST_SEARCH: Final = 200
@@ -25,7 +24,7 @@ KINDS: Final = (
 )
 
 
-class Conversations(Page):
+class Conversations(Shown):
     """``/ops/conversations``."""
 
     def show(self, req: falcon.Request, visitor: Visitor) -> View:
@@ -74,15 +73,16 @@ def _kind(name: str) -> Kind:
         raise _invalid(f"kind: must be one of {', '.join(Kind)}") from None
 
 
-def _place(after: str) -> Place | None:
+def _place(after: str) -> Page | None:
     if not after:
         return None
     at, _, session_id = after.partition("~")
     try:
-        when = datetime.fromisoformat(at)
-    except ValueError:
+        written = datetime.fromisoformat(at)
+        when = written.astimezone(UTC) if written.tzinfo else None
+    except (ValueError, OverflowError):
         when = None
-    if when is None or when.tzinfo is None or not session_id or "\0" in session_id:
+    if when is None or not session_id or "\0" in session_id:
         raise _invalid("after: must be the end of a page, as the page itself writes it")
     return when, session_id
 

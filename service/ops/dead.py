@@ -12,7 +12,7 @@ from service.operations import letters
 from service.operations.arguments import is_private
 from service.ops.choosing import SPANS, chosen, fixed
 from service.ops.door import Visitor
-from service.ops.page import Done, Form, Page, View, value
+from service.ops.page import Acting, Done, Form, Shown, View, value
 
 ON_A_PAGE: Final = 50
 REPLAYED, DISCARDED = "replay", "discard"
@@ -24,7 +24,7 @@ DECISIONS: Final = {
 }
 
 
-class DeadLetters(Page):
+class DeadLetters(Shown):
     """``/ops/dead``: what failed for good, by queue, task, code, time and conversation."""
 
     def show(self, req: falcon.Request, visitor: Visitor) -> View:
@@ -49,7 +49,7 @@ class DeadLetters(Page):
         return View("dead.html", context)
 
 
-class Letter(Page):
+class Letter(Shown):
     """``/ops/dead/letter?id=…``: all that is known of one."""
 
     def show(self, req: falcon.Request, visitor: Visitor) -> View:
@@ -74,7 +74,7 @@ class Letter(Page):
         return View("letter.html", context, is_live=not texts)
 
 
-class Decide(Page):
+class Decide(Acting):
     """``/ops/dead/decide``: asks with a count, and does it when that is confirmed.
 
     What was counted is what is decided about: what has died since is left alone.

@@ -8,12 +8,12 @@ import falcon
 from mirt.settings import Mode
 from service.bodies import read_form
 from service.ops.door import FORM_TOKEN, Refused, TooManyAttempts, Visitor, check_origin
-from service.ops.page import Page, View, ask_to_log_in, value
+from service.ops.page import Page, Shown, View, ask_to_log_in, value
 
 OUR_ADDRESS: Final = re.compile(r"/ops(?:[/?][!-\[\]-~]*)?")
 
 
-class Login(Page):
+class Login(Shown):
     """Takes a token, and gives a session for it."""
 
     def show(self, req: falcon.Request, visitor: Visitor) -> View:

@@ -8,11 +8,11 @@ from service.operations.queues import activity
 from service.operations.schedule import schedule
 from service.ops.door import Visitor
 from service.ops.login import Login
-from service.ops.page import Page, View
+from service.ops.page import Shown, View
 from service.ops.plots import HEIGHT, STEP, plots
 
 
-class Now(Page):
+class Now(Shown):
     """``/ops``."""
 
     def on_get(self, req: falcon.Request, resp: falcon.Response) -> None:

@@ -1,5 +1,6 @@
 """What all pages have in common: who may see them, and what becomes of an error."""
 
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final
@@ -60,39 +61,11 @@ class Desk:
 
 
 class Page:
-    """An address. A subclass shows it, and does what its forms ask for."""
+    """An address of the page."""
 
     def __init__(self, desk: Desk) -> None:
         self.desk = desk
         self.world = desk.world
-
-    def show(self, req: falcon.Request, visitor: Visitor) -> View:
-        """The page, as it is now.
-
-        Raises:
-            PermanentError: what was asked for makes no sense; the text says why.
-            RetryableError: the database cannot be asked.
-        """
-        raise falcon.HTTPMethodNotAllowed(["POST"])
-
-    def act(self, form: Form, visitor: Visitor) -> View | Done:
-        """Do what a form asks for, or ask whether it is meant. Raises as above."""
-        raise falcon.HTTPMethodNotAllowed(["GET"])
-
-    def on_get(self, req: falcon.Request, resp: falcon.Response) -> None:
-        """Show the page to whoever may see it."""
-        look = self.desk.bulkhead.call
-        self._serve(req, resp, lambda visitor: look(lambda: self.show(req, visitor)))
-
-    def on_post(self, req: falcon.Request, resp: falcon.Response) -> None:
-        """Do what an operator asks for from our own page."""
-
-        def act(visitor: Visitor) -> View | Done:
-            form = read_form(req)
-            self.desk.door.check_form(req, visitor, form.get(FORM_TOKEN, [""])[-1])
-            return self.act(form, visitor)
-
-        self._serve(req, resp, act)
 
     def _serve(
         self,
@@ -159,6 +132,42 @@ class Page:
         self.desk.door.say(visitor, done.said, req, resp)
         resp.status = falcon.HTTP_303
         resp.location = done.to
+
+
+class Shown(Page, ABC):
+    """A page to be looked at."""
+
+    @abstractmethod
+    def show(self, req: falcon.Request, visitor: Visitor) -> View:
+        """The page, as it is now.
+
+        Raises:
+            PermanentError: what was asked for makes no sense; the text says why.
+            RetryableError: the database cannot be asked.
+        """
+
+    def on_get(self, req: falcon.Request, resp: falcon.Response) -> None:
+        """Show the page to whoever may see it."""
+        look = self.desk.bulkhead.call
+        self._serve(req, resp, lambda visitor: look(lambda: self.show(req, visitor)))
+
+
+class Acting(Page, ABC):
+    """A page whose forms do something."""
+
+    @abstractmethod
+    def act(self, form: Form, visitor: Visitor) -> View | Done:
+        """Do what a form asks for, or ask whether it is meant. Raises as a page does."""
+
+    def on_post(self, req: falcon.Request, resp: falcon.Response) -> None:
+        """Do what an operator asks for from our own page."""
+
+        def act(visitor: Visitor) -> View | Done:
+            form = read_form(req)
+            self.desk.door.check_form(req, visitor, value(form, FORM_TOKEN))
+            return self.act(form, visitor)
+
+        self._serve(req, resp, act)
 
 
 def ask_to_log_in(req: falcon.Request, *, why: str | None = None, to: str | None = None) -> View:

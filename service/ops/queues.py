@@ -6,10 +6,10 @@ from middleware.policy import QUEUES, TASKS, tasks_of
 from service.operations import purging
 from service.operations.queues import activity
 from service.ops.door import Visitor
-from service.ops.page import Done, Form, Page, View, value
+from service.ops.page import Acting, Done, Form, Shown, View, value
 
 
-class Queues(Page):
+class Queues(Shown, Acting):
     """``/ops/queues``."""
 
     def show(self, req: falcon.Request, visitor: Visitor) -> View:

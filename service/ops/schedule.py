@@ -4,10 +4,10 @@ import falcon
 
 from service.operations.schedule import run_now, schedule
 from service.ops.door import Visitor
-from service.ops.page import Done, Form, Page, View, value
+from service.ops.page import Acting, Done, Form, Shown, View, value
 
 
-class Schedule(Page):
+class Schedule(Shown, Acting):
     """``/ops/schedule``."""
 
     def show(self, req: falcon.Request, visitor: Visitor) -> View:

@@ -8,7 +8,7 @@ import falcon
 from mirt.errors import ErrorCode, PermanentError
 from mirt.timeline import Step, What
 from service.ops.door import Visitor
-from service.ops.page import Page, View
+from service.ops.page import Shown, View
 
 LABELS: Final = {
     What.WROTE: "message",
@@ -22,7 +22,7 @@ LABELS: Final = {
 }
 
 
-class Trace(Page):
+class Trace(Shown):
     """``/ops/trace?id=…``: of a conversation, a trace, a task or a message."""
 
     def show(self, req: falcon.Request, visitor: Visitor) -> View:

@@ -20,6 +20,7 @@ DOCUMENT = Path(service.__file__).with_name("openapi.json")
 
 DESCRIBED = json.loads(DOCUMENT.read_text())
 WEBHOOK = ("/webhooks/telegram", "POST")
+PAGES = [f"/ops/{name}" for name in ("conversations", "trace", "dead", "dead/letter")]
 RIGHT, WRONG = GenerationMode.POSITIVE, GenerationMode.NEGATIVE
 MANY = settings(
     max_examples=100,
@@ -51,6 +52,19 @@ def test_it_does_what_it_says(
         if mode is RIGHT and isinstance(case.body, dict):
             case.body = as_json_is_written(case.body)
         case.call_and_validate(headers={"X-Telegram-Bot-Api-Secret-Token": SECRET})
+
+    conforms()
+
+
+@pytest.mark.parametrize("path", PAGES)
+def test_a_page_takes_every_parameter_that_is_described(ingress: Open, path: str) -> None:
+    schema = schemathesis.openapi.from_dict(DESCRIBED)
+    schema.app = ingress(ops_token="operators-token").client.app
+
+    @MANY
+    @given(schema[path]["GET"].as_strategy(generation_mode=RIGHT))
+    def conforms(case: "schemathesis.Case[Any]") -> None:
+        case.call_and_validate(headers={"Authorization": "Bearer operators-token"})
 
     conforms()
 
