@@ -21,7 +21,7 @@ from tests.servers.ports import free_port
 from tests.waiting import wait_until
 
 MIRT = Path(sys.executable).with_name("mirt")
-FOREIGN = ("RABBITMQ_URL", "REDIS_URL", "DATABASE_URL", "TELEGRAM", "LLM", "CELERY", "TASKS")
+FOREIGN = ("RABBITMQ_URL", "REDIS_URL", "DATABASE_URL", "TELEGRAM", "LLM", "CELERY", "TASKS", "OPS")
 
 
 @dataclass

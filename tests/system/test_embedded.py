@@ -1,6 +1,7 @@
 """One command, one process: what a newcomer sees, and what survives kill -9."""
 
 import json
+import re
 import urllib.request
 from typing import Any
 
@@ -25,6 +26,34 @@ def test_it_says_where_it_listens_and_what_to_try(embedded: Embedded) -> None:
     assert f"http://127.0.0.1:{embedded.port}" in embedded.output
     assert "mirt send" in embedded.output
     assert "scripted agent" in embedded.output
+
+
+def test_the_link_that_it_prints_opens_the_page_and_no_log_knows_the_token(
+    embedded: Embedded,
+) -> None:
+    embedded.settings = {"LOG_LEVEL": "DEBUG"}
+    embedded.up()
+    found = re.search(r"look +(http://\S+/ops\?token=(\S+))", embedded.output)
+    assert found is not None
+    jar = urllib.request.HTTPCookieProcessor()
+    with urllib.request.build_opener(jar).open(found[1], timeout=10) as page:
+        assert page.url == f"http://127.0.0.1:{embedded.port}/ops"
+        assert "<h1" in page.read().decode()
+    work = urllib.request.Request(
+        f"http://127.0.0.1:{embedded.port}/tasks/summarize",
+        data=b'{"session_id": "7"}',
+        headers={"Content-Type": "application/json", "Authorization": f"Bearer {found[2]}"},
+    )
+    with urllib.request.urlopen(work, timeout=10) as answer:
+        assert answer.status == 202
+    assert embedded.output.count(found[2]) == 1
+
+
+def test_an_ops_token_of_ones_own_is_not_printed(embedded: Embedded) -> None:
+    embedded.settings = {"OPS_TOKEN": "one-of-our-own"}
+    embedded.up()
+    assert "log in with OPS_TOKEN" in embedded.output
+    assert "one-of-our-own" not in embedded.output
 
 
 def test_a_message_is_answered_by_an_agent_that_says_what_it_is(embedded: Embedded) -> None:
