@@ -28,7 +28,7 @@ _UNITS: Final = ((86_400, "d", 3_600, "h"), (3_600, "h", 60, "min"), (60, "min",
 def lasting(seconds: float) -> str:
     """A duration as people say it: ``0.8 s``, ``42 s``, ``4 min 10 s``, ``2 d 3 h``."""
     if seconds < 10:
-        return f"{max(0.0, seconds):.1f} s"
+        return f"{max(0.0, seconds):.1f}".removesuffix(".0") + " s"
     if seconds < 100:
         return f"{seconds:.0f} s"
     size, name, smaller, below = next(unit for unit in _UNITS if seconds >= unit[0])

@@ -3,9 +3,9 @@
 from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
-from typing import Final
+from typing import Any, Final
 
-from sqlalchemy import ColumnElement, Connection, exists, func, or_, select, tuple_
+from sqlalchemy import ColumnElement, Connection, Select, func, or_, select, tuple_
 
 from mirt.store.mailbox import MailState
 from mirt.store.tables import conversations, dead_letters, deliveries, inbox, tasks
@@ -68,7 +68,8 @@ def conversations_found(
 ) -> list[Conversation]:
     """Those that are meant, the latest message first."""
     asked = (
-        _CONVERSATION.where(*_meant(text.strip(), kind))
+        _of_kind(_CONVERSATION, kind)
+        .where(*_named(text.strip()))
         .order_by(_c.last_customer_at.desc(), _c.session_id.desc())
         .limit(limit)
     )
@@ -83,19 +84,24 @@ def conversation(tx: Connection, session_id: str) -> Conversation | None:
     return None if row is None else Conversation(**row._mapping)
 
 
-def _meant(text: str, kind: Kind) -> list[ColumnElement[bool]]:
-    meant: list[ColumnElement[bool]] = []
-    if text:
-        # People write names with a capital letter, and look for them without.
-        names = (_c.customer_name.startswith(x, autoescape=True) for x in (text, text.capitalize()))
-        ids = (_c[name].startswith(text, autoescape=True) for name in ("session_id", "user_id"))
-        meant.append(or_(*ids, *names))
+def _named(text: str) -> list[ColumnElement[bool]]:
+    if not text:
+        return []
+    # People write names with a capital letter, and look for them without.
+    names = (_c.customer_name.startswith(x, autoescape=True) for x in (text, text.capitalize()))
+    ids = (_c[name].startswith(text, autoescape=True) for name in ("session_id", "user_id"))
+    return [or_(*ids, *names)]
+
+
+def _of_kind(asked: Select[Any], kind: Kind) -> Select[Any]:
     if kind is Kind.WAITING:
-        meant.append(_c.head_task_id.is_not(None))
-    if kind is Kind.FAILED:
-        meant.append(exists().where(dead_letters.c.session_id == _c.session_id))
+        return asked.where(_c.head_task_id.is_not(None))
+    if kind is Kind.ALL:
+        return asked
+    # First those that are meant, who are few: walking all conversations until enough of them are
+    # met takes long when they are old.
+    few = select(dead_letters.c.session_id)
     if kind is Kind.UNKNOWN:
-        meant.append(
-            exists().where(deliveries.c.session_id == _c.session_id, deliveries.c.unknown > 0)
-        )
-    return meant
+        few = select(deliveries.c.session_id).where(deliveries.c.unknown > 0)
+    meant = few.distinct().subquery("meant")
+    return asked.join(meant, meant.c.session_id == _c.session_id)

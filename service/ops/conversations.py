@@ -18,9 +18,9 @@ ON_A_PAGE: Final = 50
 LONGEST_SEARCH: Final = 200
 KINDS: Final = (
     (Kind.ALL, "All"),
-    (Kind.WAITING, "Waiting for an answer"),
-    (Kind.FAILED, "With a dead letter"),
-    (Kind.UNKNOWN, "With an unknown outcome"),
+    (Kind.WAITING, "Waiting"),
+    (Kind.FAILED, "Dead letter"),
+    (Kind.UNKNOWN, "Unknown outcome"),
 )
 
 
