@@ -202,6 +202,16 @@ def test_a_reader_has_no_buttons_and_is_refused(come: Come, address: str) -> Non
         )
 
 
+def test_a_readers_token_starts_no_work(here: Ingress) -> None:
+    for token, status in ((READER, 401), (OPERATOR, 202)):
+        answer = here.client.simulate_post(
+            "/tasks/summarize",
+            json={"session_id": "7"},
+            headers={"Authorization": f"Bearer {token}"},
+        )
+        assert answer.status_code == status
+
+
 def test_a_script_with_the_token_needs_no_form(come: Come) -> None:
     bearer = {"Authorization": f"Bearer {OPERATOR}", "Sec-Fetch-Site": "cross-site"}
     answer = come(None).post("/ops/schedule", {"task": "sweep_mailboxes"}, headers=bearer)
