@@ -86,14 +86,14 @@ def asked(world: Runtime, client: TestClient, address: str) -> int:
 
 
 def took_s(client: TestClient, address: str) -> float:
-    """The middle of three, warm."""
+    """The quickest of five, warm: what others take from the machine meanwhile is not the page's."""
     path, _, query = address.partition("?")
     times = []
-    for _ in range(4):
+    for _ in range(6):
         began = time.perf_counter()
         client.simulate_get(path, query_string=query, headers=BEARER)
         times.append(time.perf_counter() - began)
-    return sorted(times[1:])[1]
+    return min(times[1:])
 
 
 @pytest.mark.slow
