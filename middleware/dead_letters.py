@@ -2,6 +2,7 @@
 
 import base64
 import hashlib
+from dataclasses import replace
 from typing import Any
 
 import structlog
@@ -96,18 +97,17 @@ def replay(broker: Any, database: Database, choice: Choice, clock: Clock) -> int
 
     A letter is taken and its task revived in one transaction, so that a second replay at the same
     time finds nothing. What the task is about may have to wait for its turn (``on_replay``). A
-    message that this version does not know stays where it is.
+    message that this version does not know stays where it is, and so does what dies meanwhile:
+    a task that fails again at once is not replayed for ever.
     """
     replayed = 0
+    choice = replace(choice, until=choice.until or clock())
     while True:
         publications: list[Publication] = []
         taken: list[DeadLetter] = []
         with database.transaction() as tx:
-            letters = store.take_dead(tx, choice, limit=BATCH)
+            letters = store.take_dead(tx, choice, actors=broker.actors.keys(), limit=BATCH)
             for letter in letters:
-                if letter.task.actor not in broker.actors:
-                    write_dead_letter(tx, letter, now=letter.died_at or clock())
-                    continue
                 taken.append(letter)
                 if _revive(broker, tx, letter, clock):
                     publications.append(letter.task)

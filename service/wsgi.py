@@ -17,7 +17,7 @@ from mirt import runtime
 from mirt.errors import RetryableError
 from mirt.observe import traces
 from mirt.settings import Settings
-from mirt.store.migrate import SchemaError, check_schema
+from mirt.store.revision import SchemaError, check_schema
 from mirt.store.stores import stores
 from service.app import create_app
 from service.bulkhead import Bulkhead

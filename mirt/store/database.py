@@ -7,7 +7,13 @@ from pathlib import Path
 from typing import Any, Final
 
 from sqlalchemy import URL, Connection, create_engine, event, make_url, text
-from sqlalchemy.exc import DBAPIError, InterfaceError, InternalError, OperationalError
+from sqlalchemy.exc import (
+    DBAPIError,
+    InterfaceError,
+    InternalError,
+    OperationalError,
+    ProgrammingError,
+)
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 
 from mirt.clock import time_left
@@ -18,6 +24,8 @@ from mirt.store.patience import TIMED_OUT, BoundedConnection, patience
 CONNECT_TIMEOUT_S: Final = 3
 STATEMENT_TIMEOUT_S: Final = 8.0
 LOCK_TIMEOUT_S: Final = 5.0
+NOT_ALLOWED: Final = "42501"
+"""PostgreSQL's code for a privilege that is missing: of the server, not of our statement."""
 
 
 class Database:
@@ -27,9 +35,11 @@ class Database:
     for a pooled connection and for connecting by ``CONNECT_TIMEOUT_S``, for a lock and a statement
     by the server itself, for a server that answers nothing by us, and all of them by the deadline
     of the work (``mirt.clock``), but for a second in which an end can be noted.
+
+    With ``reads_only`` nothing can be written, and a writer of a SQLite file is not held up.
     """
 
-    def __init__(self, url: str, *, pool_size: int = 10) -> None:
+    def __init__(self, url: str, *, pool_size: int = 10, reads_only: bool = False) -> None:
         self.url = sqlalchemy_url(url)
         self.engine = create_engine(
             self.url,
@@ -38,6 +48,8 @@ class Database:
             **_engine_options(self.url, pool_size),
         )
         begin = _begin_sqlite if self.is_sqlite else _bound_postgres
+        if reads_only:
+            begin = _begin_reading_sqlite if self.is_sqlite else _bound_reading_postgres
         event.listen(self.engine, "begin", begin)
         if self.is_sqlite:
             event.listen(self.engine, "connect", _prepare_sqlite)
@@ -66,6 +78,10 @@ class Database:
             # Errors of the other classes are about our statement: bugs, not to be tried again.
             if isinstance(failed.orig, TIMED_OUT) and time_left(1) <= 0:
                 raise SoftTimeLimitExceeded from None
+            raise DatabaseError(_without_parameters(failed)) from None
+        except ProgrammingError as failed:
+            if getattr(failed.orig, "sqlstate", None) != NOT_ALLOWED:
+                raise
             raise DatabaseError(_without_parameters(failed)) from None
 
     def ping(self) -> None:
@@ -127,6 +143,16 @@ def _connect_postgres(_dialect: object, _record: object, args: Any, options: Any
 def _begin_sqlite(connection: Connection) -> None:
     # A deferred transaction that turns into a writer fails at once when another writes.
     connection.exec_driver_sql("BEGIN IMMEDIATE")
+
+
+def _bound_reading_postgres(connection: Connection) -> None:
+    connection.exec_driver_sql("SET TRANSACTION READ ONLY")
+    _bound_postgres(connection)
+
+
+def _begin_reading_sqlite(connection: Connection) -> None:
+    connection.exec_driver_sql("PRAGMA query_only = ON")
+    connection.exec_driver_sql("BEGIN")
 
 
 def _prepare_sqlite(dbapi_connection: Any, _record: object) -> None:

@@ -1,6 +1,6 @@
 """Dead letters: what failed for good, with its why, until somebody decides about it."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -108,11 +108,16 @@ def discard_dead(tx: Connection, choice: Choice, *, now: datetime) -> int:
     return len(events)
 
 
-def take_dead(tx: Connection, choice: Choice, *, limit: int) -> list[DeadLetter]:
-    """Take dead letters out, to be run again. Two callers at once take different ones."""
+def take_dead(
+    tx: Connection, choice: Choice, *, actors: Collection[str], limit: int
+) -> list[DeadLetter]:
+    """Take dead letters of these actors out, to be run again; the others stay as they are.
+
+    Two callers at once take different ones.
+    """
     chosen = (
         select(dead_letters.c.id)
-        .where(*_meant(choice))
+        .where(*_meant(choice), dead_letters.c.actor.in_(actors))
         .order_by(dead_letters.c.id)
         .limit(limit)
         .with_for_update(skip_locked=True)

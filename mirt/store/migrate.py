@@ -1,20 +1,14 @@
-"""Bring the schema to the version this code knows, and refuse to work on any other."""
+"""Bring the schema to the version this code knows."""
 
 from typing import Final
 
 from alembic import command
 from alembic.config import Config
-from alembic.migration import MigrationContext
-from alembic.script import ScriptDirectory
 from sqlalchemy import text
 
 from mirt.store.database import Database
 
 _LOCK: Final = 0x6D697274
-
-
-class SchemaError(Exception):
-    """The database has another schema than this code knows; the text says what to run."""
 
 
 def upgrade(url: str) -> None:
@@ -31,25 +25,6 @@ def upgrade(url: str) -> None:
             command.upgrade(config, "head")
     finally:
         database.close()
-
-
-def check_schema(database: Database) -> None:
-    """Make sure that the schema is the one this code knows.
-
-    Raises:
-        SchemaError: when it is not.
-        DatabaseError: when the database cannot be asked.
-    """
-    known = ScriptDirectory.from_config(_config()).get_current_head()
-    with database.transaction() as tx:
-        found = MigrationContext.configure(tx).get_current_revision()
-    if found is None:
-        raise SchemaError("the database has no schema yet; run: mirt migrate")
-    if found != known:
-        raise SchemaError(
-            f"the database's schema is {found}, this version of the service knows {known}; "
-            "run: mirt migrate (or start the version that made it)"
-        )
 
 
 def _config() -> Config:

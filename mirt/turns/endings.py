@@ -78,17 +78,18 @@ class Endings:
         """Make a turn that has failed possible again; whether it is its turn now.
 
         If the agent had answered, only the delivery is tried again. Otherwise its messages wait
-        again, before those that came after them, and the turn begins when it is their turn.
+        again, before those that came after them, and the turn begins when it is their turn. What
+        had waited behind it and was removed with it waits again too.
         """
         reopen_delivery(tx, task_id)
         mail = mailbox.find(tx, task_id)
-        if mail is None or mail.state is not MailState.FAILED:
+        if mail is None:
             return True
         head = mailbox.lock_head(tx, mail.session_id)
         mailbox.reopen(tx, task_id)
         if head is None:
             mailbox.set_head(tx, mail.session_id, task_id)
-        return head is None
+        return head is None or mail.state is not MailState.FAILED
 
     def _pass_on(self, tx: Connection, session_id: str, task_id: str) -> list[Publication]:
         following = self._conversations.promote_next(

@@ -3,14 +3,14 @@
 from datetime import timedelta
 from typing import Final
 
-from mirt.runtime import Runtime
 from mirt.store import overview
 from mirt.store.overview import Minute
+from service.operations.world import World
 
 MINUTES: Final = 60
 
 
-def hour(world: Runtime) -> list[Minute]:
+def hour(world: World) -> list[Minute]:
     """What was answered and what failed in each of the last 60 minutes, the oldest first.
 
     Raises:

@@ -3,11 +3,9 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from broker.task import declared
-from middleware.dead_letters import replay as replay_letters
-from mirt.runtime import Runtime
 from mirt.store import dead_letters as store
 from mirt.store.dead_letters import Choice, DeadLetter
+from service.operations.world import World
 
 
 @dataclass(frozen=True, slots=True)
@@ -18,7 +16,7 @@ class Letters:
     letters: Sequence[DeadLetter]
 
 
-def find(world: Runtime, choice: Choice, *, limit: int, offset: int = 0) -> Letters:
+def find(world: World, choice: Choice, *, limit: int, offset: int = 0) -> Letters:
     """Those that are meant; without their tracebacks, which ``show`` has.
 
     Raises:
@@ -29,18 +27,22 @@ def find(world: Runtime, choice: Choice, *, limit: int, offset: int = 0) -> Lett
         return Letters(total, store.list_dead(tx, choice, limit=limit, offset=offset))
 
 
-def show(world: Runtime, task_id: str) -> DeadLetter | None:
+def show(world: World, task_id: str) -> DeadLetter | None:
     """All of one of them."""
     with world.database.transaction() as tx:
         return next(iter(store.list_dead(tx, Choice(task_ids=[task_id]), limit=1)), None)
 
 
-def replay(world: Runtime, choice: Choice) -> int:
+def replay(world: World, choice: Choice) -> int:
     """Have those that are meant run once more, each exactly once; how many there were."""
+    # Looking at letters needs no broker.
+    from broker.task import declared
+    from middleware.dead_letters import replay as replay_letters
+
     return replay_letters(declared.bound, world.database, choice, world.clock)
 
 
-def discard(world: Runtime, choice: Choice) -> int:
+def discard(world: World, choice: Choice) -> int:
     """Forget those that are meant for good; how many there were."""
     with world.database.transaction() as tx:
         return store.discard_dead(tx, choice, now=world.clock())

@@ -7,11 +7,11 @@ from typing import Final
 from urllib.parse import quote
 
 from mirt.clock import lasting
-from mirt.runtime import Runtime
 from mirt.store import overview
 from mirt.store.health import checks_of_workers
 from service.operations.queues import Activity
 from service.operations.schedule import ScheduledTask
+from service.operations.world import World
 
 WAITS_LONG_S: Final = 60.0
 LATELY: Final = timedelta(hours=24)
@@ -27,7 +27,7 @@ class Problem:
     page: str
 
 
-def problems(world: Runtime, now: Activity, scheduled: Sequence[ScheduledTask]) -> list[Problem]:
+def problems(world: World, now: Activity, scheduled: Sequence[ScheduledTask]) -> list[Problem]:
     """Everything that is wrong, the worst first; empty when nothing is. Three queries.
 
     Raises:

@@ -2,12 +2,10 @@
 
 from dataclasses import dataclass
 
-from broker.task import declared
 from middleware.policy import QUEUES, tasks_of
-from middleware.purge import purge as purge_queue
 from mirt.errors import ErrorCode, PermanentError
-from mirt.runtime import Runtime
 from mirt.store.waiting import count_waiting
+from service.operations.world import World
 
 
 @dataclass(frozen=True, slots=True)
@@ -19,7 +17,7 @@ class Purge:
     conversations: int
 
 
-def preview(world: Runtime, queue: str) -> Purge:
+def preview(world: World, queue: str) -> Purge:
     """What a purge of this queue would remove now.
 
     Raises:
@@ -31,9 +29,13 @@ def preview(world: Runtime, queue: str) -> Purge:
         return Purge(queue, *count_waiting(tx, tasks_of(queue)))
 
 
-def purge(world: Runtime, queue: str) -> int:
+def purge(world: World, queue: str) -> int:
     """Make dead letters (PURGED) of all that waits in the queue; how many. Raises as above."""
     _check(queue)
+    # Saying what it would do needs no broker.
+    from broker.task import declared
+    from middleware.purge import purge as purge_queue
+
     return purge_queue(declared.bound, world.database, queue, world.clock)
 
 

@@ -6,10 +6,10 @@ from datetime import datetime, timedelta
 from typing import Final
 
 from middleware.policy import QUEUES, TASKS, tasks_of
-from mirt.runtime import Runtime
 from mirt.store import overview, workers
 from mirt.store.overview import Run, TaskFigures
 from mirt.store.workers import Worker
+from service.operations.world import World
 
 RATE_OVER: Final = timedelta(minutes=5)
 MOST_RUNS: Final = 500
@@ -74,7 +74,7 @@ class Activity:
     runs: Sequence[RunView]
 
 
-def activity(world: Runtime) -> Activity:
+def activity(world: World) -> Activity:
     """Look at queues, workers and what runs: four queries.
 
     Raises:

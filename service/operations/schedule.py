@@ -7,12 +7,11 @@ from typing import Final
 
 from periodiq import cron
 
-from broker.task import declared
 from middleware.policy import TASKS
 from middleware.ticks import latest_tick, next_tick
 from mirt.errors import ErrorCode, PermanentError
-from mirt.runtime import Runtime
 from mirt.store.ticks import last_ticks
+from service.operations.world import World
 
 LATE_AFTER: Final = timedelta(minutes=2)
 """A scheduler that is there sends a tick within its minute."""
@@ -30,7 +29,7 @@ class ScheduledTask:
     is_late: bool
 
 
-def schedule(world: Runtime) -> list[ScheduledTask]:
+def schedule(world: World) -> list[ScheduledTask]:
     """The schedule, the next first: one query.
 
     Raises:
@@ -63,6 +62,9 @@ def run_now(task: str) -> str:
     """
     if task not in TASKS or TASKS[task].schedule is None:
         raise PermanentError(f"task: {task} is not in the schedule", ErrorCode.INVALID_INPUT)
+    # Looking at the schedule needs no broker.
+    from broker.task import declared
+
     task_id = f"{task}@now:{uuid.uuid4().hex[:12]}"
     declared.bound.get_actor(task).send_with_options(task_id=task_id)
     return task_id

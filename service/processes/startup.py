@@ -10,7 +10,7 @@ from pydantic import SecretStr
 from mirt.errors import DatabaseError
 from mirt.observe.logs import configure
 from mirt.settings import Settings, SettingsError, load_settings, old_names_in_use
-from mirt.store.migrate import SchemaError, check_schema
+from mirt.store.revision import SchemaError, check_schema
 from mirt.store.stores import stores
 
 log = structlog.get_logger(__name__)

@@ -19,7 +19,8 @@ from mirt.clock import utc_now
 from mirt.errors import DatabaseError
 from mirt.store import migrate
 from mirt.store.database import Database
-from mirt.store.migrate import SchemaError, check_schema, upgrade
+from mirt.store.migrate import upgrade
+from mirt.store.revision import SchemaError, check_schema, known_revision
 from mirt.store.tables import conversations, metadata
 from tests.settings import sqlite_url
 
@@ -111,6 +112,10 @@ def test_two_who_upgrade_at_once_make_one_schema(empty: Database, database: Data
 
 def test_the_migrated_schema_is_worked_on(database: Database) -> None:
     check_schema(database)
+
+
+def test_the_revision_is_known_without_alembic() -> None:
+    assert known_revision() == SCRIPTS.get_current_head()
 
 
 def test_a_database_without_a_schema_is_refused_with_the_command_that_makes_one(
