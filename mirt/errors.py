@@ -6,7 +6,9 @@ WorkerError
 │   │   └── OwnPauseError          … and it is we who want to wait
 │   ├── ExternalServiceError       Telegram, ManyChat, the LLM or the CRM failed
 │   │   └── OutcomeUnknownError    … after the request was sent: it may have taken effect
-│   └── DatabaseError              PostgreSQL could not be asked
+│   ├── DatabaseError              PostgreSQL could not be asked
+│   ├── RedisUnavailableError      Redis could not be asked, by somebody who must know
+│   └── BrokerUnavailableError     RabbitMQ has not confirmed, or could not be asked
 ├── PermanentError                 trying again cannot help; carries an error code
 ├── SoftTimeLimitExceeded          the task's soft limit has passed
 └── LeaseLostError                 somebody else owns this work now: stop, change nothing
@@ -71,6 +73,10 @@ class OutcomeUnknownError(ExternalServiceError):
 
 class DatabaseError(RetryableError):
     """The database could not be asked. Failures of our own stores are retryable by definition."""
+
+
+class RedisUnavailableError(RetryableError):
+    """Redis could not be asked. Only who looks at it for its own sake ever says so."""
 
 
 class BrokerUnavailableError(RetryableError):

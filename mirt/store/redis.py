@@ -2,16 +2,21 @@
 
 import time
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Final, TypeVar
 
 import structlog
 from redis import Redis, RedisError
+
+from mirt.clock import Clock
+from mirt.errors import RedisUnavailableError
 
 log = structlog.get_logger(__name__)
 
 TIMEOUT_S: Final = 0.2
 """A webhook has a second for everything; Redis is only the fast path of it."""
 REST_S: Final = 5.0
+PROBE_KEY: Final = "mirt:probe"
 
 T = TypeVar("T")
 
@@ -47,3 +52,39 @@ class BestEffort:
             log.warning("redis_failed", purpose=self._purpose, why=type(failed).__name__)
             self._resting_until = time.monotonic() + REST_S
             return default
+
+
+@dataclass(frozen=True, slots=True)
+class RedisFacts:
+    """What a Redis says of itself. ``ahead_s`` is how far its clock is ahead of ours."""
+
+    version: str
+    ahead_s: float
+    used_mb: float
+    evicts: bool
+
+
+def redis_facts(url: str, clock: Clock, *, within_s: float) -> RedisFacts:
+    """Ask a Redis who it is, and write, read and remove a key of our own.
+
+    Raises:
+        RedisUnavailableError: it cannot be reached, or refuses; the text says why.
+    """
+    client = Redis.from_url(url, socket_timeout=within_s, socket_connect_timeout=within_s)
+    try:
+        before = clock()
+        seconds, microseconds = client.time()
+        between = before + (clock() - before) / 2
+        told = client.info()
+        client.set(PROBE_KEY, 1, ex=10)
+        client.delete(PROBE_KEY)
+    except RedisError as failed:
+        raise RedisUnavailableError(f"{type(failed).__name__}: {failed}") from None
+    finally:
+        client.close()
+    return RedisFacts(
+        version=str(told["redis_version"]),
+        ahead_s=seconds + microseconds / 1e6 - between.timestamp(),
+        used_mb=told.get("used_memory", 0) / 2**20,
+        evicts=told.get("maxmemory", 0) > 0 and told.get("maxmemory_policy") != "noeviction",
+    )

@@ -105,3 +105,42 @@ def _of_kind(asked: Select[Any], kind: Kind) -> Select[Any]:
         few = select(deliveries.c.session_id).where(deliveries.c.unknown > 0)
     meant = few.distinct().subquery("meant")
     return asked.join(meant, meant.c.session_id == _c.session_id)
+
+
+@dataclass(frozen=True, slots=True)
+class Waiting:
+    """A conversation in which somebody waits, the task whose turn it is, and how that stands."""
+
+    session_id: str
+    customer_name: str | None
+    messages: int
+    since: datetime
+    task_id: str
+    actor: str | None
+    state: str | None
+    attempt: int | None
+    owner: str | None
+    fence: int | None
+    started_at: datetime | None
+    due_at: datetime | None
+
+
+def waiting_longest(tx: Connection, *, limit: int) -> list[Waiting]:
+    """The conversations that have been waiting the longest, those first."""
+    since = func.coalesce(inbox.c.received_at, tasks.c.created_at, _c.last_customer_at)
+    rows = tx.execute(
+        select(
+            _c.session_id,
+            _c.customer_name,
+            _WAITING,
+            since,
+            _c.head_task_id,
+            *(tasks.c[name] for name in Waiting.__slots__[5:]),
+        )
+        .outerjoin(tasks, tasks.c.id == _c.head_task_id)
+        .outerjoin(inbox, inbox.c.task_id == _c.head_task_id)
+        .where(_c.head_task_id.is_not(None))
+        .order_by(since)
+        .limit(limit)
+    )
+    return [Waiting(*row) for row in rows]

@@ -1,0 +1,62 @@
+"""What a database server says of itself: version, clock, and what we may do in it."""
+
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Final
+
+from sqlalchemy import Connection, func, select, text
+
+from mirt.clock import Clock
+from mirt.store.revision import revision_of
+from mirt.store.tables import metadata
+
+WANTED: Final = ("SELECT", "INSERT", "UPDATE", "DELETE")
+
+
+@dataclass(frozen=True, slots=True)
+class DatabaseFacts:
+    """``ahead_s`` is how far its clock is ahead of ours; ``missing`` are privileges we need."""
+
+    version: str
+    revision: str | None
+    ahead_s: float
+    missing: list[str]
+    is_read_only: bool = False
+
+
+def database_facts(tx: Connection, clock: Clock) -> DatabaseFacts:
+    """Ask for all of it: a handful of queries."""
+    if tx.dialect.name == "sqlite":
+        version = tx.execute(text("SELECT sqlite_version()")).scalar_one()
+        return DatabaseFacts(f"SQLite {version}", revision_of(tx), 0.0, [])
+    before = clock()
+    now: datetime = tx.execute(select(func.clock_timestamp())).scalar_one()
+    between = before + (clock() - before) / 2
+    version = tx.execute(text("SHOW server_version")).scalar_one()
+    read_only = tx.execute(
+        text("SELECT pg_is_in_recovery() OR current_setting('default_transaction_read_only')::bool")
+    ).scalar_one()
+    return DatabaseFacts(
+        version=f"PostgreSQL {str(version).split()[0]}",
+        revision=revision_of(tx),
+        ahead_s=(now.astimezone(UTC) - between).total_seconds(),
+        missing=_missing(tx),
+        is_read_only=bool(read_only),
+    )
+
+
+def _missing(tx: Connection) -> list[str]:
+    rows = tx.execute(
+        text(
+            "SELECT t.name, p.name FROM unnest(CAST(:tables AS text[])) AS t(name)"
+            " CROSS JOIN unnest(CAST(:wanted AS text[])) AS p(name)"
+            " WHERE to_regclass(t.name) IS NOT NULL"
+            " AND NOT has_table_privilege(to_regclass(t.name), p.name) ORDER BY 1, 2"
+        ),
+        {"tables": sorted(metadata.tables), "wanted": list(WANTED)},
+    )
+    missing = [f"{privilege} on {table}" for table, privilege in rows]
+    may_create = tx.execute(
+        text("SELECT has_schema_privilege(coalesce(current_schema(), 'public'), 'CREATE')")
+    ).scalar_one()
+    return missing if may_create else [*missing, "CREATE in the schema (for mirt migrate)"]
