@@ -1,6 +1,6 @@
 """Everything that is known of a conversation or of a trace, for whoever asks what happened."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -23,10 +23,11 @@ Rows = Sequence[Row[Any]]
 
 @dataclass(frozen=True, slots=True)
 class Subject:
-    """What is asked about: a conversation, or one trace of it."""
+    """What is asked about: a conversation, or one trace of it; a task that belongs to neither."""
 
     session_id: str | None
     trace_id: str | None = None
+    task_id: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,22 +59,38 @@ def find_subject(tx: Connection, name: str) -> Subject | None:
             *(_traced_in(table, name) for table in (deliveries, orders)),
         ).order_by("rank")
     ).first()
-    return None if found is None else Subject(found.session_id, found.trace_id)
+    if found is None:
+        return None
+    alone = found.session_id is None and found.trace_id is None
+    return Subject(found.session_id, found.trace_id, name if alone else None)
+
+
+def sessions_of_message(tx: Connection, message_id: str, *, limit: int = 10) -> list[str]:
+    """The conversations that have a message of this id: each chat counts its own from 1."""
+    asked = select(inbox.c.session_id).where(inbox.c.message_id == message_id).distinct()
+    return list(tx.execute(asked.order_by(inbox.c.session_id).limit(limit)).scalars())
 
 
 def known_of(tx: Connection, subject: Subject, *, limit: int) -> Known:
-    """What is known of it: at most ``limit`` rows of each kind, the latest."""
+    """What is known of it: at most ``limit`` rows of each kind, the latest.
+
+    A message that was answered together with others belongs to the turn of the first of them: that
+    turn, its task and its reply are known of it too, whosesoever trace they carry.
+    """
     heard = _latest(tx, inbox, subject, inbox.c.id, limit)
-    work = _latest(tx, tasks, subject, tasks.c.created_at, limit)
+    answered_in = {row.turn_id for row in heard if row.turn_id}
+    work = _latest(tx, tasks, subject, tasks.c.created_at, limit, also=answered_in)
     ids = {row.id for row in work} | {row.task_id for row in heard}
     dead = _latest(tx, dead_letters, subject, dead_letters.c.died_at, limit)
     ids |= {row.task_id for row in dead}
-    of_turns = ids | {row.turn_id for row in heard if row.turn_id}
+    of_turns = ids | answered_in
     return Known(
         messages=heard,
         tasks=work,
         turns=tx.execute(select(turns).where(turns.c.id.in_(of_turns))).all(),
-        deliveries=_latest(tx, deliveries, subject, deliveries.c.created_at, limit),
+        deliveries=_latest(
+            tx, deliveries, subject, deliveries.c.created_at, limit, also=answered_in
+        ),
         orders=_latest(tx, orders, subject, orders.c.created_at, limit),
         followups=tx.execute(select(followups).where(followups.c.task_id.in_(ids))).all(),
         dead=dead,
@@ -81,13 +98,24 @@ def known_of(tx: Connection, subject: Subject, *, limit: int) -> Known:
     )
 
 
-def _latest(tx: Connection, table: Table, subject: Subject, by: Any, limit: int) -> Rows:
+def _latest(
+    tx: Connection,
+    table: Table,
+    subject: Subject,
+    by: Any,
+    limit: int,
+    *,
+    also: Collection[str] = (),
+) -> Rows:
+    own_id = table.c.get("id") if table in {tasks, deliveries} else table.c.task_id
     if subject.trace_id is not None:
         meant = table.c.trace_id == subject.trace_id
     elif subject.session_id is not None:
         meant = table.c.session_id == subject.session_id
     else:
-        return []
+        meant = own_id == subject.task_id
+    if also:
+        meant = or_(meant, own_id.in_(also))
     return tx.execute(select(table).where(meant).order_by(by.desc()).limit(limit)).all()
 
 

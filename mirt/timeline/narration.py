@@ -29,6 +29,10 @@ def steps(known: Known, now: datetime) -> Iterator[Step]:
         yield from _life_of(task, heads.get(task.id), asks.get(task.id), now)
     for event in known.events:
         yield _happened(event, traces.get(event.task_id))
+    told = {e.task_id for e in known.events if e.kind in {EventKind.DIED, EventKind.PURGED}}
+    for letter in known.dead:
+        if letter.task_id not in told:
+            yield _unread(letter)
     for turn in known.turns:
         yield _answered(turn, traces.get(turn.id))
     for delivery in known.deliveries:
@@ -75,14 +79,13 @@ def _life_of(
 ) -> Iterator[Step]:
     about = {"task": task.actor, "attempt": task.attempt, "worker": task.owner}
     if task.first_started_at is not None:
-        queued = mail is None or task.created_at - mail.received_at < UNNOTICED
         yield Step(
             task.first_started_at,
             What.BEGAN,
             f"{task.actor} began",
             task.id,
             task.trace_id,
-            waited_for="a free worker" if queued else "its turn in the conversation",
+            waited_for=_waited_for(task, mail),
             details=about,
         )
     if task.state == TaskState.DONE and mail is None:
@@ -99,11 +102,26 @@ def _life_of(
         )
 
 
+def _waited_for(task: Row[Any], mail: Row[Any] | None) -> str:
+    """What came before its first run."""
+    if mail is not None and task.created_at - mail.received_at >= UNNOTICED:
+        return "its turn in the conversation"
+    # A delay is over when the task is published for the first time; later ones are of retries.
+    was_delayed = task.published_at is not None and task.publications == 1
+    if was_delayed and UNNOTICED < task.published_at - task.created_at:
+        if task.published_at <= task.first_started_at:
+            return "its time" if mail is None else "quiet in the conversation"
+    return "a free worker"
+
+
 def _waits_for(task: Row[Any], asks: str | None, now: datetime) -> str | None:
     if task.state == TaskState.QUEUED:
         return "a free worker"
     if task.state == TaskState.DELAYED:
-        return f"its time, which comes in {(task.due_at - now).total_seconds():.0f} s"
+        comes_in_s = max(0.0, (task.due_at - now).total_seconds())
+        if task.attempt or task.waited_s:
+            return f"attempt {task.attempt + 1}, which comes in {comes_in_s:.0f} s"
+        return f"its time, which comes in {comes_in_s:.0f} s"
     if task.state == TaskState.RUNNING:
         running_s = (now - task.started_at).total_seconds()
         whom = asks or "its end"
@@ -197,6 +215,26 @@ def _happened(event: TaskEvent, trace_id: str | None) -> Step:
         text,
         event.task_id,
         trace_id,
-        waited_for="the attempt" if event.kind is EventKind.RETRIED else None,
-        details={"until": event.until} if event.until else {},
+        waited_for=_WAITED_FOR.get(event.kind),
+        details={"code": event.code, "until": event.until},
+    )
+
+
+_WAITED_FOR: Final = {
+    EventKind.RETRIED: "the attempt",
+    EventKind.DIED: "the attempt",
+    EventKind.RESTARTED: "the end of a lost lease",
+    EventKind.REPLAYED: "an operator",
+    EventKind.DISCARDED: "an operator",
+}
+
+
+def _unread(letter: Row[Any]) -> Step:
+    return Step(
+        letter.died_at,
+        What.DIED,
+        f"dead letter {letter.error_code}: {letter.exception}",
+        letter.task_id,
+        letter.trace_id,
+        details={"code": letter.error_code},
     )

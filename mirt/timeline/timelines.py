@@ -1,13 +1,14 @@
 """Reads timelines, and says how long each step had to wait."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Final
 
 from mirt.clock import Clock
+from mirt.errors import RateLimitError
 from mirt.store.database import Database
 from mirt.store.search import Conversation, conversation
-from mirt.store.subjects import Subject, find_subject, known_of
+from mirt.store.subjects import Subject, find_subject, known_of, sessions_of_message
 from mirt.timeline.narration import UNNOTICED, steps
 from mirt.timeline.step import Step, What
 
@@ -17,11 +18,15 @@ LONGEST: Final = 200
 
 @dataclass(frozen=True, slots=True)
 class Timeline:
-    """The steps of a subject, the oldest first; the conversation they belong to, if to any."""
+    """The steps of a subject, the oldest first; the conversation they belong to, if to any.
+
+    ``others`` are further conversations that have a message of the id that was asked for.
+    """
 
     subject: Subject
     conversation: Conversation | None
     steps: list[Step]
+    others: Sequence[str] = ()
 
 
 class Timelines:
@@ -43,7 +48,9 @@ class Timelines:
                 return None
             known = known_of(tx, subject, limit=LONGEST)
             about = conversation(tx, subject.session_id) if subject.session_id else None
-        return Timeline(subject, about, list(_in_order(steps(known, self._clock()))))
+            named = sessions_of_message(tx, name)
+        others = [session_id for session_id in named if session_id != subject.session_id]
+        return Timeline(subject, about, list(_in_order(steps(known, self._clock()))), others)
 
 
 def _in_order(told: Iterable[Step]) -> Iterator[Step]:
@@ -54,5 +61,13 @@ def _in_order(told: Iterable[Step]) -> Iterator[Step]:
         waited = step.at - last.at
         reason = step.waited_for if waited > UNNOTICED else None
         if reason and last.what is What.RETRIED:
-            reason = f"the pause before the next attempt, then {reason}"
+            reason = f"{_pause(last)}, then {reason}"
         yield replace(step, waited_s=waited.total_seconds(), waited_for=reason)
+
+
+def _pause(failed: Step) -> str:
+    until = failed.details.get("until")
+    length = "" if until is None else f" of {(until - failed.at).total_seconds():.0f} s"
+    if failed.details.get("code") == RateLimitError.__name__:
+        return f"the pause{length} that the other side asked for (429)"
+    return f"the pause{length} before the next attempt"
