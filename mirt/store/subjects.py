@@ -4,7 +4,7 @@ from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import Connection, Row, Table, literal, or_, select, union_all
+from sqlalchemy import ColumnElement, Connection, Row, Table, literal, or_, select, union_all
 
 from mirt.store.tables import (
     conversations,
@@ -107,7 +107,8 @@ def _latest(
     *,
     also: Collection[str] = (),
 ) -> Rows:
-    own_id = table.c.get("id") if table in {tasks, deliveries} else table.c.task_id
+    own_id: ColumnElement[str] = table.c["id" if table in {tasks, deliveries} else "task_id"]
+    meant: ColumnElement[bool]
     if subject.trace_id is not None:
         meant = table.c.trace_id == subject.trace_id
     elif subject.session_id is not None:

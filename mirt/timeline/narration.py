@@ -107,10 +107,12 @@ def _waited_for(task: Row[Any], mail: Row[Any] | None) -> str:
     if mail is not None and task.created_at - mail.received_at >= UNNOTICED:
         return "its turn in the conversation"
     # A delay is over when the task is published for the first time; later ones are of retries.
-    was_delayed = task.published_at is not None and task.publications == 1
-    if was_delayed and UNNOTICED < task.published_at - task.created_at:
-        if task.published_at <= task.first_started_at:
-            return "its time" if mail is None else "quiet in the conversation"
+    if (
+        task.publications == 1
+        and task.published_at - task.created_at > UNNOTICED
+        and task.published_at <= task.first_started_at
+    ):
+        return "its time" if mail is None else "quiet in the conversation"
     return "a free worker"
 
 
