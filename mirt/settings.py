@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Annotated, Any, Final, Literal, Self
 from urllib.parse import unquote, urlsplit
 
+from dotenv import dotenv_values
 from pydantic import (
     AliasChoices,
     Field,
@@ -285,8 +286,10 @@ def _password(url: str) -> str | None:
         return None
 
 
-def old_names_in_use(env: Mapping[str, str] = os.environ) -> list[str]:
-    """One line for each variable that is set by its old name."""
+def old_names_in_use(env: Mapping[str, str | None] | None = None) -> list[str]:
+    """One line for each variable that is set by its old name, in the environment or ``.env``."""
+    if env is None:
+        env = {**dotenv_values(".env"), **os.environ}
     return [f"{old} is the old name of {new}" for old, new in OLD_NAMES.items() if env.get(old)]
 
 

@@ -1,0 +1,9 @@
+"""Is everything there that the service needs? Each dependency is really asked, all side by side.
+
+What may not live here: how it is shown, SQL, Redis, AMQP.
+"""
+
+from service.operations.diagnosis.diagnose import diagnose
+from service.operations.diagnosis.finding import Finding, Verdict
+
+__all__ = ["Finding", "Verdict", "diagnose"]
