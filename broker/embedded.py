@@ -39,6 +39,20 @@ class EmbeddedBroker(DurableBroker, StubBroker):
         self.queues[queue_name] = Queue()
 
 
+class ElsewhereBroker(EmbeddedBroker):
+    """For a command beside ``mirt up``, which has the queues in its own memory.
+
+    It takes nothing, so that all it is given is due at once, and the outbox of ``mirt up`` has it
+    half a second later.
+    """
+
+    def transmit(
+        self, messages: Sequence[Message[Any]], *, within_s: float
+    ) -> Sequence[Message[Any]]:
+        """Take none of them."""
+        return messages
+
+
 class _EmbeddedConsumer(_StubConsumer):
     """Keeps no dead messages: dead letters are rows, and memory is not for ever."""
 

@@ -8,7 +8,7 @@ from dramatiq.results import ResultBackend
 
 from broker.durable import DurableBroker
 from broker.eager import EagerBroker
-from broker.embedded import EmbeddedBroker
+from broker.embedded import ElsewhereBroker, EmbeddedBroker
 from broker.pump import OutboxPump
 from broker.rabbitmq import RabbitBroker
 from broker.task import declared
@@ -35,15 +35,17 @@ def install(
     clock: Clock = utc_now,
     worker_id: str | None = None,
     board: Board | None = None,
+    works_elsewhere: bool = False,
 ) -> DurableBroker:
     """Bind every task to the broker that the settings ask for, and return it.
 
     ``worker_id`` is the name under which this process holds leases; no two may share one. ``board``
-    is where its parent looks for hard limits; without a parent there are none.
+    is where its parent looks for hard limits; without a parent there are none. With
+    ``works_elsewhere`` the embedded mode's workers are those of another process.
     """
     opened = stores(settings)
     stack = middleware(settings, opened, clock, worker_id or owner_name(), board)
-    broker = _broker(settings, opened, clock, stack)
+    broker = _broker(settings, opened, clock, stack, works_elsewhere=works_elsewhere)
     declared.release()
     declared.bind(broker)
     return broker
@@ -84,14 +86,20 @@ def middleware(
 
 
 def _broker(
-    settings: Settings, opened: Stores, clock: Clock, stack: list[Middleware]
+    settings: Settings,
+    opened: Stores,
+    clock: Clock,
+    stack: list[Middleware],
+    *,
+    works_elsewhere: bool,
 ) -> DurableBroker:
     database = opened.database
     # Without tasks there are no workers: whoever has something to do does it.
     if settings.tasks_eager or not settings.tasks_enabled:
         return EagerBroker(database=database, clock=clock, middleware=stack)
     if settings.rabbitmq_url is None:
-        return EmbeddedBroker(database=database, clock=clock, middleware=stack)
+        embedded = ElsewhereBroker if works_elsewhere else EmbeddedBroker
+        return embedded(database=database, clock=clock, middleware=stack)
     return RabbitBroker(
         settings.rabbitmq_url.get_secret_value(),
         database=database,

@@ -41,6 +41,8 @@ class Database:
 
     def __init__(self, url: str, *, pool_size: int = 10, reads_only: bool = False) -> None:
         self.url = sqlalchemy_url(url)
+        if self.is_sqlite and not reads_only and self.url.database not in {None, "", ":memory:"}:
+            Path(str(self.url.database)).parent.mkdir(parents=True, exist_ok=True)
         self.engine = create_engine(
             self.url,
             hide_parameters=True,
@@ -52,7 +54,8 @@ class Database:
             begin = _begin_reading_sqlite if self.is_sqlite else _bound_reading_postgres
         event.listen(self.engine, "begin", begin)
         if self.is_sqlite:
-            event.listen(self.engine, "connect", _prepare_sqlite)
+            prepare = _prepare_reading_sqlite if reads_only else _prepare_sqlite
+            event.listen(self.engine, "connect", prepare)
         else:
             event.listen(self.engine, "do_connect", _connect_postgres)
 
@@ -108,8 +111,6 @@ def sqlalchemy_url(url: str) -> URL:
 
 def _engine_options(url: URL, pool_size: int) -> dict[str, Any]:
     if url.get_backend_name() == "sqlite":
-        if url.database and url.database != ":memory:":
-            Path(url.database).parent.mkdir(parents=True, exist_ok=True)
         return {"connect_args": {"timeout": LOCK_TIMEOUT_S, "check_same_thread": False}}
     return {
         "pool_size": pool_size,
@@ -151,8 +152,12 @@ def _bound_reading_postgres(connection: Connection) -> None:
 
 
 def _begin_reading_sqlite(connection: Connection) -> None:
-    connection.exec_driver_sql("PRAGMA query_only = ON")
     connection.exec_driver_sql("BEGIN")
+
+
+def _prepare_reading_sqlite(dbapi_connection: Any, _record: object) -> None:
+    dbapi_connection.isolation_level = None
+    dbapi_connection.execute("PRAGMA query_only = ON")
 
 
 def _prepare_sqlite(dbapi_connection: Any, _record: object) -> None:

@@ -1,22 +1,54 @@
-"""Every command on one screen."""
+"""Every command on one screen. The module of a command is loaded when the command is called."""
+
+import gc
+from typing import Final
 
 import typer
 
-from service.cli.processes import migrate, scheduler, up, web, worker
-from service.cli.talk import demo, send
-from service.cli.telegram import telegram
+from service.cli.endings import ended
+from service.cli.lazy import LazyGroup, Line
+
+COMMANDS: Final = (
+    Line("up", "service.cli.processes:up", "Run everything in one process, on loopback."),
+    Line("web", "service.cli.processes:web", "Run the ingress under gunicorn."),
+    Line("worker", "service.cli.processes:worker", "Work on queues, in processes."),
+    Line("scheduler", "service.cli.processes:scheduler", "Run the schedule: becomes periodiq."),
+    Line("migrate", "service.cli.processes:migrate", "Bring the database to our schema."),
+    Line("send", "service.cli.talk:send", "Write as a customer would, and show the reply."),
+    Line("demo", "service.cli.talk:demo", "Play a short conversation on a service of its own."),
+    Line("telegram", "service.cli.telegram:telegram", "The bot's webhook."),
+    Line("inspect", "service.cli.inspect:inspect", "What is going on, what is stuck and why."),
+    Line("trace", "service.cli.trace:trace", "What happened to a message, step by step."),
+    Line("dead", "service.cli.dead:dead", "Dead letters: what failed for good."),
+    Line("purge", "service.cli.purge:purge", "Remove what waits in a queue; it can be replayed."),
+    Line("doctor", "service.cli.doctor:doctor", "Ask every dependency, and say what is wrong."),
+)
+
+
+class Commands(LazyGroup):
+    """All of them."""
+
+    lines = COMMANDS
+
 
 cli = typer.Typer(
     name="mirt",
-    help="MIRT's background service: one reply to each message, in order.",
+    cls=Commands,
+    epilog="Exit codes: 0 fine, 1 something is wrong, not found or refused, 2 usage, "
+    "69 a server cannot be reached, 78 the configuration is wrong.",
     no_args_is_help=True,
     pretty_exceptions_enable=False,
 )
-for command in (up, web, worker, scheduler, migrate, send, demo):
-    cli.command()(command)
-cli.add_typer(telegram, name="telegram")
+
+
+@cli.callback()
+def mirt() -> None:
+    """MIRT's background service: one reply to each message, in order."""
 
 
 def main() -> None:
     """Run the command line."""
-    cli()
+    with ended():
+        # Nothing of what is loaded first is ever garbage, and to look for some takes its time.
+        gc.disable()
+        cli()

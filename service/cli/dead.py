@@ -1,0 +1,239 @@
+"""``mirt dead``: what failed for good, and what is to become of it."""
+
+import json
+from collections.abc import Callable
+from typing import Annotated, Any
+
+import typer
+
+from mirt.clock import utc_now
+from mirt.store.dead_letters import Choice, DeadLetter
+from service.cli.choosing import (
+    All,
+    Code,
+    Conversation,
+    Ids,
+    Queue,
+    Since,
+    Task,
+    choice,
+    names_any,
+)
+from service.cli.confirming import Yes, confirm
+from service.cli.errors import misused, not_found
+from service.cli.looking import Look, acting, looking
+from service.cli.printing import AsJson, Column, Row, emit, moment, say, table
+from service.operations import letters
+from service.operations.privacy import without_texts
+
+dead = typer.Typer(
+    help="What failed for good, with its why, until you decide: run it again or forget it.",
+    no_args_is_help=True,
+    add_completion=False,
+)
+
+Limit = Annotated[int, typer.Option(min=1, max=10_000, help="Show this many, the latest first.")]
+Texts = Annotated[bool, typer.Option("--texts", help="Show what customers wrote, too.")]
+
+
+@dead.command("list")
+def list_(
+    ids: Ids = None,
+    *,
+    queue: Queue = None,
+    task: Task = None,
+    code: Code = None,
+    since: Since = None,
+    conversation: Conversation = None,
+    limit: Limit = 20,
+    as_json: AsJson = False,
+) -> None:
+    """The dead letters that match all that is given, the latest first."""
+    chosen = choice(
+        ids,
+        queue=queue,
+        task=task,
+        code=code,
+        since=since,
+        conversation=conversation,
+        now=utc_now(),
+    )
+    with looking() as world:
+        found = letters.find(world, chosen, limit=limit)
+    if as_json:
+        emit({"total": found.total, "letters": [_document(one) for one in found.letters]})
+        return
+    columns = (
+        Column("DIED (UTC)", spare=2),
+        Column("TASK"),
+        Column("CODE", style="red"),
+        Column("ATTEMPTS", "right", spare=4),
+        Column("CONVERSATION", spare=1),
+        Column("ID", spare=3, style="dim"),
+        Column("WHY", spare=5),
+    )
+    rows: list[Row] = [
+        (
+            (
+                moment(one.died_at),
+                one.task.actor or "(unread)",
+                one.error_code,
+                one.attempts,
+                one.session_id,
+                one.task.task_id,
+                " ".join(one.exception.split())[:120],
+            ),
+            None,
+        )
+        for one in found.letters
+    ]
+    table(columns, rows, empty="no dead letter")
+    if found.total > len(found.letters):
+        say(f"{len(found.letters)} of {found.total}; --limit shows more")
+
+
+@dead.command()
+def show(
+    task_id: Annotated[str, typer.Argument(metavar="ID", help="The id of the task.")],
+    *,
+    texts: Texts = False,
+    as_json: AsJson = False,
+) -> None:
+    """All of a dead letter: arguments, error, traceback, times."""
+    with looking() as world:
+        letter = letters.show(world, task_id)
+    if letter is None:
+        raise not_found("ID", f"no dead letter of a task {task_id}; mirt dead list")
+    arguments = _arguments(letter, texts=texts)
+    if as_json:
+        emit({**_document(letter), "arguments": arguments, "traceback": letter.traceback})
+        return
+    for name, value in {
+        "task": letter.task.actor or "(unread)",
+        "id": letter.task.task_id,
+        "queue": letter.queue,
+        "code": letter.error_code,
+        "why": letter.exception,
+        "attempts": str(letter.attempts),
+        "sent": moment(letter.sent_at),
+        "died": moment(letter.died_at),
+        "conversation": letter.session_id or "-",
+        "trace": letter.trace_id or "-",
+        "arguments": json.dumps(arguments, ensure_ascii=False),
+    }.items():
+        say(f"{name:<14}{value}", style="red" if name == "code" else None)
+    if letter.traceback:
+        say("", letter.traceback.rstrip(), style="dim")
+    say("", f"mirt dead replay {task_id}", f"mirt dead discard {task_id}")
+
+
+@dead.command()
+def replay(
+    ids: Ids = None,
+    *,
+    queue: Queue = None,
+    task: Task = None,
+    code: Code = None,
+    since: Since = None,
+    conversation: Conversation = None,
+    everything: All = False,
+    yes: Yes = False,
+    as_json: AsJson = False,
+) -> None:
+    """Run dead letters once more, each exactly once, with their traces."""
+    chosen = _decided(ids, queue, task, code, since, conversation, everything=everything)
+    _each(chosen, "Run", "again", letters.replay, "replayed", yes=yes, as_json=as_json)
+
+
+@dead.command()
+def discard(
+    ids: Ids = None,
+    *,
+    queue: Queue = None,
+    task: Task = None,
+    code: Code = None,
+    since: Since = None,
+    conversation: Conversation = None,
+    everything: All = False,
+    yes: Yes = False,
+    as_json: AsJson = False,
+) -> None:
+    """Forget dead letters for good."""
+    chosen = _decided(ids, queue, task, code, since, conversation, everything=everything)
+    _each(chosen, "Forget", "for good", letters.discard, "discarded", yes=yes, as_json=as_json)
+
+
+def _decided(
+    ids: list[str] | None,
+    queue: str | None,
+    task: str | None,
+    code: str | None,
+    since: str | None,
+    conversation: str | None,
+    *,
+    everything: bool,
+) -> Choice:
+    chosen = choice(
+        ids,
+        queue=queue,
+        task=task,
+        code=code,
+        since=since,
+        conversation=conversation,
+        now=utc_now(),
+    )
+    if names_any(chosen) == everything:
+        problem = "not together with --all" if everything else "say which, or --all"
+        raise misused("ID", problem)
+    return chosen
+
+
+def _each(
+    chosen: Choice,
+    verb: str,
+    how: str,
+    act: Callable[[Look, Choice], int],
+    done: str,
+    *,
+    yes: bool,
+    as_json: bool,
+) -> None:
+    """Count, ask, and do it to no more than was counted: what dies meanwhile is left."""
+    with looking() as world:
+        found = letters.find(world, chosen, limit=len(chosen.task_ids or ()) or 1)
+    if chosen.task_ids:
+        known = {one.task.task_id for one in found.letters}
+        if missing := [one for one in chosen.task_ids if one not in known]:
+            raise not_found("ID", f"no dead letter matches {', '.join(missing)}; nothing was done")
+    if not found.total:
+        raise not_found("ID", "no dead letter matches")
+    if found.total > 1:
+        confirm(f"{verb} {found.total} dead letters {how}?", yes=yes)
+    with acting() as world:
+        count = act(world, chosen)
+    if as_json:
+        emit({"counted": found.total, done: count})
+        return
+    left = found.total - count
+    say(f"{count} {done}" + (f"; {left} left: this version does not know them" if left else ""))
+
+
+def _document(letter: DeadLetter) -> dict[str, Any]:
+    return {
+        "task_id": letter.task.task_id,
+        "task": letter.task.actor,
+        "queue": letter.queue,
+        "code": letter.error_code,
+        "why": letter.exception,
+        "attempts": letter.attempts,
+        "session_id": letter.session_id,
+        "trace_id": letter.trace_id,
+        "sent_at": letter.sent_at,
+        "died_at": letter.died_at,
+    }
+
+
+def _arguments(letter: DeadLetter, *, texts: bool) -> dict[str, Any]:
+    named = {str(number): value for number, value in enumerate(letter.task.args)}
+    named.update(letter.task.kwargs)
+    return named if texts else without_texts(named)

@@ -1,0 +1,43 @@
+"""``mirt doctor``: every dependency is asked, and what is wrong is said with what to do."""
+
+from typing import Final
+
+import typer
+
+from mirt.settings import load_settings
+from service.cli.errors import WRONG
+from service.cli.printing import AsJson, emit, say
+from service.operations.diagnosis import Finding, Verdict, diagnose
+
+SIGNS: Final = {
+    Verdict.FINE: ("✓", "green"),
+    Verdict.NOTE: ("!", "yellow"),
+    Verdict.WRONG: ("✗", "red"),
+    Verdict.OFF: ("·", "dim"),
+}
+
+
+def doctor(*, as_json: AsJson = False) -> None:
+    """Ask every dependency at once, and say what is wrong and what to do.
+
+    It takes a few seconds at most, whatever is down. Exit code 1 when something is wrong.
+    """
+    findings = diagnose(load_settings())
+    wrong = [one for one in findings if one.verdict is Verdict.WRONG]
+    if as_json:
+        emit({"fine": not wrong, "findings": findings})
+        raise typer.Exit(WRONG if wrong else 0)
+    for finding in findings:
+        _say(finding)
+    if wrong:
+        say("", f"{len(wrong)} thing(s) are wrong", style="red")
+        raise typer.Exit(WRONG)
+    say("", "nothing is wrong", style="green")
+
+
+def _say(finding: Finding) -> None:
+    sign, style = SIGNS[finding.verdict]
+    took = "" if finding.took_ms is None else f" ({finding.took_ms:.0f} ms)"
+    say(f"{sign} {finding.about:<14}{finding.found}{took}", style=style)
+    if finding.advice:
+        say(f"  {'':<14}{finding.advice}")

@@ -1,0 +1,76 @@
+"""What a command opens: only the database, to look; the whole of the service, to act."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from mirt.clock import Clock, utc_now
+from mirt.settings import Mode, Settings, load_settings
+from mirt.store.database import Database
+from mirt.store.revision import check_schema
+from service.cli.errors import UNAVAILABLE, CommandError
+
+
+@dataclass(frozen=True, slots=True)
+class Look:
+    """Enough for whoever looks: nothing can be written by it."""
+
+    settings: Settings
+    database: Database
+    clock: Clock = utc_now
+
+
+@contextmanager
+def looking() -> Iterator[Look]:
+    """Open the database to read it, beside whatever works with it.
+
+    Raises:
+        SettingsError, SchemaError, DatabaseError: it cannot be looked at.
+    """
+    settings = load_settings()
+    _require_file(settings)
+    database = Database(settings.database_url.get_secret_value(), pool_size=1, reads_only=True)
+    try:
+        check_schema(database)
+        yield Look(settings, database)
+    finally:
+        database.close()
+
+
+@contextmanager
+def acting() -> Iterator[Look]:
+    """Open everything that a replay or a purge needs, with every task bound to its broker.
+
+    Raises:
+        SettingsError, SchemaError, DatabaseError: it cannot be acted on.
+    """
+    import actors  # noqa: F401 - declares the tasks
+    from broker.stack import install
+    from mirt import runtime
+    from mirt.observe.logs import configure
+
+    settings = load_settings()
+    _require_file(settings)
+    if "log_level" not in settings.model_fields_set:
+        settings = settings.model_copy(update={"log_level": "ERROR"})
+    configure(settings)
+    world = runtime.open_runtime(settings)
+    runtime.use(world)
+    check_schema(world.database)
+    broker = install(settings, works_elsewhere=True)
+    try:
+        yield Look(settings, world.database)
+    finally:
+        broker.close()
+        world.close()
+
+
+def _require_file(settings: Settings) -> None:
+    """Looking must not make the file that it looks for."""
+    url = settings.database_url.get_secret_value()
+    if settings.mode is Mode.EMBEDDED and url.startswith("sqlite:///"):
+        file = Path(url.removeprefix("sqlite:///"))
+        if not file.exists():
+            problem = f"there is no {file} here: nothing has been started yet; mirt up"
+            raise CommandError("DATABASE_URL", problem, "UNAVAILABLE", UNAVAILABLE)

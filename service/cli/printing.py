@@ -1,0 +1,125 @@
+"""How things are shown: tables that fit the terminal, one JSON document, times that people read.
+
+Colour and drawn width are for a terminal only: what is piped is plain, and a line stays a line.
+"""
+
+import json
+import sys
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, is_dataclass
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Annotated, Any, Final, Literal
+
+import typer
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+AsJson = Annotated[bool, typer.Option("--json", help="One JSON document instead of tables.")]
+
+PIPED_WIDTH: Final = 1_000
+GAP: Final = 2
+
+
+@dataclass(frozen=True, slots=True)
+class Column:
+    """A column. ``spare`` ones are left out, the highest first, where there is no room."""
+
+    title: str
+    justify: Literal["left", "right"] = "left"
+    spare: int = 0
+    style: str | None = None
+
+
+Cell = str | int | float | None
+Row = tuple[Sequence[Cell], str | None]
+"""The cells of a line, and its style."""
+
+
+def console() -> "Console":
+    """Where tables go."""
+    from rich.console import Console
+
+    width = None if sys.stdout.isatty() else PIPED_WIDTH
+    return Console(highlight=False, markup=False, width=width)
+
+
+def say(*lines: str, style: str | None = None) -> None:
+    """Print lines."""
+    out = console()
+    for line in lines:
+        out.print(line, style=style, soft_wrap=not out.is_terminal)
+
+
+def emit(document: Any) -> None:
+    """Print one JSON document: dataclasses as objects, times in ISO 8601 and UTC."""
+    print(json.dumps(_plain(document), ensure_ascii=False, indent=2, default=str))
+
+
+def table(columns: Sequence[Column], rows: Sequence[Row], *, empty: str) -> None:
+    """Print a table that fits; ``empty`` where there is nothing to print."""
+    if not rows:
+        say(empty, style="dim")
+        return
+    from rich.table import Table
+
+    out = console()
+    cells = [[_shown(cell) for cell in line] for line, _ in rows]
+    kept = _fitting(columns, cells, out.width)
+    drawn = Table(box=None, pad_edge=False, padding=(0, GAP, 0, 0), header_style="bold")
+    for index in kept:
+        column = columns[index]
+        drawn.add_column(column.title, justify=column.justify, style=column.style, overflow="fold")
+    for line, (_, style) in zip(cells, rows, strict=True):
+        drawn.add_row(*(line[index] for index in kept), style=style)
+    out.print(drawn)
+
+
+def seconds(value: float) -> str:
+    """A length of time, in its two largest units."""
+    whole = round(value)
+    if whole < 60:
+        return f"{whole} s"
+    for unit, size, smaller, part in (("d", 86_400, "h", 3_600), ("h", 3_600, "min", 60)):
+        if whole >= size:
+            return f"{whole // size} {unit} {whole % size // part} {smaller}"
+    return f"{whole // 60} min {whole % 60} s"
+
+
+def moment(at: datetime | None) -> str:
+    """A point in time, in UTC."""
+    return "never" if at is None else f"{at.astimezone(UTC):%Y-%m-%d %H:%M:%S}"
+
+
+def _fitting(columns: Sequence[Column], cells: list[list[str]], width: int) -> list[int]:
+    from rich.cells import cell_len
+
+    widths = [
+        max(cell_len(text) for text in (column.title, *(line[index] for line in cells)))
+        for index, column in enumerate(columns)
+    ]
+    kept = list(range(len(columns)))
+    while sum(widths[index] + GAP for index in kept) - GAP > width:
+        spare = max(kept, key=lambda index: columns[index].spare)
+        if columns[spare].spare == 0:
+            break
+        kept.remove(spare)
+    return kept
+
+
+def _shown(cell: Cell) -> str:
+    if cell is None:
+        return "-"
+    return f"{cell:.1f}" if isinstance(cell, float) else str(cell)
+
+
+def _plain(value: Any) -> Any:
+    if is_dataclass(value) and not isinstance(value, type):
+        value = asdict(value)
+    if isinstance(value, dict):
+        return {str(key): _plain(inner) for key, inner in value.items()}
+    if isinstance(value, list | tuple):
+        return [_plain(inner) for inner in value]
+    if isinstance(value, datetime):
+        return value.astimezone(UTC).isoformat()
+    return round(value, 3) if isinstance(value, float) else value

@@ -1,0 +1,48 @@
+"""``mirt purge``: remove what waits in a queue, after saying what that is."""
+
+from datetime import timedelta
+from typing import Annotated
+
+import typer
+
+from service.cli import completion
+from service.cli.confirming import Yes, confirm
+from service.cli.looking import acting, looking
+from service.cli.printing import AsJson, emit, say
+from service.operations import purging
+
+
+def purge(
+    queue: Annotated[
+        str, typer.Argument(help="The queue to empty.", autocompletion=completion.queues)
+    ],
+    *,
+    yes: Yes = False,
+    as_json: AsJson = False,
+) -> None:
+    """Make dead letters (PURGED) of all that waits in a queue. What runs goes on.
+
+    Messages that wait behind what is removed are removed with it, and nobody is told anything; a
+    replay brings all of them back.
+    """
+    with looking() as world:
+        meant = purging.preview(world, queue)
+        since = world.clock() - timedelta(seconds=1)
+    if meant.tasks:
+        confirm(
+            f"Remove {meant.tasks} task(s) of {meant.conversations} conversation(s) from {queue}?",
+            yes=yes,
+        )
+        with acting() as world:
+            removed = purging.purge(world, queue)
+    else:
+        removed = 0
+    back = f"mirt dead replay --queue {queue} --code PURGED --since {since:%Y-%m-%dT%H:%M:%SZ}"
+    if as_json:
+        emit({"queue": queue, "removed": removed, "replay": back if removed else None})
+        return
+    if not removed:
+        say(f"nothing waits in {queue}")
+        return
+    say(f"{removed} task(s) removed from {queue}; they are dead letters now")
+    say(f"  to bring them back: {back}")

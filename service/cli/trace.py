@@ -1,0 +1,86 @@
+"""``mirt trace``: what happened to a message, step by step, and what each step had waited for."""
+
+from typing import Annotated
+
+import typer
+
+from mirt.timeline import Step, Timelines
+from mirt.timeline.timelines import Timeline
+from service.cli.errors import not_found
+from service.cli.looking import looking
+from service.cli.printing import AsJson, emit, moment, say, seconds
+
+Texts = Annotated[bool, typer.Option("--texts", help="Show what was said, too.")]
+
+
+def trace(
+    name: Annotated[
+        str, typer.Argument(metavar="ID", help="Of a trace, a task, a message or a conversation.")
+    ],
+    *,
+    texts: Texts = False,
+    as_json: AsJson = False,
+) -> None:
+    """What happened to a message or in a conversation, with the times and waits between."""
+    with looking() as world:
+        found = Timelines(world.database, world.clock).of(name)
+    if found is None:
+        raise not_found("ID", f"no trace, task, message or conversation has the id {name}")
+    if as_json:
+        emit(_document(found, texts=texts))
+        return
+    _say_whose(found)
+    for step in found.steps:
+        _say_step(step, texts=texts)
+    if not found.steps:
+        say("nothing is known of it any more", style="dim")
+    if found.others:
+        say("", "Other conversations have a message of this id, too:")
+        say(*(f"    mirt trace {other}" for other in found.others))
+
+
+def _say_whose(found: Timeline) -> None:
+    about = found.conversation
+    if found.subject.trace_id is not None:
+        say(f"trace {found.subject.trace_id}", style="bold")
+    if about is None:
+        if found.subject.session_id is not None:
+            say(f"conversation {found.subject.session_id}", style="bold")
+        return
+    name = f" with {about.customer_name}" if about.customer_name else ""
+    say(f"conversation {about.session_id}{name} on {about.platform}", style="bold")
+    if about.head_task_id is not None:
+        say(f"{about.waiting} message(s) wait; it is the turn of {about.head_task_id}")
+
+
+def _say_step(step: Step, *, texts: bool) -> None:
+    waited = f"+{seconds(step.waited_s)}" if step.waited_s >= 0.5 else ""
+    style = "red" if step.is_wrong else "bold" if step.what == "now" else None
+    say(f"{moment(step.at)}  {waited:>12}  {step.text}", style=style)
+    if step.waited_for:
+        say(f"{'':35}waited for {step.waited_for}", style="dim")
+    if texts and step.private:
+        say(*(f"{'':35}│ {line}" for line in step.private.splitlines()))
+
+
+def _document(found: Timeline, *, texts: bool) -> dict[str, object]:
+    return {
+        "session_id": found.subject.session_id,
+        "trace_id": found.subject.trace_id,
+        "others": list(found.others),
+        "conversation": found.conversation,
+        "steps": [
+            {
+                "at": step.at,
+                "what": step.what,
+                "text": step.text,
+                "task_id": step.task_id,
+                "trace_id": step.trace_id,
+                "waited_s": step.waited_s,
+                "waited_for": step.waited_for,
+                "is_wrong": step.is_wrong,
+                **({"said": step.private} if texts else {}),
+            }
+            for step in found.steps
+        ],
+    }
