@@ -1,6 +1,8 @@
 """Every command on one screen. The module of a command is loaded when the command is called."""
 
+import atexit
 import gc
+import sys
 from typing import Final
 
 import typer
@@ -17,11 +19,31 @@ COMMANDS: Final = (
     Line("send", "service.cli.talk:send", "Write as a customer would, and show the reply."),
     Line("demo", "service.cli.talk:demo", "Play a short conversation on a service of its own."),
     Line("telegram", "service.cli.telegram:telegram", "The bot's webhook."),
-    Line("inspect", "service.cli.inspect:inspect", "What is going on, what is stuck and why."),
-    Line("trace", "service.cli.trace:trace", "What happened to a message, step by step."),
-    Line("dead", "service.cli.dead:dead", "Dead letters: what failed for good."),
-    Line("purge", "service.cli.purge:purge", "Remove what waits in a queue; it can be replayed."),
-    Line("doctor", "service.cli.doctor:doctor", "Ask every dependency, and say what is wrong."),
+    Line(
+        "inspect",
+        "service.cli.inspect:inspect",
+        "What is going on, what is stuck and why.",
+        is_brief=True,
+    ),
+    Line(
+        "trace",
+        "service.cli.trace:trace",
+        "What happened to a message, step by step.",
+        is_brief=True,
+    ),
+    Line("dead", "service.cli.dead:dead", "Dead letters: what failed for good.", is_brief=True),
+    Line(
+        "purge",
+        "service.cli.purge:purge",
+        "Remove what waits in a queue; it can be replayed.",
+        is_brief=True,
+    ),
+    Line(
+        "doctor",
+        "service.cli.doctor:doctor",
+        "Ask every dependency, and say what is wrong.",
+        is_brief=True,
+    ),
 )
 
 
@@ -48,7 +70,9 @@ def mirt() -> None:
 
 def main() -> None:
     """Run the command line."""
-    with ended():
-        # Nothing of what is loaded first is ever garbage, and to look for some takes its time.
+    if any(line.is_brief for line in COMMANDS if line.name in sys.argv[1:2]):
+        # What is loaded for a moment is never garbage, and to look for some takes a fifth of it.
         gc.disable()
+        atexit.register(gc.freeze)
+    with ended():
         cli()

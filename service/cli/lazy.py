@@ -15,11 +15,15 @@ from typer.core import TyperCommand, TyperGroup
 
 @dataclass(frozen=True, slots=True)
 class Line:
-    """A command: its name, where it is (``module:attribute``), and what it does, in a line."""
+    """A command: its name, where it is (``module:attribute``), and what it does, in a line.
+
+    A brief one is over as soon as it has looked.
+    """
 
     name: str
     where: str
     help: str
+    is_brief: bool = False
 
 
 class LazyGroup(TyperGroup):

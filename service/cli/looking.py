@@ -1,5 +1,6 @@
 """What a command opens: only the database, to look; the whole of the service, to act."""
 
+import gc
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -45,6 +46,7 @@ def acting() -> Iterator[Look]:
     Raises:
         SettingsError, SchemaError, DatabaseError: it cannot be acted on.
     """
+    gc.enable()
     import actors  # noqa: F401 - declares the tasks
     from broker.stack import install
     from mirt import runtime

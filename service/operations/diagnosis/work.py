@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import Final
 
 from mirt.clock import Clock
 from mirt.settings import Mode, Settings
@@ -9,6 +10,10 @@ from mirt.store.database import Database
 from service.operations.diagnosis.finding import Finding, Verdict
 from service.operations.queues import Activity, activity
 from service.operations.schedule import schedule
+
+
+FIRST_TICK_S: Final = 120.0
+"""The first minute of a deployment may not have come yet."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,7 +32,7 @@ def look_at_work(database: Database, clock: Clock, settings: Settings) -> Iterat
     now = activity(world)
     embedded = settings.mode is Mode.EMBEDDED
     yield _workers(now, "mirt up" if embedded else "mirt worker")
-    yield _scheduler(world, "mirt up" if embedded else "mirt scheduler")
+    yield _scheduler(world, now, "mirt up" if embedded else "mirt scheduler")
     if dead := sum(queue.dead for queue in now.queues):
         yield Finding("dead letters", Verdict.NOTE, f"{dead} wait for a decision", "mirt dead list")
 
@@ -44,13 +49,15 @@ def _workers(now: Activity, start: str) -> Finding:
     return Finding("workers", Verdict.FINE, found)
 
 
-def _scheduler(world: _World, start: str) -> Finding:
+def _scheduler(world: _World, now: Activity, start: str) -> Finding:
     tasks = schedule(world)
     late = [one.task for one in tasks if one.is_late]
     if late:
         return Finding("scheduler", Verdict.WRONG, f"no tick of {', '.join(late)}", start)
     last = max((one.last_at for one in tasks if one.last_at is not None), default=None)
     if last is None:
-        return Finding("scheduler", Verdict.WRONG, "it has never sent a tick", start)
+        began_lately = any(one.uptime_s < FIRST_TICK_S for one in now.workers)
+        verdict = Verdict.NOTE if began_lately else Verdict.WRONG
+        return Finding("scheduler", verdict, "it has never sent a tick", start)
     ago_s = (world.clock() - last).total_seconds()
     return Finding("scheduler", Verdict.FINE, f"its last tick was {max(0.0, ago_s):.0f} s ago")
