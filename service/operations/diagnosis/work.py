@@ -11,7 +11,6 @@ from service.operations.diagnosis.finding import Finding, Verdict
 from service.operations.queues import Activity, activity
 from service.operations.schedule import schedule
 
-
 FIRST_TICK_S: Final = 120.0
 """The first minute of a deployment may not have come yet."""
 
