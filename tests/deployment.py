@@ -3,6 +3,7 @@
 What is started here is a process of its own, spoken to over HTTP, AMQP and SQL only.
 """
 
+import json
 import os
 import signal
 import subprocess
@@ -40,6 +41,27 @@ class Deployment:
     def run(self, *command: str) -> int:
         """A command that ends by itself; its exit code."""
         return subprocess.run([MIRT, *command], env=self._env(), cwd=ROOT, check=False).returncode
+
+    def mirt(
+        self, *command: str, stdin: str = "", **settings: str
+    ) -> "subprocess.CompletedProcess[str]":
+        """A command that ends by itself, with what it has printed; its input is no terminal."""
+        return subprocess.run(
+            [MIRT, *command],
+            env={**self._env(), **settings},
+            cwd=ROOT,
+            capture_output=True,
+            text=True,
+            input=stdin,
+            timeout=60,
+            check=False,
+        )
+
+    def json(self, *command: str, exit_code: int | None = 0) -> Any:
+        """What a command prints as one JSON document."""
+        done = self.mirt(*command, "--json")
+        assert exit_code in (None, done.returncode), done.stderr + done.stdout
+        return json.loads(done.stdout)
 
     def python(self, code: str) -> None:
         """A program that uses the service's modules as somebody else's would."""

@@ -1,4 +1,4 @@
-"""The embedded service as a process of its own, in a directory of its own."""
+"""The service as its users run it: embedded in a directory of its own, or deployed on servers."""
 
 import os
 import subprocess
@@ -16,6 +16,7 @@ import pytest
 from psycopg import sql
 
 from tests.fakes import FakeWorld
+from tests.faults.conftest import deployed as deployed  # noqa: PLC0414
 from tests.servers import Postgres
 from tests.servers.ports import free_port
 from tests.waiting import wait_until
