@@ -12,7 +12,7 @@ import structlog
 from dramatiq import Consumer, Message, Middleware
 from pika import BlockingConnection
 from pika.adapters.blocking_connection import BlockingChannel
-from pika.exceptions import AMQPError
+from pika.exceptions import AMQPError, ChannelClosedByBroker
 
 from broker.durable import Depth, DurableBroker
 from broker.rabbitmq.consumer import RabbitConsumer
@@ -28,6 +28,7 @@ from mirt.store.database import Database
 
 log = structlog.get_logger(__name__)
 
+NOT_FOUND: Final = 404
 JUST_PUBLISHED: Final = timedelta(seconds=5)
 """Whoever publishes waits for the confirm for less, and then sees to it that it is done again."""
 
@@ -119,7 +120,7 @@ class RabbitBroker(DurableBroker):
 
     def drain(self, queue: str) -> None:
         """Empty the queue, and neither its rejects nor any other."""
-        self._ask(lambda channel: channel.queue_purge(queue))
+        self._ask(partial(_purge, queue))
 
     def _connect(self) -> None:
         self._ask(lambda _channel: None)
@@ -161,3 +162,12 @@ class RabbitBroker(DurableBroker):
             )
         if lost:
             log.warning("messages_lost_by_rabbitmq", queue=queue, published_again=lost)
+
+
+def _purge(queue: str, channel: BlockingChannel) -> None:
+    try:
+        channel.queue_purge(queue)
+    except ChannelClosedByBroker as refused:
+        # A queue that nobody has declared yet is empty.
+        if refused.reply_code != NOT_FOUND:
+            raise

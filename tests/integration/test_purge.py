@@ -1,0 +1,160 @@
+"""A purge is no loss: the mailbox stays consistent, and a replay brings all of it back in order."""
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from actors.crm import create_crm_order
+from actors.messages import send_response
+from middleware.dead_letters import replay
+from mirt.clock import utc_now
+from mirt.conversations import DELIVERING
+from mirt.runtime import runtime
+from mirt.store.dead_letters import Choice, DeadLetter, list_dead
+from mirt.store.stores import stores
+from mirt.store.tables import conversations, inbox, tasks
+from service.dispatcher import dispatch_message
+from service.operations import purging
+from service.processes.child import start_worker, stop_worker
+from tests.fakes import FakeWorld, Status
+from tests.integration.conftest import Running
+from tests.unit.business import rows
+from tests.waiting import wait_until
+
+Run = Callable[..., Running]
+TRANSPORTS = ("embedded", "rabbitmq")
+
+
+def write(chat: str, *texts: str) -> None:
+    for text in texts:
+        sent = dispatch_message(chat, text, chat_id=chat, fire_and_forget=True)
+        assert sent["queued"], sent
+
+
+def dead(running: Running) -> list[DeadLetter]:
+    with stores(running.settings).database.transaction() as tx:
+        return list_dead(tx, Choice())
+
+
+def bring_back(running: Running) -> int:
+    return replay(running.broker, runtime().database, Choice(error_code="PURGED"), utc_now)
+
+
+def states() -> dict[str, str]:
+    return {row.text: row.state for row in rows(runtime().database, inbox)}
+
+
+def heads() -> dict[str, Any]:
+    return {row.session_id: row.head_task_id for row in rows(runtime().database, conversations)}
+
+
+def heard(world: FakeWorld) -> str:
+    """What the agent has heard, in order: it echoes it."""
+    return " | ".join(world.sent("7"))
+
+
+def work(running: Running) -> None:
+    running.worker = start_worker(running.broker, queues={"llm", "webhooks", "crm"}, threads=4)
+
+
+@pytest.mark.parametrize("transport", TRANSPORTS)
+def test_the_preview_counts_what_the_purge_removes(run: Run, transport: str) -> None:
+    running = run(transport, work=False)
+    write("7", "перше", "друге")
+    write("8", "третє")
+    meant = purging.preview(runtime(), "llm")
+    assert (meant.tasks, meant.conversations) == (2, 2)
+    assert purging.purge(runtime(), "llm") == 2
+    assert {letter.error_code for letter in dead(running)} == {"PURGED"}
+    assert heads() == {"7": None, "8": None}
+    assert set(states().values()) == {"failed"}
+    assert purging.preview(runtime(), "llm").tasks == 0
+
+
+@pytest.mark.parametrize("debounce_s", [0, 30])
+@pytest.mark.parametrize("transport", TRANSPORTS)
+def test_a_replay_brings_head_and_those_behind_it_back_in_order_answered_once(
+    run: Run, world: FakeWorld, transport: str, debounce_s: float
+) -> None:
+    running = run(transport, work=False, debounce_seconds=debounce_s)
+    write("7", "перше", "друге", "третє")
+    assert purging.purge(runtime(), "llm") == 1
+    work(running)
+    assert bring_back(running) == 1
+    wait_until(lambda: set(states().values()) == {"answered"} and heads() == {"7": None})
+    asked = [text for text in ("перше", "друге", "третє") if heard(world).count(text) == 1]
+    assert asked == ["перше", "друге", "третє"]
+    assert heard(world).index("перше") < heard(world).index("друге") < heard(world).index("третє")
+    assert len(world.sent("7")) == 1
+    assert bring_back(running) == 0
+
+
+@pytest.mark.parametrize("transport", TRANSPORTS)
+def test_what_arrives_between_purge_and_replay_is_answered_too_and_once(
+    run: Run, world: FakeWorld, transport: str
+) -> None:
+    running = run(transport, work=False)
+    write("7", "перше", "друге")
+    purging.purge(runtime(), "llm")
+    write("7", "нове")
+    assert bring_back(running) == 1
+    write("7", "найновіше")
+    work(running)
+    wait_until(lambda: set(states().values()) == {"answered"})
+    wait_until(lambda: heads() == {"7": None})
+    for text in ("перше", "друге", "нове", "найновіше"):
+        assert states()[text] == "answered"
+    said = heard(world)
+    assert said.index("перше") < said.index("друге")
+    assert said.index("нове") < said.index("найновіше")
+
+
+@pytest.mark.parametrize("transport", TRANSPORTS)
+def test_those_behind_a_reply_that_is_yet_to_be_delivered_come_back_too(
+    run: Run, world: FakeWorld, transport: str
+) -> None:
+    world.misbehave("telegram", Status(500), times=None)
+    running = run(transport, retry_base_seconds=60)
+    write("7", "перше")
+    wait_until(lambda: states() == {"перше": "answered"} and _waits(running))
+    write("7", "друге", "третє")
+    assert running.worker is not None
+    stop_worker(running.worker, grace_s=10)
+    running.worker = None
+    assert purging.purge(runtime(), "llm") == 1
+    assert states() == {"перше": "answered", "друге": "failed", "третє": "failed"}
+    world.mend("telegram")
+    running = run(transport)
+    assert bring_back(running) == 1
+    wait_until(lambda: set(states().values()) == {"answered"})
+    wait_until(lambda: heads() == {"7": None})
+    assert len(world.sent("7")) == 2
+    assert "перше" in world.sent("7")[0]
+    assert "друге" in world.sent("7")[1]
+    assert len(world.requests("llm")) == 2, "the first had been answered before"
+
+
+def test_a_replay_ends_though_what_it_replays_fails_again_at_once(
+    run: Run, world: FakeWorld
+) -> None:
+    world.misbehave("telegram", Status(403, {"ok": False, "description": "blocked"}), times=None)
+    running = run("eager")
+    for chat in range(120):
+        send_response.send("telegram", str(chat), "hello")
+    assert replay(running.broker, runtime().database, Choice(), utc_now) == 120
+    assert len(world.requests("telegram")) == 240
+
+
+def test_an_order_that_is_purged_is_said_to_have_failed_and_comes_back(run: Run) -> None:
+    running = run("embedded", work=False)
+    create_crm_order.send({"external_id": "o1"})
+    assert purging.purge(runtime(), "crm") == 1
+    assert bring_back(running) == 1
+    assert dead(running) == []
+
+
+def _waits(running: Running) -> bool:
+    return [row.state for row in rows(runtime().database, tasks) if row.actor == DELIVERING] == [
+        "delayed"
+    ]
