@@ -12,13 +12,13 @@ import structlog
 from dramatiq import Consumer, Message, Middleware
 from pika import BlockingConnection
 from pika.adapters.blocking_connection import BlockingChannel
-from pika.exceptions import AMQPError, ChannelClosedByBroker
+from pika.exceptions import ChannelClosedByBroker
 
 from broker.durable import Depth, DurableBroker
 from broker.rabbitmq.consumer import RabbitConsumer
 from broker.rabbitmq.depths import read_depths
 from broker.rabbitmq.publisher import Counts, Publisher
-from broker.rabbitmq.topology import connection_parameters, rejects_name
+from broker.rabbitmq.topology import UNREACHABLE, connection_parameters, rejects_name
 from middleware.dead_letters import UnreadMessages
 from middleware.policy import QUEUES, tasks_of
 from mirt.clock import Clock
@@ -131,7 +131,7 @@ class RabbitBroker(DurableBroker):
             connection = BlockingConnection(parameters)
             question(connection.channel())
             connection.close()
-        except (AMQPError, OSError) as failed:
+        except UNREACHABLE as failed:
             raise BrokerUnavailableError(f"RabbitMQ: {type(failed).__name__}") from None
 
     def _bury_undecodable(self, queue: str, body: bytes) -> bool:

@@ -18,7 +18,7 @@ from pika import BlockingConnection, URLParameters
 from pika.adapters.blocking_connection import BlockingChannel
 from pika.exceptions import AMQPError, ChannelClosedByBroker
 
-from broker.rabbitmq.topology import declarations
+from broker.rabbitmq.topology import UNREACHABLE, declarations
 
 log = structlog.get_logger(__name__)
 
@@ -66,7 +66,7 @@ class RabbitConsumer(Consumer):
         self._fetched: deque[RabbitMessage] = deque()
         try:
             self._connection = BlockingConnection(parameters)
-        except (AMQPError, OSError) as failed:
+        except UNREACHABLE as failed:
             raise ConnectionClosed(f"{type(failed).__name__}: {failed}") from None
         try:
             self._channel = self._connection.channel()

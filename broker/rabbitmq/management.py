@@ -11,9 +11,9 @@ from typing import Any, Final
 
 from pika import BlockingConnection
 from pika.adapters.blocking_connection import BlockingChannel
-from pika.exceptions import AMQPError, ChannelClosedByBroker
+from pika.exceptions import ChannelClosedByBroker
 
-from broker.rabbitmq.topology import connection_parameters, declarations
+from broker.rabbitmq.topology import UNREACHABLE, connection_parameters, declarations
 from middleware.policy import QUEUES
 from mirt.errors import BrokerUnavailableError
 
@@ -132,7 +132,7 @@ def _asking(url: str) -> Iterator[_Asking]:
         finally:
             if connection.is_open:
                 connection.close()
-    except (AMQPError, OSError) as failed:
+    except UNREACHABLE as failed:
         raise BrokerUnavailableError(f"RabbitMQ: {_said(failed)}") from None
 
 

@@ -4,10 +4,15 @@ from collections.abc import Mapping
 from typing import Any, Final
 
 from pika import URLParameters
+from pika.adapters.utils.connection_workflow import AMQPConnectorException
+from pika.exceptions import AMQPError
 
 HEARTBEAT_S: Final = 10
 """RabbitMQ gives what a silent consumer holds to others after two of them."""
 CONNECT_TIMEOUT_S: Final = 5
+
+UNREACHABLE: Final = (AMQPError, AMQPConnectorException, OSError)
+"""What pika raises when there is no way to the server; one that hangs is the second of them."""
 
 REJECTS_ARGUMENTS: Final[Mapping[str, Any]] = {"x-queue-type": "quorum"}
 

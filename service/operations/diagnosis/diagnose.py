@@ -55,6 +55,8 @@ def run(checks: dict[str, Check], *, within_s: float = WITHIN_S) -> list[Finding
             findings.append(
                 Finding(name, Verdict.WRONG, f"no answer within {within_s:.0f} s", _RESTART)
             )
+        elif not found[name]:
+            findings.append(Finding(name, Verdict.WRONG, "it could not be looked at: a bug", _BUG))
     return findings
 
 
@@ -69,6 +71,9 @@ def outside(settings: Settings) -> dict[str, str | None]:
 
 
 _RESTART: Final = "it accepts connections and does not answer: look at its machine and its log"
+
+
+_BUG: Final = "the traceback above says more"
 
 
 def _fill(found: list[Finding], name: str, check: Check) -> None:
