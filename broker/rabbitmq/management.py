@@ -137,9 +137,13 @@ def _asking(url: str) -> Iterator[_Asking]:
 
 
 def _said(failed: BaseException) -> str:
-    # pika wraps what the socket said, and some of its errors have no text at all.
-    inner = getattr(failed, "args", ()) and failed.args[0]
-    while isinstance(inner, BaseException) or hasattr(inner, "exception"):
-        failed = inner if isinstance(inner, BaseException) else inner.exception
-        inner = failed.args[0] if failed.args else None
+    while (inner := _inner(failed)) is not None:
+        failed = inner
     return f"{type(failed).__name__}: {failed}" if str(failed) else type(failed).__name__
+
+
+def _inner(failed: BaseException) -> BaseException | None:
+    """What pika has wrapped, in one of its three ways."""
+    wrapped = [*getattr(failed, "exceptions", ())[-1:], getattr(failed, "exception", None)]
+    found = next((one for one in (*wrapped, *failed.args) if isinstance(one, BaseException)), None)
+    return found if isinstance(found, BaseException) else None

@@ -6,7 +6,7 @@ import typer
 
 from mirt.settings import load_settings
 from service.cli.errors import WRONG
-from service.cli.printing import AsJson, emit, say
+from service.cli.printing import AsJson, emit, hang, say
 from service.operations.diagnosis import Finding, Verdict, diagnose
 
 SIGNS: Final = {
@@ -38,6 +38,6 @@ def doctor(*, as_json: AsJson = False) -> None:
 def _say(finding: Finding) -> None:
     sign, style = SIGNS[finding.verdict]
     took = "" if finding.took_ms is None else f" ({finding.took_ms:.0f} ms)"
-    say(f"{sign} {finding.about:<14}{finding.found}{took}", style=style)
+    hang(f"{sign} {finding.about:<14}", f"{finding.found}{took}", style=style)
     if finding.advice:
-        say(f"  {'':<14}{finding.advice}")
+        hang(f"  {'':<14}→ ", finding.advice)

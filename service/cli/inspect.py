@@ -4,15 +4,18 @@ Everything is read from the database, which every worker reports to: it works wi
 machines, and in the embedded mode beside ``mirt up``.
 """
 
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from service.cli.errors import WRONG
 from service.cli.looking import looking
-from service.cli.printing import AsJson, Cell, Column, Row, emit, moment, say, seconds, table
+from service.cli.printing import AsJson, Cell, Column, Row, emit, hang, moment, say, seconds, table
 from service.operations import queues as operations
 from service.operations.queues import Activity, RunView, WorkerView
+
+if TYPE_CHECKING:
+    from service.operations.waiting import WaitingView
 
 inspect = typer.Typer(
     help="What is going on. Without a further word: what is wrong, who waits and why.",
@@ -52,26 +55,28 @@ def overview(ctx: typer.Context, *, as_json: AsJson = False, limit: Limit = MOST
         )
         raise typer.Exit(WRONG if wrong else 0)
     for one in wrong:
-        say(f"✗ {one.what}", style="red")
-        say(f"    {one.command}")
+        hang("✗ ", one.what, style="red")
+        hang("    ", one.command)
     if not wrong:
         say("✓ nothing is wrong", style="green")
     if waits:
         say("", "Who waits the longest:")
-        for wait in waits:
-            name = f" ({wait.customer_name})" if wait.customer_name else ""
-            say(
-                f"  {wait.session_id}{name} for {seconds(wait.waited_s)}, "
-                f"{wait.messages} message(s): turn of {wait.task}, attempt {wait.attempt}; "
-                f"{wait.why}"
-            )
-            if wait.worker_id:
-                say(f"      in {wait.worker_id}", style="dim")
-            if wait.last_error:
-                say(f"      before that {wait.last_error}", style="dim")
-            say(f"      {wait.command}")
+    for wait in waits:
+        _say_waiting(wait)
     say("", _summary(now))
     raise typer.Exit(WRONG if wrong else 0)
+
+
+def _say_waiting(wait: "WaitingView") -> None:
+    name = f" ({wait.customer_name})" if wait.customer_name else ""
+    count = f"{wait.messages} message(s)" if wait.messages else "a reply that is not delivered"
+    hang("  ", f"{wait.session_id}{name} for {seconds(wait.waited_s)}: {count}", style="bold")
+    hang("      ", f"turn of {wait.task}, attempt {wait.attempt}: {wait.why}")
+    if wait.worker_id:
+        hang("      ", f"in {wait.worker_id}", style="dim")
+    if wait.last_error:
+        hang("      ", f"before that {wait.last_error}", style="dim")
+    hang("      ", wait.command)
 
 
 @inspect.command()

@@ -8,6 +8,7 @@ import sys
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, is_dataclass
 from datetime import UTC, datetime
+from textwrap import wrap
 from typing import TYPE_CHECKING, Annotated, Any, Final, Literal
 
 import typer
@@ -19,6 +20,7 @@ AsJson = Annotated[bool, typer.Option("--json", help="One JSON document instead 
 
 PIPED_WIDTH: Final = 1_000
 GAP: Final = 2
+MIN_TEXT: Final = 20
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,6 +51,17 @@ def say(*lines: str, style: str | None = None) -> None:
     out = console()
     for line in lines:
         out.print(line, style=style, soft_wrap=not out.is_terminal)
+
+
+def hang(lead: str, text: str, *, style: str | None = None) -> None:
+    """Print a text beside its lead; on a terminal what does not fit goes on below the text."""
+    out = console()
+    lines = text.splitlines() or [""]
+    if out.is_terminal:
+        room = max(MIN_TEXT, out.width - len(lead))
+        lines = [part for line in lines for part in (wrap(line, room) or [""])]
+    for number, line in enumerate(lines):
+        out.print((lead if number == 0 else " " * len(lead)) + line, style=style, soft_wrap=True)
 
 
 def emit(document: Any) -> None:

@@ -1,14 +1,15 @@
 """``mirt trace``: what happened to a message, step by step, and what each step had waited for."""
 
+from datetime import UTC
 from typing import Annotated
 
 import typer
 
-from mirt.timeline import Step, Timelines
+from mirt.timeline import Step, Timelines, What
 from mirt.timeline.timelines import Timeline
 from service.cli.errors import not_found
 from service.cli.looking import looking
-from service.cli.printing import AsJson, emit, moment, say, seconds
+from service.cli.printing import AsJson, emit, hang, say, seconds
 
 Texts = Annotated[bool, typer.Option("--texts", help="Show what was said, too.")]
 
@@ -30,7 +31,11 @@ def trace(
         emit(_document(found, texts=texts))
         return
     _say_whose(found)
+    day = None
     for step in found.steps:
+        if (date := step.at.astimezone(UTC).date()) != day:
+            say(f"{date} (UTC)", style="dim")
+            day = date
         _say_step(step, texts=texts)
     if not found.steps:
         say("nothing is known of it any more", style="dim")
@@ -55,12 +60,13 @@ def _say_whose(found: Timeline) -> None:
 
 def _say_step(step: Step, *, texts: bool) -> None:
     waited = f"+{seconds(step.waited_s)}" if step.waited_s >= 0.5 else ""
-    style = "red" if step.is_wrong else "bold" if step.what == "now" else None
-    say(f"{moment(step.at)}  {waited:>12}  {step.text}", style=style)
+    style = "red" if step.is_wrong else "bold" if step.what is What.NOW else None
+    lead = f"{step.at.astimezone(UTC):%H:%M:%S}  {waited:>12}  "
+    hang(lead, step.text, style=style)
     if step.waited_for:
-        say(f"{'':35}waited for {step.waited_for}", style="dim")
+        hang(" " * len(lead), f"waited for {step.waited_for}", style="dim")
     if texts and step.private:
-        say(*(f"{'':35}│ {line}" for line in step.private.splitlines()))
+        hang(f"{'':{len(lead)}}│ ", step.private)
 
 
 def _document(found: Timeline, *, texts: bool) -> dict[str, object]:

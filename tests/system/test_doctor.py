@@ -184,7 +184,8 @@ def test_embedded_everything_is_seen_beside_the_running_service_and_nothing_is_m
     assert [file.name for file in embedded.home.iterdir()] == []
 
     embedded.up()
-    done = wait_until(lambda: done if (done := embedded.mirt("doctor")).returncode == 0 else None)
+    wait_until(lambda: embedded.mirt("doctor").returncode == 0)
+    done = embedded.mirt("doctor")
     assert "SQLite" in done.stdout
     assert embedded.mirt("inspect").returncode == 0
     assert "0/8" in embedded.mirt("inspect", "stats").stdout
