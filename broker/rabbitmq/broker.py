@@ -18,7 +18,7 @@ from broker.durable import Depth, DurableBroker
 from broker.rabbitmq.consumer import RabbitConsumer
 from broker.rabbitmq.depths import read_depths
 from broker.rabbitmq.publisher import Counts, Publisher
-from broker.rabbitmq.topology import UNREACHABLE, connection_parameters, rejects_name
+from broker.rabbitmq.topology import UNREACHABLE, connection_parameters, reason, rejects_name
 from middleware.dead_letters import UnreadMessages
 from middleware.policy import QUEUES, tasks_of
 from mirt.clock import Clock
@@ -132,7 +132,7 @@ class RabbitBroker(DurableBroker):
             question(connection.channel())
             connection.close()
         except UNREACHABLE as failed:
-            raise BrokerUnavailableError(f"RabbitMQ: {type(failed).__name__}") from None
+            raise BrokerUnavailableError(f"RabbitMQ: {reason(failed)}") from None
 
     def _bury_undecodable(self, queue: str, body: bytes) -> bool:
         unread = (m for m in self.middleware if isinstance(m, UnreadMessages))

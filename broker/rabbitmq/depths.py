@@ -4,10 +4,10 @@ import os
 from collections.abc import Iterable, Mapping
 
 from pika import BlockingConnection
-from pika.exceptions import AMQPError, ChannelClosedByBroker
+from pika.exceptions import ChannelClosedByBroker
 
 from broker.durable import Depth
-from broker.rabbitmq.topology import connection_parameters
+from broker.rabbitmq.topology import UNREACHABLE, connection_parameters, reason
 from mirt.errors import BrokerUnavailableError
 
 NOT_FOUND = 404
@@ -26,8 +26,8 @@ def read_depths(url: str, queues: Iterable[str]) -> Mapping[str, Depth]:
             return {queue: _depth(connection, queue) for queue in queues}
         finally:
             connection.close()
-    except (AMQPError, OSError) as failed:
-        raise BrokerUnavailableError(f"RabbitMQ: {type(failed).__name__}") from None
+    except UNREACHABLE as failed:
+        raise BrokerUnavailableError(f"RabbitMQ: {reason(failed)}") from None
 
 
 def _depth(connection: BlockingConnection, queue: str) -> Depth:

@@ -1,4 +1,4 @@
-"""What RabbitMQ itself says: how its queues stand, who it is, and what we may do there.
+"""What RabbitMQ says of itself: who it is, whether its queues are ours, and what we may do there.
 
 Over AMQP, with a connection for each look: no management plugin and no other port is needed.
 """
@@ -13,7 +13,7 @@ from pika import BlockingConnection
 from pika.adapters.blocking_connection import BlockingChannel
 from pika.exceptions import ChannelClosedByBroker
 
-from broker.rabbitmq.topology import UNREACHABLE, connection_parameters, declarations
+from broker.rabbitmq.topology import UNREACHABLE, connection_parameters, declarations, reason
 from middleware.policy import QUEUES
 from mirt.errors import BrokerUnavailableError
 
@@ -32,21 +32,6 @@ class BrokerFacts:
     absent: list[str]
     differing: dict[str, str]
     forbidden: list[str]
-
-
-def look(url: str) -> dict[str, tuple[int, int]]:
-    """Messages that are ready and consumers of each queue that exists, its rejects too.
-
-    Raises:
-        BrokerUnavailableError: RabbitMQ cannot be asked.
-    """
-    found = {}
-    with _asking(url) as ask:
-        for name, _ in _declared():
-            answer = ask.how(name)
-            if not isinstance(answer, ChannelClosedByBroker):
-                found[name] = (answer.method.message_count, answer.method.consumer_count)
-    return found
 
 
 def broker_facts(url: str) -> BrokerFacts:
@@ -133,17 +118,4 @@ def _asking(url: str) -> Iterator[_Asking]:
             if connection.is_open:
                 connection.close()
     except UNREACHABLE as failed:
-        raise BrokerUnavailableError(f"RabbitMQ: {_said(failed)}") from None
-
-
-def _said(failed: BaseException) -> str:
-    while (inner := _inner(failed)) is not None:
-        failed = inner
-    return f"{type(failed).__name__}: {failed}" if str(failed) else type(failed).__name__
-
-
-def _inner(failed: BaseException) -> BaseException | None:
-    """What pika has wrapped, in one of its three ways."""
-    wrapped = [*getattr(failed, "exceptions", ())[-1:], getattr(failed, "exception", None)]
-    found = next((one for one in (*wrapped, *failed.args) if isinstance(one, BaseException)), None)
-    return found if isinstance(found, BaseException) else None
+        raise BrokerUnavailableError(f"RabbitMQ: {reason(failed)}") from None

@@ -53,3 +53,17 @@ def connection_parameters(url: str, *, name: str) -> URLParameters:
         parameters.stack_timeout = CONNECT_TIMEOUT_S
     parameters.client_properties = {"connection_name": name}
     return parameters
+
+
+def reason(failed: BaseException) -> str:
+    """What an error of pika is about: the innermost of those that it has wrapped."""
+    while (inner := _inner(failed)) is not None:
+        failed = inner
+    return f"{type(failed).__name__}: {failed}" if str(failed) else type(failed).__name__
+
+
+def _inner(failed: BaseException) -> BaseException | None:
+    """What pika has wrapped, in one of its three ways."""
+    wrapped = [*getattr(failed, "exceptions", ())[-1:], getattr(failed, "exception", None)]
+    found = next((one for one in (*wrapped, *failed.args) if isinstance(one, BaseException)), None)
+    return found if isinstance(found, BaseException) else None

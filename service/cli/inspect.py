@@ -15,7 +15,12 @@ from service.operations import queues as operations
 from service.operations.queues import Activity, RunView, WorkerView
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from broker.durable import Depth
     from service.operations.waiting import WaitingView
+
+    Said = Mapping[str, Depth]
 
 inspect = typer.Typer(
     help="What is going on. Without a further word: what is wrong, who waits and why.",
@@ -142,9 +147,11 @@ def queues(*, as_json: AsJson = False) -> None:
         url = world.settings.rabbitmq_url
     said = None
     if url is not None:
-        from broker.rabbitmq.management import look
+        from broker.rabbitmq.depths import read_depths
+        from broker.rabbitmq.topology import rejects_name
 
-        said = look(url.get_secret_value())
+        names = [name for queue in now.queues for name in (queue.name, rejects_name(queue.name))]
+        said = read_depths(url.get_secret_value(), names)
     if as_json:
         emit({"at": now.at, "queues": [_with_said(queue, said) for queue in now.queues]})
         return
@@ -198,7 +205,7 @@ def registered(*, as_json: AsJson = False) -> None:
     table(columns, rows, empty="no task is registered")
 
 
-def _queue_table(now: Activity, said: dict[str, tuple[int, int]] | None) -> None:
+def _queue_table(now: Activity, said: "Said | None") -> None:
     columns = [
         Column("QUEUE"),
         Column("READY", "right"),
@@ -297,17 +304,15 @@ def _worker_object(one: WorkerView) -> dict[str, Any]:
     }
 
 
-def _with_said(queue: Any, said: dict[str, tuple[int, int]] | None) -> dict[str, Any]:
+def _with_said(queue: Any, said: "Said | None") -> dict[str, Any]:
     own = {name: getattr(queue, name) for name in type(queue).__slots__}
-    if said is None:
-        return {**own, "rabbitmq_ready": None, "rabbitmq_consumers": None, "rabbitmq_rejects": None}
-    ready, consumers = said.get(queue.name, (None, None))
-    rejects, _ = said.get(f"{queue.name}.dead", (None, None))
+    here = said.get(queue.name) if said else None
+    rejects = said.get(f"{queue.name}.dead") if said else None
     return {
         **own,
-        "rabbitmq_ready": ready,
-        "rabbitmq_consumers": consumers,
-        "rabbitmq_rejects": rejects,
+        "rabbitmq_ready": here.ready if here else None,
+        "rabbitmq_consumers": here.consumers if here else None,
+        "rabbitmq_rejects": rejects.ready if rejects else None,
     }
 
 
