@@ -18,7 +18,7 @@ def tasks(incomplete: str) -> Iterator[tuple[str, str]]:
 
 
 def codes(incomplete: str) -> Iterator[str]:
-    """Error codes of dead letters, in either case."""
+    """Error codes of dead letters."""
     from mirt.errors import ErrorCode
 
-    yield from (code.value for code in ErrorCode if code.startswith(incomplete.upper()))
+    yield from (code.value for code in ErrorCode if code.startswith(incomplete))

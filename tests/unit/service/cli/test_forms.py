@@ -1,0 +1,173 @@
+"""What is typed is understood, or refused with its field, the problem and a code."""
+
+import os
+import subprocess
+import sys
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import pytest
+from typer.testing import CliRunner
+
+from mirt.errors import (
+    BrokerUnavailableError,
+    DatabaseError,
+    ErrorCode,
+    PermanentError,
+    RedisUnavailableError,
+)
+from mirt.settings import SettingsError
+from mirt.store.revision import SchemaError
+from service.cli.app import COMMANDS, cli
+from service.cli.choosing import choice, names_any, since_of
+from service.cli.errors import CommandError
+from service.cli.printing import seconds
+from service.cli.translation import translated
+from service.operations.privacy import without_texts
+
+NOW = datetime(2026, 3, 1, 12, tzinfo=UTC)
+run = CliRunner()
+
+
+@pytest.mark.parametrize(
+    ("typed", "meant"),
+    [
+        ("30m", NOW - timedelta(minutes=30)),
+        ("2h", NOW - timedelta(hours=2)),
+        ("3d", NOW - timedelta(days=3)),
+        ("2026-02-28T10:00", datetime(2026, 2, 28, 10, tzinfo=UTC)),
+        ("2026-02-28T10:00:00+02:00", datetime(2026, 2, 28, 8, tzinfo=UTC)),
+        ("2026-02-28", datetime(2026, 2, 28, tzinfo=UTC)),
+    ],
+)
+def test_a_time_is_an_age_or_iso_and_utc_without_a_zone(typed: str, meant: datetime) -> None:
+    assert since_of(typed, NOW) == meant
+
+
+@pytest.mark.parametrize("typed", ["soon", "2", "2y", "-2h", "999999w", "2026-13-01", ""])
+def test_what_is_no_time_is_refused_by_its_field(typed: str) -> None:
+    with pytest.raises(CommandError) as refused:
+        since_of(typed, NOW)
+    assert (refused.value.field, refused.value.exit_code) == ("--since", 2)
+
+
+NOTHING = {"queue": None, "task": None, "code": None, "since": None, "conversation": None}
+
+
+@pytest.mark.parametrize(
+    ("field", "known"), [("queue", "llm"), ("task", "ping"), ("code", "TIME_")]
+)
+def test_a_name_that_nobody_knows_is_refused_with_those_that_there_are(
+    field: str, known: str
+) -> None:
+    with pytest.raises(CommandError, match=known) as refused:
+        choice(None, **{**NOTHING, field: "nope"}, now=NOW)
+    assert refused.value.field == f"--{field}"
+
+
+def test_what_dies_after_the_counting_is_never_meant() -> None:
+    chosen = choice(["a", "a", "b"], **{**NOTHING, "code": "time_limit"}, now=NOW)
+    assert (chosen.task_ids, chosen.error_code, chosen.until) == (["a", "b"], "TIME_LIMIT", NOW)
+    assert names_any(chosen)
+    assert not names_any(choice(None, **NOTHING, now=NOW))
+
+
+@pytest.mark.parametrize(
+    ("failed", "exit_code", "code"),
+    [
+        (SettingsError("REDIS_URL: required"), 78, "CONFIGURATION"),
+        (SchemaError("run: mirt migrate"), 78, "SCHEMA"),
+        (DatabaseError("refused\nIs it running?"), 69, "UNAVAILABLE"),
+        (BrokerUnavailableError("RabbitMQ: refused"), 69, "UNAVAILABLE"),
+        (RedisUnavailableError("refused"), 69, "UNAVAILABLE"),
+        (PermanentError("queue: unknown", ErrorCode.INVALID_INPUT), 2, "INVALID_INPUT"),
+        (PermanentError("refused", ErrorCode.CHANNEL_REFUSED), 1, "CHANNEL_REFUSED"),
+    ],
+)
+def test_every_error_of_ours_has_an_exit_code_and_a_line(
+    failed: Exception, exit_code: int, code: str
+) -> None:
+    told = translated(failed)
+    assert told is not None
+    assert (told.exit_code, told.code) == (exit_code, code)
+    assert "\n" not in told.problem
+
+
+def test_a_bug_is_not_called_anything_else() -> None:
+    assert translated(KeyError("x")) is None
+
+
+@pytest.mark.parametrize(
+    ("value", "shown"),
+    [(0.4, "0 s"), (59, "59 s"), (61, "1 min 1 s"), (3_700, "1 h 1 min"), (90_000, "1 d 1 h")],
+)
+def test_a_length_of_time_is_shown_in_two_units(value: float, shown: str) -> None:
+    assert seconds(value) == shown
+
+
+def test_what_customers_wrote_is_told_by_its_size() -> None:
+    told = without_texts({"user_message": "Привіт", "metadata": {"a": 1}, "chat_id": "7"})
+    assert told == {"user_message": "(6 characters)", "metadata": "(1 fields)", "chat_id": "7"}
+
+
+@pytest.mark.parametrize("line", COMMANDS, ids=lambda line: line.name)
+def test_every_command_has_its_help(line: object) -> None:
+    name = getattr(line, "name")  # noqa: B009
+    done = run.invoke(cli, [name, "--help"])
+    assert done.exit_code == 0, done.output
+    assert "Usage" in done.output
+
+
+@pytest.mark.parametrize(
+    "typed", [["inspekt"], ["dead", "nope"], ["dead", "list", "--limit", "0"], ["trace"]]
+)
+def test_a_wrong_form_is_usage_and_ends_with_2(typed: list[str]) -> None:
+    assert run.invoke(cli, typed).exit_code == 2
+
+
+def completed(typed: str) -> str:
+    """What bash would be told."""
+    done = subprocess.run(
+        [Path(sys.executable).with_name("mirt")],
+        env={
+            **os.environ,
+            "_MIRT_COMPLETE": "complete_bash",
+            "COMP_WORDS": typed,
+            "COMP_CWORD": str(len(typed.split(" ")) - 1),
+        },
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    return done.stdout
+
+
+@pytest.mark.parametrize(
+    ("typed", "offered"),
+    [
+        ("mirt ins", "inspect"),
+        ("mirt inspect re", "registered"),
+        ("mirt purge follow", "followups"),
+        ("mirt dead list --task send_f", "send_followup"),
+        ("mirt dead replay --code CHAN", "CHANNEL_REFUSED"),
+    ],
+)
+def test_a_shell_completes_commands_queues_tasks_and_codes(typed: str, offered: str) -> None:
+    assert completed(typed).split() == [offered]
+
+
+@pytest.mark.parametrize(
+    ("module", "heavy"),
+    [
+        ("service.cli.app", {"pydantic_settings", "sqlalchemy", "rich", "dramatiq"}),
+        ("service.cli.inspect", {"alembic", "httpx", "pika", "redis", "dramatiq", "structlog"}),
+        ("service.cli.dead", {"alembic", "httpx", "pika", "redis", "dramatiq", "structlog"}),
+        ("service.cli.trace", {"alembic", "httpx", "pika", "redis", "dramatiq", "structlog"}),
+    ],
+)
+def test_a_command_loads_no_more_than_it_needs(module: str, heavy: set[str]) -> None:
+    program = f"import sys, {module}; print(*(set({sorted(heavy)!r}) & sys.modules.keys()))"
+    loaded = subprocess.run(
+        [sys.executable, "-c", program], capture_output=True, text=True, check=True
+    )
+    assert loaded.stdout.strip() == ""
