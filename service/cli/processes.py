@@ -44,16 +44,15 @@ MetricsPort = Annotated[
 
 def up(port: Port = DEFAULT_PORT) -> None:
     """Run everything in one process, on loopback: ingress, workers and schedule."""
-    settings = read_settings()
+    # Messages and replies are shown as they happen; the lines between would hide them.
+    settings = read_settings(quiet=True)
     if settings.mode is not Mode.EMBEDDED:
         refuse(
             "mirt up is for one process without RabbitMQ:",
             "RABBITMQ_URL is set; start the processes of the Procfile, or unset it",
         )
-    is_quiet = "log_level" not in settings.model_fields_set
     made = with_ops_token(settings)
-    # Messages and replies are shown as they happen; the lines between would hide them.
-    configure(made.model_copy(update={"log_level": "WARNING"}) if is_quiet else made)
+    configure(made)
     from service.processes import embedded
 
     embedded.run(made, port=port, token_is_made=made is not settings)
