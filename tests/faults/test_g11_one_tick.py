@@ -2,13 +2,14 @@
 
 import subprocess
 import time
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
 
 from tests.deployment import Deployment
 from tests.faults.ticker import FIRST, TICKING, begin_minute
+from tests.servers import Postgres, RabbitMQ, Redis
 from tests.waiting import wait_until
 
 SCHEDULERS = 3
@@ -92,3 +93,32 @@ def test_a_scheduler_that_is_really_periodiq_ticks(deployed: Deployment) -> None
     deployed.start("worker", "default")
     wait_until(lambda: bool(deployed.rows(RUNS)), within_s=90)
     wait_until(lambda: {state for _, state, _ in deployed.rows(RUNS)} == {"done"})
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(400)
+def test_a_scheduler_that_is_really_periodiq_outlives_every_outage(
+    deployed: Deployment, rabbitmq: RabbitMQ, redis_server: Redis, postgres: Postgres
+) -> None:
+    assert deployed.run("migrate") == 0
+    scheduler = deployed.start("scheduler")
+    worker = deployed.start("worker", "default")
+    for server in (rabbitmq, redis_server, postgres):
+        wait_for_another_tick(deployed)
+        server.kill()
+        wait_for_the_next_minute()
+        server.start()
+    wait_for_another_tick(deployed)
+    wait_until(lambda: {state for _, state, _ in deployed.rows(RUNS)} == {"done"}, within_s=60)
+    assert (scheduler.poll(), worker.poll()) == (None, None)
+
+
+def wait_for_another_tick(deployed: Deployment) -> None:
+    before = len(deployed.rows(RUNS))
+    wait_until(lambda: len(deployed.rows(RUNS)) > before, within_s=90)
+
+
+def wait_for_the_next_minute() -> None:
+    """And for a little more: whoever ticks in it has done so, or tried."""
+    this = datetime.now(UTC).replace(second=0, microsecond=0)
+    wait_until(lambda: datetime.now(UTC) > this + timedelta(seconds=63), within_s=70)
