@@ -110,4 +110,5 @@ def test_they_are_found_by_an_index(hands: Hands) -> None:
     with engine.begin() as tx:
         for statement, values in asked:
             plan = "\n".join(tx.exec_driver_sql(f"EXPLAIN {statement}", values).scalars())
-            assert "conversations_silent" in plan, plan
+            assert "Index Scan" in plan, plan
+            assert "Seq Scan" not in plan, plan
