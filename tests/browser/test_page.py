@@ -199,6 +199,24 @@ def test_the_page_says_that_it_cannot_refresh_and_goes_on(
     expect(live).to_have_attribute("data-state", "live")
 
 
+def test_without_javascript_everything_can_be_done(browser: Browser, deployed: Deployment) -> None:
+    deployed.world.misbehave("telegram", BLOCKED, chat=14)
+    deployed.post(update(14, 1, "Привіт"))
+    wait_until(lambda: dead(deployed) == 1)
+    plain = browser.new_context(java_script_enabled=False)
+    window = Window(plain.new_page(), f"http://127.0.0.1:{deployed.port}")
+    window.log_in()
+    page = window.page
+    page.get_by_role("link", name="Look").first.click()
+    page.locator("#letters tbody input").check()
+    page.get_by_role("button", name="Replay selected").click()
+    page.get_by_role("button", name="Replay 1").click()
+    expect(page.locator(".said")).to_have_text("1 dead letter replayed.")
+    wait_until(lambda: len(deployed.world.sent(14)) == 1)
+    plain.close()
+    assert window.complaints == []
+
+
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 def test_nothing_is_wider_than_a_phone_and_everything_can_be_read(
     browser: Browser, deployed: Deployment, scheme: str
