@@ -30,7 +30,7 @@ class DeadLetter:
 
     @property
     def session_id(self) -> str | None:
-        """The conversation that it is about, if it is about any."""
+        """The conversation that it is about."""
         return session_of(self.task)
 
 
