@@ -16,7 +16,8 @@ from typing import Annotated, Any, Final
 import typer
 
 from mirt import runtime
-from mirt.settings import Settings
+from mirt.settings import Mode, Settings
+from service.cli.errors import UNAVAILABLE, WRONG, CommandError
 from service.processes.startup import DEFAULT_PORT, HOST, read_settings
 
 ANSWER_WITHIN_S: Final = 90.0
@@ -29,13 +30,21 @@ def send(
     text: Annotated[str, typer.Argument(help="What the customer writes.")],
     chat: Annotated[int, typer.Option(help="The chat it is written in.")] = CHAT,
     port: Annotated[int, typer.Option(envvar="PORT")] = DEFAULT_PORT,
+    url: Annotated[
+        str | None, typer.Option(help="Where the ingress is, if it is not on this machine.")
+    ] = None,
+    within: Annotated[
+        float, typer.Option(min=0.1, help="Seconds to wait for the reply.")
+    ] = ANSWER_WITHIN_S,
 ) -> None:
     """Write to the running service as a customer would on Telegram, and show the reply."""
     settings = read_settings(quiet=True)
-    replies = _ask(settings, f"http://{HOST}:{port}", text, chat=chat)
+    base = url.rstrip("/") if url else f"http://{HOST}:{port}"
+    trace_id = _post(settings, base, _update(text, chat))
+    replies = _replies(settings, trace_id, within_s=within)
     if replies is None:
-        print(f"no reply within {ANSWER_WITHIN_S:.0f} s", file=sys.stderr)
-        raise typer.Exit(1)
+        problem = f"no reply within {within:g} s; what it waits for: mirt trace {trace_id}"
+        raise CommandError("reply", problem, "TIMEOUT")
     print(*replies, sep="\n")
 
 
@@ -66,17 +75,18 @@ def _converse(environment: dict[str, str], port: int) -> bool:
         os.environ.pop(name, None)
     settings = read_settings()
     _wait_until_alive(port)
-    return all(_ask(settings, f"http://{HOST}:{port}", text, chat=CHAT) for text in CONVERSATION)
+    base = f"http://{HOST}:{port}"
+    sent = (_post(settings, base, _update(text, CHAT)) for text in CONVERSATION)
+    return all(_replies(settings, trace_id, within_s=ANSWER_WITHIN_S) for trace_id in sent)
 
 
 _updates = itertools.count(int(time.time()))
 
 
-def _ask(settings: Settings, base: str, text: str, *, chat: int) -> list[str] | None:
-    """The replies to this message; None when there is none in time."""
-    trace_id = _post(settings, base, _update(text, chat))
+def _replies(settings: Settings, trace_id: str, *, within_s: float) -> list[str] | None:
+    """The replies to the message of this trace; None when there is none in time."""
     world = runtime.open_runtime(settings)
-    deadline = time.monotonic() + ANSWER_WITHIN_S
+    deadline = time.monotonic() + within_s
     while time.monotonic() < deadline:
         if replies := world.deliveries.sent_in(trace_id):
             return replies
@@ -110,10 +120,24 @@ def _post(settings: Settings, base: str, update: dict[str, Any]) -> str:
         with urllib.request.urlopen(request, timeout=10) as answer:  # noqa: S310
             return str(answer.headers["X-Trace-Id"])
     except urllib.error.HTTPError as refused:
-        print(f"{refused.code}: {refused.read().decode(errors='replace')}", file=sys.stderr)
-    except urllib.error.URLError as failed:
-        print(f"nothing answers on {base} ({failed.reason}); start it: make run", file=sys.stderr)
-    raise typer.Exit(1)
+        raise _refusal(refused) from None
+    except (urllib.error.URLError, OSError, ValueError) as failed:
+        start = "make run" if settings.mode is Mode.EMBEDDED else "mirt web"
+        why = getattr(failed, "reason", failed)
+        problem = f"nothing answers on {base} ({why}); start it: {start}"
+        raise CommandError("--url", problem, "UNAVAILABLE", UNAVAILABLE) from None
+
+
+def _refusal(refused: urllib.error.HTTPError) -> CommandError:
+    """What the ingress has answered, as it says it."""
+    body = refused.read().decode(errors="replace")
+    try:
+        said = json.loads(body)
+        code, problem = str(said["error"]), str(said["message"])
+    except (ValueError, KeyError, TypeError):
+        code, problem = "REFUSED", body[:200]
+    exit_code = UNAVAILABLE if refused.code == 503 else WRONG
+    return CommandError("ingress", f"it answered {refused.code}: {problem}", code, exit_code)
 
 
 def _wait_until_alive(port: int) -> None:

@@ -86,7 +86,6 @@ def test_a_full_dead_letter_queue_is_emptied_by_filter_and_only_after_a_yes(
     deployed: Deployment, world: FakeWorld
 ) -> None:
     world.misbehave("telegram", BLOCKED, times=None)
-    world.misbehave("llm", Status(401), match="Скільки")
     deployed.start("worker")
     deployed.python(
         "from actors.messages import send_response\n"
@@ -130,6 +129,27 @@ def test_a_killed_worker_disappears_and_its_task_goes_on_in_another(
     assert len(world.sent(7)) == 1
     told = deployed.mirt("trace", "7").stdout
     assert "begun again" in told
+
+
+def test_a_message_is_sent_to_a_deployment_and_what_is_wrong_is_said(
+    deployed: Deployment, world: FakeWorld
+) -> None:
+    port = ["--port", str(deployed.port)]
+    nobody = deployed.mirt("send", "Привіт", *port)
+    assert nobody.returncode == 69
+    assert "start it: mirt web (UNAVAILABLE)" in nobody.stderr
+    deployed.web()
+    late = deployed.mirt("send", "Привіт", *port, "--within", "0.5")
+    assert late.returncode == 1
+    assert "mirt trace" in late.stderr
+    refused = deployed.mirt("send", "Привіт", *port, TELEGRAM_WEBHOOK_SECRET="wrong")
+    assert refused.returncode == 1
+    assert "UNAUTHORIZED" in refused.stderr
+    deployed.start("worker", "llm")
+    url = f"http://127.0.0.1:{deployed.port}"
+    answered = deployed.mirt("send", "Дякую", "--url", url, "--chat", "8")
+    assert answered.returncode == 0, answered.stderr
+    assert "Дякую" in answered.stdout
 
 
 def test_nothing_printed_to_a_pipe_is_coloured(deployed: Deployment) -> None:
