@@ -1,0 +1,31 @@
+"""The tables, as the code sees them. The migrations make them; a test compares the two."""
+
+from mirt.store.tables.columns import UtcDateTime, metadata
+from mirt.store.tables.effects import deliveries, orders
+from mirt.store.tables.talk import conversations, followups, history, inbox, turns
+from mirt.store.tables.work import (
+    dead_letters,
+    health_checks,
+    task_events,
+    tasks,
+    ticks,
+    workers,
+)
+
+__all__ = [
+    "UtcDateTime",
+    "conversations",
+    "dead_letters",
+    "deliveries",
+    "followups",
+    "health_checks",
+    "history",
+    "inbox",
+    "metadata",
+    "orders",
+    "task_events",
+    "tasks",
+    "ticks",
+    "turns",
+    "workers",
+]

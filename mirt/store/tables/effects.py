@@ -1,0 +1,73 @@
+"""What leaves us and may have taken effect: replies and orders."""
+
+from sqlalchemy import (
+    Boolean,
+    Column,
+    Index,
+    Integer,
+    String,
+    Table,
+    Text,
+    false,
+)
+
+from mirt.store.tables.columns import ErrorText, Json, UtcDateTime, metadata
+
+deliveries = Table(
+    "deliveries",
+    metadata,
+    Column("id", String, primary_key=True),
+    Column("session_id", String, nullable=False),
+    Column("platform", String, nullable=False),
+    Column("chat_id", String, nullable=False),
+    Column("reply_to", String),
+    Column("text", Text, nullable=False),
+    Column("state", String, nullable=False),
+    Column("parts_sent", Integer, nullable=False, server_default="0"),
+    Column("unknown", Integer, nullable=False, server_default="0"),
+    Column("error", ErrorText),
+    Column("trace_id", String, nullable=False),
+    Column("created_at", UtcDateTime, nullable=False),
+    Column("finished_at", UtcDateTime),
+)
+Index("deliveries_session", deliveries.c.session_id, deliveries.c.created_at)
+Index("deliveries_trace", deliveries.c.trace_id)
+Index("deliveries_finished", deliveries.c.finished_at)
+Index(
+    "deliveries_unknown",
+    deliveries.c.created_at,
+    postgresql_where=deliveries.c.unknown > 0,
+    sqlite_where=deliveries.c.unknown > 0,
+)
+
+orders = Table(
+    "orders",
+    metadata,
+    Column("external_id", String, primary_key=True),
+    # The task that creates it; another of the same order waits for its end.
+    Column("task_id", String, nullable=False),
+    Column("session_id", String, nullable=False),
+    Column("source", String, nullable=False),
+    Column("state", String, nullable=False),
+    # Whether the CRM was ever asked to create it: then it is looked up before it is asked again.
+    Column("asked", Boolean, nullable=False, server_default=false()),
+    Column("unknown", Integer, nullable=False, server_default="0"),
+    Column("crm_order_id", String),
+    Column("status", String),
+    Column("status_at", UtcDateTime),
+    Column("order_data", Json, nullable=False),
+    Column("error", ErrorText),
+    Column("trace_id", String, nullable=False),
+    Column("created_at", UtcDateTime, nullable=False),
+    Column("updated_at", UtcDateTime, nullable=False),
+)
+Index("orders_task", orders.c.task_id)
+Index("orders_trace", orders.c.trace_id)
+Index(
+    "orders_unknown",
+    orders.c.created_at,
+    postgresql_where=orders.c.unknown > 0,
+    sqlite_where=orders.c.unknown > 0,
+)
+Index("orders_crm", orders.c.crm_order_id)
+Index("orders_session", orders.c.session_id)

@@ -1,0 +1,131 @@
+"""What is said: conversations, their mailboxes, turns and history, and what a silence leads to."""
+
+from sqlalchemy import (
+    Boolean,
+    Column,
+    Index,
+    Integer,
+    String,
+    Table,
+    Text,
+    UniqueConstraint,
+    false,
+)
+
+from mirt.store.tables.columns import Json, Serial, UtcDateTime, metadata
+
+conversations = Table(
+    "conversations",
+    metadata,
+    Column("session_id", String, primary_key=True),
+    Column("platform", String, nullable=False),
+    Column("chat_id", String),
+    Column("user_id", String),
+    Column("customer_name", String),
+    # The task whose turn it is; null when nobody waits.
+    Column("head_task_id", String),
+    Column("summary", Text),
+    Column("summarised_at", UtcDateTime),
+    # Messages of the history up to this one belong to a conversation the customer has closed.
+    Column("restarted_after", Serial, nullable=False, server_default="0"),
+    Column("last_customer_at", UtcDateTime, nullable=False),
+    # Follow-ups taken since the customer's last message, and whether what was said since the last
+    # summary is to go into one. The customer's next message sets both back.
+    Column("followups_taken", Integer, nullable=False, server_default="0"),
+    Column("summary_awaited", Boolean, nullable=False, server_default=false()),
+    Column("order_status", String),
+    Column("created_at", UtcDateTime, nullable=False),
+)
+Index("conversations_silent", conversations.c.followups_taken, conversations.c.last_customer_at)
+Index(
+    "conversations_unsummarised",
+    conversations.c.last_customer_at,
+    postgresql_where=conversations.c.summary_awaited,
+    sqlite_where=conversations.c.summary_awaited,
+)
+
+Index("conversations_latest", conversations.c.last_customer_at, conversations.c.session_id)
+Index(
+    "conversations_waiting",
+    conversations.c.last_customer_at,
+    postgresql_where=conversations.c.head_task_id.is_not(None),
+    sqlite_where=conversations.c.head_task_id.is_not(None),
+)
+for _searched in ("session_id", "user_id", "customer_name"):
+    # Beginnings of a text are found by byte order, whatever the collation of the database.
+    Index(
+        f"conversations_by_{_searched}",
+        conversations.c[_searched],
+        postgresql_ops={_searched: "text_pattern_ops"},
+    )
+
+inbox = Table(
+    "inbox",
+    metadata,
+    Column("id", Serial, primary_key=True),
+    Column("task_id", String, nullable=False, unique=True),
+    Column("session_id", String, nullable=False),
+    Column("actor", String, nullable=False),
+    Column("text", Text, nullable=False),
+    Column("platform", String, nullable=False),
+    Column("chat_id", String),
+    Column("user_id", String),
+    Column("message_id", String),
+    Column("metadata", Json, nullable=False),
+    Column("trace_id", String, nullable=False),
+    # Where in the trace it was accepted: the W3C headers of that place.
+    Column("trace_context", Json, nullable=False, server_default="{}"),
+    Column("state", String, nullable=False),
+    # The turn that has taken it: the task id of the turn's head.
+    Column("turn_id", String),
+    Column("received_at", UtcDateTime, nullable=False),
+    Column("finished_at", UtcDateTime),
+)
+Index("inbox_waiting", inbox.c.session_id, inbox.c.id, postgresql_where=inbox.c.state == "waiting")
+Index("inbox_session", inbox.c.session_id, inbox.c.received_at)
+Index("inbox_turn", inbox.c.turn_id)
+Index("inbox_trace", inbox.c.trace_id)
+Index("inbox_message", inbox.c.message_id)
+Index("inbox_finished", inbox.c.finished_at)
+
+turns = Table(
+    "turns",
+    metadata,
+    # A row here means that the agent has answered and is not to be asked again.
+    Column("id", String, primary_key=True),
+    Column("session_id", String, nullable=False),
+    Column("reply", Text, nullable=False),
+    Column("model", String, nullable=False),
+    Column("prompt_tokens", Integer, nullable=False),
+    Column("completion_tokens", Integer, nullable=False),
+    # What the agent wanted to have done, and what became of it: the task, or why not.
+    Column("actions", Json, nullable=False, server_default="[]"),
+    Column("answered_at", UtcDateTime, nullable=False),
+)
+Index("turns_session", turns.c.session_id, turns.c.answered_at)
+
+history = Table(
+    "history",
+    metadata,
+    Column("id", Serial, primary_key=True),
+    Column("session_id", String, nullable=False),
+    Column("role", String, nullable=False),
+    Column("content", Text, nullable=False),
+    Column("turn_id", String, nullable=False),
+    Column("created_at", UtcDateTime, nullable=False),
+)
+Index("history_session", history.c.session_id, history.c.id)
+
+followups = Table(
+    "followups",
+    metadata,
+    Column("task_id", String, primary_key=True),
+    Column("session_id", String, nullable=False),
+    # The silence that it belongs to began with the customer's message of this time.
+    Column("since", UtcDateTime, nullable=False),
+    Column("number", Integer, nullable=False),
+    Column("taken_at", UtcDateTime, nullable=False),
+    # None is sent twice in one silence.
+    UniqueConstraint("session_id", "since", "number", name="followups_once"),
+)
+Index("followups_session", followups.c.session_id, followups.c.taken_at)
