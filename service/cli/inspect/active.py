@@ -1,0 +1,55 @@
+"""What runs: where, for whom, and for how long."""
+
+from typing import Any
+
+from service.cli.looking import looking
+from service.cli.printing import AsJson, Column, Row, emit, seconds, table
+from service.operations.queues import RunView, activity
+
+
+def active(*, as_json: AsJson = False) -> None:
+    """Which worker runs what, for which conversation, for how long, and which attempt it is."""
+    with looking() as world:
+        now = activity(world)
+    if as_json:
+        emit({"at": now.at, "active": [_as_object(run) for run in now.runs]})
+        return
+    living = {one.worker.id for one in now.workers}
+    columns = (
+        Column("TASK"),
+        Column("CONVERSATION"),
+        Column("RUNNING", "right"),
+        Column("MAY", "right", spare=2),
+        Column("ATTEMPT", "right"),
+        Column("WORKER", spare=1),
+        Column("TASK ID", spare=3, style="dim"),
+    )
+    rows: list[Row] = [
+        (
+            (
+                run.task,
+                run.session_id,
+                seconds(run.running_s),
+                seconds(run.soft_s),
+                run.attempt,
+                _worker_of(run, living),
+                run.task_id,
+            ),
+            "yellow" if run.is_late else None,
+        )
+        for run in now.runs
+    ]
+    table(columns, rows, empty="nothing runs")
+
+
+def _worker_of(run: RunView, living: set[str]) -> str:
+    if run.worker_id is None:
+        return "-"
+    # Its chance is of use to nobody who reads.
+    name = run.worker_id.rpartition(":")[0] or run.worker_id
+    return name if run.worker_id in living else f"{name} (gone)"
+
+
+def _as_object(run: RunView) -> dict[str, Any]:
+    names = RunView.__slots__
+    return {**{name: getattr(run, name) for name in names}, "is_late": run.is_late}

@@ -1,0 +1,79 @@
+"""What is wrong, who waits the longest, and a command for each."""
+
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from service.cli.errors import WRONG
+from service.cli.looking import looking
+from service.cli.printing import AsJson, emit, hang, say, seconds
+from service.operations.queues import Activity, activity
+
+if TYPE_CHECKING:
+    from service.operations.waiting import WaitingView
+
+MOST_WAITING = 8
+Limit = Annotated[int, typer.Option(min=1, max=500, help="Of those who wait, show this many.")]
+
+
+def overview(ctx: typer.Context, *, as_json: AsJson = False, limit: Limit = MOST_WAITING) -> None:
+    """What is stuck, why, since when, whose turn it is, and a command for each.
+
+    Exit code 1 when something is wrong.
+    """
+    if ctx.invoked_subcommand is not None:
+        return
+    from service.operations.problems import problems
+    from service.operations.schedule import schedule
+    from service.operations.waiting import waiting
+
+    with looking() as world:
+        now = activity(world)
+        wrong = problems(world, now, schedule(world))
+        waits = waiting(world, limit=limit)
+    if as_json:
+        emit(
+            {
+                "at": now.at,
+                "problems": [{"what": one.what, "command": one.command} for one in wrong],
+                "waiting": waits,
+                "queues": now.queues,
+                "workers": len(now.workers),
+            }
+        )
+        raise typer.Exit(WRONG if wrong else 0)
+    for one in wrong:
+        hang("✗ ", one.what, style="red")
+        hang("    ", one.command)
+    if not wrong:
+        say("✓ nothing is wrong", style="green")
+    if waits:
+        say("", "Who waits the longest:")
+    for wait in waits:
+        _say_waiting(wait)
+    say("", _summary(now))
+    raise typer.Exit(WRONG if wrong else 0)
+
+
+def _say_waiting(wait: "WaitingView") -> None:
+    name = f" ({wait.customer_name})" if wait.customer_name else ""
+    count = f"{wait.messages} message(s)" if wait.messages else "a reply that is not delivered"
+    hang("  ", f"{wait.session_id}{name} for {seconds(wait.waited_s)}: {count}", style="bold")
+    hang("      ", f"turn of {wait.task}, attempt {wait.attempt}: {wait.why}")
+    if wait.worker_id:
+        hang("      ", f"in {wait.worker_id}", style="dim")
+    if wait.last_error:
+        hang("      ", f"before that {wait.last_error}", style="dim")
+    hang("      ", wait.command)
+
+
+def _summary(now: Activity) -> str:
+    ready = sum(queue.ready for queue in now.queues)
+    running = sum(queue.running for queue in now.queues)
+    delayed = sum(queue.delayed for queue in now.queues)
+    dead = sum(queue.dead for queue in now.queues)
+    rate = sum(queue.done_per_minute for queue in now.queues)
+    return (
+        f"{len(now.workers)} worker(s); {ready} ready, {running} running, {delayed} delayed, "
+        f"{dead} dead; {rate:.1f} done a minute"
+    )
