@@ -24,7 +24,7 @@ from service.cli.errors import misused, not_found
 from service.cli.looking import Look, acting, looking
 from service.cli.printing import AsJson, Column, Row, emit, moment, say, table
 from service.operations import letters
-from service.operations.privacy import without_texts
+from service.operations.arguments import without_texts
 
 dead = typer.Typer(
     help="What failed for good, with its why, until you decide: run it again or forget it.",

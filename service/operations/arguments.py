@@ -28,5 +28,14 @@ def is_private(name: str, value: Any) -> bool:
 
 
 def without_texts(arguments: Mapping[str, Any]) -> dict[str, Any]:
-    """The arguments that anybody may see."""
-    return {name: value for name, value in arguments.items() if not is_private(name, value)}
+    """The arguments, with those that are private told by their size alone."""
+    return {
+        name: _size(value) if is_private(name, value) else value
+        for name, value in arguments.items()
+    }
+
+
+def _size(value: Any) -> str:
+    if isinstance(value, str):
+        return f"({len(value)} characters)"
+    return f"({len(value)} fields)" if isinstance(value, Mapping) else "(hidden)"

@@ -23,7 +23,7 @@ from service.cli.choosing import choice, names_any, since_of
 from service.cli.errors import CommandError
 from service.cli.printing import seconds
 from service.cli.translation import translated
-from service.operations.privacy import without_texts
+from service.operations.arguments import without_texts
 
 NOW = datetime(2026, 3, 1, 12, tzinfo=UTC)
 run = CliRunner()
