@@ -199,8 +199,7 @@ class ManyChatChannel:
             messages=[{"type": "text", "text": t} for t in split_text(part, LONGEST_BUBBLE)],
         )
         body = {"subscriber_id": chat_id, "data": {"version": "v2", "content": content}}
-        if self._sending is not None:
-            self._sending.wait()
+        self._wait_for(self._sending)
         self._ask("/fb/sending/sendContent", body)
         return Receipt(provider_message_id=None, chat_id=chat_id)
 
@@ -215,13 +214,17 @@ class ManyChatChannel:
             *(("removeTagByName", {"tag_name": tag}) for tag in marks.remove_tags),
         ]
         for name, what in calls:
-            if self._marking is not None:
-                self._marking.wait()
+            self._wait_for(self._marking)
             self._ask(f"/fb/subscriber/{name}", {"subscriber_id": chat_id, **what}, idempotent=True)
 
     def close(self) -> None:
         """Close the connections."""
         self._api.close()
+
+    def _wait_for(self, pace: Pace | None) -> None:
+        if pace is not None:
+            self._api.open()  # before, or the slots of all who wait for it are used at once
+            pace.wait()
 
     def _ask(self, path: str, body: Mapping[str, Any], *, idempotent: bool = False) -> None:
         _require_success(

@@ -162,6 +162,13 @@ class ExternalService:
             raise SoftTimeLimitExceeded
         raise self._failed(failure, f"{method} {path}", idempotent=idempotent)
 
+    def open(self) -> None:
+        """Open the pool now. Whoever has waited for the moment to call is not to wait for it then.
+
+        Reading the certificates takes longer than most requests, and every first call waits for it.
+        """
+        self._opened()
+
     def close(self) -> None:
         """Close the connections. A later call opens new ones."""
         with self._lock:
