@@ -63,7 +63,7 @@ def _say_step(step: Step, *, texts: bool) -> None:
     style = "red" if step.is_wrong else "bold" if step.what is What.NOW else None
     lead = f"{step.at.astimezone(UTC):%H:%M:%S}  {waited:>12}  "
     hang(lead, step.text, style=style)
-    if step.waited_for:
+    if step.waited_for and step.what is not What.NOW:
         hang(" " * len(lead), f"waited for {step.waited_for}", style="dim")
     if texts and step.private:
         hang(f"{'':{len(lead)}}│ ", step.private)

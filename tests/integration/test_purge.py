@@ -125,6 +125,7 @@ def test_those_behind_a_reply_that_is_yet_to_be_delivered_come_back_too(
     assert purging.purge(runtime(), "llm") == 1
     assert states() == {"перше": "answered", "друге": "failed", "третє": "failed"}
     world.mend("telegram")
+    runtime().close()
     running = run(transport)
     assert bring_back(running) == 1
     wait_until(lambda: set(states().values()) == {"answered"})

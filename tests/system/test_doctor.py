@@ -66,7 +66,7 @@ def test_a_server_that_is_down_is_named_and_all_others_are_still_looked_at(
         server.stop()
         began = time.monotonic()
         found = findings(deployed)
-        assert time.monotonic() - began < 12
+        assert time.monotonic() - began < 25
         assert found[name]["verdict"] == "wrong"
         assert found[name]["advice"]
         for other in servers.keys() - {name}:
@@ -81,7 +81,7 @@ def test_a_server_that_hangs_is_not_waited_for_long(
     try:
         began = time.monotonic()
         found = findings(deployed)
-        assert time.monotonic() - began < 12
+        assert time.monotonic() - began < 25
     finally:
         rabbitmq.resume()
     assert found["rabbitmq"]["verdict"] == "wrong"
