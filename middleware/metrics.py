@@ -17,13 +17,17 @@ class Metrics(Middleware):
     it. What was started and not finished is running, or has died with its process.
     """
 
+    _threads = 0
+
     def after_worker_boot(self, broker: Broker, worker: Worker) -> None:
         """So many threads are there for work."""
-        metrics.WORKER_THREADS.inc(worker.worker_threads)
+        self._threads = worker.worker_threads
+        metrics.WORKER_THREADS.inc(self._threads)
 
     def before_worker_shutdown(self, broker: Broker, worker: Worker) -> None:
         """They take up nothing more."""
-        metrics.WORKER_THREADS.dec(worker.worker_threads)
+        metrics.WORKER_THREADS.dec(self._threads)
+        self._threads = 0  # a worker may be told twice
 
     def before_process_message(self, broker: Broker, message: Any) -> None:
         """A thread is busy from now on."""

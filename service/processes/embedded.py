@@ -7,7 +7,6 @@ every message of them is a row.
 import fcntl
 import signal
 import sys
-import threading
 from collections.abc import Callable
 from pathlib import Path
 from typing import IO, Any, Final
@@ -59,10 +58,11 @@ def run(settings: Settings, *, port: int, token_is_made: bool = False) -> None:
         _say_hello(
             settings, port, taken_up, page=_page(settings, port, token_is_made=token_is_made)
         )
-        _stop_on_signals(server)
+        _stop_on_signals()
         try:
             server.run()
         finally:
+            server.close()
             schedule.stop()
             stop_worker(worker, grace_s=GRACE_S)
             world.close()
@@ -109,10 +109,9 @@ def _listen(app: Any, port: int) -> Any:
         refuse("Cannot listen:", f"{HOST}:{port}: {taken.strerror or taken}; choose another --port")
 
 
-def _stop_on_signals(server: Any) -> None:
+def _stop_on_signals() -> None:
     def stop(_signum: int, _frame: object) -> None:
-        # Closing from within the server's own loop would wait for itself.
-        threading.Thread(target=server.close, daemon=True).start()
+        # It ends the server's loop, which then waits for the requests that are being answered.
         raise SystemExit(0)
 
     for signum in (signal.SIGTERM, signal.SIGINT):

@@ -19,6 +19,7 @@ from mirt.store.migrate import upgrade
 from service.processes.child import start_worker, stop_worker
 from tests.fakes import FakeWorld
 from tests.settings import settings_for, sqlite_url
+from tests.waiting import wait_until
 
 
 @dataclass
@@ -60,6 +61,8 @@ def run(
         if work and transport != "eager":
             worker = start_worker(broker, queues=set(QUEUES), threads=4, idle_ms=50)
         started.append(Running(broker, settings, worker))
+        # A send waits three seconds for its confirm, the first declaration of all queues may not.
+        wait_until(lambda: broker.ready, within_s=30)
         return started[-1]
 
     yield start
