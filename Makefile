@@ -26,7 +26,7 @@ demo: install ## A short conversation; exits with 0 only if every reply came
 
 test: install ## Everything, with real servers
 	@$(BIN)/python -m pytest -n 2 --dist worksteal -q -m "not alone and not slow"
-	@$(BIN)/python -m pytest -q -m alone
+	@$(BIN)/python -m pytest -q -m "alone and not slow"
 
 lint: install ## Style, types, import directions
 	$(BIN)/ruff check .

@@ -86,6 +86,7 @@ def test_a_delay_longer_than_the_consumer_timeout_ends_on_time(
         assert delay_s <= ran_after_s(deployed, within_s=delay_s + 20) < delay_s + 1.5
 
 
+@pytest.mark.slow
 def test_a_turn_longer_than_the_consumer_timeout_is_answered_once(
     deployed: Deployment, rabbitmq: RabbitMQ
 ) -> None:

@@ -8,6 +8,7 @@ from contextlib import contextmanager
 
 import httpx
 import psutil
+import pytest
 
 from mirt.observe.metrics import REGISTER
 from tests.deployment import Deployment, children, update
@@ -104,6 +105,7 @@ def test_they_add_up_over_children_that_are_killed_and_recycled(deployed: Deploy
     assert ingress.sum("mirt_rabbitmq_consumers", queue="llm") == 2
 
 
+@pytest.mark.slow
 def test_there_are_no_more_files_than_there_were_processes_at_once(deployed: Deployment) -> None:
     deployed.environment = {**deployed.environment, "WORKER_MAX_TASKS": "1", "WORKER_THREADS": "1"}
     port = free_port()
@@ -144,6 +146,7 @@ def exporter_of(parent: int) -> psutil.Process:
     return min(psutil.Process(parent).children(), key=lambda child: child.create_time())
 
 
+@pytest.mark.slow
 def test_who_serves_them_is_replaced_and_dies_with_its_parent(deployed: Deployment) -> None:
     port = free_port()
     worker = deployed.start("worker", "llm", "--metrics-port", str(port))
@@ -156,6 +159,7 @@ def test_who_serves_them_is_replaced_and_dies_with_its_parent(deployed: Deployme
     wait_until(lambda: not answers(port))
 
 
+@pytest.mark.slow
 def test_a_port_that_is_taken_is_no_reason_not_to_work(deployed: Deployment) -> None:
     deployed.web()
     deployed.start("worker", "llm", "--metrics-port", str(deployed.port))

@@ -75,6 +75,7 @@ def test_a_child_that_holds_too_much_memory_gives_way(deployed: Deployment) -> N
     wait_until(lambda: len(deployed.world.sent(1)) == 2)
 
 
+@pytest.mark.slow
 def test_a_child_works_on_while_its_successors_die_young(deployed: Deployment) -> None:
     deployed.environment = {**deployed.environment, "WORKER_MAX_TASKS": "1"}
     worker = deployed.start("worker", "llm")

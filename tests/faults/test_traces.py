@@ -155,7 +155,14 @@ def test_messages_that_are_answered_together_are_linked(
         assert "answered" in events_of(traced, trace_id)
 
 
-@pytest.mark.parametrize("illness", ["down", "refuses", "hangs"])
+@pytest.mark.parametrize(
+    "illness",
+    [
+        pytest.param("down", marks=pytest.mark.slow),
+        pytest.param("refuses", marks=pytest.mark.slow),
+        "hangs",
+    ],
+)
 def test_a_collector_that_is_ill_costs_no_message_and_holds_up_nobody(
     traced: Deployment, collecting: Collector, illness: str
 ) -> None:

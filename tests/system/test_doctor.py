@@ -45,6 +45,7 @@ def test_a_deployment_that_is_well_is_said_to_be_well(deployed: Deployment) -> N
         assert text in found[about]["found"]
 
 
+@pytest.mark.slow
 def test_nobody_at_work_is_wrong_and_the_command_that_starts_them_is_named(
     deployed: Deployment,
 ) -> None:
@@ -74,6 +75,7 @@ def test_a_server_that_is_down_is_named_and_all_others_are_still_looked_at(
         server.start()
 
 
+@pytest.mark.slow
 def test_a_server_that_hangs_is_not_waited_for_long(
     deployed: Deployment, rabbitmq: RabbitMQ
 ) -> None:
@@ -143,6 +145,7 @@ def test_an_old_name_is_reported_with_the_new_one(deployed: Deployment) -> None:
     assert "CELERY_RESULT_TIMEOUT is the old name of RESULT_TIMEOUT" in done.stdout
 
 
+@pytest.mark.slow
 def test_each_command_says_which_server_is_down_and_ends_with_69(
     deployed: Deployment, postgres: Postgres, rabbitmq: RabbitMQ
 ) -> None:

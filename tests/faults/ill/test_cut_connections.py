@@ -2,6 +2,8 @@
 
 from urllib.parse import urlsplit
 
+import pytest
+
 from tests.deployment import Deployment
 from tests.faults.customers import Customers
 from tests.servers import RabbitMQ
@@ -12,6 +14,7 @@ OTHERS = "datname = current_database() AND pid <> pg_backend_pid()"
 TERMINATE = f"SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE {OTHERS}"
 
 
+@pytest.mark.slow
 def test_rabbitmq_closing_its_connections_loses_and_doubles_nothing(
     deployed: Deployment, rabbitmq: RabbitMQ, vhost_url: str, customers: Customers
 ) -> None:
@@ -27,6 +30,7 @@ def test_rabbitmq_closing_its_connections_loses_and_doubles_nothing(
     customers.assert_once_and_in_order()
 
 
+@pytest.mark.slow
 def test_postgresql_terminating_its_connections_loses_and_doubles_nothing(
     deployed: Deployment, customers: Customers
 ) -> None:

@@ -105,7 +105,7 @@ def test_upgrading_twice_changes_nothing(database: Database) -> None:
 def test_two_who_upgrade_at_once_make_one_schema(empty: Database, database: Database) -> None:
     with ThreadPoolExecutor(2) as two:
         for done in [two.submit(upgrade, str(empty.url)) for _ in range(2)]:
-            done.result(timeout=10)
+            done.result(timeout=60)
     assert schema(empty) == schema(database)
     check_schema(empty)
 
