@@ -116,5 +116,6 @@ def test_a_child_that_is_held_still_is_replaced_and_its_turns_go_on(deployed: De
     os.kill(held, signal.SIGSTOP)
     wait_until(lambda: all(deployed.world.sent(chat) for chat in (1, 2)), within_s=10)
     assert held not in children(worker)
+    unfinished = "SELECT count(*) FROM tasks WHERE starts > 0"
+    wait_until(lambda: deployed.rows(unfinished) == [(0,)])
     assert [len(deployed.world.sent(chat)) for chat in (1, 2)] == [1, 1]
-    assert deployed.rows("SELECT count(*) FROM tasks WHERE starts > 0") == [(0,)]

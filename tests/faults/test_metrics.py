@@ -27,7 +27,10 @@ def scraped(*ports: int) -> Iterator[list[str]]:
         last = {port: Scrape.at(port) for port in ports}
         while not over.wait(0.02):
             for port in ports:
-                now = Scrape.at(port)
+                try:
+                    now = Scrape.at(port)
+                except httpx.TransportError:
+                    continue  # whoever was answering has just been killed
                 fallen.extend(now.fallen_since(last[port]))
                 last[port] = now
 
