@@ -22,7 +22,7 @@ from mirt.store.database import Database
 from mirt.store.dead_letters import DeadLetter, write_dead_letter
 from mirt.store.leases import Claim
 from mirt.store.task_events import EventKind, TaskEvent
-from mirt.store.tasks import Publication, storable
+from mirt.store.tasks import Publication
 
 OnDead = Callable[[Connection, str], list[Publication]]
 """What the business owes when its task is dead, in the transaction that writes the dead letter."""
@@ -106,8 +106,8 @@ def dead_letter(
         task=to_task(message),
         queue=message.queue_name,
         error_code=error_code,
-        exception=storable(f"{type(error).__name__}: {error}"),
-        traceback=storable(lines[-LONGEST_TRACEBACK:]),
+        exception=f"{type(error).__name__}: {error}",
+        traceback=lines[-LONGEST_TRACEBACK:],
         attempts=claim.attempt + 1,
         trace_id=message.options.get("trace_id"),
         # The message is of the last publication; the row is as old as the task.
@@ -116,9 +116,9 @@ def dead_letter(
 
 
 def _retried(claim: Claim, error: BaseException, now: datetime, until: datetime) -> TaskEvent:
-    code, why = type(error).__name__, storable(str(error))
+    code, why = type(error).__name__, str(error)
     return TaskEvent(claim.task_id, EventKind.RETRIED, now, claim.attempt, code, why, until)
 
 
 def _died(claim: Claim, error: BaseException, code: str, now: datetime) -> TaskEvent:
-    return TaskEvent(claim.task_id, EventKind.DIED, now, claim.attempt, code, storable(str(error)))
+    return TaskEvent(claim.task_id, EventKind.DIED, now, claim.attempt, code, str(error))

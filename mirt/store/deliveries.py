@@ -17,7 +17,6 @@ from typing import Any
 from sqlalchemy import Connection, Row, case, select, update
 
 from mirt.store.tables import deliveries
-from mirt.store.tasks import storable
 from mirt.store.upsert import upsert
 
 
@@ -114,7 +113,7 @@ def part_not_sent(tx: Connection, delivery: Delivery, *, error: str, unknown: bo
         DeliveryState.SENDING,
         state=DeliveryState.PENDING,
         unknown=deliveries.c.unknown + int(unknown),
-        error=storable(error),
+        error=error,
     )
 
 
@@ -125,7 +124,7 @@ def part_refused(tx: Connection, delivery: Delivery, *, error: str, now: datetim
         delivery,
         DeliveryState.SENDING,
         state=DeliveryState.FAILED,
-        error=storable(error),
+        error=error,
         finished_at=now,
     )
 

@@ -70,13 +70,7 @@ def claim(
                 "fence": tasks.c.fence + 1,
                 "starts": tasks.c.starts + 1,
             },
-            where=or_(
-                tasks.c.state == TaskState.QUEUED,
-                and_(
-                    tasks.c.state.in_([TaskState.RUNNING, TaskState.DELAYED]),
-                    tasks.c.due_at <= now,
-                ),
-            ),
+            where=_is_free(now),
         )
         .returning(
             tasks.c.fence,
@@ -182,6 +176,14 @@ def _end(tx: Connection, claim: Claim, **values: Any) -> None:
     )
     if ended.rowcount != 1:
         raise LeaseLostError(f"the lease on task {claim.task_id} is lost")
+
+
+def _is_free(now: datetime) -> Any:
+    timed = (TaskState.RUNNING, TaskState.DELAYED)
+    return or_(
+        tasks.c.state == TaskState.QUEUED,
+        and_(tasks.c.state.in_(timed), tasks.c.due_at <= now),
+    )
 
 
 def _is_held(claim: Claim) -> Any:

@@ -17,7 +17,7 @@ from typing import Any, Final
 from sqlalchemy import ColumnElement, Connection, case, or_, select, update
 
 from mirt.store.tables import conversations, orders, tasks
-from mirt.store.tasks import TaskState, storable
+from mirt.store.tasks import TaskState
 from mirt.store.upsert import upsert
 
 
@@ -129,7 +129,7 @@ def created(
 
 def not_created(tx: Connection, order: KeptOrder, *, error: str, now: datetime) -> None:
     """It was not created now, and may be later."""
-    _settle(tx, order, updated_at=now, state=OrderState.CREATING, error=storable(error))
+    _settle(tx, order, updated_at=now, state=OrderState.CREATING, error=error)
 
 
 def lost(tx: Connection, order: KeptOrder, *, error: str, now: datetime) -> None:
@@ -139,14 +139,14 @@ def lost(tx: Connection, order: KeptOrder, *, error: str, now: datetime) -> None
         order,
         updated_at=now,
         state=OrderState.UNKNOWN,
-        error=storable(error),
+        error=error,
         unknown=orders.c.unknown + 1,
     )
 
 
 def rejected(tx: Connection, order: KeptOrder, *, error: str, now: datetime) -> None:
     """The CRM will not have it."""
-    _settle(tx, order, updated_at=now, state=OrderState.REJECTED, error=storable(error))
+    _settle(tx, order, updated_at=now, state=OrderState.REJECTED, error=error)
 
 
 def failed(tx: Connection, task_id: str, *, now: datetime) -> None:

@@ -60,13 +60,5 @@ def session_of(task: Publication) -> str | None:
     return _text(task.options.get("session_id") or task.kwargs.get("session_id"))
 
 
-def storable(text: str) -> str:
-    """The text, with what PostgreSQL takes for no text (NUL, half a surrogate pair) replaced.
-
-    What an error says may quote anything, and must not keep its own record from being written.
-    """
-    return text.replace("\0", "\N{REPLACEMENT CHARACTER}").encode(errors="replace").decode()
-
-
 def _text(value: object) -> str | None:
     return value if isinstance(value, str) else None

@@ -1,7 +1,7 @@
 """``mirt dead``: what failed for good, and what is to become of it."""
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Annotated, Any
 
 import typer
@@ -63,6 +63,12 @@ def list_(
     if as_json:
         emit({"total": found.total, "letters": [_document(one) for one in found.letters]})
         return
+    _table(found.letters)
+    if found.total > len(found.letters):
+        say(f"{len(found.letters)} of {found.total}; --limit shows more")
+
+
+def _table(found: Sequence[DeadLetter]) -> None:
     columns = (
         Column("DIED (UTC)", spare=2),
         Column("TASK"),
@@ -85,11 +91,9 @@ def list_(
             ),
             None,
         )
-        for one in found.letters
+        for one in found
     ]
     table(columns, rows, empty="no dead letter")
-    if found.total > len(found.letters):
-        say(f"{len(found.letters)} of {found.total}; --limit shows more")
 
 
 @dead.command()

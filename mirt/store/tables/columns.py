@@ -15,6 +15,7 @@ from sqlalchemy import (
 from sqlalchemy.dialects.postgresql import JSONB
 
 from mirt.observe.secrets import struck_out
+from mirt.store.texts import storable
 
 
 class UtcDateTime(TypeDecorator[datetime]):
@@ -39,14 +40,14 @@ class UtcDateTime(TypeDecorator[datetime]):
 
 
 class ErrorText(TypeDecorator[str]):
-    """What an error has said, without the secrets that it may have quoted."""
+    """What an error has said, storable, and without the secrets that it may have quoted."""
 
     impl = Text
     cache_ok = True
 
     def process_bind_param(self, value: str | None, _dialect: Dialect) -> str | None:
         """Strike them out."""
-        return None if value is None else struck_out(value)
+        return None if value is None else storable(struck_out(value))
 
 
 Json = JSON().with_variant(JSONB(), "postgresql")
