@@ -4,14 +4,11 @@ import sys
 from types import TracebackType
 from typing import Any
 
-import structlog
 from gunicorn.errors import HaltServer
 from gunicorn.glogging import Logger
 
 from mirt.observe.logs import configure
 from mirt.settings import SettingsError, load_settings
-
-log = structlog.get_logger(__name__)
 
 
 class Lines(Logger):  # type: ignore[misc]
@@ -23,22 +20,23 @@ class Lines(Logger):  # type: ignore[misc]
     def setup(self, cfg: Any) -> None:
         """Set the loggers up, as gunicorn does at its start and when it is told to reload."""
         super().setup(cfg)
+        sys.excepthook = self._but_for_halting(sys.excepthook)
         try:
             configure(load_settings())
         except SettingsError:
             return
-        sys.excepthook = _but_for_halting(sys.excepthook)
         for logger in (self.error_log, self.access_log):
             logger.handlers.clear()
             logger.propagate = True
 
+    def _but_for_halting(self, uncaught: Any) -> Any:
+        # Where two workers cannot boot, the second ends gunicorn while the first is ending it.
+        def hook(
+            kind: type[BaseException], error: BaseException, trace: TracebackType | None
+        ) -> None:
+            if isinstance(error, HaltServer):
+                self.error_log.error("Halted: %s", error.reason)
+            else:
+                uncaught(kind, error, trace)
 
-def _but_for_halting(uncaught: Any) -> Any:
-    # Where two workers cannot boot, the second ends gunicorn while the first is ending it.
-    def hook(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:
-        if isinstance(error, HaltServer):
-            log.error("web_halted", why=error.reason)
-        else:
-            uncaught(kind, error, trace)
-
-    return hook
+        return hook

@@ -1,5 +1,6 @@
 """One trace a request: in its answer, in every line that is logged on its way, and as a span."""
 
+import logging
 import time
 from typing import Any, Final
 
@@ -13,13 +14,16 @@ log = structlog.get_logger(__name__)
 HEADER: Final = "X-Trace-Id"
 NOT_LOGGED: Final = frozenset({"/healthz"})
 """Asked every few seconds, and says nothing that the process's being there does not say."""
+REFRESH: Final = "X-Refresh"
+"""Sent by a page that is open and asks for itself again, every two seconds."""
 
 
 class Tracing:
     """Middleware: binds ``trace_id`` to the log's context, and logs each request when it is over.
 
     The line has method, path, status and duration, the span the route instead of the path; never
-    the query or the body, which may hold a secret or a customer's words.
+    the query or the body, which may hold a secret or a customer's words. What an open page asks
+    for again is of interest to nobody, unless it fails.
     """
 
     def process_request(self, req: falcon.Request, resp: falcon.Response) -> None:
@@ -41,7 +45,9 @@ class Tracing:
     ) -> None:
         """Log the request, and forget its trace: the next one in this thread has its own."""
         if req.path not in NOT_LOGGED:
-            log.info(
+            again = req.get_header(REFRESH) is not None and resp.status_code < 400
+            log.log(
+                logging.DEBUG if again else logging.INFO,
                 "request",
                 method=req.method,
                 path=req.path,

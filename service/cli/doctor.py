@@ -5,8 +5,8 @@ from typing import Final
 import typer
 
 from mirt.settings import load_settings
-from service.cli.errors import WRONG
 from service.cli.printing import AsJson, emit, hang, say
+from service.exit_codes import WRONG
 from service.operations.diagnosis import Finding, Verdict, diagnose
 
 SIGNS: Final = {

@@ -5,7 +5,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import NoReturn
 
-from service.cli.errors import WRONG, CommandError
+from service.cli.errors import CommandError
+from service.exit_codes import WRONG
 
 
 @contextmanager

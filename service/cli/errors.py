@@ -1,20 +1,6 @@
-"""What can go wrong with a command: its field, problem and code, and an exit code for scripts.
+"""What can go wrong with a command: its field, problem and code, and an exit code for scripts."""
 
-========  ==========================================================================
-0         fine
-1         something is wrong, was not found, or was refused
-2         the command was used wrongly
-69        a server that the command needs cannot be reached (EX_UNAVAILABLE)
-78        the configuration or the database's schema is wrong (EX_CONFIG)
-========  ==========================================================================
-"""
-
-from typing import Final
-
-WRONG: Final = 1
-USAGE: Final = 2
-UNAVAILABLE: Final = 69
-CONFIGURATION: Final = 78
+from service.exit_codes import USAGE, WRONG
 
 
 class CommandError(Exception):

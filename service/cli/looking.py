@@ -10,7 +10,8 @@ from mirt.clock import Clock, utc_now
 from mirt.settings import Mode, Settings, load_settings
 from mirt.store.database import Database
 from mirt.store.revision import check_schema
-from service.cli.errors import UNAVAILABLE, CommandError
+from service.cli.errors import CommandError
+from service.exit_codes import UNAVAILABLE
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,7 +9,6 @@ import structlog
 import typer
 
 from middleware.policy import QUEUES
-from mirt.errors import DatabaseError
 from mirt.observe.logs import configure
 from mirt.observe.shared import FOLDER
 from mirt.settings import Mode
@@ -21,7 +20,6 @@ from service.processes.folders import private_folder
 from service.processes.parent import Parent
 from service.processes.startup import (
     DEFAULT_PORT,
-    EXIT_CONFIGURATION,
     read_settings,
     refuse,
     require_schema,
@@ -132,9 +130,5 @@ def scheduler(metrics_port: MetricsPort = None) -> None:
 def migrate() -> None:
     """Bring the database to the schema that this version knows."""
     settings = read_settings(quiet=True)
-    try:
-        upgrade(settings.database_url.get_secret_value())
-    except DatabaseError as failed:
-        print(f"The database cannot be reached: {failed.message}", file=sys.stderr)
-        raise typer.Exit(EXIT_CONFIGURATION) from None
+    upgrade(settings.database_url.get_secret_value())
     print("The database has the schema that this version knows.")

@@ -17,7 +17,8 @@ import typer
 
 from mirt import runtime
 from mirt.settings import Mode, Settings
-from service.cli.errors import UNAVAILABLE, WRONG, CommandError
+from service.cli.errors import CommandError
+from service.exit_codes import UNAVAILABLE, WRONG
 from service.processes.startup import DEFAULT_PORT, HOST, read_settings
 
 ANSWER_WITHIN_S: Final = 90.0

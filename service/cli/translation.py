@@ -10,7 +10,8 @@ from mirt.errors import (
 )
 from mirt.settings import SettingsError
 from mirt.store.revision import SchemaError
-from service.cli.errors import CONFIGURATION, UNAVAILABLE, USAGE, WRONG, CommandError
+from service.cli.errors import CommandError
+from service.exit_codes import CONFIGURATION, UNAVAILABLE, USAGE, WRONG
 
 
 def translated(failed: Exception) -> CommandError | None:

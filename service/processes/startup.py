@@ -7,19 +7,16 @@ from typing import Final, NoReturn
 import structlog
 from pydantic import SecretStr
 
-from mirt.errors import DatabaseError
 from mirt.observe.logs import configure
 from mirt.settings import Settings, SettingsError, load_settings, old_names_in_use
 from mirt.store.revision import SchemaError, check_schema
 from mirt.store.stores import stores
+from service.exit_codes import CONFIGURATION
 
 log = structlog.get_logger(__name__)
 
 HOST: Final = "127.0.0.1"
 DEFAULT_PORT: Final = 8000
-
-EXIT_CONFIGURATION: Final = 78
-"""EX_CONFIG of sysexits.h: starting again will not help."""
 
 
 def read_settings(*, quiet: bool = False) -> Settings:
@@ -49,16 +46,18 @@ def with_ops_token(settings: Settings) -> Settings:
 
 
 def require_schema(settings: Settings) -> None:
-    """End the process when the database has not the schema that this code knows."""
+    """End the process when the database has not the schema that this code knows.
+
+    Raises:
+        DatabaseError: it cannot be reached.
+    """
     try:
         check_schema(stores(settings).database)
     except SchemaError as wrong:
         refuse("Cannot work with this database:", str(wrong))
-    except DatabaseError as wrong:
-        refuse("The database cannot be reached:", wrong.message)
 
 
 def refuse(what: str, why: str) -> NoReturn:
     """Say why there will be no start, and end."""
     print(what, *(f"  {line}" for line in why.splitlines()), sep="\n", file=sys.stderr)
-    raise SystemExit(EXIT_CONFIGURATION)
+    raise SystemExit(CONFIGURATION)

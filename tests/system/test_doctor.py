@@ -157,7 +157,10 @@ def test_each_command_says_which_server_is_down_and_ends_with_69(
         assert failed.stderr.count("\n") == 1
     assert deployed.mirt("inspect", "stats").returncode == 0
     postgres.stop()
-    for command in (["inspect"], ["dead", "list"], ["trace", "x"], ["dead", "replay", "x"]):
+    for command in (
+        *(["inspect"], ["dead", "list"], ["trace", "x"], ["dead", "replay", "x"]),
+        *(["worker"], ["web"], ["scheduler"], ["migrate"]),
+    ):
         failed = deployed.mirt(*command)
         assert failed.returncode == 69, command
         assert failed.stderr.startswith("DATABASE_URL: the database cannot be reached")

@@ -4,9 +4,9 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from service.cli.errors import WRONG
 from service.cli.looking import looking
 from service.cli.printing import AsJson, emit, hang, say, seconds
+from service.exit_codes import WRONG
 from service.operations.queues import Activity, activity
 
 if TYPE_CHECKING:

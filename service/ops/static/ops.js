@@ -85,7 +85,7 @@ async function refresh() {
   const asked = location.href;
   try {
     const answer = await fetch(asked, {
-      headers: { "Accept": "text/html" },
+      headers: { "Accept": "text/html", "X-Refresh": "1" },
       signal: AbortSignal.timeout(PATIENCE_MS),
       redirect: "error",
     });

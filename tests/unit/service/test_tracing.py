@@ -88,3 +88,12 @@ def test_a_refused_request_is_logged_too(ingress: Open, logs: list[EventDict]) -
 def test_asking_whether_it_is_alive_is_not_logged(ingress: Open, logs: list[EventDict]) -> None:
     ingress().client.simulate_get("/healthz")
     assert logs == []
+
+
+def test_what_an_open_page_asks_for_again_is_logged_only_when_it_fails(
+    ingress: Open, logs: list[EventDict]
+) -> None:
+    client = ingress(ops_token="operators-token").client
+    for token in ("operators-token", "another"):
+        client.simulate_get("/ops", headers={"Authorization": f"Bearer {token}", "X-Refresh": "1"})
+    assert [line["status"] for line in logs if line["event"] == "request"] == [401]
