@@ -10,9 +10,13 @@ import os
 import shutil
 from typing import Any
 
-from mirt.observe import shared
-from service.app import THREADS
-from service.processes.folders import private_folder
+from service.loading import loading
+
+with loading():
+    from mirt.observe import shared
+    from service import wsgi  # noqa: F401 - the workers', which opens nothing yet
+    from service.app import THREADS
+    from service.processes.folders import private_folder
 
 # Every address, not only loopback: the proxy is another container.
 bind = f"0.0.0.0:{os.environ.get('PORT', '8000')}"

@@ -2,8 +2,7 @@
 
 import atexit
 import gc
-import sys
-from typing import Final
+from typing import Any, Final
 
 import typer
 
@@ -11,11 +10,11 @@ from service.cli.endings import ended
 from service.cli.lazy import LazyGroup, Line
 
 COMMANDS: Final = (
-    Line("up", "service.cli.processes:up", "Run everything in one process, on loopback."),
-    Line("web", "service.cli.processes:web", "Run the ingress under gunicorn."),
-    Line("worker", "service.cli.processes:worker", "Work on queues, in processes."),
-    Line("scheduler", "service.cli.processes:scheduler", "Run the schedule: becomes periodiq."),
-    Line("migrate", "service.cli.processes:migrate", "Bring the database to our schema."),
+    Line("up", "service.cli.up:up", "Run everything in one process, on loopback."),
+    Line("web", "service.cli.web:web", "Run the ingress under gunicorn."),
+    Line("worker", "service.cli.worker:worker", "Work on queues, in processes."),
+    Line("scheduler", "service.cli.scheduler:scheduler", "Run the schedule: becomes periodiq."),
+    Line("migrate", "service.cli.migrate:migrate", "Bring the database to our schema."),
     Line("send", "service.cli.talk:send", "Write as a customer would, and show the reply."),
     Line("demo", "service.cli.talk:demo", "Play a short conversation on a service of its own."),
     Line("telegram", "service.cli.telegram:telegram", "The bot's webhook."),
@@ -52,6 +51,14 @@ class Commands(LazyGroup):
 
     lines = COMMANDS
 
+    def resolve_command(self, ctx: Any, args: list[str]) -> Any:
+        """The command that is meant by these arguments; only if it is brief without a collector."""
+        resolved = super().resolve_command(ctx, args)
+        if not any(line.is_brief for line in COMMANDS if line.name == args[0]):
+            gc.freeze()
+            gc.enable()
+        return resolved
+
 
 cli = typer.Typer(
     name="mirt",
@@ -70,9 +77,8 @@ def mirt() -> None:
 
 def main() -> None:
     """Run the command line."""
-    if any(line.is_brief for line in COMMANDS if line.name in sys.argv[1:2]):
-        # What is loaded for a moment is never garbage, and to look for some takes a fifth of it.
-        gc.disable()
-        atexit.register(gc.freeze)
+    # What is loaded is no garbage: to look for some takes a fifth of a start, and of an end.
+    gc.disable()
+    atexit.register(gc.freeze)
     with ended():
         cli()

@@ -5,7 +5,6 @@ may fork because it has one thread only, and no connection is open in that momen
 """
 
 import ctypes
-import gc
 import importlib
 import multiprocessing
 import os
@@ -17,6 +16,8 @@ from multiprocessing.process import BaseProcess
 from pathlib import Path
 from typing import Final
 
+from service.loading import loading
+
 STOP_SIGNALS: Final = (signal.SIGTERM, signal.SIGINT)
 CHILD: Final = "service.processes.child"
 PR_SET_PDEATHSIG: Final = 1
@@ -27,11 +28,9 @@ _processes = multiprocessing.get_context("fork" if sys.platform == "linux" else 
 
 def warm_up(module: str) -> None:
     """Import what a child needs, and ``module``, which declares its tasks."""
-    importlib.import_module(CHILD)
-    _declare(module)
-    # What is there now stays: a collection in a child would only copy its pages.
-    gc.collect()
-    gc.freeze()
+    with loading():
+        importlib.import_module(CHILD)
+        _declare(module)
 
 
 def fork(module: str, arguments: list[str]) -> BaseProcess:

@@ -1,0 +1,23 @@
+"""``mirt web``: checks what the ingress needs, and becomes gunicorn."""
+
+import os
+import sys
+
+from mirt.settings import Mode
+from service.cli.options import Port
+from service.processes.startup import DEFAULT_PORT, read_settings, refuse, require_schema
+
+
+def web(port: Port = DEFAULT_PORT) -> None:
+    """Run the ingress under gunicorn."""
+    settings = read_settings()
+    queued = settings.tasks_enabled and not settings.tasks_eager
+    if settings.mode is not Mode.DISTRIBUTED and queued:
+        refuse(
+            "mirt web would accept messages that nobody works on:",
+            "RABBITMQ_URL is not set; for one process: mirt up",
+        )
+    require_schema(settings)
+    os.environ["PORT"] = str(port)
+    gunicorn = ["gunicorn", "--config", "python:service.gunicorn", "service.wsgi:app"]
+    os.execv(sys.executable, [sys.executable, "-m", *gunicorn])  # noqa: S606 - our own program
