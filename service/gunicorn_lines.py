@@ -1,6 +1,7 @@
 """What gunicorn says, as lines of our log: the same form, and without the secrets."""
 
 import sys
+from contextlib import suppress
 from types import TracebackType
 from typing import Any
 
@@ -20,14 +21,12 @@ class Lines(Logger):  # type: ignore[misc]
     def setup(self, cfg: Any) -> None:
         """Set the loggers up, as gunicorn does at its start and when it is told to reload."""
         super().setup(cfg)
-        sys.excepthook = self._but_for_halting(sys.excepthook)
-        try:
+        with suppress(SettingsError):
             configure(load_settings())
-        except SettingsError:
-            return
-        for logger in (self.error_log, self.access_log):
-            logger.handlers.clear()
-            logger.propagate = True
+            for logger in (self.error_log, self.access_log):
+                logger.handlers.clear()
+                logger.propagate = True
+        sys.excepthook = self._but_for_halting(sys.excepthook)
 
     def _but_for_halting(self, uncaught: Any) -> Any:
         # Where two workers cannot boot, the second ends gunicorn while the first is ending it.

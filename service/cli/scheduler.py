@@ -5,7 +5,6 @@ import sys
 from pathlib import Path
 
 from mirt.observe.shared import FOLDER
-from mirt.store.stores import stores
 from service.cli.options import MetricsPort
 from service.processes.exporter import Exporter
 from service.processes.folders import private_folder
@@ -19,7 +18,6 @@ def scheduler(metrics_port: MetricsPort = None) -> None:
     if port := metrics_port or settings.metrics_port:
         folder = private_folder("mirt-scheduler-")
         # Before it becomes periodiq, which measures there because the environment says so.
-        stores(settings).close()
         Exporter(folder, port, removes=True).look_after()
         os.environ[FOLDER] = str(folder)
     os.environ["TZ"] = "UTC"

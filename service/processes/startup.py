@@ -9,8 +9,8 @@ from pydantic import SecretStr
 
 from mirt.observe.logs import configure
 from mirt.settings import Settings, SettingsError, load_settings, old_names_in_use
+from mirt.store.database import Database
 from mirt.store.revision import SchemaError, check_schema
-from mirt.store.stores import stores
 from service.exit_codes import CONFIGURATION
 
 log = structlog.get_logger(__name__)
@@ -51,10 +51,13 @@ def require_schema(settings: Settings) -> None:
     Raises:
         DatabaseError: it cannot be reached.
     """
+    database = Database(settings.database_url.get_secret_value(), pool_size=1, reads_only=True)
     try:
-        check_schema(stores(settings).database)
+        check_schema(database)
     except SchemaError as wrong:
         refuse("Cannot work with this database:", str(wrong))
+    finally:
+        database.close()
 
 
 def refuse(what: str, why: str) -> NoReturn:
