@@ -1,18 +1,10 @@
 """One service outside, asked over HTTP, whose answers and failures become ours."""
 
-import json as jsons
-import logging
-import os
-import ssl
-import threading
 import time
 from collections.abc import Callable, Collection, Mapping
-from dataclasses import dataclass, field
-from functools import cache
 from math import inf
 from typing import Any, Final
 
-import httpcore
 import httpx
 from pydantic import SecretStr
 
@@ -26,34 +18,16 @@ from mirt.errors import (
     RateLimitError,
     SoftTimeLimitExceeded,
 )
+from mirt.http.answer import Answer
 from mirt.http.breaker import Breaker
-from mirt.http.network import BoundedBackend, over_by
+from mirt.http.network import over_by
+from mirt.http.pool import AnswerTooLargeError, Pool
 from mirt.http.retry_after import bounded, read_retry_after
 from mirt.observe import traces
 
-CONNECT_SECONDS: Final = 5.0
-_KEEP_ALIVE_SECONDS: Final = 30.0
-_LARGEST_ANSWER: Final = 8 * 1024 * 1024
 _EARLY: Final = 0.01  # a socket may give up this many seconds before the end it was given
-
-_TELLTALES = ("httpx", "httpcore.connection", "httpcore.http11")
-"""Loggers that write every URL, and so Telegram's token, or the headers of every answer."""
-
-_JSON: Final = {"Content-Type": "application/json"}
 _NEVER_SENT = (httpx.ConnectError, httpx.ConnectTimeout, httpx.PoolTimeout)
 _NEVER_SENDABLE = (httpx.UnsupportedProtocol, httpx.LocalProtocolError, httpx.InvalidURL)
-
-
-@dataclass(frozen=True, slots=True)
-class Answer:
-    """What a service answered. Its ``repr`` shows no content: customers' texts may be in it."""
-
-    status: int
-    body: Any = field(repr=False)
-    """The parsed JSON, ``None`` when it is not JSON."""
-    headers: Mapping[str, str] = field(repr=False)
-    """By name, in any case."""
-    text: str = field(repr=False)
 
 
 class ExternalService:
@@ -87,20 +61,13 @@ class ExternalService:
         ``retry_after`` reads from a 429 the seconds to wait, where the header does not say them.
         """
         self.name = name
-        self._base_url = base_url
-        self._headers = headers or {}
-        self._secrets = [value for s in secrets if (value := s.get_secret_value())]
         self._timeout = timeout
         self._refusal_code = refusal_code
         self._retry_after = retry_after
         self._breaker = Breaker() if breaker else Breaker(limit=inf)
-        self._max_connections = max_connections
-        # Never more calls than connections: the pool may close a connection that it has just given
-        # to a call which had to wait for one (https://github.com/encode/httpcore/issues/1110).
-        self._places = threading.BoundedSemaphore(max_connections)
-        self._lock = threading.Lock()
-        self._client: httpx.Client | None = None
-        self._pid = 0
+        self._pool = Pool(
+            base_url, headers=headers or {}, secrets=secrets, max_connections=max_connections
+        )
 
     def call(
         self,
@@ -154,8 +121,8 @@ class ExternalService:
         failure: Exception
         try:
             with over_by(end):
-                return self._in_turn(method, path, json, params, left)
-        except (httpx.HTTPError, httpx.InvalidURL, _AnswerTooLargeError) as error:
+                return self._pool.exchange(method, path, json=json, params=params, within_s=left)
+        except (httpx.HTTPError, httpx.InvalidURL, AnswerTooLargeError) as error:
             failure = error
         # Raised from here, outside of the except: the client's error holds the URL and headers.
         if left < seconds and time.monotonic() >= end - _EARLY:
@@ -167,47 +134,11 @@ class ExternalService:
 
         Reading the certificates takes longer than most requests, and every first call waits for it.
         """
-        self._opened()
+        self._pool.open()
 
     def close(self) -> None:
         """Close the connections. A later call opens new ones."""
-        with self._lock:
-            client, self._client = self._client, None
-        if client and self._pid == os.getpid():
-            client.close()
-
-    def _in_turn(
-        self, method: str, path: str, json: Any, params: Mapping[str, str] | None, left: float
-    ) -> Answer:
-        if not self._places.acquire(timeout=left):
-            raise httpx.PoolTimeout("no connection became free")
-        try:
-            return self._exchange(method, path, json, params, left)
-        finally:
-            self._places.release()
-
-    def _exchange(
-        self, method: str, path: str, json: Any, params: Mapping[str, str] | None, left: float
-    ) -> Answer:
-        # Half of an emoji, cut off by a model, is no text: it is sent as "?".
-        encoded = jsons.dumps(json, ensure_ascii=False).encode(errors="replace")
-        with self._opened().stream(
-            method,
-            path,
-            params=params,
-            content=None if json is None else encoded,
-            headers={**({} if json is None else _JSON), **traces.headers()},
-            timeout=httpx.Timeout(left, connect=min(CONNECT_SECONDS, left)),
-        ) as response:
-            content = bytearray()
-            for chunk in response.iter_bytes():
-                content += chunk
-                if len(content) > _LARGEST_ANSWER:
-                    raise _AnswerTooLargeError
-            text = content.decode(errors="replace")
-            for secret in self._secrets:
-                text = text.replace(secret, "***")
-            return Answer(response.status_code, _parsed(text), response.headers, text)
+        self._pool.close()
 
     def _judged(
         self, answer: Answer, what: str, accept: Collection[int], *, idempotent: bool
@@ -246,60 +177,3 @@ class ExternalService:
             return ExternalServiceError(self.name, f"{what} could not be sent ({how})")
         kind = ExternalServiceError if idempotent else OutcomeUnknownError
         return kind(self.name, f"{what} was sent, but its answer was lost ({how})")
-
-    def _opened(self) -> httpx.Client:
-        with self._lock:
-            if self._client is None or self._pid != os.getpid():
-                self._client, self._pid = self._open(), os.getpid()
-            return self._client
-
-    def _open(self) -> httpx.Client:
-        for logger in _TELLTALES:
-            logging.getLogger(logger).addFilter(_nothing)
-        headers = {"User-Agent": "mirt", **self._headers}
-        return httpx.Client(
-            base_url=_revealed(self._base_url),
-            headers=[(name.encode(), _revealed(value).encode()) for name, value in headers.items()],
-            transport=_BoundedTransport(self._max_connections),
-            trust_env=False,
-        )
-
-
-class _BoundedTransport(httpx.HTTPTransport):
-    """The transport of httpx over sockets that know the end of the request."""
-
-    def __init__(self, max_connections: int) -> None:
-        context = _trusted()
-        super().__init__(verify=context)
-        self._pool = httpcore.ConnectionPool(
-            ssl_context=context,
-            max_connections=max_connections,
-            max_keepalive_connections=max_connections,
-            keepalive_expiry=_KEEP_ALIVE_SECONDS,
-            network_backend=BoundedBackend(),
-        )
-
-
-@cache
-def _trusted() -> ssl.SSLContext:
-    # Reading the certificates takes longer than most requests: once is enough.
-    return httpx.create_ssl_context()
-
-
-class _AnswerTooLargeError(Exception):
-    """More bytes came than any answer of use has."""
-
-
-def _parsed(text: str) -> Any:
-    try:
-        return jsons.loads(text)
-    except (ValueError, RecursionError):
-        return None
-
-
-def _revealed(value: str | SecretStr) -> str:
-    return value.get_secret_value() if isinstance(value, SecretStr) else value
-
-
-def _nothing(_: logging.LogRecord) -> bool:
-    return False

@@ -36,7 +36,6 @@ def test_without_rabbitmq_messages_are_accepted_up_to_the_limit_and_answered_aft
     assert len(accepted) >= LIMIT
     assert {answer.status_code for answer in refused} == {503}
     assert {answer.headers["Retry-After"] for answer in refused} == {"30"}
-    assert max(one.elapsed.total_seconds() for one in (*accepted, *refused)) < 1
     assert limited.rows("SELECT count(*) FROM inbox") == [(len(accepted),)]
     rabbitmq.start()
     chats = range(1, len(accepted) + 1)

@@ -144,7 +144,6 @@ def test_rabbitmq_being_away_stops_no_webhook_and_all_are_answered_after_it(
     rabbitmq.kill()
     answers = deployed.post_all(updates)
     assert {answer.status_code for answer in answers} == {200}
-    assert max(answer.elapsed.total_seconds() for answer in answers) < 1
     rabbitmq.start()
     wait_until(lambda: all_answered(deployed), within_s=60)
     assert_in_order_and_once(deployed)

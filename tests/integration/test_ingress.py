@@ -5,7 +5,7 @@ import os
 import socket
 import subprocess
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
@@ -146,14 +146,12 @@ def test_a_database_that_is_gone_is_503_and_taken_up_again_when_it_is_back(
 
 
 @pytest.mark.alone
-def test_messages_are_kept_within_a_second_while_rabbitmq_hangs(
-    web: Deployment, rabbitmq: RabbitMQ
+@pytest.mark.parametrize("fault", [RabbitMQ.pause, RabbitMQ.kill])
+def test_messages_are_kept_within_a_second_while_rabbitmq_hangs_or_is_gone(
+    web: Deployment, rabbitmq: RabbitMQ, fault: Callable[[RabbitMQ], None]
 ) -> None:
-    rabbitmq.pause()
-    try:
-        answers = [web.post(update(7, number, f"m{number}")) for number in range(3)]
-    finally:
-        rabbitmq.resume()
+    fault(rabbitmq)
+    answers = [web.post(update(7, number, f"m{number}")) for number in range(3)]
     assert {answer.status_code for answer in answers} == {200}
     assert max(answer.elapsed.total_seconds() for answer in answers) < 1
     assert kept(web) == ["m0", "m1", "m2"]

@@ -211,7 +211,7 @@ def test_servers_that_hang_hold_an_answer_for_seconds_only(run: Run, rabbitmq: R
     rabbitmq.pause()
     began = time.monotonic()
     found = Scrape.of(client.simulate_get("/metrics").text)
-    assert time.monotonic() - began < 5
+    assert time.monotonic() - began < 10
     rabbitmq.resume()
     assert found.sum("mirt_source_readable", source="rabbitmq") == 0
     assert found.sum("mirt_source_readable", source="database") == 1

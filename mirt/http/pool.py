@@ -1,0 +1,158 @@
+"""A bounded pool of kept-alive connections to one service, usable from any thread and process."""
+
+import json as jsons
+import logging
+import os
+import ssl
+import threading
+from collections.abc import Collection, Mapping
+from functools import cache
+from typing import Any, Final
+
+import httpcore
+import httpx
+from pydantic import SecretStr
+
+from mirt.http.answer import Answer
+from mirt.http.network import BoundedBackend
+from mirt.observe import traces
+
+CONNECT_SECONDS: Final = 5.0
+_KEEP_ALIVE_SECONDS: Final = 30.0
+_LARGEST_ANSWER: Final = 8 * 1024 * 1024
+
+_TELLTALES = ("httpx", "httpcore.connection", "httpcore.http11")
+"""Loggers that write every URL, and so Telegram's token, or the headers of every answer."""
+
+_JSON: Final = {"Content-Type": "application/json"}
+
+
+class AnswerTooLargeError(Exception):
+    """More bytes came than any answer of use has."""
+
+
+class Pool:
+    """Opened by the first exchange, in the process that makes it; a fork opens its own.
+
+    Where an answer repeats one of ``secrets`` it has asterisks.
+    """
+
+    def __init__(
+        self,
+        base_url: str | SecretStr,
+        *,
+        headers: Mapping[str, SecretStr | str],
+        secrets: Collection[SecretStr],
+        max_connections: int,
+    ) -> None:
+        self._base_url = base_url
+        self._headers = headers
+        self._secrets = [value for s in secrets if (value := s.get_secret_value())]
+        self._max_connections = max_connections
+        # Never more calls than connections: the pool may close a connection that it has just given
+        # to a call which had to wait for one (https://github.com/encode/httpcore/issues/1110).
+        self._places = threading.BoundedSemaphore(max_connections)
+        self._lock = threading.Lock()
+        self._client: httpx.Client | None = None
+        self._pid = 0
+
+    def exchange(
+        self,
+        method: str,
+        path: str,
+        *,
+        json: Any,
+        params: Mapping[str, str] | None,
+        within_s: float,
+    ) -> Answer:
+        """Send one request and read its answer; the wait for a connection is within the seconds.
+
+        Raises:
+            httpx.HTTPError, httpx.InvalidURL: what the client says; it may hold URL and headers.
+            AnswerTooLargeError: the answer has more than 8 MiB.
+        """
+        if not self._places.acquire(timeout=within_s):
+            raise httpx.PoolTimeout("no connection became free")
+        try:
+            return self._exchange(method, path, json, params, within_s)
+        finally:
+            self._places.release()
+
+    def open(self) -> None:
+        """Open it now: reading the certificates takes longer than most requests."""
+        self._opened()
+
+    def close(self) -> None:
+        """Close the connections. A later exchange opens new ones."""
+        with self._lock:
+            client, self._client = self._client, None
+        if client and self._pid == os.getpid():
+            client.close()
+
+    def _exchange(
+        self, method: str, path: str, json: Any, params: Mapping[str, str] | None, left: float
+    ) -> Answer:
+        # Half of an emoji, cut off by a model, is no text: it is sent as "?".
+        encoded = jsons.dumps(json, ensure_ascii=False).encode(errors="replace")
+        with self._opened().stream(
+            method,
+            path,
+            params=params,
+            content=None if json is None else encoded,
+            headers={**({} if json is None else _JSON), **traces.headers()},
+            timeout=httpx.Timeout(left, connect=min(CONNECT_SECONDS, left)),
+        ) as response:
+            content = bytearray()
+            for chunk in response.iter_bytes():
+                content += chunk
+                if len(content) > _LARGEST_ANSWER:
+                    raise AnswerTooLargeError
+            return Answer.read(
+                response.status_code, response.headers, bytes(content), secrets=self._secrets
+            )
+
+    def _opened(self) -> httpx.Client:
+        with self._lock:
+            if self._client is None or self._pid != os.getpid():
+                self._client, self._pid = self._open(), os.getpid()
+            return self._client
+
+    def _open(self) -> httpx.Client:
+        for logger in _TELLTALES:
+            logging.getLogger(logger).addFilter(_nothing)
+        headers = {"User-Agent": "mirt", **self._headers}
+        return httpx.Client(
+            base_url=_revealed(self._base_url),
+            headers=[(name.encode(), _revealed(value).encode()) for name, value in headers.items()],
+            transport=_BoundedTransport(self._max_connections),
+            trust_env=False,
+        )
+
+
+class _BoundedTransport(httpx.HTTPTransport):
+    """The transport of httpx over sockets that know the end of the request."""
+
+    def __init__(self, max_connections: int) -> None:
+        context = _trusted()
+        super().__init__(verify=context)
+        self._pool = httpcore.ConnectionPool(
+            ssl_context=context,
+            max_connections=max_connections,
+            max_keepalive_connections=max_connections,
+            keepalive_expiry=_KEEP_ALIVE_SECONDS,
+            network_backend=BoundedBackend(),
+        )
+
+
+@cache
+def _trusted() -> ssl.SSLContext:
+    # Reading the certificates takes longer than most requests: once is enough.
+    return httpx.create_ssl_context()
+
+
+def _revealed(value: str | SecretStr) -> str:
+    return value.get_secret_value() if isinstance(value, SecretStr) else value
+
+
+def _nothing(_: logging.LogRecord) -> bool:
+    return False
