@@ -30,6 +30,7 @@ from mirt.observe import shared, traces
 from service.processes.fork import die_with
 from service.processes.heartbeat import Heartbeat, is_able
 from service.processes.startup import read_settings
+from service.processes.stopping import Stop
 
 log = structlog.get_logger(__name__)
 
@@ -109,8 +110,8 @@ def _give_signs(tally: Tally) -> NoReturn:
         time.sleep(SIGN_EVERY_S)
 
 
-def _stop_on_signals(parent: int) -> threading.Event:
-    stop = threading.Event()
+def _stop_on_signals(parent: int) -> Stop:
+    stop = Stop()
     first_at = inf
 
     def on_signal(signum: int, _frame: object) -> None:
@@ -120,7 +121,7 @@ def _stop_on_signals(parent: int) -> threading.Event:
         if time.monotonic() - first_at > HURRY_S and os.getppid() == parent:
             # The leases bring back what was running.
             os._exit(128 + signum)
-        stop.set()
+        stop.ask()
 
     for signum in (signal.SIGTERM, signal.SIGINT):
         signal.signal(signum, on_signal)

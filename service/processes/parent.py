@@ -7,7 +7,6 @@ recycling give way to their successors one at a time.
 
 import shutil
 import signal
-import threading
 import time
 from collections.abc import Sequence
 from datetime import timedelta
@@ -25,6 +24,7 @@ from service.processes.heartbeat import new_folder
 from service.processes.place import Place
 from service.processes.recycling import Limits
 from service.processes.started import STOP_MARGIN_S, Child
+from service.processes.stopping import Stop
 
 log = structlog.get_logger(__name__)
 
@@ -64,16 +64,16 @@ class Parent:
         )
         database = stores(settings).database
         self._places = [Place(number, how, database, limits) for number in range(processes)]
-        self._stopping = threading.Event()
+        self._stopping = Stop()
 
     def run(self) -> int:
         """Keep the children running until SIGTERM or SIGINT; the exit code of the process."""
         for signum in STOP_SIGNALS:
-            signal.signal(signum, lambda *_: self._stopping.set())
+            signal.signal(signum, lambda *_: self._stopping.ask())
         shared.found(self._measured)
         self._export()
         warm_up(self._child)
-        while not self._stopping.is_set():
+        while not self._stopping.is_asked():
             self._export()
             for place in self._places:
                 place.look_after()

@@ -1,0 +1,30 @@
+"""Whatever a process does when it is told to stop, it stops."""
+
+import subprocess
+import sys
+
+TOLD_ALL_THE_WHILE = """
+import os, signal, time
+from service.processes.stopping import Stop
+
+stop, told = Stop(), 0
+
+def on_signal(*_):
+    global told
+    told += 1
+    stop.ask()
+
+me = os.getpid()
+signal.signal(signal.SIGTERM, on_signal)
+if (teller := os.fork()) == 0:
+    while True:
+        os.kill(me, signal.SIGTERM)
+        time.sleep(1e-5)
+while told < 5_000:
+    stop.wait(1e-6)
+os.kill(teller, signal.SIGKILL)
+"""
+
+
+def test_a_signal_at_any_moment_of_a_wait_ends_it() -> None:
+    subprocess.run([sys.executable, "-c", TOLD_ALL_THE_WHILE], timeout=20, check=True)
