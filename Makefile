@@ -25,7 +25,7 @@ demo: install ## A short conversation; exits with 0 only if every reply came
 	@$(BIN)/mirt demo
 
 test: install ## Everything, with real servers
-	@$(BIN)/python -m pytest -n 2 --dist worksteal -q -m "not alone and not slow"
+	@$(BIN)/python -m pytest -n 3 --dist worksteal -q -m "not alone and not slow"
 	@$(BIN)/python -m pytest -q -m "alone and not slow"
 
 lint: install ## Style, types, import directions

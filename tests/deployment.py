@@ -122,14 +122,17 @@ class Deployment:
         finally:
             engine.dispose()
 
+    def stop(self) -> None:
+        """Ask everything to stop, and wait until it has."""
+        for process in self.started:
+            process.send_signal(signal.SIGTERM)
+        for process in self.started:
+            process.wait(20)
+
     def close(self) -> None:
+        """Kill what still runs: how it stops when it is asked to is tested where it matters."""
         for process in self.started:
             if process.poll() is None:
-                process.send_signal(signal.SIGTERM)
-        for process in self.started:
-            try:
-                process.wait(20)
-            except subprocess.TimeoutExpired:
                 kill_tree(process.pid)
                 process.wait()
 

@@ -9,7 +9,7 @@ from tests.waiting import wait_until
 pytestmark = pytest.mark.alone
 
 REPLIES = 200
-RATE = 25
+RATE = 40
 SEND = f"""
 from actors.messages import send_response
 for number in range({REPLIES}):

@@ -85,7 +85,7 @@ def test_one_trace_id_finds_every_step_of_a_message_that_fails_dies_and_is_repla
     [failed] = [x for x in lines if x["event"] == "message_failed"]
     assert (failed["level"], failed["code"]) == ("warning", "CHANNEL_REFUSED")
 
-    traced.close()
+    traced.stop()
     spans = collecting.of(TRACE)
     by_id = {span.span_id: span for span in spans}
     [request] = [span for span in spans if span.name == "POST /webhooks/telegram"]
@@ -142,7 +142,7 @@ def test_messages_that_are_answered_together_are_linked(
     mine = [traced.post(update(7, n, f"m{n}")).headers["X-Trace-Id"] for n in (1, 2, 3)]
     wait_until(lambda: traced.world.sent(7))
     wait_until(lambda: "message_finished" in events_of(traced, mine[0]))
-    traced.close()
+    traced.stop()
     [turn] = [span for span in collecting.of(mine[0]) if span.name == "process_and_respond"]
     webhooks = [
         (span.trace_id, span.span_id)
