@@ -23,7 +23,7 @@ LIMITS = {
     "block": (2.0, 3.0),
     "hold_the_gil": (2.0, 3.0),
     "swallow": (2.0, 3.0),
-    "hold_the_gil_for_long": (6.0, 8.0),
+    "hold_the_gil_for_long": (4.0, 5.0),
 }
 for name, limits in LIMITS.items():
     policy.TASKS[name] = policy._task(name, "default", limits=limits)  # type: ignore[index]

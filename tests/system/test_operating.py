@@ -68,8 +68,11 @@ def test_a_blocked_bot_is_seen_and_after_unblocking_a_replay_delivers_once(
     assert "(6 characters)" in shown.stdout
     assert "Привіт" in deployed.mirt("dead", "show", letter["task_id"], "--texts").stdout
 
-    replayed = deployed.mirt("dead", "replay", letter["task_id"])
-    assert (replayed.returncode, replayed.stdout.strip()) == (0, "1 replayed"), replayed.stderr
+    document = deployed.json("dead", "show", letter["task_id"])
+    assert "(6 characters)" in document["arguments"].values()
+    assert document["traceback"].startswith("Traceback")
+
+    assert deployed.json("dead", "replay", letter["task_id"]) == {"counted": 1, "replayed": 1}
     wait_until(lambda: world.sent(7))
     again = deployed.mirt("dead", "replay", letter["task_id"])
     assert again.returncode == 1
@@ -77,7 +80,9 @@ def test_a_blocked_bot_is_seen_and_after_unblocking_a_replay_delivers_once(
     wait_until(lambda: deployed.json("inspect")["problems"] == [])
     assert len(world.sent(7)) == 1
     assert len(world.requests("llm")) == 1
-    steps = [step["what"] for step in deployed.json("trace", letter["trace_id"])["steps"]]
+    trace = deployed.json("trace", letter["trace_id"])
+    assert (trace["trace_id"], trace["session_id"]) == (letter["trace_id"], "7")
+    steps = [step["what"] for step in trace["steps"]]
     assert steps.count("died") == steps.count("replayed") == steps.count("delivered") == 1
     assert steps.index("died") < steps.index("replayed") < steps.index("delivered")
 

@@ -1,0 +1,27 @@
+"""What ``mirt doctor`` finds on real servers when this machine is the one that is wrong."""
+
+from datetime import timedelta
+
+from mirt.clock import utc_now
+from service.operations.diagnosis.diagnose import diagnose
+from service.operations.diagnosis.finding import Finding, Verdict
+from tests.fakes import FakeWorld
+from tests.settings import settings_for
+
+
+def clocks_found(world: FakeWorld, urls: dict[str, str], off: timedelta) -> list[Finding]:
+    found = diagnose(settings_for(world, **urls), clock=lambda: utc_now() + off)
+    return [one for one in found if one.about == "clock"]
+
+
+def test_a_clock_that_is_off_is_found_against_each_server_that_has_one(
+    world: FakeWorld, rabbitmq_url: str, redis_url: str, database_url: str
+) -> None:
+    urls = {"rabbitmq_url": rabbitmq_url, "redis_url": redis_url, "database_url": database_url}
+    assert [one.verdict for one in clocks_found(world, urls, timedelta())] == [Verdict.FINE] * 2
+    late = clocks_found(world, urls, timedelta(seconds=-30))
+    assert [one.verdict for one in late] == [Verdict.WRONG] * 2
+    for one, server in zip(late, ("PostgreSQL", "Redis"), strict=True):
+        assert one.found.startswith(f"{server} is 3")
+        assert one.found.endswith("s ahead of this machine")
+        assert one.advice == "let both keep time by NTP"
