@@ -76,6 +76,9 @@ class Execution(Middleware):
                 )
                 if claim is not None and claim.starts > 1:
                     task_events.note(tx, _restarted(claim, self._clock()))
+                if claim is not None and is_last_start(claim):
+                    # Not yet: it waits to be alone, and others may end the process meanwhile.
+                    leases.count_start(tx, claim, -1)
         except DatabaseError as failed:
             message.give_back = True
             raise NotNow(failed.message) from None
@@ -133,23 +136,18 @@ class Execution(Middleware):
         self._keeper.remove(claim)
 
     def _enter_alone(self, message: Any, claim: Claim) -> None:
-        """Wait for the others. A death of the process meanwhile is not this task's doing."""
+        """Wait for the others, and count the start only then."""
+        self._cell.enter(alone=True)
         try:
-            self._count_start(claim, -1)
-            self._cell.enter(alone=True)
-            try:
-                self._count_start(claim, +1)
-            except BaseException:
-                self._cell.leave()
-                raise
-        except (DatabaseError, LeaseLostError) as failed:
+            with self._database.transaction() as tx:
+                leases.count_start(tx, claim, +1)
+        except BaseException as failed:
+            self._cell.leave()
             self._keeper.remove(claim)
-            message.give_back = True
-            raise NotNow(failed.message) from None
-
-    def _count_start(self, claim: Claim, by: int) -> None:
-        with self._database.transaction() as tx:
-            leases.count_start(tx, claim, by)
+            if isinstance(failed, DatabaseError | LeaseLostError):
+                message.give_back = True
+                raise NotNow(failed.message) from None
+            raise
 
     def _quarantine(
         self, broker: Broker, message: Any, claim: Claim, guilty: PermanentError
