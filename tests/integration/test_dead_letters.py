@@ -95,12 +95,12 @@ def test_500_letters_replayed_by_filter_from_two_sides_run_once_each(
     running = run("rabbitmq")
     for chat in range(500):
         send_response.send("telegram", str(chat), "hello")
-    wait_until(lambda: _count(running) == 500, within_s=60)
+    wait_until(lambda: _count(running) == 500, within_s=90)
     choice = Choice(queue="webhooks", error_code="CHANNEL_REFUSED")
     with ThreadPoolExecutor(2) as sides:
         replayed = list(sides.map(lambda _: run_again(running, choice), range(2)))
     assert sum(replayed) == 500
-    wait_until(lambda: all(world.sent(str(chat)) for chat in range(500)), within_s=60)
+    wait_until(lambda: all(world.sent(str(chat)) for chat in range(500)), within_s=90)
     assert [c for c in range(500) if len(world.sent(str(c))) != 1] == []
 
 
