@@ -10,7 +10,7 @@ import subprocess
 import sys
 from collections.abc import Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
@@ -142,8 +142,12 @@ class Deployment:
 
 def children(process: "subprocess.Popen[bytes]") -> list[int]:
     """The pids of the processes that a parent has started and that live."""
-    found = psutil.Process(process.pid).children(recursive=True)
-    return [child.pid for child in found if child.status() != psutil.STATUS_ZOMBIE]
+    living = []
+    for child in psutil.Process(process.pid).children(recursive=True):
+        with suppress(psutil.NoSuchProcess):
+            if child.status() != psutil.STATUS_ZOMBIE:
+                living.append(child.pid)
+    return living
 
 
 def kill_tree(pid: int) -> None:
@@ -153,10 +157,8 @@ def kill_tree(pid: int) -> None:
     except psutil.NoSuchProcess:
         return
     for member in family:
-        try:
+        with suppress(psutil.NoSuchProcess):
             member.kill()
-        except psutil.NoSuchProcess:
-            continue
 
 
 @contextmanager
