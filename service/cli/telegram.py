@@ -1,7 +1,6 @@
 """Commands about the bot's webhook: where Telegram sends what customers write, and how it goes."""
 
 import json
-import sys
 from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
 from typing import Annotated, Any, Final, TypeVar
@@ -10,7 +9,6 @@ from urllib.parse import urlsplit
 import typer
 
 from mirt.channels import RegisteringChannel
-from mirt.errors import WorkerError
 from mirt.runtime import open_runtime
 from service.processes.startup import read_settings, refuse
 
@@ -79,8 +77,4 @@ def _ask(question: Callable[[RegisteringChannel], T]) -> T:
         bot = world.channels["telegram"]
         if not isinstance(bot, RegisteringChannel):
             refuse("mirt telegram needs a bot:", "TELEGRAM_BOT_TOKEN is not set")
-        try:
-            return question(bot)
-        except WorkerError as failed:
-            print(f"Telegram: {failed.message}", file=sys.stderr)
-            raise typer.Exit(1) from None
+        return question(bot)

@@ -2,7 +2,9 @@
 
 import os
 import sys
+from contextlib import suppress
 
+from mirt.errors import DatabaseError
 from mirt.settings import Mode
 from service.cli.options import Port
 from service.processes.startup import DEFAULT_PORT, read_settings, refuse, require_schema
@@ -17,7 +19,9 @@ def web(port: Port = DEFAULT_PORT) -> None:
             "mirt web would accept messages that nobody works on:",
             "RABBITMQ_URL is not set; for one process: mirt up",
         )
-    require_schema(settings)
+    # Without a database it must be there to say 503.
+    with suppress(DatabaseError):
+        require_schema(settings)
     os.environ["PORT"] = str(port)
     gunicorn = ["gunicorn", "--config", "python:service.gunicorn", "service.wsgi:app"]
     os.execv(sys.executable, [sys.executable, "-m", *gunicorn])  # noqa: S606 - our own program

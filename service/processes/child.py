@@ -27,7 +27,7 @@ from middleware.hard_limits import Board
 from middleware.recycling import Counting, Tally
 from mirt import runtime
 from mirt.observe import shared, traces
-from service.processes.fork import die_with
+from service.processes.fork import RETIRE, STOP_SIGNALS, die_with
 from service.processes.heartbeat import Heartbeat, is_able
 from service.processes.startup import read_settings
 from service.processes.stopping import Stop
@@ -123,8 +123,9 @@ def _stop_on_signals(parent: int) -> Stop:
             os._exit(128 + signum)
         stop.ask()
 
-    for signum in (signal.SIGTERM, signal.SIGINT):
+    for signum in STOP_SIGNALS:
         signal.signal(signum, on_signal)
+    signal.signal(RETIRE, lambda *_: stop.ask())
     return stop
 
 

@@ -19,6 +19,8 @@ from typing import Final
 from service.loading import loading
 
 STOP_SIGNALS: Final = (signal.SIGTERM, signal.SIGINT)
+RETIRE: Final = signal.SIGUSR1
+"""From the parent to a child: work no more. It ends a child that does not listen yet, too."""
 CHILD: Final = "service.processes.child"
 PR_SET_PDEATHSIG: Final = 1
 

@@ -7,9 +7,9 @@ recycling give way to their successors one at a time.
 
 import shutil
 import signal
-import time
 from collections.abc import Sequence
 from datetime import timedelta
+from multiprocessing.connection import wait
 from typing import Final
 
 import structlog
@@ -101,12 +101,11 @@ class Parent:
         running = [child for place in self._places for child in place.children]
         for child in running:
             child.stop(within_s=self._grace_s + STOP_MARGIN_S)
-        deadline = time.monotonic() + self._grace_s + STOP_MARGIN_S
+        # To the very end: limits and leases hold for what still runs, too.
+        while living := [child for child in running if child.code is None]:
+            for child in living:
+                child.watch()
+            wait([child.process.sentinel for child in living], LOOK_S)
         for child in running:
-            child.process.join(max(0.1, deadline - time.monotonic()))
-            if child.code is None:
-                log.error("worker_killed", pid=child.pid, why="it outlived the grace")
-                child.process.kill()
-                child.process.join()
             # Also after an end in order: what ran past the grace was left where it was.
             child.clear()

@@ -13,6 +13,7 @@ import structlog
 
 from mirt.observe import metrics
 from mirt.store.database import Database
+from service.processes import heartbeat
 from service.processes.recycling import Limits
 from service.processes.started import STOP_MARGIN_S, Child, Started
 
@@ -35,6 +36,7 @@ class Place:
         self._database = database
         self._limits = limits
         self._beat = child.folder / str(number)
+        heartbeat.expect(self._beat)
         self._current: Started | None = None
         self._successor: Started | None = None
         self._leaving: Started | None = None

@@ -21,7 +21,7 @@ from mirt.observe.shared import Seats
 from mirt.store import leases, workers
 from mirt.store.database import Database
 from mirt.store.leases import Claim
-from service.processes.fork import fork, is_held
+from service.processes.fork import RETIRE, fork, is_held
 from service.processes.recycling import Limits, Usage
 
 log = structlog.get_logger(__name__)
@@ -141,13 +141,14 @@ class Started:
     def stop(self, *, within_s: float) -> None:
         """Have it stop cleanly, or be killed by ``watch`` after this time.
 
-        It is told once only: a child that is told twice drops what it is doing.
+        It is told once only, and by another signal than an operator's: a child that is asked twice
+        by him drops what it is doing.
         """
         kill_at = time.monotonic() + within_s
         self._kill_at = kill_at if self._kill_at is None else min(self._kill_at, kill_at)
         if not self.told_to_stop:
             self.told_to_stop = True
-            self.process.terminate()
+            os.kill(self.pid, RETIRE)
 
     def clear(self) -> None:
         """End the leases of the child, which is dead, so that its messages go on elsewhere."""

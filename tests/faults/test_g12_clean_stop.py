@@ -8,6 +8,7 @@ import time
 import pika
 import pytest
 
+from service.processes.child import HURRY_S
 from tests.deployment import Deployment, children, update
 from tests.fakes import Hang
 from tests.servers import RabbitMQ
@@ -106,6 +107,25 @@ def test_a_signal_to_every_process_at_once_is_one_asking(deployed: Deployment) -
     assert stopping.wait(15) == 0
     assert [len(deployed.world.sent(chat)) for chat in (1, 2)] == [1, 1]
     assert len(deployed.world.requests("llm")) == 2
+
+
+def test_a_child_that_is_retired_is_asked_once_when_everybody_is(deployed: Deployment) -> None:
+    deployed.environment = {**deployed.environment, "WORKER_MAX_TASKS": "1"}
+    agent_calls_of(deployed, 8)
+    worker = deployed.start("worker", "llm", "webhooks", "--threads", "2")
+    deployed.web()
+    deployed.post(update(1, 1, "Привіт"))
+    wait_until(lambda: len(deployed.world.requests("llm")) == 1)
+    deployed.python(
+        "from actors.messages import send_response as s; s.send('telegram', '2', 'quick')"
+    )
+    wait_until(lambda: "worker_recycled" in deployed.log_text())
+    retired_at = time.monotonic()
+    wait_until(lambda: time.monotonic() > retired_at + 1.5 * HURRY_S)
+    for pid in (*children(worker), worker.pid):
+        os.kill(pid, signal.SIGTERM)
+    assert worker.wait(20) == 0
+    assert len(deployed.world.sent(1)) == len(deployed.world.requests("llm")) == 1
 
 
 def test_a_child_that_is_held_still_is_replaced_and_its_turns_go_on(deployed: Deployment) -> None:

@@ -65,3 +65,18 @@ def test_what_holds_the_gil_for_longer_than_its_lease_is_not_begun_elsewhere_mea
     # The run, and the claim that buried it.
     assert deployed.rows("SELECT fence FROM tasks") == [(2,)]
     assert deployed.log_text().count("worker_died") == 1
+
+
+def test_a_parent_that_was_told_to_stop_keeps_limits_and_leases_to_the_end(
+    deployed: Deployment,
+) -> None:
+    deployed.environment = {**deployed.environment, "LEASE_SECONDS": "2"}
+    stopping = deployed.start_module("tests.faults.wicked", "parent")
+    wait_until(lambda: "worker_started" in deployed.log_text())
+    send(deployed, "hold_the_gil_for_long.send()")
+    wait_until(lambda: deployed.rows("SELECT 1 FROM tasks WHERE state = 'running'"))
+    stopping.terminate()
+    deployed.start_module("tests.faults.wicked", "parent")
+    wait_until(lambda: dead(deployed) == [("hold_the_gil_for_long", "TIME_LIMIT")], within_s=30)
+    assert deployed.rows("SELECT fence FROM tasks") == [(2,)]
+    assert stopping.wait(5) == 0

@@ -168,6 +168,14 @@ def test_who_serves_them_is_replaced_and_dies_with_its_parent(deployed: Deployme
     wait_until(lambda: not answers(port))
 
 
+def test_who_serves_them_does_not_keep_a_worker_from_its_end(deployed: Deployment) -> None:
+    worker = deployed.start("worker", "llm", "--metrics-port", str(port := free_port()))
+    wait_until(lambda: answers(port) and Scrape.at(port).sum("mirt_processes") == 1)
+    exporter_of(worker.pid).suspend()
+    worker.terminate()
+    assert worker.wait(15) == 0
+
+
 @pytest.mark.slow
 def test_a_port_that_is_taken_is_no_reason_not_to_work(deployed: Deployment) -> None:
     deployed.web()

@@ -233,8 +233,9 @@ def test_what_it_cannot_work_with_ends_it_with_the_reason(
 
 
 def test_a_database_that_is_down_at_the_start_does_not_keep_it_from_answering(
-    deployed: Deployment, tmp_path: Path
+    deployed: Deployment,
 ) -> None:
     nowhere = "postgresql://mirt@127.0.0.1:1/mirt"
-    with serving(tmp_path, {**deployed.environment, "DATABASE_URL": nowhere}) as deployed.port:
-        assert deployed.post(update(7, 1, "Привіт")).status_code == 503
+    deployed.environment = {**deployed.environment, "DATABASE_URL": nowhere}
+    deployed.web()
+    assert deployed.post(update(7, 1, "Привіт")).status_code == 503

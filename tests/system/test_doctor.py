@@ -159,7 +159,7 @@ def test_each_command_says_which_server_is_down_and_ends_with_69(
     postgres.stop()
     for command in (
         *(["inspect"], ["dead", "list"], ["trace", "x"], ["dead", "replay", "x"]),
-        *(["worker"], ["web"], ["scheduler"], ["migrate"]),
+        *(["worker"], ["scheduler"], ["migrate"]),
     ):
         failed = deployed.mirt(*command)
         assert failed.returncode == 69, command

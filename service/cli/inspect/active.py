@@ -11,10 +11,10 @@ def active(*, as_json: AsJson = False) -> None:
     """Which worker runs what, for which conversation, for how long, and which attempt it is."""
     with looking() as world:
         now = activity(world)
-    if as_json:
-        emit({"at": now.at, "active": [_as_object(run) for run in now.runs]})
-        return
     living = {one.worker.id for one in now.workers}
+    if as_json:
+        emit({"at": now.at, "active": [_as_object(run, living) for run in now.runs]})
+        return
     columns = (
         Column("TASK"),
         Column("CONVERSATION"),
@@ -50,6 +50,9 @@ def _worker_of(run: RunView, living: set[str]) -> str:
     return name if run.worker_id in living else f"{name} (gone)"
 
 
-def _as_object(run: RunView) -> dict[str, Any]:
-    names = RunView.__slots__
-    return {**{name: getattr(run, name) for name in names}, "is_late": run.is_late}
+def _as_object(run: RunView, living: set[str]) -> dict[str, Any]:
+    return {
+        **{name: getattr(run, name) for name in RunView.__slots__},
+        "is_late": run.is_late,
+        "is_worker_gone": run.worker_id is not None and run.worker_id not in living,
+    }

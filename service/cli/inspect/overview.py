@@ -4,6 +4,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from service.cli.errors import misused
 from service.cli.looking import looking
 from service.cli.printing import AsJson, emit, hang, say, seconds
 from service.exit_codes import WRONG
@@ -22,6 +23,8 @@ def overview(ctx: typer.Context, *, as_json: AsJson = False, limit: Limit = MOST
     Exit code 1 when something is wrong.
     """
     if ctx.invoked_subcommand is not None:
+        if as_json:
+            raise misused("--json", f"put it last: mirt inspect {ctx.invoked_subcommand} --json")
         return
     from service.operations.problems import problems
     from service.operations.schedule import schedule

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from service.processes.heartbeat import PREFIX, check, new_folder
+from service.processes.heartbeat import PREFIX, check, expect, new_folder
 
 
 @pytest.fixture
@@ -35,3 +35,11 @@ def test_what_a_living_parent_uses_stays(folder: Path) -> None:
 
 def test_where_nobody_works_the_check_says_so(folder: Path) -> None:
     assert check() == ["no worker is running here"]
+
+
+def test_a_child_that_has_not_worked_yet_is_named_beside_one_that_has(folder: Path) -> None:
+    ours = new_folder()
+    for child in ("0", "1"):
+        expect(ours / child)
+    (ours / "0").touch()
+    assert check() == [f"{ours.name}: child 1 has not worked yet"]
