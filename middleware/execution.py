@@ -62,44 +62,24 @@ class Execution(Middleware):
 
         Raises:
             SkipMessage: this copy has nothing to do; the task's row says what happens next.
-            NotNow: the database cannot be asked.
+            NotNow: the database cannot be asked, or the worker stops.
         """
-        task = to_task(message)
-        try:
-            with self._database.transaction() as tx:
-                claim = leases.claim(
-                    tx,
-                    task,
-                    owner=self._keeper.owner,
-                    now=self._clock(),
-                    lease=self._keeper.lease,
-                )
-                if claim is not None and claim.starts > 1:
-                    task_events.note(tx, _restarted(claim, self._clock()))
-                if claim is not None and is_last_start(claim):
-                    # Not yet: it waits to be alone, and others may end the process meanwhile.
-                    leases.count_start(tx, claim, -1)
-        except DatabaseError as failed:
-            message.give_back = True
-            raise NotNow(failed.message) from None
-        except Exception:
-            # Dramatiq would go on, and run what nobody has claimed.
-            log.exception("not_claimed", task_id=task.task_id)
-            message.give_back = True
-            raise NotNow(f"task {task.task_id} could not be claimed") from None
-        if claim is None:
-            raise SkipMessage(f"task {task.task_id} is not to be run now")
+        claim = self._enter(message, alone=False)
+        if is_last_start(claim):
+            # It is nobody's again: another process may run it, which is alone sooner.
+            self._cell.leave()
+            claim = self._enter(message, alone=True)
         self._keeper.add(claim)
         lifecycle.claimed(message, claim)
         if guilty := verdict(claim):
             self._quarantine(broker, message, claim, guilty)
             raise SkipMessage(guilty.message)
-        if is_last_start(claim):
-            self._enter_alone(message, claim)
-        else:
-            self._cell.enter(alone=False)
         _claim.set(claim)
         lifecycle.started(message, claim, now=self._clock())
+
+    def before_worker_shutdown(self, broker: Broker, worker: Any) -> None:
+        """Let nobody in any more: who waits at the door has not begun."""
+        self._cell.close()
 
     def after_process_message(
         self,
@@ -135,19 +115,43 @@ class Execution(Middleware):
         self._cell.leave()
         self._keeper.remove(claim)
 
-    def _enter_alone(self, message: Any, claim: Claim) -> None:
-        """Wait for the others, and count the start only then."""
-        self._cell.enter(alone=True)
+    def _enter(self, message: Any, *, alone: bool) -> Claim:
+        """Wait to be let in, and claim the task only then: who waits holds nothing."""
+        if not self._cell.enter(alone=alone):
+            message.give_back = True
+            raise NotNow("the worker stops")
+        try:
+            claim = self._claimed(message, alone=alone)
+            if claim is None:
+                raise SkipMessage(f"task {message.message_id} is not to be run now")
+        except BaseException:
+            self._cell.leave()
+            raise
+        return claim
+
+    def _claimed(self, message: Any, *, alone: bool) -> Claim | None:
+        """The claim, which is given back already when it is of a suspect that is not alone."""
+        task, now = to_task(message), self._clock()
         try:
             with self._database.transaction() as tx:
-                leases.count_start(tx, claim, +1)
-        except BaseException as failed:
-            self._cell.leave()
-            self._keeper.remove(claim)
-            if isinstance(failed, DatabaseError | LeaseLostError):
-                message.give_back = True
-                raise NotNow(failed.message) from None
-            raise
+                claim = leases.claim(
+                    tx, task, owner=self._keeper.owner, now=now, lease=self._keeper.lease
+                )
+                if claim is None:
+                    return None
+                if is_last_start(claim) and not alone:
+                    leases.give_back(tx, claim, now=now)
+                elif claim.starts > 1:
+                    task_events.note(tx, _restarted(claim, now))
+        except DatabaseError as failed:
+            message.give_back = True
+            raise NotNow(failed.message) from None
+        except Exception:
+            # Dramatiq would go on, and run what nobody has claimed.
+            log.exception("not_claimed", task_id=task.task_id)
+            message.give_back = True
+            raise NotNow(f"task {task.task_id} could not be claimed") from None
+        return claim
 
     def _quarantine(
         self, broker: Broker, message: Any, claim: Claim, guilty: PermanentError
@@ -159,7 +163,7 @@ class Execution(Middleware):
             message.give_back = True
             lifecycle.not_settled(message, failed)
         finally:
-            self._keeper.remove(claim)
+            self._forget(claim)
 
 
 def _restarted(claim: Claim, now: datetime) -> TaskEvent:

@@ -34,7 +34,8 @@ class LeaseKeeper:
         self.lease = lease
         self._database = database
         self._clock = clock
-        self._held: dict[str, Claim] = {}
+        # A run that has lost its lease may go on beside the one that has it now, in one process.
+        self._held: dict[tuple[str, int], Claim] = {}
         self._lock = threading.Lock()
         self._stopping = threading.Event()
         self._thread: threading.Thread | None = None
@@ -42,7 +43,7 @@ class LeaseKeeper:
     def add(self, claim: Claim) -> None:
         """Renew this claim from now on."""
         with self._lock:
-            self._held[claim.task_id] = claim
+            self._held[claim.task_id, claim.fence] = claim
             if self._thread is None:
                 self._thread = threading.Thread(target=self._run, name="leases", daemon=True)
                 self._thread.start()
@@ -50,7 +51,7 @@ class LeaseKeeper:
     def remove(self, claim: Claim) -> None:
         """Stop renewing it: it has ended."""
         with self._lock:
-            self._held.pop(claim.task_id, None)
+            self._held.pop((claim.task_id, claim.fence), None)
 
     @property
     def held(self) -> list[Claim]:
@@ -74,8 +75,5 @@ class LeaseKeeper:
         except DatabaseError as failed:
             log.warning("lease_renewal_failed", why=failed.message, tasks=len(held))
             return
-        running = {claim.task_id for claim in self.held}
-        if lost := {claim.task_id for claim in held} - renewed & running:
-            for claim in held:
-                if claim.task_id in lost:
-                    log.warning("lease_lost", task_id=claim.task_id, trace_id=claim.trace_id)
+        for claim in set(self.held) & set(held) - renewed:
+            log.warning("lease_lost", task_id=claim.task_id, trace_id=claim.trace_id)

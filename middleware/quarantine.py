@@ -2,7 +2,9 @@
 
 Starts that did not end are counted in the task's row. A process that dies takes its innocent
 messages with it, and their starts are counted too; so the last start of a suspect runs alone in its
-process. If the process dies then, there is one message that can have done it.
+process. If the process dies then, there is one message that can have done it. Whoever waits to be
+alone, or for the end of one who is, has not claimed its task yet: it counts no start, and another
+process may run it.
 """
 
 import threading
@@ -31,29 +33,44 @@ def verdict(claim: Claim) -> PermanentError | None:
 
 
 class Cell:
-    """Lets any number of tasks in together, or one alone."""
+    """Lets any number of tasks in together, or one alone, until it is closed."""
 
     def __init__(self) -> None:
         self._changed = threading.Condition()
         self._inside = 0
         self._alone = False
         self._wanting_alone = 0
+        self._closed = False
 
-    def enter(self, *, alone: bool) -> None:
-        """Wait until the task may run: for the end of the others if it is to be alone."""
+    def enter(self, *, alone: bool) -> bool:
+        """Wait until the task may run: for the end of the others if it is to be alone.
+
+        False when the cell is closed, and it may not.
+        """
         with self._changed:
             if alone:
                 self._wanting_alone += 1
-                self._changed.wait_for(lambda: not self._inside)
+                self._changed.wait_for(lambda: self._closed or not self._inside)
                 self._wanting_alone -= 1
-                self._alone = True
             else:
-                self._changed.wait_for(lambda: not (self._alone or self._wanting_alone))
+                self._changed.wait_for(
+                    lambda: self._closed or not (self._alone or self._wanting_alone)
+                )
+            if self._closed:
+                return False
+            self._alone = alone
             self._inside += 1
+            return True
 
     def leave(self) -> None:
         """Let others in."""
         with self._changed:
             self._inside -= 1
             self._alone = False
+            self._changed.notify_all()
+
+    def close(self) -> None:
+        """Let nobody in any more, those who wait among them."""
+        with self._changed:
+            self._closed = True
             self._changed.notify_all()

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any, Final
 
-from sqlalchemy import Connection, and_, delete, func, or_, select, update
+from sqlalchemy import Connection, and_, delete, func, or_, select, tuple_, update
 
 from mirt.errors import LeaseLostError
 from mirt.store.tables import tasks
@@ -99,17 +99,22 @@ def hold(tx: Connection, claim: Claim) -> None:
         raise LeaseLostError(f"the lease on task {claim.task_id} is lost")
 
 
-def renew(tx: Connection, claims: Collection[Claim], *, until: datetime) -> set[str]:
-    """Extend the leases of one owner; the ids of those that were still held."""
+def renew(tx: Connection, claims: Collection[Claim], *, until: datetime) -> set[Claim]:
+    """Extend the leases of one owner; those that were still held."""
     owner = next(iter(claims)).owner
-    ids = [claim.task_id for claim in claims]
+    runs = [(claim.task_id, claim.fence) for claim in claims]
     renewed = tx.execute(
         update(tasks)
-        .where(tasks.c.owner == owner, tasks.c.state.in_(HELD), tasks.c.id.in_(ids))
+        .where(
+            tasks.c.owner == owner,
+            tasks.c.state.in_(HELD),
+            tuple_(tasks.c.id, tasks.c.fence).in_(runs),
+        )
         .values(due_at=until, state=TaskState.RUNNING)
-        .returning(tasks.c.id)
+        .returning(tasks.c.id, tasks.c.fence)
     )
-    return set(renewed.scalars())
+    held = {(row.id, row.fence) for row in renewed}
+    return {claim for claim in claims if (claim.task_id, claim.fence) in held}
 
 
 def finish(tx: Connection, claim: Claim, *, now: datetime) -> None:
@@ -132,13 +137,6 @@ def postpone(
 def give_back(tx: Connection, claim: Claim, *, now: datetime) -> None:
     """Running → queued, due at once: for whoever comes next. It does not count as a start."""
     _end(tx, claim, state=TaskState.QUEUED, due_at=now, starts=tasks.c.starts - 1)
-
-
-def count_start(tx: Connection, claim: Claim, by: int) -> None:
-    """Correct the count of starts that have not ended, while the task has not really begun."""
-    counted = tx.execute(update(tasks).where(_is_held(claim)).values(starts=tasks.c.starts + by))
-    if counted.rowcount != 1:
-        raise LeaseLostError(f"the lease on task {claim.task_id} is lost")
 
 
 def forget(tx: Connection, claim: Claim) -> None:

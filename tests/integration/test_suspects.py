@@ -11,8 +11,10 @@ from middleware.envelopes import to_task
 from mirt.clock import utc_now
 from mirt.store import leases
 from mirt.store.tables import tasks
+from service.processes.child import stop_worker
 from tests.fakes import FakeWorld
 from tests.integration.conftest import Running
+from tests.waiting import wait_until
 
 Run = Callable[..., Running]
 
@@ -24,6 +26,13 @@ def killed_twice(running: Running, chat: str) -> None:
         with running.broker.database.transaction() as tx:
             died = utc_now() - timedelta(minutes=1)
             assert leases.claim(tx, task, owner="dead", now=died, lease=timedelta())
+
+
+def of_chat(running: Running, chat: str) -> tuple[str, int, int]:
+    """State, fence and unfinished starts of the task that writes to a chat."""
+    with running.broker.database.transaction() as tx:
+        [row] = [row for row in tx.execute(tasks.select()) if row.kwargs["chat_id"] == chat]
+    return row.state, row.fence, row.starts
 
 
 def test_until_it_is_alone_its_last_start_is_at_no_moment_counted(
@@ -40,3 +49,20 @@ def test_until_it_is_alone_its_last_start_is_at_no_moment_counted(
     running.broker.publish_due()
     assert world.sent("7") == ["hello"]
     assert [starts for starts, _ in groupby(counted)] == [2, 3, 0]
+
+
+def test_a_suspect_that_waits_to_be_alone_does_not_begin_when_its_worker_stops(
+    run: Run, world: FakeWorld
+) -> None:
+    running = run("embedded")
+    assert running.worker is not None
+    world.latency["telegram"] = 1
+    send_response.send("telegram", "8", "hello")
+    wait_until(lambda: world.requests("telegram"))
+    killed_twice(running, "7")
+    running.broker.publish_due()
+    # Claimed a third time, and given back: it waits for the other.
+    wait_until(lambda: of_chat(running, "7") == ("queued", 3, 2))
+    stop_worker(running.worker, grace_s=10)
+    assert (world.sent("8"), world.sent("7")) == (["hello"], [])
+    assert of_chat(running, "7") == ("queued", 3, 2)

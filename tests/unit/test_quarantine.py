@@ -44,3 +44,20 @@ def test_a_suspect_waits_for_the_others_and_keeps_new_ones_out() -> None:
     cell.leave()
     newcomer.join(5)
     assert not newcomer.is_alive()
+
+
+def test_who_waits_when_it_is_closed_is_not_let_in() -> None:
+    cell = Cell()
+    cell.enter(alone=False)
+    let_in: list[bool] = []
+    suspect, newcomer = (
+        threading.Thread(target=lambda alone=alone: let_in.append(cell.enter(alone=alone)))
+        for alone in (True, False)
+    )
+    suspect.start()
+    wait_until(lambda: cell._wanting_alone == 1)
+    newcomer.start()
+    cell.close()
+    suspect.join(5)
+    newcomer.join(5)
+    assert let_in == [False, False]

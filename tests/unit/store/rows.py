@@ -11,7 +11,6 @@ from mirt.store.leases import (
     Claim,
     bury,
     claim,
-    count_start,
     finish,
     forget,
     give_back,
@@ -41,7 +40,6 @@ ENDINGS: dict[str, Ending] = {
 WRITES: dict[str, Ending] = {
     **ENDINGS,
     "hold": hold,
-    "count_start": lambda tx, claim: count_start(tx, claim, -1),
 }
 
 

@@ -6,7 +6,7 @@ import pytest
 
 from mirt.store import outbox
 from mirt.store.database import Database
-from mirt.store.leases import condemn, count_start, forget, postpone, release_owner
+from mirt.store.leases import condemn, forget, postpone, release_owner
 from mirt.store.tasks import Publication
 from tests.unit.business import NOON
 from tests.unit.store.rows import ENDINGS, TASK, after, claimed, held, row, write
@@ -62,14 +62,6 @@ def test_a_run_that_ends_clears_the_count_of_starts(database: Database, ending: 
     held(database)
     write(database, ENDINGS[ending], held(database, "two", at=10))
     assert row(database).starts == 0
-
-
-def test_a_count_of_starts_is_corrected_by_whoever_holds_the_task(database: Database) -> None:
-    mine = held(database)
-    with database.transaction() as tx:
-        count_start(tx, mine, -1)
-        count_start(tx, mine, 2)
-    assert row(database).starts == 2
 
 
 @pytest.mark.parametrize(("innocent", "starts"), [(True, 1), (False, 2)])
