@@ -11,6 +11,7 @@ from dramatiq import Broker, Message
 from dramatiq.middleware import MiddlewareError
 
 from middleware.envelopes import to_message, to_task
+from middleware.policy import LONGEST_TASK_ID
 from middleware.ticks import take_ticks
 from mirt.clock import Clock
 from mirt.errors import BrokerUnavailableError, DatabaseError
@@ -241,6 +242,8 @@ def _under_its_task_id(message: Message[Any]) -> Message[Any]:
     task_id = message.options.get("task_id")
     if task_id is None:
         return message
-    if not isinstance(task_id, str) or not task_id:
-        raise ValueError(f"task_id: must be a text that is not empty, not {task_id!r}")
+    if not isinstance(task_id, str) or not 0 < len(task_id) <= LONGEST_TASK_ID:
+        raise ValueError(
+            f"task_id: must be a text of 1 to {LONGEST_TASK_ID} characters, not {task_id!r}"
+        )
     return message.copy(message_id=task_id)

@@ -17,9 +17,10 @@ from typing import Any, Final
 from dramatiq import Broker, Middleware
 
 from middleware.execution import current_claim
-from middleware.policy import TASKS
+from middleware.policy import LONGEST_TASK_ID, TASKS
 
-LONGEST_ID: Final = 240
+LONGEST_ID: Final = 4 * LONGEST_TASK_ID
+"""Bytes: one that was cut off would name no task, and its limit would be kept for nobody."""
 _SLOT: Final = struct.Struct(f"<dq{LONGEST_ID}s")
 
 
@@ -49,7 +50,7 @@ class Board:
     def occupy(self, slot: int, task_id: str, fence: int, *, until: float) -> None:
         """Say what runs in this slot, and until when."""
         self.clear(slot)
-        encoded = task_id.encode()[:LONGEST_ID]
+        encoded = task_id.encode()
         _SLOT.pack_into(self._memory, slot * _SLOT.size, 0.0, fence, encoded)
         struct.pack_into("<d", self._memory, slot * _SLOT.size, until)
 

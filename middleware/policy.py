@@ -4,6 +4,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Final
 
+LONGEST_TASK_ID: Final = 500
+"""Characters."""
 LONGEST_TASK_S: Final = 120.0
 """No task may have a longer hard limit, so that none may hold its message for longer.
 

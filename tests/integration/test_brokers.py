@@ -56,6 +56,14 @@ def test_a_task_id_runs_once_however_often_it_is_sent(
     assert world.sent("7") == ["once"]
 
 
+@pytest.mark.parametrize("task_id", ["", "x" * 501, 7])
+def test_a_task_id_that_none_can_have_is_refused(run: Run, transport: str, task_id: Any) -> None:
+    running = run(transport, work=False)
+    with pytest.raises(ValueError, match="task_id: must be a text of 1 to 500 characters"):
+        ping.send_with_options(task_id=task_id)
+    assert rows(running, tasks) == []
+
+
 def test_a_retryable_failure_is_tried_again_until_it_succeeds(
     run: Run, transport: str, world: FakeWorld
 ) -> None:
