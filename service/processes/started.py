@@ -11,7 +11,7 @@ from typing import Final
 
 import structlog
 
-from middleware.hard_limits import Board
+from middleware.hard_limits import Board, OnBoard
 from middleware.leases import owner_name
 from middleware.recycling import Tally
 from mirt.clock import deadline_in, utc_now
@@ -64,7 +64,7 @@ class Started:
         self._database = database
         self._seat = child.seats.take()
         self._kill_at: float | None = None
-        self._condemned = False
+        self._condemned: set[OnBoard] = set()
         self._renew_at = 0.0
         name = self.worker_id.rpartition(":")[2]
         self._files = child.folder / f".{name}.board", child.folder / f".{name}.tally"
@@ -127,11 +127,10 @@ class Started:
         now = time.monotonic()
         if self._tally.silent_s > SILENT_S:
             self._see_silent(now)
-        if not self._condemned and (overdue := list(self._board.overdue(now))):
+        if overdue := set(self._board.overdue(now)) - self._condemned:
             for one in overdue:
                 log.error("hard_limit", pid=self.pid, task_id=one.task_id)
-            self._condemned = True
-            self._condemn([(one.task_id, one.fence) for one in overdue])
+            self._condemn(overdue)
             self.stop(within_s=HARD_GRACE_S)
         if self._kill_at is not None and now >= self._kill_at:
             log.error("worker_killed", pid=self.pid, why="it outlived the grace")
@@ -192,12 +191,15 @@ class Started:
         except (DatabaseError, SoftTimeLimitExceeded) as failed:
             log.warning("lease_renewal_failed", why=failed.message, tasks=len(running))
 
-    def _condemn(self, runs: list[tuple[str, int]]) -> None:
+    def _condemn(self, runs: set[OnBoard]) -> None:
         try:
             with deadline_in(DATABASE_S), self._database.transaction() as tx:
-                for task_id, fence in runs:
+                for run in runs:
                     leases.condemn(
-                        tx, self.worker_id, task_id, fence, error_code=ErrorCode.TIME_LIMIT
+                        tx, self.worker_id, run.task_id, run.fence, error_code=ErrorCode.TIME_LIMIT
                     )
         except (DatabaseError, SoftTimeLimitExceeded) as failed:
+            # It is tried again for as long as the child lives.
             log.warning("not_condemned", why=failed.message)
+        else:
+            self._condemned |= runs

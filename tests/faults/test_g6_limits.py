@@ -53,6 +53,15 @@ def test_what_nothing_inside_can_stop_is_over_at_the_hard_limit(
     assert [n for n in everybody if len(wicked.world.sent(n)) != 1] == []
 
 
+def test_another_that_is_over_while_its_process_ends_is_over_for_good_too(
+    wicked: Deployment,
+) -> None:
+    send(wicked, "block.send(); time.sleep(0.5); block.send()")
+    wait_until(lambda: dead(wicked) == [("block", "TIME_LIMIT")] * 2, within_s=30)
+    # Of each the run, and the claim that buried it.
+    assert wicked.rows("SELECT fence FROM tasks") == [(2,), (2,)]
+
+
 def test_what_holds_the_gil_for_longer_than_its_lease_is_not_begun_elsewhere_meanwhile(
     deployed: Deployment,
 ) -> None:
