@@ -5,8 +5,6 @@ import pytest
 from tests.deployment import Deployment
 from tests.waiting import wait_until
 
-pytestmark = pytest.mark.alone
-
 NEIGHBOURS = 20
 
 
@@ -31,6 +29,7 @@ def test_a_loop_in_plain_python_is_interrupted_at_the_soft_limit(wicked: Deploym
     assert "worker_died" not in wicked.log_text()
 
 
+@pytest.mark.alone
 @pytest.mark.parametrize("task", ["block", "hold_the_gil", "swallow"])
 def test_what_nothing_inside_can_stop_is_over_at_the_hard_limit(
     wicked: Deployment, task: str
@@ -62,6 +61,7 @@ def test_another_that_is_over_while_its_process_ends_is_over_for_good_too(
     assert wicked.rows("SELECT fence FROM tasks") == [(2,), (2,)]
 
 
+@pytest.mark.alone
 def test_what_holds_the_gil_for_longer_than_its_lease_is_not_begun_elsewhere_meanwhile(
     deployed: Deployment,
 ) -> None:
@@ -76,6 +76,7 @@ def test_what_holds_the_gil_for_longer_than_its_lease_is_not_begun_elsewhere_mea
     assert deployed.log_text().count("worker_died") == 1
 
 
+@pytest.mark.alone
 def test_a_parent_that_was_told_to_stop_keeps_limits_and_leases_to_the_end(
     deployed: Deployment,
 ) -> None:

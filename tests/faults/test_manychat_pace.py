@@ -1,12 +1,8 @@
 """The account's limit is kept by all processes together; whoever has to wait is not forgotten."""
 
-import pytest
-
 from tests.deployment import Deployment, children
 from tests.fakes import FakeWorld
 from tests.waiting import wait_until
-
-pytestmark = pytest.mark.alone
 
 REPLIES = 200
 RATE = 40
