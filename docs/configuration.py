@@ -18,6 +18,9 @@ Everything is read once from the environment, and from `.env` for what the envir
 A wrong or missing value stops the start with a line for each, naming the variable; no value is ever
 printed. The old names still work and are reported at the start.
 
+In the password of `RABBITMQ_URL`, `REDIS_URL` and `DATABASE_URL` the characters `: / ? # [ ] @` are
+written percent-encoded (`p@ss` as `p%40ss`); a URL that could be read in two ways is refused.
+
 Which mode it is follows from what is set:
 
 - **embedded**, without `RABBITMQ_URL`: `mirt up` runs everything in one process. Without a token

@@ -23,6 +23,8 @@ from pydantic import (
 )
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
+from mirt.server_urls import POSTGRES, RABBITMQ, REDIS, is_sqlite
+
 OLD_NAMES: Final[Mapping[str, str]] = {
     "CELERY_ENABLED": "TASKS_ENABLED",
     "CELERY_EAGER": "TASKS_EAGER",
@@ -191,6 +193,27 @@ class Settings(BaseSettings):
     def _as_telegram_allows(cls, value: SecretStr | None) -> SecretStr | None:
         if value and not re.fullmatch(r"[A-Za-z0-9_-]{1,256}", value.get_secret_value()):
             raise ValueError("Telegram allows 1-256 of A-Z a-z 0-9 _ -")
+        return value
+
+    @field_validator("rabbitmq_url")
+    @classmethod
+    def _of_rabbitmq(cls, value: SecretStr | None) -> SecretStr | None:
+        if value is not None:
+            RABBITMQ.check(value.get_secret_value())
+        return value
+
+    @field_validator("redis_url")
+    @classmethod
+    def _of_redis(cls, value: SecretStr | None) -> SecretStr | None:
+        if value is not None:
+            REDIS.check(value.get_secret_value())
+        return value
+
+    @field_validator("database_url")
+    @classmethod
+    def _of_a_database(cls, value: SecretStr) -> SecretStr:
+        if not is_sqlite(value.get_secret_value()):
+            POSTGRES.check(value.get_secret_value())
         return value
 
     @field_validator("followup_delays_hours", mode="before")

@@ -16,6 +16,25 @@ def test_every_missing_variable_is_named_at_once(embedded: Embedded) -> None:
         assert f"  {name}: required" in refused.stderr
 
 
+@pytest.mark.parametrize(
+    ("variable", "value"),
+    [
+        ("DATABASE_URL", "postgresql://mirt:S3cr@tPart@127.0.0.1:1/mirt"),
+        ("RABBITMQ_URL", "amqp://mirt:S3cr/tPart@127.0.0.1:1/"),
+        ("REDIS_URL", "redis://:S3cr#tPart@127.0.0.1:1/0"),
+    ],
+)
+@pytest.mark.parametrize("command", ["worker", "web", "up", "doctor", "migrate"])
+def test_nothing_of_a_password_that_is_not_encoded_is_said(
+    embedded: Embedded, command: str, variable: str, value: str
+) -> None:
+    embedded.settings = {variable: value}
+    done = embedded.mirt(command)
+    assert done.returncode == 78
+    assert f"{variable}: no URL of" in done.stderr
+    assert not [piece for piece in ("S3cr", "tPart") if piece in done.stdout + done.stderr]
+
+
 @pytest.mark.parametrize("command", ["worker", "web", "scheduler"])
 def test_a_schema_that_is_not_known_is_refused_with_what_to_run(
     embedded: Embedded, command: str, postgres_without_schema: str

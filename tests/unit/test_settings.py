@@ -1,5 +1,6 @@
 """The environment becomes settings, or a line for each wrong variable; none says a value."""
 
+import re
 from pathlib import Path
 
 import pytest
@@ -23,6 +24,9 @@ COMPLETE = {
     "TELEGRAM_WEBHOOK_SECRET": "webhook-secret",
     "LLM_API_KEY": "llm-secret",
 }
+
+
+SERVERS = ("RABBITMQ_URL", "REDIS_URL", "DATABASE_URL")
 
 
 @pytest.fixture(autouse=True)
@@ -112,6 +116,111 @@ def test_also_settings_that_are_made_without_the_environment_do_not_say_the_valu
 def test_all_wrong_values_are_named_at_once(env: pytest.MonkeyPatch) -> None:
     lines = refused(env, WORKER_THREADS="x", LOG_LEVEL="x", FOLLOWUP_DELAYS_HOURS="x")
     assert set(named(lines)) == {"WORKER_THREADS", "LOG_LEVEL", "FOLLOWUP_DELAYS_HOURS"}
+
+
+@pytest.mark.parametrize("variable", SERVERS)
+@pytest.mark.parametrize("user", ["mirt", ""])
+@pytest.mark.parametrize(
+    "password",
+    [
+        *(f"head{mark}tail" for mark in "@/?#[]"),
+        *(f"6543{mark}tail" for mark in "@/?#"),
+        "head@@tail",
+        "head/x@tail",
+        "head?x@tail",
+        "tail@",
+        "@tail",
+        "head\u2100tail",
+    ],
+)
+def test_nothing_of_a_password_that_is_not_encoded_is_said(
+    env: pytest.MonkeyPatch, variable: str, user: str, password: str
+) -> None:
+    start, at, end = COMPLETE[variable].partition("@")
+    scheme, _, _ = start.partition("://")
+    lines = refused(env, **{variable: f"{scheme}://{user}:{password}{at}{end}"})
+    assert named(lines) == [variable]
+    assert "must be percent-encoded" in lines[0]
+    assert not [piece for piece in ("head", "tail", "6543", "mirt") if piece in lines[0]]
+
+
+@pytest.mark.parametrize(
+    ("variable", "value"),
+    [
+        ("RABBITMQ_URL", "rabbit:5672"),
+        ("RABBITMQ_URL", "http://rabbit:5672"),
+        ("RABBITMQ_URL", "amqp://"),
+        ("RABBITMQ_URL", "amqp://mirt:secret@/vhost"),
+        ("RABBITMQ_URL", "amqp://rabbit:70000/"),
+        ("REDIS_URL", "redis:6379/0"),
+        ("REDIS_URL", "amqp://redis/0"),
+        ("REDIS_URL", "redis:///0"),
+        ("REDIS_URL", "redis://:secret@/0"),
+        ("REDIS_URL", "unix://"),
+        ("REDIS_URL", "redis://redis:port/0"),
+        ("DATABASE_URL", "db/mirt"),
+        ("DATABASE_URL", "mysql://db/mirt"),
+        ("DATABASE_URL", "postgresql+psycopg2://db/mirt"),
+        ("DATABASE_URL", "postgresql://mirt:secret@/mirt"),
+        ("DATABASE_URL", "postgresql://db:54x32/mirt"),
+        ("DATABASE_URL", "host=db user=mirt password=secret"),
+    ],
+)
+def test_what_names_no_such_server_is_refused(
+    env: pytest.MonkeyPatch, variable: str, value: str
+) -> None:
+    lines = refused(env, **{variable: value})
+    assert named(lines) == [variable]
+    assert "secret" not in lines[0]
+    assert not (rest := value.partition("://")[2]) or rest not in lines[0]
+
+
+@pytest.mark.parametrize(
+    ("variable", "value"),
+    [
+        ("RABBITMQ_URL", "amqp://rabbit"),
+        ("RABBITMQ_URL", "amqp://127.0.0.1:5672"),
+        ("RABBITMQ_URL", "amqp://guest:guest@localhost:5672/%2F"),
+        ("RABBITMQ_URL", "amqps://mirt:p%40%2F%3F%23%3A%5Bw@rabbit:5671/shop?heartbeat=30"),
+        ("RABBITMQ_URL", "amqp://mirt:with:colon@rabbit/"),
+        ("RABBITMQ_URL", "amqp://mirt:secret@[::1]:5672/%2F"),
+        ("REDIS_URL", "redis://redis"),
+        ("REDIS_URL", "redis://redis:6379/0"),
+        ("REDIS_URL", "redis://:p%40%2F%3F%23%3A%5Bw@redis:6379/1"),
+        ("REDIS_URL", "rediss://default:secret@redis.example:6380?db=2&ssl_cert_reqs=none"),
+        ("REDIS_URL", "redis://:secret@[2001:db8::1]/0"),
+        ("REDIS_URL", "unix:///var/run/redis.sock?db=1"),
+        ("REDIS_URL", "unix://:secret@/var/run/redis.sock"),
+        ("DATABASE_URL", "postgresql://db/mirt"),
+        ("DATABASE_URL", "postgres://mirt:secret@db:5432/mirt"),
+        ("DATABASE_URL", "postgresql://mirt@127.0.0.1:5432/mirt"),
+        ("DATABASE_URL", "postgresql://mirt:p%40%2F%3F%23%3A%5Bw@db/mirt?sslmode=require"),
+        ("DATABASE_URL", "postgresql+psycopg://mirt.project:secret@pooler.example:6543/postgres"),
+        ("DATABASE_URL", "postgresql://mirt:secret@[::1]:5432/mirt"),
+        ("DATABASE_URL", "postgresql:///mirt"),
+        ("DATABASE_URL", "postgresql://mirt:secret@/mirt?host=/var/run/postgresql"),
+        ("DATABASE_URL", "sqlite://"),
+        ("DATABASE_URL", "sqlite:///:memory:"),
+        ("DATABASE_URL", "sqlite:///var/mirt.db"),
+        ("DATABASE_URL", "sqlite:////srv/a#b@c?/mirt.db"),
+        ("DATABASE_URL", "sqlite+pysqlite:///mirt.db"),
+    ],
+)
+def test_a_url_is_taken_as_people_write_it(
+    env: pytest.MonkeyPatch, variable: str, value: str
+) -> None:
+    others = {} if value.startswith("sqlite") else COMPLETE
+    settings = read(env, **{**others, variable: value})
+    assert getattr(settings, variable.lower()).get_secret_value() == value
+
+
+@pytest.mark.parametrize("file", [".env.example", "docker-compose.yml"])
+def test_the_urls_of_our_examples_are_taken(env: pytest.MonkeyPatch, file: str) -> None:
+    example = (Path(__file__).parents[2] / file).read_text()
+    urls = dict(re.findall(rf"^[# ]*({'|'.join(SERVERS)})(?:=|: )(.+)$", example, re.MULTILINE))
+    assert set(urls) == set(SERVERS)
+    urls = {name: re.sub(r"\$\{\w+:-(\w+)\}", r"\1", url) for name, url in urls.items()}
+    assert read(env, **{**COMPLETE, **urls}).mode is Mode.DISTRIBUTED
 
 
 def test_a_complete_environment_is_distributed(env: pytest.MonkeyPatch) -> None:
