@@ -11,6 +11,7 @@ from falcon.media import JSONHandler
 
 from mirt.health import Probe
 from mirt.runtime import Runtime
+from service.attempts import Attempts
 from service.bearer import Bearer
 from service.bulkhead import Bulkhead
 from service.dispatcher import dispatch_message
@@ -51,7 +52,8 @@ def create_app(
     keep = _bounded(dispatch, world)
     for name, channel in world.channels.items():
         app.add_route(f"/webhooks/{name}", Webhook(channel, keep))
-    bearer = Bearer(world.settings.ops_token)
+    attempts = Attempts()
+    bearer = Bearer(world.settings.ops_token, attempts)
     for name, work in WORK.items():
         app.add_route(f"/tasks/{name}", Tasks(bearer, work))
     app.add_route("/healthz", Alive())
@@ -59,7 +61,7 @@ def create_app(
         "/readyz", Ready(probes_of(world) if probes is None else probes, world.health.latest)
     )
     app.add_route("/metrics", Metrics(world))
-    for address, page in ops.routes(world):
+    for address, page in ops.routes(world, attempts):
         app.add_route(address, page)
     return app
 

@@ -38,6 +38,7 @@ class Code(StrEnum):
     METHOD_NOT_ALLOWED = "METHOD_NOT_ALLOWED"
     PAYLOAD_TOO_LARGE = "PAYLOAD_TOO_LARGE"
     UNSUPPORTED_MEDIA_TYPE = "UNSUPPORTED_MEDIA_TYPE"
+    TOO_MANY_ATTEMPTS = "TOO_MANY_ATTEMPTS"
     UNAVAILABLE = "UNAVAILABLE"
 
 
@@ -47,6 +48,7 @@ _REFUSALS: Final[dict[int, tuple[Code, str]]] = {
     405: (Code.METHOD_NOT_ALLOWED, "this address takes other methods; see Allow"),
     413: (Code.PAYLOAD_TOO_LARGE, "the body is larger than this service takes"),
     415: (Code.UNSUPPORTED_MEDIA_TYPE, "send the body as application/json"),
+    429: (Code.TOO_MANY_ATTEMPTS, "too many wrong secrets came from there; see Retry-After"),
 }
 
 

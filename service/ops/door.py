@@ -7,7 +7,7 @@ from urllib.parse import urlsplit
 import falcon
 import structlog
 
-from service.ops.attempts import Attempts
+from service.attempts import Attempts, address_of
 from service.ops.roles import Role, Tokens
 from service.ops.sessions import LASTS_S, SAID_LASTS_S, Session, Sessions
 
@@ -21,14 +21,6 @@ FORM_TOKEN: Final = "form_token"  # noqa: S105 - the name of a field
 
 class Refused(Exception):  # noqa: N818 - what becomes of the request
     """Somebody who may look may not do this; the text says why."""
-
-
-class TooManyAttempts(Exception):  # noqa: N818
-    """Too many wrong tokens came from there."""
-
-    def __init__(self, wait_s: float) -> None:
-        super().__init__(f"too many wrong tokens; try again in {wait_s:.0f} s")
-        self.wait_s = wait_s
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,18 +59,13 @@ class Door:
 
     def role_of(self, given: str, req: falcon.Request) -> Role | None:
         """Whose token it is. Raises as above."""
-        address = _address(req)
-        if wait_s := self._attempts.wait_s(address):
-            raise TooManyAttempts(wait_s)
         role = self._tokens.role_of(given)
-        if role is None:
-            self._attempts.note_wrong(address)
-            log.warning("ops_wrong_token", address=address)
+        self._attempts.judge(req, is_right=role is not None)
         return role
 
     def begin(self, role: Role, req: falcon.Request, resp: falcon.Response) -> None:
         """Give a cookie for a new session."""
-        log.info("ops_logged_in", role=role.value, address=_address(req))
+        log.info("ops_logged_in", role=role.value, address=address_of(req))
         _set(req, resp, COOKIE, self._sessions.begin(role), LASTS_S)
 
     def end(self, resp: falcon.Response) -> None:
@@ -135,7 +122,10 @@ def check_origin(req: falcon.Request) -> None:
     """
     site, origin = req.get_header("Sec-Fetch-Site"), req.get_header("Origin")
     ours = {req.netloc, req.forwarded_host}
-    foreign = origin not in (None, "null") and urlsplit(origin or "").netloc not in ours
+    try:
+        foreign = origin not in (None, "null") and urlsplit(origin or "").netloc not in ours
+    except ValueError:
+        foreign = True  # what is no origin is not ours
     if foreign or site not in (None, "same-origin"):
         raise Refused("this form was sent from another site")
 
@@ -150,9 +140,3 @@ def _set(req: falcon.Request, resp: falcon.Response, name: str, value: str, max_
         same_site="Strict",
         secure=req.forwarded_scheme == "https",
     )
-
-
-def _address(req: falcon.Request) -> str:
-    # The nearest proxy has written the last of them; what stands before it, anybody may have.
-    forwarded = (req.get_header("X-Forwarded-For") or "").rpartition(",")[2].strip()
-    return forwarded[:64] or req.remote_addr

@@ -6,9 +6,10 @@ from typing import Final
 import falcon
 
 from mirt.settings import Mode
+from service.attempts import TooManyAttempts
 from service.bodies import read_form
-from service.ops.door import FORM_TOKEN, Refused, TooManyAttempts, Visitor, check_origin
-from service.ops.page import Page, Shown, View, ask_to_log_in, value
+from service.ops.door import FORM_TOKEN, Refused, Visitor, check_origin
+from service.ops.page import Page, Shown, View, ask_to_log_in, not_now, value
 
 OUR_ADDRESS: Final = re.compile(r"/ops(?:[/?][!-\[\]-~]*)?")
 
@@ -34,7 +35,7 @@ class Login(Shown):
             why = None if role else "This is not a token of this service."
         except TooManyAttempts as wait:
             role, why = None, f"Not now: {wait}."
-            resp.set_header("Retry-After", str(int(wait.wait_s) + 1))
+            resp.set_header("Retry-After", str(wait.retry_after))
         except Refused as refused:
             role, why = None, f"Refused: {refused}."
         if role is None:
@@ -51,7 +52,11 @@ class Login(Shown):
         """
         role = None
         if self.world.settings.mode is Mode.EMBEDDED:
-            role = self.desk.door.role_of(token, req)
+            try:
+                role = self.desk.door.role_of(token, req)
+            except TooManyAttempts as wait:
+                self._render(req, resp, None, not_now(resp, wait))
+                return
         if role is not None:
             self.desk.door.begin(role, req, resp)
         resp.status = falcon.HTTP_303
@@ -63,7 +68,11 @@ class Logout(Page):
 
     def on_post(self, req: falcon.Request, resp: falcon.Response) -> None:
         """Take the cookie back, from readers too."""
-        visitor = self.desk.door.visitor(req)
+        try:
+            visitor = self.desk.door.visitor(req)
+        except TooManyAttempts as wait:
+            self._render(req, resp, None, not_now(resp, wait))
+            return
         if visitor is not None and visitor.session is not None:
             form = read_form(req)
             try:

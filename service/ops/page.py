@@ -10,9 +10,10 @@ import structlog
 
 from mirt.errors import PermanentError, RetryableError
 from mirt.runtime import Runtime
+from service.attempts import TooManyAttempts
 from service.bodies import read_form
 from service.bulkhead import Bulkhead
-from service.ops.door import FORM_TOKEN, Door, Refused, TooManyAttempts, Visitor
+from service.ops.door import FORM_TOKEN, Door, Refused, Visitor
 from service.ops.look import Look
 from service.ops.roles import Tokens
 
@@ -83,9 +84,8 @@ class Page:
                 self._render(req, resp, None, ask_to_log_in(req))
                 return
             answer = work(visitor)
-        except TooManyAttempts as refused:
-            resp.set_header("Retry-After", str(int(refused.wait_s) + 1))
-            answer = _wrong(falcon.HTTP_429, "Not now", str(refused))
+        except TooManyAttempts as wait:
+            answer = not_now(resp, wait)
         except Refused as refused:
             log.warning("ops_refused", path=req.path, why=str(refused))
             answer = _wrong(falcon.HTTP_403, "Refused", str(refused))
@@ -178,6 +178,12 @@ def ask_to_log_in(req: falcon.Request, *, why: str | None = None, to: str | None
     is_asked_for = req.method == "GET" and req.path == "/ops/login"
     status = falcon.HTTP_200 if is_asked_for else falcon.HTTP_401
     return View("login.html", context, status=status, is_live=False)
+
+
+def not_now(resp: falcon.Response, wait: TooManyAttempts) -> View:
+    """What whoever guesses tokens sees instead of any page."""
+    resp.set_header("Retry-After", str(wait.retry_after))
+    return _wrong(falcon.HTTP_429, "Not now", str(wait))
 
 
 def value(form: Form, name: str) -> str:

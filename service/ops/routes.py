@@ -4,8 +4,8 @@ from collections.abc import Iterator
 from typing import Any
 
 from mirt.runtime import Runtime
+from service.attempts import Attempts
 from service.bulkhead import Bulkhead
-from service.ops.attempts import Attempts
 from service.ops.conversations import Conversations
 from service.ops.dead import DeadLetters, Decide, Letter
 from service.ops.door import Door
@@ -21,13 +21,13 @@ from service.ops.static import Static
 from service.ops.trace import Trace
 
 
-def routes(world: Runtime) -> Iterator[tuple[str, Any]]:
-    """Addresses, and what answers there."""
+def routes(world: Runtime, attempts: Attempts) -> Iterator[tuple[str, Any]]:
+    """Addresses, and what answers there. ``attempts`` are those at all doors."""
     tokens, static = Tokens(world.settings), Static()
     desk = Desk(
         world=world,
         tokens=tokens,
-        door=Door(tokens, Sessions(tokens, world.clock), Attempts()),
+        door=Door(tokens, Sessions(tokens, world.clock), attempts),
         look=Look(static),
         bulkhead=Bulkhead("ops", threads=THREADS, within_s=SHOWN_WITHIN_S),
     )

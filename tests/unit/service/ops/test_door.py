@@ -5,11 +5,12 @@ from datetime import datetime, timedelta
 from functools import partial
 
 import pytest
+from falcon.testing import Result
 from pydantic import SecretStr
 from structlog.typing import EventDict
 
 from mirt.clock import utc_now
-from service.ops.attempts import MOST_WRONG, Attempts
+from service.attempts import MOST_WRONG, Attempts
 from service.ops.headers import CONTENT_POLICY
 from service.ops.roles import Role
 from tests.unit.service.conftest import Ingress, Open
@@ -136,6 +137,61 @@ def test_who_guesses_is_told_to_come_back_later_and_others_are_not(come: Come) -
     assert come(None).post("/ops/login", {"token": OPERATOR}, headers=other).status_code == 303
 
 
+def _guess_a_task(here: Ingress, token: str, address: str = "10.0.0.1") -> Result:
+    headers = {"Authorization": f"Bearer {token}", "X-Forwarded-For": address}
+    return here.client.simulate_post("/tasks/summarize", json={"session_id": "7"}, headers=headers)
+
+
+def test_who_guesses_at_the_tasks_is_told_to_come_back_later_and_others_are_not(
+    here: Ingress,
+) -> None:
+    guesses = [_guess_a_task(here, f"guess-{n}") for n in range(MOST_WRONG)]
+    assert {answer.status_code for answer in guesses} == {401}
+    for token in ("guess", OPERATOR):
+        answer = _guess_a_task(here, token)
+        assert (answer.status_code, answer.json["error"]) == (429, "TOO_MANY_ATTEMPTS")
+        assert 1 <= int(answer.headers["Retry-After"]) <= 61
+    assert _guess_a_task(here, OPERATOR, "10.0.0.2").status_code == 202
+
+
+def test_wrong_tokens_count_at_all_doors_together(here: Ingress, come: Come) -> None:
+    guesser = {"X-Forwarded-For": "10.0.0.1"}
+    for _ in range(MOST_WRONG // 2):
+        assert _guess_a_task(here, "guess").status_code == 401
+        come(None).post("/ops/login", {"token": "guess"}, headers=guesser)
+    bearer = {"Authorization": f"Bearer {OPERATOR}", **guesser}
+    assert _guess_a_task(here, OPERATOR).status_code == 429
+    assert come(None).get("/ops", headers=bearer).status_code == 429
+
+
+def test_who_brings_no_token_has_guessed_none(ingress: Open, here: Ingress) -> None:
+    for _ in range(MOST_WRONG + 1):
+        answer = here.client.simulate_post("/tasks/summarize", json={"session_id": "7"})
+        assert answer.status_code == 401
+    nobody = ingress()
+    for _ in range(MOST_WRONG + 1):
+        assert _guess_a_task(nobody, "there-is-none").status_code == 401
+
+
+def test_who_guesses_links_is_told_to_come_back_later(come: Come) -> None:
+    visit = come(None)
+    for _ in range(MOST_WRONG):
+        assert visit.get("/ops?token=wrong").status_code == 303
+    for token in ("wrong", OPERATOR):
+        answer = visit.get(f"/ops?token={token}")
+        assert (answer.status_code, "mirt_ops" in answer.cookies) == (429, False)
+        assert 1 <= int(answer.headers["Retry-After"]) <= 61
+
+
+def test_who_guesses_at_the_logout_is_told_to_come_back_later(come: Come) -> None:
+    bearer = {"Authorization": "Bearer guess"}
+    for _ in range(MOST_WRONG):
+        assert come(None).post("/ops/logout", {}, headers=bearer).status_code == 303
+    answer = come(None).post("/ops/logout", {}, headers=bearer)
+    assert (answer.status_code, "Not now" in answer.text) == (429, True)
+    assert 1 <= int(answer.headers["Retry-After"]) <= 61
+
+
 def test_a_minute_later_they_may_try_again() -> None:
     now = [0.0]
     attempts = Attempts(clock=lambda: now[0])
@@ -153,6 +209,8 @@ FROM_ELSEWHERE = [
     {"Sec-Fetch-Site": "same-site"},
     {"Origin": "https://evil.example"},
     {"Sec-Fetch-Site": "same-origin", "Origin": "https://evil.example"},
+    {"Origin": "http://["},
+    {"Sec-Fetch-Site": "same-origin", "Origin": "http://["},
 ]
 
 
