@@ -12,23 +12,31 @@ TYPES: Final = {
     ".js": "text/javascript; charset=utf-8",
     ".svg": "image/svg+xml",
 }
+FOR_EVER: Final = ("public", "max-age=31536000", "immutable")
 
 
 class Static:
-    """Files that never change under their address, which names their version."""
+    """Files that never change under their address, which names their version.
+
+    While a new version is deployed, its addresses may reach a process that has the one before:
+    what that gives is kept by nobody.
+    """
 
     def __init__(self) -> None:
         self._files = {path.name: path.read_bytes() for path in sorted(FOLDER.iterdir())}
+        self._versions = {
+            name: hashlib.sha256(content).hexdigest()[:12] for name, content in self._files.items()
+        }
 
     def address(self, name: str) -> str:
         """Where this version of a file is."""
-        version = hashlib.sha256(self._files[name]).hexdigest()[:12]
-        return f"/ops/static/{name}?v={version}"
+        return f"/ops/static/{name}?v={self._versions[name]}"
 
-    def on_get(self, _req: falcon.Request, resp: falcon.Response, name: str) -> None:
-        """Give a file."""
+    def on_get(self, req: falcon.Request, resp: falcon.Response, name: str) -> None:
+        """Give a file; for ever, if it is the one that was asked for."""
         if name not in self._files:
             raise falcon.HTTPNotFound
         resp.data = self._files[name]
         resp.content_type = TYPES[Path(name).suffix]
-        resp.set_header("Cache-Control", "public, max-age=31536000, immutable")
+        is_this = req.get_param("v") == self._versions[name]
+        resp.cache_control = FOR_EVER if is_this else ("no-store",)

@@ -13,6 +13,7 @@ from mirt.clock import utc_now
 from service.attempts import MOST_WRONG, Attempts
 from service.ops.headers import CONTENT_POLICY
 from service.ops.roles import Role
+from service.ops.static import Static
 from tests.unit.service.conftest import Ingress, Open
 from tests.unit.service.ops.conftest import (
     FORMS,
@@ -298,6 +299,18 @@ def test_every_answer_tells_the_browser_what_may_run(come: Come, address: str) -
         assert headers["Referrer-Policy"] == "no-referrer"
         if "static" not in address:
             assert headers["Cache-Control"] == "no-store"
+
+
+@pytest.mark.parametrize("name", ["ops.js", "ops.css", "icon.svg"])
+def test_a_file_is_kept_under_the_address_of_its_own_version_only(come: Come, name: str) -> None:
+    own = Static().address(name)
+    assert own.startswith(f"/ops/static/{name}?v=")
+    kept = come(None).get(own).headers["Cache-Control"]
+    assert set(kept.split(", ")) == {"public", "max-age=31536000", "immutable"}
+    another = own[:-1] + ("0" if own[-1] != "0" else "1")
+    for address in (another, f"/ops/static/{name}?v=", f"/ops/static/{name}"):
+        answer = come(None).get(address)
+        assert (answer.status_code, answer.headers["Cache-Control"]) == (200, "no-store")
 
 
 def test_no_other_answer_is_changed_by_that(here: Ingress) -> None:
