@@ -22,12 +22,12 @@ def measure(tx: Connection, *, count_to: int, now: datetime) -> Backlog:
     """Look at the backlog, by indexes that hold nothing else.
 
     The wait is that of tasks which no worker has begun: a conversation that waits for its retry is
-    no backlog.
+    no backlog, and a delay, or the time that a task was dead before its replay, is no wait.
     """
     some = select(inbox.c.id).where(inbox.c.state == MailState.WAITING).limit(count_to)
     messages = tx.execute(select(func.count()).select_from(some.subquery())).scalar_one()
     oldest: datetime | None = tx.execute(
-        select(func.min(tasks.c.created_at)).where(
+        select(func.min(tasks.c.waits_since)).where(
             tasks.c.due_at.is_not(None), tasks.c.state == TaskState.QUEUED, tasks.c.fence == 0
         )
     ).scalar()

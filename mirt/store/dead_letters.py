@@ -141,6 +141,7 @@ def revive(tx: Connection, task: Publication, *, now: datetime) -> bool:
         "error_code": None,
         "finished_at": None,
         "published_at": now,
+        "waits_since": now,
         "due_at": now + REPUBLISH_AFTER,
     }
     revived = tx.execute(

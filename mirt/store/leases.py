@@ -55,6 +55,7 @@ def claim(
         **envelope(task),
         **taken,
         "created_at": now,
+        "waits_since": now,
         "first_started_at": now,
         "fence": 1,
         "starts": 1,

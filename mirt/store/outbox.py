@@ -37,6 +37,7 @@ def add(
             published_at=None if delayed else now,
             publications=0 if delayed else 1,
             created_at=now,
+            waits_since=None if delayed else now,
         )
         .on_conflict_do_nothing()
         .returning(tasks.c.id)
@@ -70,6 +71,8 @@ def take_due(tx: Connection, *, now: datetime, limit: int) -> list[Publication]:
             published_at=now,
             publications=tasks.c.publications + 1,
             due_at=again,
+            # A message that was lost does not begin to wait anew; one that is due at last does.
+            waits_since=case((tasks.c.state == TaskState.DELAYED, now), else_=tasks.c.waits_since),
         )
         .returning(tasks.c.id, tasks.c.actor, tasks.c.args, tasks.c.kwargs, tasks.c.options)
     )
@@ -127,7 +130,7 @@ def take_retry(tx: Connection, task_id: str, *, now: datetime) -> Publication | 
     row = tx.execute(
         update(tasks)
         .where(tasks.c.id == task_id, tasks.c.state == TaskState.DELAYED, tasks.c.fence > 0)
-        .values(state=TaskState.QUEUED, published_at=now)
+        .values(state=TaskState.QUEUED, published_at=now, waits_since=now)
         .returning(tasks.c.id, tasks.c.actor, tasks.c.args, tasks.c.kwargs, tasks.c.options)
     ).one_or_none()
     return None if row is None else Publication(*row)

@@ -17,7 +17,7 @@ from mirt.store.tasks import TaskState
 class TaskFigures:
     """How many tasks of one actor wait, run, are delayed or dead, and how many were done lately.
 
-    ``oldest_at`` is when the oldest that no worker has begun was sent.
+    ``oldest_at`` is since when the one has waited that no worker has begun for the longest.
     """
 
     actor: str
@@ -66,7 +66,7 @@ def figures(tx: Connection, *, since: datetime) -> list[TaskFigures]:
     """The figures of every actor that has any; ``done`` counts from then on."""
     found: dict[str, dict[str, Any]] = {}
     state = tasks.c.state
-    unbegun = case((state == TaskState.QUEUED, case((tasks.c.fence == 0, tasks.c.created_at))))
+    unbegun = case((state == TaskState.QUEUED, case((tasks.c.fence == 0, tasks.c.waits_since))))
     open_ = select(
         tasks.c.actor,
         *(

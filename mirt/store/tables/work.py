@@ -37,6 +37,8 @@ tasks = Table(
     Column("waited_s", Integer, nullable=False, server_default="0"),
     Column("error_code", String),
     Column("created_at", UtcDateTime, nullable=False),
+    # Since when a worker could have run it: a delay comes before, and so does having been dead.
+    Column("waits_since", UtcDateTime),
     Column("first_started_at", UtcDateTime),
     Column("started_at", UtcDateTime),
     Column("finished_at", UtcDateTime),

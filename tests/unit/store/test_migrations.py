@@ -21,8 +21,9 @@ from mirt.store import migrate
 from mirt.store.database import Database
 from mirt.store.migrate import upgrade
 from mirt.store.revision import SchemaError, check_schema, known_revision
-from mirt.store.tables import conversations, metadata
+from mirt.store.tables import conversations, metadata, tasks
 from tests.settings import sqlite_url
+from tests.unit.business import NOON
 
 SCRIPTS = ScriptDirectory(str(Path(migrate.__file__).parent / "migrations"))
 
@@ -100,6 +101,26 @@ def test_upgrading_twice_changes_nothing(database: Database) -> None:
     assert schema(database) == before
     with database.transaction() as tx:
         assert tx.execute(select(conversations.c.session_id)).scalars().all() == ["s"]
+
+
+def test_what_is_queued_while_the_schema_is_upgraded_has_waited_since_it_was_sent(
+    database: Database,
+) -> None:
+    with database.transaction() as tx:
+        tx.execute(text("ALTER TABLE tasks DROP COLUMN waits_since"))
+        tx.execute(
+            text(
+                "INSERT INTO tasks (id, actor, args, kwargs, options, state, created_at, due_at) "
+                "VALUES ('queued', 'ping', '[]', '{}', '{}', 'queued', :at, :at), "
+                "('done', 'ping', '[]', '{}', '{}', 'done', :at, NULL)"
+            ),
+            {"at": "2026-03-01 12:00:00"},
+        )
+    set_revision(database, "0005")
+    upgrade(str(database.url))
+    with database.transaction() as tx:
+        since = tx.execute(select(tasks.c.waits_since).order_by(tasks.c.id.desc())).scalars().all()
+    assert since == [NOON, None]
 
 
 def test_two_who_upgrade_at_once_make_one_schema(empty: Database, database: Database) -> None:

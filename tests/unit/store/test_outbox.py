@@ -5,6 +5,7 @@ from datetime import timedelta
 import pytest
 
 from mirt.store.database import Database
+from mirt.store.dead_letters import revive
 from mirt.store.outbox import (
     REPUBLISH_AFTER,
     REPUBLISH_DOUBLINGS,
@@ -111,6 +112,42 @@ def test_a_task_whose_publication_failed_is_due_at_once(database: Database) -> N
     assert taken(database, 1) == ["failed"]
 
 
+def test_a_task_waits_for_a_worker_since_it_was_sent_however_often_it_is_published(
+    database: Database,
+) -> None:
+    added(database)
+    assert row(database).waits_since == NOON
+    for at in (60, 600):
+        assert taken(database, at) == ["t1"]
+        assert row(database).waits_since == NOON
+
+
+def test_a_delayed_task_waits_for_a_worker_since_its_delay_was_found_over(
+    database: Database,
+) -> None:
+    added(database, delay_s=3600)
+    assert row(database).waits_since is None
+    assert taken(database, 3601) == ["t1"]
+    assert taken(database, 4000) == ["t1"]
+    assert row(database).waits_since == after(3601)
+
+
+def test_a_retry_waits_for_a_worker_since_its_pause_was_found_over(database: Database) -> None:
+    added(database)
+    write(database, ENDINGS["postpone"], held(database))
+    assert taken(database, 61) == ["t1"]
+    assert row(database).waits_since == after(61)
+
+
+def test_a_task_that_is_replayed_waits_for_a_worker_since_then(database: Database) -> None:
+    for task_id in ("dead", "gone"):
+        if task_id == "dead":
+            add_row(database, TaskState.DEAD, task_id=task_id, waits_since=NOON)
+        with database.transaction() as tx:
+            assert revive(tx, Publication(task_id, "ping"), now=after(600))
+        assert row(database, task_id).waits_since == after(600)
+
+
 @pytest.mark.parametrize("state", [TaskState.RUNNING, TaskState.DELAYED, TaskState.DONE])
 def test_what_is_not_queued_is_not_made_due(database: Database, state: TaskState) -> None:
     add_row(database, state, due_at=after(60))
@@ -176,6 +213,7 @@ def test_a_retry_is_taken_before_it_is_due_and_once(database: Database) -> None:
         assert found is not None
         assert found.task_id == "t1"
         assert take_retry(tx, "t1", now=after(6)) is None
+    assert row(database).waits_since == after(6)
     assert claimed(database, "two", at=6) is not None
 
 

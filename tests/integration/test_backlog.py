@@ -1,0 +1,82 @@
+"""Only a wait for a worker is a backlog: not a delay, and not the time before a replay."""
+
+from collections.abc import Callable
+
+import pytest
+from falcon.testing import TestClient
+
+from middleware.dead_letters import replay
+from mirt.runtime import runtime
+from mirt.store.dead_letters import Choice
+from service.app import create_app
+from service.dispatcher import dispatch_message
+from service.operations import purging
+from service.operations.problems import problems
+from service.operations.queues import activity
+from tests.deployment import SECRET, update
+from tests.hands import Hands
+from tests.integration.conftest import Running
+
+Run = Callable[..., Running]
+TRANSPORTS = ("embedded", "rabbitmq")
+SHED_AFTER_S = 300
+
+
+@pytest.fixture(params=TRANSPORTS)
+def idle(run: Run, request: pytest.FixtureRequest, hands: Hands) -> Running:
+    """A service that nobody works for."""
+    return run(request.param, work=False, clock=hands, backlog_max_wait_seconds=SHED_AFTER_S)
+
+
+@pytest.fixture
+def hands() -> Hands:
+    return Hands()
+
+
+def longest_wait_s() -> float:
+    """What the ingress, ``mirt inspect`` and the page all say."""
+    measured = runtime().conversations.backlog(count_to=10).longest_wait_s
+    shown = max(queue.oldest_wait_s for queue in activity(runtime()).queues)
+    assert measured == pytest.approx(shown)
+    return measured
+
+
+def webhook(chat: int) -> int:
+    """What a message is answered by an ingress that looks at the backlog anew."""
+    client = TestClient(create_app(runtime()))
+    headers = {"X-Telegram-Bot-Api-Secret-Token": SECRET}
+    answer = client.simulate_post(
+        "/webhooks/telegram", json=update(chat, 1, "Привіт"), headers=headers
+    )
+    return answer.status_code
+
+
+def test_what_is_replayed_has_not_waited_while_it_was_dead(idle: Running, hands: Hands) -> None:
+    assert dispatch_message("7", "перше", chat_id="7", fire_and_forget=True)["queued"]
+    hands.forward(seconds=120)
+    assert longest_wait_s() == 120
+    assert purging.purge(runtime(), "llm") == 1
+    assert longest_wait_s() == 0
+    hands.forward(minutes=10)
+    assert replay(idle.broker, runtime().database, Choice(), hands) == 1
+    assert longest_wait_s() < 1
+    assert not [one for one in problems(runtime(), activity(runtime()), []) if "oldest" in one.what]
+    assert webhook(8) == 200
+    hands.forward(seconds=SHED_AFTER_S)
+    assert longest_wait_s() == SHED_AFTER_S
+    assert webhook(9) == 503
+
+
+def test_what_was_delayed_has_not_waited_until_its_time(idle: Running, hands: Hands) -> None:
+    runtime().followups.schedule("f1", "7", 24, channel="telegram", chat_id="7")
+    hands.forward(hours=23)
+    assert longest_wait_s() == 0
+    hands.forward(hours=1)
+    idle.broker.publish_due()
+    assert sum(queue.ready for queue in activity(runtime()).queues) == 1
+    assert longest_wait_s() < 1
+    assert webhook(8) == 200
+    hands.forward(seconds=SHED_AFTER_S)
+    idle.broker.publish_due()
+    assert longest_wait_s() == SHED_AFTER_S, "what is published again goes on waiting"
+    assert webhook(9) == 503
