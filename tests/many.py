@@ -75,6 +75,14 @@ STATEMENTS: Final = (
     FROM inbox WHERE state = 'answered'
     """,
     """
+    INSERT INTO orders
+      (external_id, task_id, session_id, source, state, unknown, order_data, trace_id, created_at,
+       updated_at)
+    SELECT 'order-' || id, 'create_crm_order:' || id, session_id, 'telegram', 'created',
+           CASE WHEN id % 5000 = 10 THEN 1 ELSE 0 END, '{}', trace_id, finished_at, finished_at
+    FROM inbox WHERE state = 'answered' AND id % 10 = 0
+    """,
+    """
     INSERT INTO dead_letters
       (task_id, queue, actor, args, kwargs, options, error_code, exception, traceback, attempts,
        trace_id, session_id, sent_at, died_at)

@@ -8,7 +8,15 @@ from typing import Any
 from sqlalchemy import Connection, case, extract, func, select
 
 from mirt.store.mailbox import MailState
-from mirt.store.tables import dead_letters, deliveries, inbox, orders, task_events, tasks
+from mirt.store.tables import (
+    conversations,
+    dead_letters,
+    deliveries,
+    inbox,
+    orders,
+    task_events,
+    tasks,
+)
 from mirt.store.task_events import EventKind
 from mirt.store.tasks import TaskState
 
@@ -60,6 +68,18 @@ class Effect(StrEnum):
 
     REPLY = "reply"
     ORDER = "order"
+
+
+@dataclass(frozen=True, slots=True)
+class Unknown:
+    """How many effects of a kind had an unknown outcome, and where the latest of them is told of.
+
+    That is a conversation, or only a trace when what it belongs to is none.
+    """
+
+    count: int
+    session_id: str | None
+    trace_id: str
 
 
 def figures(tx: Connection, *, since: datetime) -> list[TaskFigures]:
@@ -144,17 +164,24 @@ def minutes(tx: Connection, *, since: datetime) -> list[Minute]:
     ]
 
 
-def unknown_since(tx: Connection, since: datetime) -> dict[Effect, int]:
-    """How many replies and orders of unknown outcome there were from then on."""
-    counted = {}
+def unknown_since(tx: Connection, since: datetime) -> dict[Effect, Unknown]:
+    """The replies and the orders of unknown outcome from then on, where there are any."""
+    found = {}
     for effect, table in {Effect.REPLY: deliveries, Effect.ORDER: orders}.items():
-        asked = (
-            select(func.count())
-            .select_from(table)
-            .where(table.c.unknown > 0, table.c.created_at >= since)
+        meant = (table.c.unknown > 0, table.c.created_at >= since)
+        count = select(func.count()).select_from(table).where(*meant).correlate(None)
+        session_id = select(conversations.c.session_id).where(
+            conversations.c.session_id == table.c.session_id
         )
-        counted[effect] = tx.execute(asked).scalar_one()
-    return counted
+        latest = tx.execute(
+            select(count.scalar_subquery(), session_id.scalar_subquery(), table.c.trace_id)
+            .where(*meant)
+            .order_by(table.c.created_at.desc())
+            .limit(1)
+        ).one_or_none()
+        if latest is not None:
+            found[effect] = Unknown(*latest)
+    return found
 
 
 def _seconds(at: Any) -> Any:

@@ -5,10 +5,10 @@ from datetime import datetime
 from enum import StrEnum
 from typing import Any, Final
 
-from sqlalchemy import ColumnElement, Connection, Select, func, or_, select, tuple_
+from sqlalchemy import ColumnElement, Connection, Select, func, or_, select, tuple_, union
 
 from mirt.store.mailbox import MailState
-from mirt.store.tables import conversations, dead_letters, deliveries, inbox, tasks
+from mirt.store.tables import conversations, dead_letters, deliveries, inbox, orders, tasks
 
 
 class Kind(StrEnum):
@@ -20,7 +20,7 @@ class Kind(StrEnum):
     FAILED = "failed"
     """Something of it is a dead letter."""
     UNKNOWN = "unknown"
-    """Of a reply nobody knows how often it arrived."""
+    """Of a reply or an order nobody knew whether it had taken effect."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,11 +100,13 @@ def _of_kind(asked: Select[Any], kind: Kind) -> Select[Any]:
         return asked
     # First those that are meant, who are few: walking all conversations until enough of them are
     # met takes long when they are old.
-    few = select(dead_letters.c.session_id)
-    if kind is Kind.UNKNOWN:
-        few = select(deliveries.c.session_id).where(deliveries.c.unknown > 0)
-    meant = few.distinct().subquery("meant")
-    return asked.join(meant, meant.c.session_id == _c.session_id)
+    if kind is Kind.FAILED:
+        few = select(dead_letters.c.session_id).distinct().subquery("meant")
+    else:
+        few = union(
+            *(select(t.c.session_id).where(t.c.unknown > 0) for t in (deliveries, orders))
+        ).subquery("meant")
+    return asked.join(few, few.c.session_id == _c.session_id)
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,6 +1,6 @@
 """What is wrong at this moment, in a sentence each, and what to do about it."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import Final
@@ -9,6 +9,7 @@ from urllib.parse import quote
 from mirt.clock import lasting
 from mirt.store import overview
 from mirt.store.health import checks_of_workers
+from mirt.store.overview import Effect, Unknown
 from service.operations.queues import Activity
 from service.operations.schedule import ScheduledTask
 from service.operations.world import World
@@ -44,15 +45,7 @@ def problems(world: World, now: Activity, scheduled: Sequence[ScheduledTask]) ->
         *_of_letters(now),
         *_of_schedule(scheduled),
         *_of_health(ill),
-        *(
-            Problem(
-                f"{_count(count, effect.value)} of unknown outcome in the last day",
-                "mirt inspect stats",
-                "/ops/conversations?kind=unknown",
-            )
-            for effect, count in unknown.items()
-            if count
-        ),
+        *_of_outcomes(unknown),
     ]
 
 
@@ -104,6 +97,18 @@ def _of_health(ill: dict[str, dict[str, str]]) -> Iterator[Problem]:
         if failing:
             found = ", ".join(f"{name} ({why})" for name, why in failing.items())
             yield Problem(f"worker {worker} cannot reach {found}", "mirt doctor", "/ops")
+
+
+def _of_outcomes(unknown: Mapping[Effect, Unknown]) -> Iterator[Problem]:
+    for effect, found in unknown.items():
+        page = "/ops/conversations?kind=unknown"
+        if found.session_id is None:
+            page = f"/ops/trace?id={quote(found.trace_id, safe='')}"
+        yield Problem(
+            f"{_count(found.count, effect.value)} of unknown outcome in the last day",
+            f"mirt trace {found.session_id or found.trace_id}",
+            page,
+        )
 
 
 def _count(number: int, one: str) -> str:
