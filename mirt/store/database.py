@@ -24,6 +24,10 @@ from mirt.store.texts import storable_json
 CONNECT_TIMEOUT_S: Final = 3
 STATEMENT_TIMEOUT_S: Final = 8.0
 LOCK_TIMEOUT_S: Final = 5.0
+IDLE_S: Final = 10.0
+"""How long a transaction may do nothing. Its locks outlive a machine that is gone, or frozen, until
+the network notices, which takes hours; a lease would run out and nobody could take its task. Ours
+wait for nothing but the database, and so for milliseconds at most."""
 NOT_ALLOWED: Final = "42501"
 """PostgreSQL's code for a privilege that is missing: of the server, not of our statement."""
 
@@ -34,7 +38,8 @@ class Database:
     Opened lazily, so that a process may fork before its first transaction. Every wait is bounded:
     for a pooled connection and for connecting by ``CONNECT_TIMEOUT_S``, for a lock and a statement
     by the server itself, for a server that answers nothing by us, and all of them by the deadline
-    of the work (``mirt.clock``), but for a second in which an end can be noted.
+    of the work (``mirt.clock``), but for a second in which an end can be noted. The server waits
+    for us too, for ``IDLE_S``: then it ends the transaction.
 
     With ``reads_only`` nothing can be written, and a writer of a SQLite file is not held up.
     """
@@ -127,7 +132,8 @@ def _bound_postgres(connection: Connection) -> None:
     # SET LOCAL ends with the transaction, so it is right behind a transaction-mode pooler too.
     connection.exec_driver_sql(
         f"SET LOCAL statement_timeout = {_ms(STATEMENT_TIMEOUT_S)};"
-        f"SET LOCAL lock_timeout = {_ms(LOCK_TIMEOUT_S)}"
+        f"SET LOCAL lock_timeout = {_ms(LOCK_TIMEOUT_S)};"
+        f"SET LOCAL idle_in_transaction_session_timeout = {round(1000 * IDLE_S)}"
     )
 
 

@@ -1,8 +1,9 @@
-"""No wait for the database is without an end: not for a lock, not for a silent server."""
+"""No wait for the database is without an end: for a lock, a silent server; nor its own for us."""
 
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
+from datetime import UTC, datetime, timedelta
 
 import psycopg
 import pytest
@@ -10,8 +11,10 @@ from sqlalchemy import text
 
 from mirt.clock import deadline_in
 from mirt.errors import DatabaseError, SoftTimeLimitExceeded
-from mirt.store import patience
+from mirt.store import leases, patience
 from mirt.store.database import Database
+from mirt.store.leases import Claim
+from mirt.store.tasks import Publication
 from tests.servers import Postgres
 
 SOON_S = 3.0
@@ -87,3 +90,27 @@ def test_what_is_to_be_noted_after_the_deadline_is_noted(database: Database) -> 
     with deadline_in(-1):
         execute(database, "CREATE TABLE noted ()")
     execute(database, "SELECT * FROM noted")
+
+
+NOON = datetime(2026, 3, 1, 12, tzinfo=UTC)
+LEASE = timedelta(seconds=10)
+
+
+def claim(database: Database, owner: str, now: datetime) -> Claim | None:
+    with database.transaction() as tx:
+        return leases.claim(tx, Publication("t1", "ping"), owner=owner, now=now, lease=LEASE)
+
+
+def test_who_freezes_in_a_transaction_keeps_no_task_beyond_its_lease(
+    database: Database, database_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("mirt.store.database.IDLE_S", 1.0)
+    frozen = claim(database, "frozen", NOON)
+    assert frozen is not None
+    tx = database.engine.connect()
+    leases.hold(tx, frozen)
+    with closing(Database(database_url)) as another, over_within(SOON_S):
+        assert claim(another, "another", NOON + LEASE) is not None
+    tx.invalidate()
+    tx.close()
+    database.ping()
