@@ -1,7 +1,7 @@
 """What all brokers share: the outbox comes first, the transport is a wake-up call."""
 
 from abc import abstractmethod
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any, Final
@@ -10,8 +10,9 @@ import structlog
 from dramatiq import Broker, Message
 from dramatiq.middleware import MiddlewareError
 
+from middleware.dead_letters import UnreadMessages
 from middleware.envelopes import to_message, to_task
-from middleware.policy import LONGEST_TASK_ID
+from middleware.policy import LONGEST_TASK_ID, TASKS
 from middleware.ticks import take_ticks
 from mirt.clock import Clock
 from mirt.errors import BrokerUnavailableError, DatabaseError
@@ -176,8 +177,16 @@ class DurableBroker(Broker):
         self.publish(due)
 
     def publish(self, tasks: Sequence[Publication]) -> None:
-        """Wake workers up for tasks whose rows are committed. What fails is published again."""
-        self._again_soon(self._transmit([to_message(task) for task in tasks], within_s=CALL_S))
+        """Wake workers up for tasks whose rows are committed. What fails is published again.
+
+        A task that this version does not know is buried, as a message of it would be.
+        """
+        known = [to_message(task) for task in tasks if task.actor in TASKS]
+        self._again_soon(self._transmit(known, within_s=CALL_S))
+        for task in tasks:
+            if task.actor not in TASKS:
+                # What could not be buried comes due again.
+                any(one.unknown(task) for one in self._unread())
 
     def publish_all(self, batches: Iterable[Sequence[Publication]]) -> int:
         """Publish batches as they come, each committed before; how many tasks there were."""
@@ -216,6 +225,9 @@ class DurableBroker(Broker):
                     },
                 )
         return unsure
+
+    def _unread(self) -> Iterator[UnreadMessages]:
+        return (one for one in self.middleware if isinstance(one, UnreadMessages))
 
     def _add_queue(self, queue_name: str) -> None:
         self.queues[queue_name] = None

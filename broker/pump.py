@@ -19,7 +19,7 @@ class OutboxPump(Middleware):
     """Looks into the outbox twice a second, on a thread of its own, beside each worker.
 
     Any number of workers may pump at once: each takes different tasks. While the transport takes
-    nothing, the tasks stay due.
+    nothing, the tasks stay due. Nothing that fails ends the thread.
     """
 
     def __init__(self) -> None:
@@ -48,4 +48,8 @@ class OutboxPump(Middleware):
                 pause = INTERVAL_S
             except DatabaseError as failed:
                 log.warning("outbox_unreachable", why=failed.message)
+                pause = min(2 * pause, LONGEST_INTERVAL_S)
+            except Exception:
+                # Whatever it is: what comes due is published by nobody else.
+                log.exception("outbox_failed")
                 pause = min(2 * pause, LONGEST_INTERVAL_S)

@@ -3,7 +3,8 @@
 import base64
 import hashlib
 from dataclasses import replace
-from typing import Any
+from datetime import datetime
+from typing import Any, Final
 
 import structlog
 from dramatiq import Broker, Middleware
@@ -20,7 +21,9 @@ from mirt.store.tasks import Publication
 
 log = structlog.get_logger(__name__)
 
-BATCH = 100
+BATCH: Final = 100
+NO_QUEUE: Final = "unknown"
+"""What a row does not say, and only the version knows that made it."""
 
 
 class UnreadMessages(Middleware):
@@ -38,18 +41,37 @@ class UnreadMessages(Middleware):
         """Bury a message whose actor is unknown; all others are buried already."""
         if message.actor_name in broker.actors or getattr(message, "buried", False):
             return
-        why = f"no task {message.actor_name}: this version does not know it"
+        message.buried = self.unknown(
+            to_task(message), queue=message.queue_name, sent_at=message.message_datetime
+        )
+
+    def unknown(
+        self, task: Publication, *, queue: str = NO_QUEUE, sent_at: datetime | None = None
+    ) -> bool:
+        """Bury a task that this version does not know; False if that could not be written.
+
+        Its row ends with it, so that it runs when it is replayed and not before. A row that another
+        worker has, who knows the task, is left alone.
+        """
+        now = self._clock()
         letter = DeadLetter(
-            task=to_task(message),
-            queue=message.queue_name,
+            task=task,
+            queue=queue,
             error_code=ErrorCode.UNKNOWN_ACTOR,
-            exception=why,
+            exception=f"no task {task.actor}: this version does not know it",
             traceback="",
             attempts=0,
-            trace_id=message.options.get("trace_id"),
-            sent_at=message.message_datetime,
+            trace_id=task.options.get("trace_id"),
+            sent_at=sent_at or now,
         )
-        message.buried = self._write(letter)
+        try:
+            with self._database.transaction() as tx:
+                buried = store.bury_unbegun(tx, letter, now=now)
+        except DatabaseError as failed:
+            return _not_written(failed)
+        if buried:
+            _tell(letter)
+        return True
 
     def undecodable(self, queue: str, body: bytes) -> bool:
         """Bury a body that is no message, as it came; whether that could be written."""
@@ -67,28 +89,12 @@ class UnreadMessages(Middleware):
             trace_id=None,
             sent_at=self._clock(),
         )
-        return self._write(letter)
-
-    def _write(self, letter: DeadLetter) -> bool:
         try:
             with self._database.transaction() as tx:
-                write_dead_letter(tx, letter, now=self._clock())
+                write_dead_letter(tx, letter, now=letter.sent_at)
         except DatabaseError as failed:
-            log.warning("dead_letter_not_written", why=failed.message)
-            return False
-        # A name that no version knows is a stranger's word.
-        metrics.BURIED.inc(task="unknown", code=letter.error_code)
-        # Logged by a thread that works for no task: the line says itself what it is about.
-        log.error(
-            "message_failed",
-            code=str(letter.error_code),
-            why=letter.exception,
-            task=letter.task.actor,
-            task_id=letter.task.task_id,
-            trace_id=letter.trace_id,
-            queue=letter.queue,
-            attempts=0,
-        )
+            return _not_written(failed)
+        _tell(letter)
         return True
 
 
@@ -136,3 +142,24 @@ def _revive(broker: Any, tx: Any, letter: DeadLetter, clock: Clock) -> bool:
         return True
     store.withdraw(tx, task_id)
     return False
+
+
+def _not_written(failed: DatabaseError) -> bool:
+    log.warning("dead_letter_not_written", why=failed.message)
+    return False
+
+
+def _tell(letter: DeadLetter) -> None:
+    # A name that no version knows is a stranger's word.
+    metrics.BURIED.inc(task="unknown", code=letter.error_code)
+    # Logged by a thread that works for no task: the line says itself what it is about.
+    log.error(
+        "message_failed",
+        code=str(letter.error_code),
+        why=letter.exception,
+        task=letter.task.actor,
+        task_id=letter.task.task_id,
+        trace_id=letter.trace_id,
+        queue=letter.queue,
+        attempts=0,
+    )

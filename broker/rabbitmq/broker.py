@@ -19,7 +19,6 @@ from broker.rabbitmq.consumer import RabbitConsumer
 from broker.rabbitmq.depths import read_depths
 from broker.rabbitmq.publisher import Counts, Publisher
 from broker.rabbitmq.topology import UNREACHABLE, connection_parameters, reason, rejects_name
-from middleware.dead_letters import UnreadMessages
 from middleware.policy import QUEUES, tasks_of
 from mirt.clock import Clock
 from mirt.errors import BrokerUnavailableError, DatabaseError
@@ -135,8 +134,7 @@ class RabbitBroker(DurableBroker):
             raise BrokerUnavailableError(f"RabbitMQ: {reason(failed)}") from None
 
     def _bury_undecodable(self, queue: str, body: bytes) -> bool:
-        unread = (m for m in self.middleware if isinstance(m, UnreadMessages))
-        return any(one.undecodable(queue, body) for one in unread)
+        return any(one.undecodable(queue, body) for one in self._unread())
 
     def _find_lost_messages(self, ready: Counts) -> None:
         # Called by the publisher's own thread, which must not wait for a database.

@@ -1,7 +1,7 @@
 """Dead letters: what failed for good, with its why, until somebody decides about it."""
 
 from collections.abc import Collection, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any
 
@@ -75,6 +75,36 @@ def write_dead_letter(tx: Connection, letter: DeadLetter, *, now: datetime) -> N
         )
         .on_conflict_do_update(index_elements=[dead_letters.c.task_id], set_=died)
     )
+
+
+def bury_unbegun(tx: Connection, letter: DeadLetter, *, now: datetime) -> bool:
+    """(none), queued → dead, with this letter; the row knows how old the task is, and its attempts.
+
+    False, and nothing is written, when its row says that it is not for us to end: somebody has it,
+    its delay is not over, or it is over.
+    """
+    ended = {
+        "state": TaskState.DEAD,
+        "owner": None,
+        "due_at": None,
+        "finished_at": now,
+        "error_code": letter.error_code,
+    }
+    row = tx.execute(
+        upsert(tx, tasks)
+        .values(**envelope(letter.task), **ended, created_at=letter.sent_at)
+        .on_conflict_do_update(
+            index_elements=[tasks.c.id], set_=ended, where=tasks.c.state == TaskState.QUEUED
+        )
+        .returning(tasks.c.created_at, tasks.c.attempt)
+    ).one_or_none()
+    if row is None:
+        return False
+    letter = replace(letter, sent_at=row.created_at, attempts=row.attempt)
+    write_dead_letter(tx, letter, now=now)
+    code, why = letter.error_code, letter.exception
+    note(tx, TaskEvent(letter.task.task_id, EventKind.DIED, now, row.attempt, code, why))
+    return True
 
 
 def list_dead(
