@@ -37,6 +37,21 @@ class Depth:
     consumers: int
 
 
+@dataclass(frozen=True, slots=True)
+class Unsure:
+    """Messages of which it is not certain that the transport has them."""
+
+    failed: Sequence[Message[Any]] = ()
+    """It did not take them, or was lost before it confirmed them: they are to be sent again."""
+    unconfirmed: Sequence[Message[Any]] = ()
+    """It has said nothing of them in time, and usually will."""
+
+    @property
+    def ids(self) -> set[str]:
+        """All of them."""
+        return {message.message_id for message in (*self.failed, *self.unconfirmed)}
+
+
 class HookFailedError(MiddlewareError):
     """Something of ours has failed before a task was begun."""
 
@@ -72,12 +87,11 @@ class DurableBroker(Broker):
         return None
 
     @abstractmethod
-    def transmit(
-        self, messages: Sequence[Message[Any]], *, within_s: float
-    ) -> Sequence[Message[Any]]:
+    def transmit(self, messages: Sequence[Message[Any]], *, within_s: float) -> Unsure:
         """Hand messages to the transport, which has ``within_s`` seconds to confirm them.
 
-        Returns those of which it is not certain that it has them. Never raises.
+        Never raises. One that was not confirmed in time and fails later is the broker's to have
+        published again: nobody waits for it any more.
         """
 
     def drain(self, queue: str) -> None:
@@ -148,9 +162,9 @@ class DurableBroker(Broker):
             )
         if delay is None:
             unsure = self._transmit([message], within_s=CALL_S if kept else SEND_S)
-            if unsure and not kept:
+            if unsure.ids and not kept:
                 raise BrokerUnavailableError("RabbitMQ has not confirmed the message")
-            self._again_soon(unsure)
+            self._again_soon(unsure.failed)
         self.emit_after("enqueue", message, delay)
         return message
 
@@ -176,17 +190,20 @@ class DurableBroker(Broker):
             log.info("ticked", tasks=[one.task_id for one in due])
         self.publish(due)
 
-    def publish(self, tasks: Sequence[Publication]) -> None:
-        """Wake workers up for tasks whose rows are committed. What fails is published again.
+    def publish(self, tasks: Sequence[Publication]) -> int:
+        """Wake workers up for tasks whose rows are committed; how many were handed over.
 
-        A task that this version does not know is buried, as a message of it would be.
+        What fails is published again at once, what is not confirmed after its growing pause. A task
+        that this version does not know is buried, as a message of it would be.
         """
         known = [to_message(task) for task in tasks if task.actor in TASKS]
-        self._again_soon(self._transmit(known, within_s=CALL_S))
+        failed = self._transmit(known, within_s=CALL_S).failed
+        self._again_soon(failed)
         for task in tasks:
             if task.actor not in TASKS:
                 # What could not be buried comes due again.
                 any(one.unknown(task) for one in self._unread())
+        return len(known) - len(failed)
 
     def publish_all(self, batches: Iterable[Sequence[Publication]]) -> int:
         """Publish batches as they come, each committed before; how many tasks there were."""
@@ -197,19 +214,18 @@ class DurableBroker(Broker):
         return count
 
     def publish_due(self, limit: int = 500) -> int:
-        """Publish what the outbox has due: ended delays, lost messages; how many there were."""
+        """Publish what the outbox has due: ended delays, lost messages; how many it could."""
         with self.database.transaction() as tx:
             due = outbox.take_due(tx, now=self.clock(), limit=limit)
-        self.publish(due)
-        return len(due)
+        return self.publish(due)
 
-    def _transmit(
-        self, messages: Sequence[Message[Any]], *, within_s: float
-    ) -> Sequence[Message[Any]]:
+    def _transmit(self, messages: Sequence[Message[Any]], *, within_s: float) -> Unsure:
         started = datetime.now(UTC)
         unsure = self.transmit(messages, within_s=within_s)
+        if unsure.unconfirmed:
+            log.warning("not_confirmed_yet", tasks=len(unsure.unconfirmed))
         if traces.is_on():
-            ended, doubtful = datetime.now(UTC), {message.message_id for message in unsure}
+            ended, doubtful = datetime.now(UTC), unsure.ids
             for message in messages:
                 traces.passed(
                     f"publish {message.queue_name}",
@@ -238,16 +254,16 @@ class DurableBroker(Broker):
         with self.database.transaction() as tx:
             return outbox.add(tx, to_task(message), now=now, due_at=due_at)
 
-    def _again_soon(self, unsure: Sequence[Message[Any]]) -> None:
-        if not unsure:
+    def _again_soon(self, failed: Sequence[Message[Any]]) -> None:
+        if not failed:
             return
-        log.warning("not_published", tasks=len(unsure))
+        log.warning("not_published", tasks=len(failed))
         try:
             with self.database.transaction() as tx:
-                outbox.make_due(tx, [one.message_id for one in unsure], now=self.clock())
-        except DatabaseError as failed:
+                outbox.make_due(tx, [one.message_id for one in failed], now=self.clock())
+        except DatabaseError as unreachable:
             # Their rows come up by themselves, only later.
-            log.warning("not_published_sooner", why=failed.message)
+            log.warning("not_published_sooner", why=unreachable.message)
 
 
 def _under_its_task_id(message: Message[Any]) -> Message[Any]:

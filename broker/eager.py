@@ -9,7 +9,7 @@ from typing import Any
 from dramatiq import Message, MessageProxy, Middleware
 from dramatiq.worker import WorkerThread
 
-from broker.durable import DurableBroker
+from broker.durable import DurableBroker, Unsure
 from middleware.envelopes import to_message
 from mirt.clock import Clock
 from mirt.store import outbox
@@ -30,22 +30,20 @@ class EagerBroker(DurableBroker):
         self._thread = threading.local()
         super().__init__(middleware=middleware)
 
-    def transmit(
-        self, messages: Sequence[Message[Any]], *, within_s: float
-    ) -> Sequence[Message[Any]]:
+    def transmit(self, messages: Sequence[Message[Any]], *, within_s: float) -> Unsure:
         """Run them, and what they send, before returning."""
         waiting: deque[bytes] | None = getattr(self._thread, "waiting", None)
         encoded = [message.encode() for message in messages]
         if waiting is not None:
             waiting.extend(encoded)
-            return []
+            return Unsure()
         self._thread.waiting = waiting = deque(encoded)
         try:
             while waiting:
                 self._run(Message.decode(waiting.popleft()))
         finally:
             self._thread.waiting = None
-        return []
+        return Unsure()
 
     def _run(self, message: Message[Any]) -> None:
         settlement = _Settlement(self)

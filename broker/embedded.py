@@ -7,7 +7,7 @@ from typing import Any
 from dramatiq import Consumer, Message, MessageProxy, Middleware
 from dramatiq.brokers.stub import StubBroker, _StubConsumer
 
-from broker.durable import DurableBroker
+from broker.durable import DurableBroker, Unsure
 from mirt.clock import Clock
 from mirt.store.database import Database
 
@@ -22,13 +22,11 @@ class EmbeddedBroker(DurableBroker, StubBroker):
         self.clock = clock
         super().__init__(middleware=middleware)
 
-    def transmit(
-        self, messages: Sequence[Message[Any]], *, within_s: float
-    ) -> Sequence[Message[Any]]:
+    def transmit(self, messages: Sequence[Message[Any]], *, within_s: float) -> Unsure:
         """Put them into their queues, which never fails."""
         for message in messages:
             self.queues[message.queue_name].put(message.encode())
-        return []
+        return Unsure()
 
     def consume(self, queue_name: str, prefetch: int = 1, timeout: int = 100) -> Consumer:
         """Consume a queue."""
@@ -46,11 +44,9 @@ class ElsewhereBroker(EmbeddedBroker):
     half a second later.
     """
 
-    def transmit(
-        self, messages: Sequence[Message[Any]], *, within_s: float
-    ) -> Sequence[Message[Any]]:
+    def transmit(self, messages: Sequence[Message[Any]], *, within_s: float) -> Unsure:
         """Take none of them."""
-        return messages
+        return Unsure(failed=messages)
 
 
 class _EmbeddedConsumer(_StubConsumer):

@@ -14,10 +14,11 @@ from pika import BlockingConnection
 from pika.adapters.blocking_connection import BlockingChannel
 from pika.exceptions import ChannelClosedByBroker
 
-from broker.durable import Depth, DurableBroker
+from broker.durable import Depth, DurableBroker, Unsure
 from broker.rabbitmq.consumer import RabbitConsumer
 from broker.rabbitmq.depths import read_depths
-from broker.rabbitmq.publisher import Counts, Publisher
+from broker.rabbitmq.late import LateFailures
+from broker.rabbitmq.publisher import CLOSE_WITHIN_S, Counts, Publisher
 from broker.rabbitmq.topology import UNREACHABLE, connection_parameters, reason, rejects_name
 from middleware.policy import QUEUES, tasks_of
 from mirt.clock import Clock
@@ -29,7 +30,8 @@ log = structlog.get_logger(__name__)
 
 NOT_FOUND: Final = 404
 JUST_PUBLISHED: Final = timedelta(seconds=5)
-"""Whoever publishes waits for the confirm for less, and then sees to it that it is done again."""
+"""What fails with its connection is known to have failed, and is due at once; what was confirmed as
+the connection ended is not lost. Both take less."""
 
 
 class RabbitBroker(DurableBroker):
@@ -54,6 +56,7 @@ class RabbitBroker(DurableBroker):
         self._threads = threads
         self._publisher: Publisher | None = None
         self._lock = threading.Lock()
+        self._late = LateFailures(self._again_soon)
         super().__init__(middleware=middleware)
 
     @property
@@ -83,20 +86,21 @@ class RabbitBroker(DurableBroker):
         names = [name for queue in QUEUES for name in (queue, rejects_name(queue))]
         return partial(read_depths, self._url, names)
 
-    def transmit(
-        self, messages: Sequence[Message[Any]], *, within_s: float
-    ) -> Sequence[Message[Any]]:
+    def transmit(self, messages: Sequence[Message[Any]], *, within_s: float) -> Unsure:
         """Publish them together and wait for their confirms."""
         confirms = [
             self.publisher.publish(m.queue_name, m.encode(), message_id=m.message_id)
             for m in messages
         ]
         wait(confirms, timeout=within_s)
-        unsure = []
+        failed, unconfirmed = [], []
         for message, confirm in zip(messages, confirms, strict=True):
-            if not confirm.done() or confirm.exception() is not None:
-                unsure.append(message)
-        return unsure
+            if not confirm.done():
+                unconfirmed.append(message)
+                self._late.watch(message, confirm)
+            elif confirm.exception() is not None:
+                failed.append(message)
+        return Unsure(failed, unconfirmed)
 
     def consume(self, queue_name: str, prefetch: int = 1, timeout: int = 5000) -> Consumer:
         """Consume a queue; a process holds no more of it than it can run at once."""
@@ -112,10 +116,11 @@ class RabbitBroker(DurableBroker):
         )
 
     def close(self) -> None:
-        """Close the publishing connection."""
+        """Close the publishing connection. What it has not confirmed is published by others."""
         with self._lock:
             if self._publisher is not None:
                 self._publisher.close()
+        self._late.finish(within_s=CLOSE_WITHIN_S)
 
     def drain(self, queue: str) -> None:
         """Empty the queue, and neither its rejects nor any other."""

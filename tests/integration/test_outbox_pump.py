@@ -6,6 +6,7 @@ from typing import Any
 import pytest
 
 from actors.housekeeping import sweep_mailboxes
+from broker.durable import Unsure
 from mirt.clock import utc_now
 from mirt.store import outbox
 from mirt.store.tables import dead_letters, tasks
@@ -76,3 +77,14 @@ def test_a_round_that_fails_is_not_the_last(run: Run, monkeypatch: pytest.Monkey
     have_due(running, Publication("after it", "ping"))
     wait_until(lambda: states(running) == {"after it": "done"})
     assert len(rounds) > 1
+
+
+def test_what_the_transport_refuses_is_no_reason_to_look_again_at_once(
+    run: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    running = run("embedded", work=False)
+    have_due(running, Publication("refused", "ping"))
+    with monkeypatch.context() as full:
+        full.setattr(running.broker, "transmit", lambda messages, within_s: Unsure(failed=messages))
+        assert running.broker.publish_due() == 0
+    assert running.broker.publish_due() == 1

@@ -1,0 +1,91 @@
+"""A RabbitMQ that is slow to confirm is not given the same message again and again."""
+
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from datetime import timedelta
+from typing import Any
+
+import pytest
+
+from actors.health import ping
+from mirt.clock import utc_now
+from mirt.errors import BrokerUnavailableError
+from mirt.store.tables import tasks
+from tests.integration.conftest import Running
+from tests.servers import RabbitMQ
+from tests.servers.balancer import Balancer
+from tests.waiting import wait_until
+
+Run = Callable[..., Running]
+SLOW_S = 5.0
+
+
+@pytest.fixture
+def between(rabbitmq: RabbitMQ) -> Iterator[Balancer]:
+    with Balancer.before(rabbitmq.url) as between:
+        yield between
+
+
+@pytest.fixture
+def rabbitmq_url(rabbitmq_url: str, between: Balancer) -> str:
+    return between.url(rabbitmq_url)
+
+
+@contextmanager
+def held_still(rabbitmq: RabbitMQ) -> Iterator[None]:
+    rabbitmq.pause()
+    try:
+        yield
+    finally:
+        rabbitmq.resume()
+
+
+def row(running: Running, task_id: str) -> Any:
+    with running.broker.database.transaction() as tx:
+        return tx.execute(tasks.select().where(tasks.c.id == task_id)).one()
+
+
+def test_what_is_not_confirmed_yet_is_not_published_again_at_once(
+    run: Run, rabbitmq: RabbitMQ
+) -> None:
+    running = run("rabbitmq")
+    with held_still(rabbitmq):
+        until = time.monotonic() + SLOW_S
+        ping.send_with_options(task_id="slow")
+        wait_until(lambda: row(running, "slow").publications > 2 or time.monotonic() > until)
+        assert row(running, "slow").publications <= 2
+    wait_until(lambda: row(running, "slow").state == "done")
+
+
+def test_who_sends_what_has_no_row_is_told_that_it_was_not_confirmed(
+    run: Run, rabbitmq: RabbitMQ
+) -> None:
+    run("rabbitmq")
+    with held_still(rabbitmq), pytest.raises(BrokerUnavailableError):
+        ping.send()
+
+
+def test_what_was_not_confirmed_when_the_connection_was_cut_is_published_again_at_once(
+    run: Run, rabbitmq: RabbitMQ, between: Balancer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("mirt.store.outbox.REPUBLISH_AFTER", timedelta(hours=1))
+    running = run("rabbitmq")
+    with held_still(rabbitmq):
+        ping.send_with_options(task_id="cut")
+        assert row(running, "cut").due_at > utc_now()
+        with between.cut_in_mid_message(), pytest.raises(BrokerUnavailableError):
+            ping.send()
+        wait_until(lambda: row(running, "cut").due_at <= utc_now(), within_s=3)
+    wait_until(lambda: row(running, "cut").state == "done")
+
+
+def test_what_was_not_confirmed_when_its_sender_went_is_left_to_others(
+    run: Run, rabbitmq: RabbitMQ, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("mirt.store.outbox.REPUBLISH_AFTER", timedelta(hours=1))
+    running = run("rabbitmq", work=False)
+    with held_still(rabbitmq):
+        ping.send_with_options(task_id="left")
+        running.broker.close()
+        assert row(running, "left").due_at <= utc_now()
