@@ -5,12 +5,13 @@ and settled after it; who finds one announced and not settled knows that its out
 counts it, and sends again.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import replace
 from typing import Any
 
 import structlog
+from sqlalchemy import Connection
 
 from mirt.channels import Channel, MarkingChannel, Marks
 from mirt.clock import Clock
@@ -29,6 +30,7 @@ from mirt.store import leases
 from mirt.store.database import Database
 from mirt.store.deliveries import Delivery, DeliveryState
 from mirt.store.leases import Claim
+from mirt.store.persistently import persistently
 from mirt.store.waits import Waits
 
 log = structlog.get_logger(__name__)
@@ -134,13 +136,14 @@ class Deliveries:
             self._not_sent(delivery, failed, unknown=False)
             raise
         except PermanentError as refused:
-            with self._database.transaction() as tx:
-                store.part_refused(tx, delivery, error=refused.message, now=self._clock())
+            why, now = refused.message, self._clock()
+            self._settle(lambda tx: store.part_refused(tx, delivery, error=why, now=now))
             _count(delivery, "refused")
             raise
-        last = index + 1 >= len(parts)
-        with self._database.transaction() as tx:
-            store.part_sent(tx, delivery, last=last, chat_id=receipt.chat_id, now=self._clock())
+        last, now = index + 1 >= len(parts), self._clock()
+        self._settle(
+            lambda tx: store.part_sent(tx, delivery, last=last, chat_id=receipt.chat_id, now=now)
+        )
         _count(delivery, "sent")
         log.info("delivered", delivery=delivery.id, part=index + 1, parts=len(parts))
         return replace(
@@ -163,11 +166,15 @@ class Deliveries:
             raise
 
     def _not_sent(self, delivery: Delivery, error: Exception, *, unknown: bool) -> None:
-        with self._database.transaction() as tx:
-            store.part_not_sent(tx, delivery, error=str(error), unknown=unknown)
+        why = str(error)
+        self._settle(lambda tx: store.part_not_sent(tx, delivery, error=why, unknown=unknown))
         _count(delivery, "unknown" if unknown else "retried")
         if unknown:
-            log.warning("delivery_unknown", delivery=delivery.id, why=str(error))
+            log.warning("delivery_unknown", delivery=delivery.id, why=why)
+
+    def _settle(self, write: Callable[[Connection], None]) -> None:
+        """Note what the channel has answered, which it will not say a second time."""
+        persistently(self._database, write)
 
 
 def _count(delivery: Delivery, outcome: str) -> None:

@@ -5,8 +5,8 @@ database before it is made; and an order that it was ever asked for is looked up
 before it is asked for again, and adopted if it is there.
 """
 
-from datetime import timedelta
-from typing import Any, Final
+from datetime import datetime, timedelta
+from typing import Any, Final, Protocol
 
 import structlog
 from sqlalchemy import Connection
@@ -19,6 +19,7 @@ from mirt.errors import (
     RateLimitError,
     RetryableError,
     SoftTimeLimitExceeded,
+    WorkerError,
 )
 from mirt.observe import traces
 from mirt.orders.body import crm_body
@@ -28,6 +29,7 @@ from mirt.store import orders as store
 from mirt.store.database import Database
 from mirt.store.leases import Claim
 from mirt.store.orders import KeptOrder, NewOrder, OrderState
+from mirt.store.persistently import persistently
 
 log = structlog.get_logger(__name__)
 
@@ -37,6 +39,13 @@ LOOK_AGAIN_S: Final = 3
 SETTLED_AFTER_S: Final = 30
 """For so long the CRM may still be at work on a request whose answer we have not got: an order that
 is not there yet is not asked for again before. Twice as long as we wait for an answer."""
+
+
+class Settled(Protocol):
+    """How a request has ended that has created no order."""
+
+    def __call__(self, tx: Connection, order: KeptOrder, *, error: str, now: datetime) -> None:
+        """Write it down."""
 
 
 class Orders:
@@ -65,11 +74,7 @@ class Orders:
         if kept.task_id != claim.task_id:
             raise RateLimitError("another task is creating this order", retry_after=LOOK_AGAIN_S)
         found = self._find(kept) or self._ask(claim, kept, order)
-        with self._database.transaction() as tx:
-            leases.hold(tx, claim)
-            store.created(
-                tx, kept, crm_order_id=found.order_id, status=found.status, now=self._clock()
-            )
+        self._note_created(claim, kept, found)
         log.info("order_created", external_id=order.external_id, order_id=found.order_id)
         return _result(order.external_id, found.order_id)
 
@@ -146,18 +151,29 @@ class Orders:
             with traces.span("crm create order"):
                 return self._crm.create(crm_body(order))
         except (OutcomeUnknownError, SoftTimeLimitExceeded) as lost:
-            with self._database.transaction() as tx:
-                store.lost(tx, kept, error=lost.message, now=self._clock())
+            self._settle(store.lost, kept, lost)
             log.warning("order_unknown", external_id=kept.external_id, why=lost.message)
             raise
         except RetryableError as failed:
-            with self._database.transaction() as tx:
-                store.not_created(tx, kept, error=failed.message, now=self._clock())
+            self._settle(store.not_created, kept, failed)
             raise
         except PermanentError as refused:
-            with self._database.transaction() as tx:
-                store.rejected(tx, kept, error=refused.message, now=self._clock())
+            self._settle(store.rejected, kept, refused)
             raise
+
+    def _note_created(self, claim: Claim, kept: KeptOrder, found: CrmOrder) -> None:
+        now = self._clock()
+
+        def write(tx: Connection) -> None:
+            leases.hold(tx, claim)
+            store.created(tx, kept, crm_order_id=found.order_id, status=found.status, now=now)
+
+        persistently(self._database, write)
+
+    def _settle(self, settled: Settled, kept: KeptOrder, error: WorkerError) -> None:
+        """Note what has become of the request."""
+        why, now = error.message, self._clock()
+        persistently(self._database, lambda tx: settled(tx, kept, error=why, now=now))
 
 
 def _result(external_id: str, crm_order_id: str | None) -> dict[str, Any]:

@@ -9,6 +9,7 @@ from datetime import timedelta
 from typing import Any, Final
 
 import structlog
+from sqlalchemy import Connection
 
 from mirt.clock import Clock
 from mirt.llm import Agent, ChatMessage
@@ -17,6 +18,7 @@ from mirt.store import leases, outbox
 from mirt.store import summaries as store
 from mirt.store.database import Database
 from mirt.store.leases import Claim
+from mirt.store.persistently import persistently
 from mirt.store.summaries import Unsummarised
 from mirt.store.tasks import Publication
 
@@ -92,9 +94,13 @@ class Summaries:
             return store.read_unsummarised(tx, session_id, until_id=until_id, characters=ROUND)
 
     def _store(self, claim: Claim, session_id: str, what: Unsummarised, summary: str) -> bool:
-        with self._database.transaction() as tx:
+        now = self._clock()
+
+        def write(tx: Connection) -> bool:
             leases.hold(tx, claim)
-            stored = store.replace_with_summary(tx, session_id, what, summary, now=self._clock())
+            return store.replace_with_summary(tx, session_id, what, summary, now=now)
+
+        stored = persistently(self._database, write)
         log.info("summarised" if stored else "summary_came_late", messages=len(what.lines))
         return stored
 

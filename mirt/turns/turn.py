@@ -19,6 +19,7 @@ from dataclasses import dataclass, field
 from typing import Any, Final
 
 import structlog
+from sqlalchemy import Connection
 
 from mirt.clock import Clock
 from mirt.conversations import (
@@ -44,6 +45,7 @@ from mirt.store.deliveries import (
 )
 from mirt.store.leases import Claim
 from mirt.store.mailbox import KeptMail, Mail, MailState
+from mirt.store.persistently import persistently
 from mirt.store.tasks import Publication
 from mirt.store.turns import Reply, Said
 from mirt.turns.actions import TOOLS, plan
@@ -209,21 +211,12 @@ class Turns:
         )
 
     def _store(self, claim: Claim, mail: Mail, turn: _Open, reply: Reply) -> _Answered:
-        now = self._clock()
-        with self._database.transaction() as tx:
+        def write(tx: Connection) -> None:
             leases.hold(tx, claim)
-            heard = [(_heard(one), one.received_at) for one in turn.heard]
-            if is_command(turn.heard[0]):
-                mailbox.restart(tx, mail.session_id)
-                heard = []
-            store.store_reply(tx, mail, reply, heard=heard, now=now)
-            mailbox.settle(
-                tx, turn_id=mail.task_id, task_id=mail.task_id, state=MailState.ANSWERED, now=now
-            )
-            for following in reply.following:
-                outbox.add(tx, following, now=now)
-            if mail.actor == DELIVERING:
-                add_delivery(tx, delivery_to(turn.heard[-1], mail.task_id, reply.text), now=now)
+            if store.find_reply(tx, mail.task_id) is None:
+                self._write(tx, mail, turn, reply)
+
+        persistently(self._database, write)
         others = [one.trace_id for one in turn.heard if one.task_id != mail.task_id]
         log.info(
             "answered",
@@ -232,6 +225,21 @@ class Turns:
             **({"also_traces": others} if others else {}),
         )
         return _Answered(mail.task_id, reply)
+
+    def _write(self, tx: Connection, mail: Mail, turn: _Open, reply: Reply) -> None:
+        now = self._clock()
+        heard = [(_heard(one), one.received_at) for one in turn.heard]
+        if is_command(turn.heard[0]):
+            mailbox.restart(tx, mail.session_id)
+            heard = []
+        store.store_reply(tx, mail, reply, heard=heard, now=now)
+        mailbox.settle(
+            tx, turn_id=mail.task_id, task_id=mail.task_id, state=MailState.ANSWERED, now=now
+        )
+        for following in reply.following:
+            outbox.add(tx, following, now=now)
+        if mail.actor == DELIVERING:
+            add_delivery(tx, delivery_to(turn.heard[-1], mail.task_id, reply.text), now=now)
 
     def _close(self, claim: Claim, session_id: str) -> list[Publication]:
         with self._database.transaction() as tx:

@@ -5,6 +5,7 @@ import signal
 
 from tests.deployment import Deployment, children, update
 from tests.fakes import Hang, Status
+from tests.servers import Postgres
 from tests.waiting import wait_until
 
 
@@ -28,3 +29,38 @@ def test_a_channel_that_fails_is_tried_again_without_asking_again(deployed: Depl
     wait_until(lambda: deployed.world.sent(7))
     assert len(deployed.world.requests("telegram")) == 3
     assert len(deployed.world.requests("llm")) == 1
+
+
+def test_an_answer_that_comes_while_the_database_is_away_is_kept(
+    deployed: Deployment, postgres: Postgres
+) -> None:
+    deployed.world.misbehave("llm", Hang())
+    deployed.start("worker", "llm")
+    deployed.web()
+    deployed.post(update(7, 1, "Привіт"))
+    wait_until(lambda: deployed.world.requests("llm"))
+    postgres.stop()
+    deployed.world.release()
+    wait_until(lambda: "database_away" in deployed.log_text())
+    postgres.start()
+    wait_until(lambda: deployed.rows("SELECT 1 FROM deliveries WHERE state = 'sent'"))
+    assert len(deployed.world.sent(7)) == 1
+    assert len(deployed.world.requests("llm")) == 1
+
+
+def test_a_summary_that_comes_while_the_database_is_away_is_kept(
+    deployed: Deployment, postgres: Postgres
+) -> None:
+    deployed.start("worker", "llm", "summarization")
+    deployed.web()
+    deployed.post(update(7, 1, "Привіт"))
+    wait_until(lambda: deployed.rows("SELECT 1 FROM deliveries WHERE state = 'sent'"))
+    deployed.world.misbehave("llm", Hang())
+    deployed.python("from service.dispatcher import dispatch_summarization as sum; sum('7')")
+    wait_until(lambda: len(deployed.world.requests("llm")) == 2)
+    postgres.stop()
+    deployed.world.release()
+    wait_until(lambda: "database_away" in deployed.log_text())
+    postgres.start()
+    wait_until(lambda: deployed.rows("SELECT 1 FROM conversations WHERE summary IS NOT NULL"))
+    assert len(deployed.world.requests("llm")) == 2

@@ -5,6 +5,7 @@ import signal
 
 from tests.deployment import Deployment, children, update
 from tests.fakes import Hang, Reset
+from tests.servers import Postgres
 from tests.waiting import wait_until
 
 
@@ -35,3 +36,20 @@ def test_a_connection_reset_after_sending_is_an_unknown(deployed: Deployment) ->
     deployed.web()
     deployed.post(update(7, 1, "Привіт"))
     wait_until(lambda: delivery(deployed) == ("sent", 1))
+
+
+def test_what_the_channel_answers_while_the_database_is_away_is_not_unknown(
+    deployed: Deployment, postgres: Postgres
+) -> None:
+    deployed.world.misbehave("telegram", Hang())
+    deployed.start("worker", "llm")
+    deployed.web()
+    deployed.post(update(7, 1, "Привіт"))
+    wait_until(lambda: deployed.world.sent(7))
+    postgres.stop()
+    deployed.world.release()
+    wait_until(lambda: "database_away" in deployed.log_text())
+    postgres.start()
+    wait_until(lambda: (now := delivery(deployed)) and now[0] == "sent")
+    assert delivery(deployed) == ("sent", 0)
+    assert len(deployed.world.requests("telegram", "/sendMessage")) == 1

@@ -6,6 +6,7 @@ from collections import Counter
 
 from tests.deployment import Deployment, children
 from tests.fakes import FakeWorld, Hang, Reset
+from tests.servers import Postgres
 from tests.waiting import wait_until
 
 ORDERS = 100
@@ -53,3 +54,20 @@ def test_a_worker_killed_after_the_crm_created_it_leaves_one_order(
     os.kill(child, signal.SIGKILL)
     wait_until(lambda: [row[2] for row in deployed.rows(CREATED)] == [1])
     assert len(world.crm.orders) == 1
+
+
+def test_what_the_crm_answers_while_the_database_is_away_is_not_unknown(
+    deployed: Deployment, world: FakeWorld, postgres: Postgres
+) -> None:
+    with_crm(deployed, world)
+    world.misbehave("crm", Hang())
+    deployed.start("worker", "crm")
+    deployed.python(SEND.replace("range(100)", "range(1)"))
+    wait_until(lambda: len(world.crm.orders) == 1)
+    postgres.stop()
+    world.release()
+    wait_until(lambda: "database_away" in deployed.log_text())
+    postgres.start()
+    wait_until(lambda: deployed.rows(CREATED))
+    assert [row[2] for row in deployed.rows(CREATED)] == [0]
+    assert len(world.requests("crm")) == 1
