@@ -3,6 +3,10 @@
 At most one task of a conversation is alive at any time: its *head*. Everybody who moves the head
 locks the conversation's row first, so that a message which arrives while a turn ends is either seen
 by the one who ends it or finds the conversation idle.
+
+Who works on a task, ends or revives it holds the task's row before it locks the conversation, so
+nobody may hold a conversation and wait for a task that somebody else may be at: neither claim one
+nor hold it. Who has locked a conversation adds new tasks, and changes those that only wait.
 """
 
 from collections.abc import Collection, Mapping
@@ -83,6 +87,13 @@ def greet(tx: Connection, mail: Mail, *, now: datetime) -> str | None:
         .on_conflict_do_update(index_elements=[conversations.c.session_id], set_=seen)
         .returning(conversations.c.head_task_id)
     ).scalar_one()
+    return head
+
+
+def head_of(tx: Connection, session_id: str) -> str | None:
+    """The id of the head just now, for who only looks; a moment later it may be another."""
+    asked = select(conversations.c.head_task_id).where(conversations.c.session_id == session_id)
+    head: str | None = tx.execute(asked).scalar_one_or_none()
     return head
 
 

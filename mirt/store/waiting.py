@@ -34,7 +34,8 @@ def remove_waiting(
 ) -> list[Removed]:
     """Waiting → dead; at most ``limit`` of them, whose conversations are locked.
 
-    A conversation is locked before its task, as by everybody who moves a head.
+    A conversation is locked before its task, as by who puts it off: nobody is at it
+    (``mirt.store.mailbox``).
     """
     asked = select(tasks.c.id, tasks.c.session_id).where(*_waiting(actors)).limit(limit)
     found = tx.execute(asked).all()

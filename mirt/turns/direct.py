@@ -68,7 +68,8 @@ class DirectTurns:
         """Work for whoever is at the head; False when somebody else does already."""
         now = self._clock()
         with self._database.transaction() as tx:
-            head_id = mailbox.lock_head(tx, mail.session_id)
+            # Not locked: whoever is at the head holds it, and locks the conversation after that.
+            head_id = mailbox.head_of(tx, mail.session_id)
             head = mailbox.find(tx, head_id) if head_id else None
             if head is None:
                 return False

@@ -1,6 +1,7 @@
 """A shop on a SQLite file: conversations, an agent with a script, and what customers were shown."""
 
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from datetime import timedelta
 from typing import Any
@@ -123,6 +124,13 @@ class Shop:
 
 @pytest.fixture
 def shop(database: Database) -> Iterator[Shop]:
+    with open_shop(database) as opened:
+        yield opened
+
+
+@contextmanager
+def open_shop(database: Database) -> Iterator[Shop]:
+    """A shop on this database."""
     clock, agent = StoppedClock(), Agent()
     shown: list[tuple[str, str]] = []
     telegram = TelegramChannel(
