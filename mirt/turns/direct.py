@@ -2,6 +2,7 @@
 
 For TASKS_ENABLED=false. Messages of a conversation still go through its mailbox, so callers at the
 same moment are answered in order, and whoever finds the conversation idle works for all who wait.
+An apology whose bringer has died is brought by who finds it at the head.
 """
 
 import time
@@ -17,11 +18,11 @@ from mirt.conversations import Conversations, as_task
 from mirt.errors import ErrorCode, LeaseLostError, WorkerError
 from mirt.store import leases, mailbox
 from mirt.store.database import Database
-from mirt.store.deliveries import find_delivery
+from mirt.store.deliveries import Delivery, find_delivery
 from mirt.store.leases import Claim
 from mirt.store.mailbox import KeptMail, Mail
 from mirt.store.tasks import Publication
-from mirt.turns.endings import SPEAKING, Endings
+from mirt.turns.endings import SPEAKING, Endings, speaking
 from mirt.turns.turn import Outcome, Turns
 
 log = structlog.get_logger(__name__)
@@ -66,13 +67,22 @@ class DirectTurns:
 
     def _take_head(self, mail: Mail, owner: str, following: list[Publication]) -> bool:
         """Work for whoever is at the head; False when somebody else does already."""
-        now = self._clock()
         with self._database.transaction() as tx:
             # Not locked: whoever is at the head holds it, and locks the conversation after that.
             head_id = mailbox.head_of(tx, mail.session_id)
-            head = mailbox.find(tx, head_id) if head_id else None
-            if head is None:
+            if head_id is None:
                 return False
+            head = mailbox.find(tx, head_id)
+            said = None if head else find_delivery(tx, head_id)
+        if head is not None:
+            return self._take_turn(mail, head, owner, following)
+        return said is not None and self._apologise(said, owner)
+
+    def _take_turn(
+        self, mail: Mail, head: KeptMail, owner: str, following: list[Publication]
+    ) -> bool:
+        now = self._clock()
+        with self._database.transaction() as tx:
             claim = leases.claim(
                 tx, as_task(head), owner=owner, now=now, lease=timedelta(seconds=LIMIT_S + 5)
             )
@@ -97,25 +107,28 @@ class DirectTurns:
         with self._database.transaction() as tx:
             leases.bury(tx, claim, error_code=ErrorCode.UNEXPECTED, now=now)
             owed = self._endings.fail(tx, head.task_id)
-        for apology in owed:
-            if apology.actor == SPEAKING:
-                self._apologise(apology, claim.owner)
+            apologies = [find_delivery(tx, one.task_id) for one in owed if one.actor == SPEAKING]
+        for said in filter(None, apologies):
+            self._apologise(said, claim.owner)
 
-    def _apologise(self, apology: Publication, owner: str) -> None:
+    def _apologise(self, said: Delivery, owner: str) -> bool:
+        """Bring an apology that stands at the head; False when somebody else does already."""
         with self._database.transaction() as tx:
             claim = leases.claim(
-                tx, apology, owner=owner, now=self._clock(), lease=timedelta(seconds=LIMIT_S)
+                tx, speaking(said), owner=owner, now=self._clock(), lease=timedelta(seconds=LIMIT_S)
             )
-            delivery = find_delivery(tx, apology.task_id)
-        if claim is None or delivery is None:
-            return
+        if claim is None:
+            return False
         try:
-            self._turns.speak(claim, delivery)
+            self._turns.speak(claim, said)
+        except LeaseLostError:
+            return False
         except WorkerError as failed:
-            log.warning("apology_failed", task_id=apology.task_id, why=failed.message)
+            log.warning("apology_failed", task_id=said.id, why=failed.message)
             with self._database.transaction() as tx:
                 leases.bury(tx, claim, error_code=ErrorCode.UNEXPECTED, now=self._clock())
-                self._endings.fail(tx, apology.task_id)
-            return
+                self._endings.fail(tx, said.id)
+            return True
         with self._database.transaction() as tx:
             leases.finish(tx, claim, now=self._clock())
+        return True

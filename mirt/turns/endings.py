@@ -49,11 +49,12 @@ class Endings:
         mailbox.settle(tx, turn_id=task_id, task_id=task_id, state=MailState.FAILED, now=now)
         is_head = mailbox.lock_head(tx, mail.session_id) == task_id
         if is_head and mail.chat_id and mail.actor == DELIVERING and _is_apology_due(said):
-            apology = _apology(mail)
+            owed = delivery_to(mail, f"{task_id}:apology", APOLOGY)
+            apology = speaking(owed)
             # A turn that was replayed and has failed again has apologised already.
             if outbox.add(tx, apology, now=now):
                 mailbox.set_head(tx, mail.session_id, apology.task_id)
-                add_delivery(tx, delivery_to(mail, apology.task_id, APOLOGY), now=now)
+                add_delivery(tx, owed, now=now)
                 return [apology]
         return self._pass_on(tx, mail.session_id, task_id)
 
@@ -110,22 +111,23 @@ def delivery_to(mail: Mail, delivery_id: str, text: str) -> Delivery:
     )
 
 
-def _is_apology_due(said: Delivery | None) -> bool:
-    return said is None or (said.parts_sent == 0 and said.state is not DeliveryState.FAILED)
-
-
-def _apology(mail: Mail) -> Publication:
+def speaking(delivery: Delivery) -> Publication:
+    """The task that brings a text which is already known, under the delivery's own id."""
     return Publication(
-        task_id=f"{mail.task_id}:apology",
+        task_id=delivery.id,
         actor=SPEAKING,
         kwargs={
-            "platform": mail.platform,
-            "chat_id": mail.chat_id,
-            "response_text": APOLOGY,
+            "platform": delivery.platform,
+            "chat_id": delivery.chat_id,
+            "response_text": delivery.text,
         },
         options={
-            "trace_id": mail.trace_id,
-            "session_id": mail.session_id,
-            **traces.context_of(mail.trace_id),
+            "trace_id": delivery.trace_id,
+            "session_id": delivery.session_id,
+            **traces.context_of(delivery.trace_id),
         },
     )
+
+
+def _is_apology_due(said: Delivery | None) -> bool:
+    return said is None or (said.parts_sent == 0 and said.state is not DeliveryState.FAILED)

@@ -6,10 +6,12 @@ from typing import Any
 
 import pytest
 
+from mirt.clock import deadline_in
 from mirt.conversations import ANSWERING
 from mirt.errors import ErrorCode, ExternalServiceError, PermanentError
+from mirt.store.deliveries import find_delivery, part_sent
 from mirt.store.mailbox import Mail
-from mirt.store.tables import inbox, tasks
+from mirt.store.tables import deliveries, inbox, tasks
 from mirt.turns.texts import APOLOGY
 from tests.unit.business import mail, rows
 from tests.unit.turns.conftest import Shop
@@ -118,3 +120,27 @@ def test_a_bug_fails_its_own_message_only(shop: Shop) -> None:
     with pytest.raises(ValueError, match="a bug"):
         shop.direct.answer(mail("t1", actor=ANSWERING))
     assert response(shop, mail("t2", actor=ANSWERING)) == "answer 2"
+
+
+def test_an_apology_that_was_left_behind_is_brought_by_who_comes_next(shop: Shop) -> None:
+    shop.receive("t1")
+    shop.fails_for_good("t1")
+    with deadline_in(5):
+        assert response(shop, mail("t2", actor=ANSWERING)) == "answer 1"
+    assert shop.shown == [("7", APOLOGY)]
+    assert [row.state for row in rows(shop.database, deliveries)] == ["sent"]
+    assert shop.head() is None
+
+
+def test_an_apology_whose_bringer_died_when_it_was_sent_is_not_brought_again(shop: Shop) -> None:
+    shop.receive("t1")
+    [apology] = shop.fails_for_good("t1")
+    shop.claim(apology, owner="caller:dead")
+    with shop.database.transaction() as tx:
+        left = find_delivery(tx, apology.task_id)
+        assert left is not None
+        part_sent(tx, left, last=True, chat_id="7", now=shop.clock())
+    shop.clock.pass_by(60)
+    with deadline_in(5):
+        assert response(shop, mail("t2", actor=ANSWERING)) == "answer 1"
+    assert shop.shown == []
