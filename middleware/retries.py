@@ -19,14 +19,7 @@ from math import ceil
 from typing import Final
 
 from middleware.policy import TaskPolicy
-from mirt.errors import (
-    ErrorCode,
-    LeaseLostError,
-    PermanentError,
-    RateLimitError,
-    RetryableError,
-    SoftTimeLimitExceeded,
-)
+from mirt.errors import LeaseLostError, RateLimitError, RetryableError, code_of
 
 LONGEST_WAIT_S: Final = 3600
 """Seconds that the other side may ask us to wait in all, before it counts as a failure."""
@@ -83,11 +76,5 @@ def decide(
             longest = min(base_s * 2**attempt, policy.max_backoff_s)
             asked = error.retry_after if isinstance(error, RateLimitError) else 0
             return Retry(max(jitter(longest), asked), attempt + 1, waited_s)
-        case RetryableError():
-            return Bury(ErrorCode.RETRIES_EXHAUSTED)
-        case PermanentError(error_code=code):
-            return Bury(code or ErrorCode.INVALID_INPUT)
-        case SoftTimeLimitExceeded():
-            return Bury(ErrorCode.TIME_LIMIT)
         case _:
-            return Bury(ErrorCode.UNEXPECTED)
+            return Bury(code_of(error))

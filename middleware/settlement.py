@@ -3,12 +3,11 @@
 ``middleware.retries`` says how decisions are made. Each end is one transaction.
 """
 
-import traceback
 from collections.abc import Callable
 from datetime import datetime, timedelta
-from typing import Any, Final
+from typing import Any
 
-from dramatiq import Broker, Message
+from dramatiq import Broker
 from sqlalchemy import Connection
 
 from middleware import lifecycle
@@ -19,7 +18,7 @@ from mirt.clock import Clock
 from mirt.observe import metrics
 from mirt.store import leases, task_events
 from mirt.store.database import Database
-from mirt.store.dead_letters import DeadLetter, write_dead_letter
+from mirt.store.dead_letters import bury
 from mirt.store.leases import Claim
 from mirt.store.task_events import EventKind, TaskEvent
 from mirt.store.tasks import Publication
@@ -83,9 +82,7 @@ class Settlement:
         now = self._clock()
         on_dead: OnDead | None = broker.get_actor(message.actor_name).options.get("on_dead")
         with self._database.transaction() as tx:
-            leases.bury(tx, claim, error_code=error_code, now=now)
-            write_dead_letter(tx, dead_letter(message, claim, error, error_code), now=now)
-            task_events.note(tx, _died(claim, error, error_code, now))
+            bury(tx, claim, to_task(message), error, error_code, queue=message.queue_name, now=now)
             publications = on_dead(tx, claim.task_id) if on_dead else []
         message.fail()
         message.buried = True
@@ -94,31 +91,6 @@ class Settlement:
         broker.publish(publications)
 
 
-LONGEST_TRACEBACK: Final = 20_000
-
-
-def dead_letter(
-    message: Message[Any], claim: Claim, error: BaseException, error_code: str
-) -> DeadLetter:
-    """All that somebody needs to understand the failure and to run the task again."""
-    lines = "".join(traceback.format_exception(error))
-    return DeadLetter(
-        task=to_task(message),
-        queue=message.queue_name,
-        error_code=error_code,
-        exception=f"{type(error).__name__}: {error}",
-        traceback=lines[-LONGEST_TRACEBACK:],
-        attempts=claim.attempt + 1,
-        trace_id=message.options.get("trace_id"),
-        # The message is of the last publication; the row is as old as the task.
-        sent_at=claim.created_at or message.message_datetime,
-    )
-
-
 def _retried(claim: Claim, error: BaseException, now: datetime, until: datetime) -> TaskEvent:
     code, why = type(error).__name__, str(error)
     return TaskEvent(claim.task_id, EventKind.RETRIED, now, claim.attempt, code, why, until)
-
-
-def _died(claim: Claim, error: BaseException, code: str, now: datetime) -> TaskEvent:
-    return TaskEvent(claim.task_id, EventKind.DIED, now, claim.attempt, code, str(error))

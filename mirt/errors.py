@@ -34,6 +34,19 @@ class ErrorCode(StrEnum):
     UNEXPECTED = "UNEXPECTED"
 
 
+def code_of(error: BaseException) -> str:
+    """The code of the dead letter, where this error is the end."""
+    match error:
+        case RetryableError():
+            return ErrorCode.RETRIES_EXHAUSTED
+        case PermanentError(error_code=code):
+            return code or ErrorCode.INVALID_INPUT
+        case SoftTimeLimitExceeded():
+            return ErrorCode.TIME_LIMIT
+        case _:
+            return ErrorCode.UNEXPECTED
+
+
 class WorkerError(Exception):
     """The root: everything raised on purpose."""
 

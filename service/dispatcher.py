@@ -17,6 +17,7 @@ from actors.followups import send_followup
 from actors.summarization import summarize_session
 from broker.task import conclude, declared
 from middleware.envelopes import to_message
+from middleware.policy import TASKS
 from mirt.channels import InboundMessage
 from mirt.conversations import ANSWERING, DELIVERING, LONGEST_ID, as_task
 from mirt.errors import ErrorCode, PermanentError, RetryableError
@@ -85,7 +86,7 @@ def _accept(
     world = runtime()
     mail = world.conversations.checked(message, task_id=task_id, actor=actor, trace_id=trace_id)
     if not world.settings.tasks_enabled:
-        outcome = world.direct.answer(mail)
+        outcome = world.direct.answer(mail, queue_of=lambda task: TASKS[task].queue)
         response = conclude(outcome)["response"]
         return {"queued": False, "response": response, "trace_id": trace_id}
     accepted = world.conversations.accept(mail)

@@ -1,17 +1,22 @@
 """Dead letters: what failed for good, with its why, until somebody decides about it."""
 
+import traceback
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
-from typing import Any
+from typing import Any, Final
 
 from sqlalchemy import ColumnElement, Connection, Row, delete, func, select
 
+from mirt.store import leases
+from mirt.store.leases import Claim
 from mirt.store.outbox import REPUBLISH_AFTER
 from mirt.store.tables import dead_letters, tasks
 from mirt.store.task_events import EventKind, TaskEvent, note
 from mirt.store.tasks import Publication, TaskState, envelope, session_of
 from mirt.store.upsert import upsert
+
+LONGEST_TRACEBACK: Final = 20_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,6 +110,35 @@ def bury_unbegun(tx: Connection, letter: DeadLetter, *, now: datetime) -> bool:
     code, why = letter.error_code, letter.exception
     note(tx, TaskEvent(letter.task.task_id, EventKind.DIED, now, row.attempt, code, why))
     return True
+
+
+def bury(
+    tx: Connection,
+    claim: Claim,
+    task: Publication,
+    error: BaseException,
+    error_code: str,
+    *,
+    queue: str,
+    now: datetime,
+) -> None:
+    """Running → dead, with a letter that says all that somebody needs to understand the failure."""
+    leases.bury(tx, claim, error_code=error_code, now=now)
+    lines = "".join(traceback.format_exception(error))
+    letter = DeadLetter(
+        task=task,
+        queue=queue,
+        error_code=error_code,
+        exception=f"{type(error).__name__}: {error}",
+        traceback=lines[-LONGEST_TRACEBACK:],
+        attempts=claim.attempt + 1,
+        trace_id=task.options.get("trace_id"),
+        # A message is of the last publication; the row is as old as the task.
+        sent_at=claim.created_at or now,
+    )
+    write_dead_letter(tx, letter, now=now)
+    why = str(error)
+    note(tx, TaskEvent(claim.task_id, EventKind.DIED, now, claim.attempt, error_code, why))
 
 
 def list_dead(

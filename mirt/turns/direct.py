@@ -7,7 +7,8 @@ An apology whose bringer has died is brought by who finds it at the head.
 
 import time
 import uuid
-from dataclasses import replace
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
 from datetime import timedelta
 from typing import Final
 
@@ -15,9 +16,11 @@ import structlog
 
 from mirt.clock import Clock, deadline_in, remaining
 from mirt.conversations import Conversations, as_task
-from mirt.errors import ErrorCode, LeaseLostError, WorkerError
+from mirt.errors import LeaseLostError, WorkerError, code_of
+from mirt.observe import metrics
 from mirt.store import leases, mailbox
 from mirt.store.database import Database
+from mirt.store.dead_letters import bury
 from mirt.store.deliveries import Delivery, find_delivery
 from mirt.store.leases import Claim
 from mirt.store.mailbox import KeptMail, Mail
@@ -29,6 +32,18 @@ log = structlog.get_logger(__name__)
 
 LIMIT_S: Final = 85.0
 LOOK_AGAIN_S: Final = 0.05
+
+QueueOf = Callable[[str], str]
+"""Which queue the tasks of this name are in, where there are queues."""
+
+
+@dataclass(slots=True)
+class _Caller:
+    """Whose process does the work. ``following``: what the agent wanted done meanwhile."""
+
+    owner: str
+    queue_of: QueueOf
+    following: list[Publication] = field(default_factory=list)
 
 
 class DirectTurns:
@@ -48,8 +63,10 @@ class DirectTurns:
         self._endings = endings
         self._clock = clock
 
-    def answer(self, mail: Mail) -> Outcome:
+    def answer(self, mail: Mail, *, queue_of: QueueOf) -> Outcome:
         """Keep the message, wait for its turn and take it; the result, and what follows from it.
+
+        What fails is a dead letter of the queue that it would have been in.
 
         Raises:
             WorkerError: what the turn failed with; the message is not tried again.
@@ -57,15 +74,14 @@ class DirectTurns:
         """
         accepted = self._conversations.accept(mail)
         mail = replace(mail, task_id=accepted.task_id, session_id=accepted.session_id)
-        owner = f"caller:{uuid.uuid4().hex}"
-        following: list[Publication] = []
+        caller = _Caller(f"caller:{uuid.uuid4().hex}", queue_of)
         with deadline_in(LIMIT_S):
             while (result := self._turns.result_of(mail)) is None:
-                if not self._take_head(mail, owner, following):
+                if not self._take_head(mail, caller):
                     time.sleep(remaining(LOOK_AGAIN_S))
-        return Outcome(result, following=following)
+        return Outcome(result, following=caller.following)
 
-    def _take_head(self, mail: Mail, owner: str, following: list[Publication]) -> bool:
+    def _take_head(self, mail: Mail, caller: _Caller) -> bool:
         """Work for whoever is at the head; False when somebody else does already."""
         with self._database.transaction() as tx:
             # Not locked: whoever is at the head holds it, and locks the conversation after that.
@@ -75,48 +91,31 @@ class DirectTurns:
             head = mailbox.find(tx, head_id)
             said = None if head else find_delivery(tx, head_id)
         if head is not None:
-            return self._take_turn(mail, head, owner, following)
-        return said is not None and self._apologise(said, owner)
+            return self._take_turn(mail, head, caller)
+        return said is not None and self._apologise(said, caller)
 
-    def _take_turn(
-        self, mail: Mail, head: KeptMail, owner: str, following: list[Publication]
-    ) -> bool:
-        now = self._clock()
-        with self._database.transaction() as tx:
-            claim = leases.claim(
-                tx, as_task(head), owner=owner, now=now, lease=timedelta(seconds=LIMIT_S + 5)
-            )
+    def _take_turn(self, mail: Mail, head: KeptMail, caller: _Caller) -> bool:
+        task = as_task(head)
+        claim = self._claim(task, caller)
         if claim is None:
             return False
         try:
-            following += self._turns.answer(claim, head).following
+            caller.following += self._turns.answer(claim, head).following
         except LeaseLostError:
             return False
         except Exception as failed:
-            self._fail(claim, head)
+            self._fail(claim, task, failed, caller)
             if head.task_id == mail.task_id:
                 raise
             log.warning("direct_turn_failed", task_id=head.task_id, error=type(failed).__name__)
             return True
-        with self._database.transaction() as tx:
-            leases.finish(tx, claim, now=self._clock())
+        self._finish(claim)
         return True
 
-    def _fail(self, claim: Claim, head: KeptMail) -> None:
-        now = self._clock()
-        with self._database.transaction() as tx:
-            leases.bury(tx, claim, error_code=ErrorCode.UNEXPECTED, now=now)
-            owed = self._endings.fail(tx, head.task_id)
-            apologies = [find_delivery(tx, one.task_id) for one in owed if one.actor == SPEAKING]
-        for said in filter(None, apologies):
-            self._apologise(said, claim.owner)
-
-    def _apologise(self, said: Delivery, owner: str) -> bool:
+    def _apologise(self, said: Delivery, caller: _Caller) -> bool:
         """Bring an apology that stands at the head; False when somebody else does already."""
-        with self._database.transaction() as tx:
-            claim = leases.claim(
-                tx, speaking(said), owner=owner, now=self._clock(), lease=timedelta(seconds=LIMIT_S)
-            )
+        task = speaking(said)
+        claim = self._claim(task, caller)
         if claim is None:
             return False
         try:
@@ -125,10 +124,26 @@ class DirectTurns:
             return False
         except WorkerError as failed:
             log.warning("apology_failed", task_id=said.id, why=failed.message)
-            with self._database.transaction() as tx:
-                leases.bury(tx, claim, error_code=ErrorCode.UNEXPECTED, now=self._clock())
-                self._endings.fail(tx, said.id)
+            self._fail(claim, task, failed, caller)
             return True
+        self._finish(claim)
+        return True
+
+    def _claim(self, task: Publication, caller: _Caller) -> Claim | None:
+        lease = timedelta(seconds=LIMIT_S + 5)
+        with self._database.transaction() as tx:
+            return leases.claim(tx, task, owner=caller.owner, now=self._clock(), lease=lease)
+
+    def _finish(self, claim: Claim) -> None:
         with self._database.transaction() as tx:
             leases.finish(tx, claim, now=self._clock())
-        return True
+
+    def _fail(self, claim: Claim, task: Publication, error: Exception, caller: _Caller) -> None:
+        now, code, queue = self._clock(), code_of(error), caller.queue_of(task.actor)
+        with self._database.transaction() as tx:
+            bury(tx, claim, task, error, code, queue=queue, now=now)
+            owed = self._endings.fail(tx, task.task_id)
+            apologies = [find_delivery(tx, one.task_id) for one in owed if one.actor == SPEAKING]
+        metrics.BURIED.inc(task=task.actor, code=code)
+        for said in filter(None, apologies):
+            self._apologise(said, caller)

@@ -47,8 +47,8 @@ def test_who_looks_for_its_turn_never_stands_in_the_way_of_who_has_it(
                 wait_until(lambda: other.execute(WAITING).fetchone(), what="the other waits")
 
     with ThreadPoolExecutor(2) as callers:
-        first = callers.submit(shop.direct.answer, mail("t1", actor=ANSWERING))
+        first = callers.submit(shop.dispatch, mail("t1", actor=ANSWERING))
         assert between.wait(10)
-        second = callers.submit(shop.direct.answer, mail("t2", actor=ANSWERING))
+        second = callers.submit(shop.dispatch, mail("t2", actor=ANSWERING))
         answers = [(caller.result(20).result or {})["response"] for caller in (first, second)]
     assert answers == ["answer 1", "answer 1"]  # of a turn that has taken both

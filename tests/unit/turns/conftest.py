@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 from pydantic import SecretStr
 
+from middleware.policy import TASKS
 from mirt.channels import Receipt
 from mirt.channels.console import ConsoleChannel
 from mirt.channels.telegram import TelegramChannel
@@ -95,6 +96,10 @@ class Shop:
         self._publish(*outcome.publications)
         self._finish(claim)
         return outcome
+
+    def dispatch(self, one: Mail) -> Outcome:
+        """What a caller does without a queue."""
+        return self.direct.answer(one, queue_of=lambda task: TASKS[task].queue)
 
     def replay(self, task_id: str) -> bool:
         """What becomes of a dead letter that is replayed: whether it runs now."""

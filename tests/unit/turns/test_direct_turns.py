@@ -7,11 +7,13 @@ from typing import Any
 import pytest
 
 from mirt.clock import deadline_in
-from mirt.conversations import ANSWERING
+from mirt.conversations import ANSWERING, as_task
 from mirt.errors import ErrorCode, ExternalServiceError, PermanentError
+from mirt.store.dead_letters import Choice, list_dead
 from mirt.store.deliveries import find_delivery, part_sent
 from mirt.store.mailbox import Mail
 from mirt.store.tables import deliveries, inbox, tasks
+from mirt.store.task_events import events_of
 from mirt.turns.texts import APOLOGY
 from tests.unit.business import mail, rows
 from tests.unit.turns.conftest import Shop
@@ -19,11 +21,11 @@ from tests.waiting import wait_until
 
 
 def response(shop: Shop, message: Mail) -> Any:
-    return (shop.direct.answer(message).result or {})["response"]
+    return (shop.dispatch(message).result or {})["response"]
 
 
 def test_the_caller_gets_the_answer_and_the_task_is_done(shop: Shop) -> None:
-    result = shop.direct.answer(mail("t1", actor=ANSWERING)).result or {}
+    result = shop.dispatch(mail("t1", actor=ANSWERING)).result or {}
     assert result["response"] == "answer 1"
     assert [row.state for row in rows(shop.database, tasks)] == ["done"]
     assert shop.head() is None
@@ -31,12 +33,12 @@ def test_the_caller_gets_the_answer_and_the_task_is_done(shop: Shop) -> None:
 
 def test_the_same_message_is_answered_with_the_same_words_and_paid_once(shop: Shop) -> None:
     letter = mail("t1", actor=ANSWERING)
-    assert shop.direct.answer(letter) == shop.direct.answer(letter)
+    assert shop.dispatch(letter) == shop.dispatch(letter)
     assert len(shop.agent.asked) == 1
 
 
 def test_a_reply_that_is_to_be_delivered_is(shop: Shop) -> None:
-    shop.direct.answer(mail("t1"))
+    shop.dispatch(mail("t1"))
     assert shop.shown == [("7", "answer 1")]
 
 
@@ -49,9 +51,9 @@ def test_who_comes_while_another_is_answered_waits_and_is_answered_next(shop: Sh
 
     shop.agent.meanwhile = think
     with ThreadPoolExecutor(2) as callers:
-        first = callers.submit(shop.direct.answer, mail("t1", actor=ANSWERING))
+        first = callers.submit(shop.dispatch, mail("t1", actor=ANSWERING))
         assert thinking.wait(5)
-        second = callers.submit(shop.direct.answer, mail("t2", actor=ANSWERING))
+        second = callers.submit(shop.dispatch, mail("t2", actor=ANSWERING))
         wait_until(lambda: shop.state("t2") == "waiting")
         go_on.set()
         answers = [(caller.result(5).result or {})["response"] for caller in (first, second)]
@@ -62,7 +64,7 @@ def test_who_comes_while_another_is_answered_waits_and_is_answered_next(shop: Sh
 def test_a_failure_is_the_callers_and_is_not_tried_again(shop: Shop) -> None:
     shop.agent.script = [ExternalServiceError("llm", "502")]
     with pytest.raises(ExternalServiceError, match="502"):
-        shop.direct.answer(mail("t1", actor=ANSWERING))
+        shop.dispatch(mail("t1", actor=ANSWERING))
     assert [row.state for row in rows(shop.database, tasks)] == ["dead"]
     assert (shop.state("t1"), shop.head()) == ("failed", None)
 
@@ -70,14 +72,14 @@ def test_a_failure_is_the_callers_and_is_not_tried_again(shop: Shop) -> None:
 def test_after_a_failure_the_next_message_is_answered(shop: Shop) -> None:
     shop.agent.script = [ExternalServiceError("llm", "502")]
     with pytest.raises(ExternalServiceError):
-        shop.direct.answer(mail("t1", actor=ANSWERING))
+        shop.dispatch(mail("t1", actor=ANSWERING))
     assert response(shop, mail("t2", actor=ANSWERING)) == "answer 2"
 
 
 def test_a_customer_whose_turn_has_failed_is_apologised_to(shop: Shop) -> None:
     shop.agent.script = [PermanentError("no", ErrorCode.LLM_REFUSED)]
     with pytest.raises(PermanentError):
-        shop.direct.answer(mail("t1"))
+        shop.dispatch(mail("t1"))
     assert shop.shown == [("7", APOLOGY)]
     assert shop.head() is None
 
@@ -85,7 +87,7 @@ def test_a_customer_whose_turn_has_failed_is_apologised_to(shop: Shop) -> None:
 def test_who_finds_anothers_message_before_its_own_works_for_it_too(shop: Shop) -> None:
     shop.receive("left behind")
     shop.clock.pass_by(60)
-    result = shop.direct.answer(mail("t1", actor=ANSWERING)).result or {}
+    result = shop.dispatch(mail("t1", actor=ANSWERING)).result or {}
     assert result["response"] == "answer 2"
     assert shop.shown == [("7", "answer 1")]
     assert [row.state for row in rows(shop.database, inbox)] == ["answered", "answered"]
@@ -101,16 +103,16 @@ def test_anothers_failure_is_not_the_callers(shop: Shop) -> None:
 def test_a_second_copy_of_a_message_that_has_failed_is_told_so_at_once(shop: Shop) -> None:
     shop.agent.script = [ExternalServiceError("llm", "502")]
     with pytest.raises(ExternalServiceError):
-        shop.direct.answer(mail("t1", actor=ANSWERING))
+        shop.dispatch(mail("t1", actor=ANSWERING))
     with pytest.raises(PermanentError, match="has failed"):
-        shop.direct.answer(mail("t1", actor=ANSWERING))
+        shop.dispatch(mail("t1", actor=ANSWERING))
 
 
 def test_an_apology_that_cannot_be_sent_blocks_nobody(shop: Shop) -> None:
     shop.agent.script = [PermanentError("no", ErrorCode.LLM_REFUSED)]
     shop.console.script = [ExternalServiceError("telegram", "502")]
     with pytest.raises(PermanentError, match="no"):
-        shop.direct.answer(mail("t1"))
+        shop.dispatch(mail("t1"))
     assert shop.head() is None
     assert response(shop, mail("t2")) == "answer 2"
 
@@ -118,7 +120,7 @@ def test_an_apology_that_cannot_be_sent_blocks_nobody(shop: Shop) -> None:
 def test_a_bug_fails_its_own_message_only(shop: Shop) -> None:
     shop.agent.script = [ValueError("a bug")]
     with pytest.raises(ValueError, match="a bug"):
-        shop.direct.answer(mail("t1", actor=ANSWERING))
+        shop.dispatch(mail("t1", actor=ANSWERING))
     assert response(shop, mail("t2", actor=ANSWERING)) == "answer 2"
 
 
@@ -144,3 +146,31 @@ def test_an_apology_whose_bringer_died_when_it_was_sent_is_not_brought_again(sho
     with deadline_in(5):
         assert response(shop, mail("t2", actor=ANSWERING)) == "answer 1"
     assert shop.shown == []
+
+
+def test_what_has_failed_is_a_dead_letter_with_all_that_is_known(shop: Shop) -> None:
+    shop.agent.script = [PermanentError("no", ErrorCode.LLM_REFUSED)]
+    shop.console.script = [ExternalServiceError("telegram", "502")]
+    letter = mail("t1")
+    with pytest.raises(PermanentError):
+        shop.dispatch(letter)
+    with shop.database.transaction() as tx:
+        of_apology, of_turn = list_dead(tx, Choice())
+        events = [event.kind for event in events_of(tx, ["t1"])]
+    assert of_turn.task.kwargs == as_task(letter).kwargs
+    assert (of_turn.task.task_id, of_turn.task.actor) == ("t1", letter.actor)
+    assert (of_turn.queue, of_turn.error_code, of_turn.attempts) == ("llm", "LLM_REFUSED", 1)
+    assert (of_turn.trace_id, of_turn.session_id) == ("trace", "s")
+    assert of_turn.exception == "PermanentError: no"
+    assert "in answer" in of_turn.traceback
+    assert events == ["died"]
+    assert of_apology.task.kwargs["response_text"] == APOLOGY
+    assert (of_apology.queue, of_apology.error_code) == ("webhooks", "RETRIES_EXHAUSTED")
+
+
+def test_a_second_copy_is_told_with_what_its_message_has_failed(shop: Shop) -> None:
+    shop.agent.script = [PermanentError("no", ErrorCode.LLM_REFUSED)]
+    for _ in range(2):
+        with pytest.raises(PermanentError) as failed:
+            shop.dispatch(mail("t1", actor=ANSWERING))
+        assert failed.value.error_code == ErrorCode.LLM_REFUSED
