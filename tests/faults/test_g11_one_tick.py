@@ -52,6 +52,7 @@ class Schedulers:
             if leader is not None:
                 # Its successor takes seconds to start, in which the others go on.
                 leader.kill()
+                leader.wait()
                 self._running[self._running.index(leader)] = self._start()
             self._wait_for(tick("sweep_mailboxes", minute), not_before=begun + lasting_s)
         killed = [one for one in self._deployed.started if one.poll() is not None]

@@ -5,7 +5,7 @@ from tests.fakes import FakeWorld
 from tests.waiting import wait_until
 
 REPLIES = 200
-RATE = 40
+RATE = 25
 SEND = f"""
 from actors.messages import send_response
 for number in range({REPLIES}):

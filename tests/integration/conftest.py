@@ -36,10 +36,15 @@ TRANSPORTS = ("eager", "embedded", "rabbitmq")
 
 @pytest.fixture
 def run(
-    world: FakeWorld, tmp_path: Path, request: pytest.FixtureRequest
+    world: FakeWorld,
+    tmp_path: Path,
+    request: pytest.FixtureRequest,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> Iterator[Callable[..., Running]]:
     """Start a broker of this kind, with a worker of four threads."""
     started: list[Running] = []
+    # A busy machine may take longer to confirm a message than a caller is to wait.
+    monkeypatch.setattr("broker.durable.SEND_S", 30.0)
 
     def start(
         transport: str, *, work: bool = True, clock: Clock = utc_now, **values: Any
