@@ -27,8 +27,8 @@ def _claim_and_finish(
     return claim
 
 
-def _renew_nothing(_: Connection, claims: Collection[Claim], *, until: datetime) -> set[str]:
-    return {claim.task_id for claim in claims}
+def _renew_nothing(_: Connection, claims: Collection[Claim], *, until: datetime) -> set[Claim]:
+    return set(claims)
 
 
 leases.claim = _claim_and_finish
