@@ -43,8 +43,9 @@ def run(
 ) -> Iterator[Callable[..., Running]]:
     """Start a broker of this kind, with a worker of four threads."""
     started: list[Running] = []
-    # A busy machine may take longer to confirm a message than a caller is to wait.
+    # On a busy machine an answer may take longer than a caller is to wait for it.
     monkeypatch.setattr("broker.durable.SEND_S", 30.0)
+    monkeypatch.setattr("mirt.store.redis.TIMEOUT_S", 5.0)
 
     def start(
         transport: str, *, work: bool = True, clock: Clock = utc_now, **values: Any
