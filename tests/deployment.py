@@ -109,10 +109,25 @@ class Deployment:
             timeout=10,
         )
 
-    def post_all(self, updates: list[dict[str, Any]], *, at_once: int = 8) -> list[httpx.Response]:
-        """Post them in this order, some at the same moment; a chat's in order if it is one."""
+    def post_all(
+        self, updates: list[dict[str, Any]], *, at_once: int = 8, again: bool = True
+    ) -> list[httpx.Response]:
+        """Post them in this order, some at the same moment; a chat's in order if it is one.
+
+        What is answered 503, as a busy machine may, is posted ``again``, as Telegram does.
+        """
         with ThreadPoolExecutor(at_once) as threads:
-            return list(threads.map(self.post, updates))
+            return list(threads.map(self._post_again if again else self.post, updates))
+
+    def _post_again(self, update: Mapping[str, Any]) -> httpx.Response:
+        answers: list[httpx.Response] = []
+
+        def is_taken() -> bool:
+            answers.append(self.post(update))
+            return answers[-1].status_code != 503
+
+        wait_until(is_taken)
+        return answers[-1]
 
     def rows(self, sql: str) -> list[Any]:
         engine = sqlalchemy.create_engine(self.environment["DATABASE_URL"])

@@ -7,7 +7,7 @@ from typing import TypeVar
 T = TypeVar("T")
 
 
-def wait_until(condition: Callable[[], T | None], *, within_s: float = 20, what: str = "") -> T:
+def wait_until(condition: Callable[[], T | None], *, within_s: float = 40, what: str = "") -> T:
     """What the condition answers as soon as it is true; fails when it is not in time."""
     deadline = time.monotonic() + within_s
     while True:

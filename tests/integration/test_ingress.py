@@ -115,7 +115,7 @@ def test_a_database_that_hangs_is_503_within_a_second_and_no_message_is_lost_or_
     updates = [update(7, number, f"m{number}") for number in range(1, 17)]
     postgres.pause()
     try:
-        refused = web.post_all(updates)
+        refused = web.post_all(updates, again=False)
         alive, ready = web.get("/healthz"), web.get("/readyz")
     finally:
         postgres.resume()
@@ -135,7 +135,8 @@ def test_a_database_that_is_gone_is_503_and_taken_up_again_when_it_is_back(
     web: Deployment, postgres: Postgres
 ) -> None:
     postgres.stop()
-    refused = web.post_all([update(7, number, "Привіт") for number in range(1, 25)])
+    updates = [update(7, number, "Привіт") for number in range(1, 25)]
+    refused = web.post_all(updates, again=False)
     assert {(one.status_code, one.json()["error"]) for one in refused} == {(503, "UNAVAILABLE")}
     assert all(int(one.headers["Retry-After"]) > 0 for one in refused)
     assert max(one.elapsed.total_seconds() for one in refused) < 1
