@@ -18,7 +18,7 @@ from mirt.clock import Clock
 from mirt.errors import BrokerUnavailableError, DatabaseError
 from mirt.observe import metrics, traces
 from mirt.store import outbox
-from mirt.store.database import Database
+from mirt.store.engine.database import Database
 from mirt.store.tasks import Publication
 
 log = structlog.get_logger(__name__)

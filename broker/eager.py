@@ -13,7 +13,7 @@ from broker.durable import DurableBroker, Unsure
 from middleware.envelopes import to_message
 from mirt.clock import Clock
 from mirt.store import outbox
-from mirt.store.database import Database
+from mirt.store.engine.database import Database
 
 
 class EagerBroker(DurableBroker):

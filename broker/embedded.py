@@ -9,7 +9,7 @@ from dramatiq.brokers.stub import StubBroker, _StubConsumer
 
 from broker.durable import DurableBroker, Unsure
 from mirt.clock import Clock
-from mirt.store.database import Database
+from mirt.store.engine.database import Database
 
 
 class EmbeddedBroker(DurableBroker, StubBroker):

@@ -26,7 +26,7 @@ from middleware.tracing import Tracing
 from mirt.clock import Clock, utc_now
 from mirt.observe.logs import configure_ours
 from mirt.settings import Settings, load_settings
-from mirt.store.stores import Stores, stores
+from mirt.store.engine.stores import Stores, stores
 
 
 def install(

@@ -14,8 +14,8 @@ from mirt.clock import Clock
 from mirt.errors import DatabaseError, ErrorCode
 from mirt.observe import metrics
 from mirt.store import dead_letters as store
-from mirt.store.database import Database
 from mirt.store.dead_letters import Choice, DeadLetter, write_dead_letter
+from mirt.store.engine.database import Database
 from mirt.store.task_events import EventKind, TaskEvent, note
 from mirt.store.tasks import Publication
 

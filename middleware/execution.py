@@ -20,7 +20,7 @@ from middleware.settlement import Settlement
 from mirt.clock import Clock
 from mirt.errors import DatabaseError, ErrorCode, LeaseLostError, PermanentError
 from mirt.store import leases, task_events
-from mirt.store.database import Database
+from mirt.store.engine.database import Database
 from mirt.store.leases import Claim
 from mirt.store.task_events import EventKind, TaskEvent
 

@@ -11,7 +11,7 @@ import structlog
 from mirt.clock import Clock
 from mirt.errors import DatabaseError
 from mirt.store import leases
-from mirt.store.database import Database
+from mirt.store.engine.database import Database
 from mirt.store.leases import Claim
 
 log = structlog.get_logger(__name__)

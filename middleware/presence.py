@@ -19,7 +19,7 @@ from mirt.clock import Clock
 from mirt.errors import DatabaseError
 from mirt.observe.memory import resident_mb
 from mirt.store import workers
-from mirt.store.database import Database
+from mirt.store.engine.database import Database
 
 log = structlog.get_logger(__name__)
 

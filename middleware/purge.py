@@ -9,8 +9,8 @@ from typing import Any, Final
 from middleware.policy import TASKS, tasks_of
 from mirt.clock import Clock
 from mirt.errors import ErrorCode
-from mirt.store.database import Database
 from mirt.store.dead_letters import DeadLetter, write_dead_letter
+from mirt.store.engine.database import Database
 from mirt.store.task_events import EventKind, TaskEvent, note
 from mirt.store.tasks import Publication
 from mirt.store.waiting import Removed, remove_waiting

@@ -12,7 +12,7 @@ from dramatiq.results.backends import StubBackend
 from dramatiq.results.backends.redis import RedisBackend
 
 from mirt.observe.secrets import struck_out
-from mirt.store.redis import BestEffort
+from mirt.store.engine.redis_client import BestEffort
 
 log = structlog.get_logger(__name__)
 

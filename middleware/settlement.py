@@ -17,8 +17,8 @@ from middleware.retries import Bury, Drop, Jitter, Retry, decide
 from mirt.clock import Clock
 from mirt.observe import metrics
 from mirt.store import leases, task_events
-from mirt.store.database import Database
 from mirt.store.dead_letters import bury
+from mirt.store.engine.database import Database
 from mirt.store.leases import Claim
 from mirt.store.task_events import EventKind, TaskEvent
 from mirt.store.tasks import Publication

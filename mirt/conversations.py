@@ -19,7 +19,7 @@ from mirt.errors import ErrorCode, PermanentError
 from mirt.observe import traces
 from mirt.store import mailbox, outbox
 from mirt.store.backlog import Backlog, measure
-from mirt.store.database import Database
+from mirt.store.engine.database import Database
 from mirt.store.mailbox import KeptMail, Mail
 from mirt.store.recent import RecentIds
 from mirt.store.tasks import Publication

@@ -27,10 +27,10 @@ from mirt.errors import (
 from mirt.observe import metrics, traces
 from mirt.store import deliveries as store
 from mirt.store import leases
-from mirt.store.database import Database
 from mirt.store.deliveries import Delivery, DeliveryState
+from mirt.store.engine.database import Database
+from mirt.store.engine.retrying import persistently
 from mirt.store.leases import Claim
-from mirt.store.persistently import persistently
 from mirt.store.waits import Waits
 
 log = structlog.get_logger(__name__)

@@ -10,7 +10,7 @@ from redis import RedisError
 from mirt.clock import Clock
 from mirt.errors import WorkerError
 from mirt.store import health as store
-from mirt.store.database import Database
+from mirt.store.engine.database import Database
 from mirt.store.health import HealthCheck
 
 log = structlog.get_logger(__name__)

@@ -6,7 +6,7 @@ from typing import Final
 import structlog
 
 from mirt.clock import Clock, time_left
-from mirt.store.database import Database
+from mirt.store.engine.database import Database
 from mirt.store.retention import OLD, remove_old
 
 log = structlog.get_logger(__name__)

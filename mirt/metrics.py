@@ -13,7 +13,7 @@ from mirt.clock import Clock
 from mirt.observe import metrics
 from mirt.store import figures, ticks
 from mirt.store.backlog import measure
-from mirt.store.database import Database
+from mirt.store.engine.database import Database
 from mirt.store.health import checks_of_workers
 from mirt.store.tasks import TaskState
 

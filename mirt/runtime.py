@@ -33,10 +33,10 @@ from mirt.llm.scripted import ScriptedAgent
 from mirt.observe.logs import configure_ours
 from mirt.orders import Orders
 from mirt.settings import Mode, Settings, load_settings
-from mirt.store.database import Database
+from mirt.store.engine.database import Database
+from mirt.store.engine.stores import stores
 from mirt.store.pace import OwnPace, Pace, SharedPace
 from mirt.store.recent import NoRecentIds, RedisRecentIds
-from mirt.store.stores import stores
 from mirt.store.waits import NoWaits, OwnWaits, SharedWaits, Waits
 from mirt.summaries import Summaries
 from mirt.timeline import Timelines

@@ -25,8 +25,8 @@ from mirt.idempotency import webhook_task_id
 from mirt.observe import traces
 from mirt.orders import read_order
 from mirt.runtime import Runtime, runtime
+from mirt.store.engine.redis_client import BestEffort
 from mirt.store.mailbox import Mail
-from mirt.store.redis import BestEffort
 from service.operations import letters
 
 log = structlog.get_logger(__name__)

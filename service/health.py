@@ -22,8 +22,8 @@ from broker.task import declared
 from mirt.errors import BrokerUnavailableError
 from mirt.health import OK, Probe
 from mirt.runtime import Runtime
+from mirt.store.engine.stores import stores
 from mirt.store.health import HealthCheck
-from mirt.store.stores import stores
 from service.problems import unavailable
 
 log = structlog.get_logger(__name__)

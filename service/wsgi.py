@@ -17,8 +17,8 @@ from mirt import runtime
 from mirt.errors import RetryableError
 from mirt.observe import traces
 from mirt.settings import Settings
-from mirt.store.revision import SchemaError, check_schema
-from mirt.store.stores import stores
+from mirt.store.engine.revision import SchemaError, check_schema
+from mirt.store.engine.stores import stores
 from service.app import create_app
 from service.bulkhead import Bulkhead
 from service.processes.startup import read_settings, refuse

@@ -24,7 +24,7 @@ from middleware.policy import QUEUES, tasks_of
 from mirt.clock import Clock
 from mirt.errors import BrokerUnavailableError, DatabaseError
 from mirt.store import outbox
-from mirt.store.database import Database
+from mirt.store.engine.database import Database
 
 log = structlog.get_logger(__name__)
 

@@ -20,7 +20,6 @@ from mirt.followups.texts import TEXTS
 from mirt.observe import traces
 from mirt.store import followups as store
 from mirt.store import leases, outbox
-from mirt.store.database import Database
 from mirt.store.deliveries import (
     Delivery,
     DeliveryState,
@@ -29,6 +28,7 @@ from mirt.store.deliveries import (
     find_delivery,
     reopen_delivery,
 )
+from mirt.store.engine.database import Database
 from mirt.store.followups import FollowUp, Silence
 from mirt.store.leases import Claim
 from mirt.store.tasks import Publication

@@ -16,8 +16,8 @@ from typing import Any
 
 from sqlalchemy import Connection, Row, case, select, update
 
+from mirt.store.engine.database import upsert
 from mirt.store.tables import deliveries
-from mirt.store.upsert import upsert
 
 
 class DeliveryState(StrEnum):

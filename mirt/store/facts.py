@@ -7,7 +7,7 @@ from typing import Final
 from sqlalchemy import Connection, func, select, text
 
 from mirt.clock import Clock
-from mirt.store.revision import revision_of
+from mirt.store.engine.revision import revision_of
 from mirt.store.tables import metadata
 
 WANTED: Final = ("SELECT", "INSERT", "UPDATE", "DELETE")

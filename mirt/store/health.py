@@ -7,8 +7,8 @@ from typing import Any, Final
 
 from sqlalchemy import Connection, delete, select
 
+from mirt.store.engine.database import upsert
 from mirt.store.tables import health_checks
-from mirt.store.upsert import upsert
 
 KEPT: Final = timedelta(hours=1)
 

@@ -8,9 +8,9 @@ from typing import Any, Final
 from sqlalchemy import Connection, and_, delete, func, or_, select, tuple_, update
 
 from mirt.errors import LeaseLostError
+from mirt.store.engine.database import upsert
 from mirt.store.tables import tasks
 from mirt.store.tasks import Publication, TaskState, envelope
-from mirt.store.upsert import upsert
 
 HELD: Final = (TaskState.RUNNING, TaskState.QUEUED)
 """A task whose lease ran out is queued again, and still its owner's until another claims it."""

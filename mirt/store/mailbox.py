@@ -17,8 +17,8 @@ from typing import Any
 
 from sqlalchemy import Connection, Row, func, select, update
 
+from mirt.store.engine.database import upsert
 from mirt.store.tables import conversations, history, inbox
-from mirt.store.upsert import upsert
 
 
 class MailState(StrEnum):

@@ -16,9 +16,9 @@ from typing import Any, Final
 
 from sqlalchemy import ColumnElement, Connection, case, or_, select, update
 
+from mirt.store.engine.database import upsert
 from mirt.store.tables import conversations, orders, tasks
 from mirt.store.tasks import TaskState
-from mirt.store.upsert import upsert
 
 
 class OrderState(StrEnum):

@@ -6,9 +6,9 @@ from typing import Final
 
 from sqlalchemy import Connection, case, func, select, update
 
+from mirt.store.engine.database import upsert
 from mirt.store.tables import tasks
 from mirt.store.tasks import Publication, TaskState, envelope
-from mirt.store.upsert import upsert
 
 REPUBLISH_AFTER: Final = timedelta(seconds=10)
 REPUBLISH_DOUBLINGS: Final = 9

@@ -18,7 +18,7 @@ from redis import Redis
 
 from mirt.clock import remaining
 from mirt.errors import OwnPauseError
-from mirt.store.redis import REST_S, BestEffort
+from mirt.store.engine.redis_client import REST_S, BestEffort
 
 MARGIN: Final = 0.8
 """The part of the rate that is used: what is sent evenly arrives less evenly, all the more from a

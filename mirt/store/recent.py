@@ -8,7 +8,7 @@ from typing import Final, Protocol
 
 from redis import Redis
 
-from mirt.store.redis import BestEffort
+from mirt.store.engine.redis_client import BestEffort
 
 REMEMBERED_S: Final = 86_400
 """Telegram redelivers for up to 24 hours."""

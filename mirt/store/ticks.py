@@ -4,8 +4,8 @@ from datetime import datetime
 
 from sqlalchemy import Connection, select
 
+from mirt.store.engine.database import upsert
 from mirt.store.tables import ticks
-from mirt.store.upsert import upsert
 
 
 def advance(tx: Connection, task: str, tick: datetime) -> bool:

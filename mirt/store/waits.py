@@ -10,7 +10,7 @@ from typing import Final, Protocol
 from redis import Redis
 
 from mirt.errors import OwnPauseError
-from mirt.store.redis import BestEffort
+from mirt.store.engine.redis_client import BestEffort
 
 MOST_KNOWN: Final = 10_000
 

@@ -7,8 +7,8 @@ from typing import Final
 
 from sqlalchemy import Connection, delete, select
 
+from mirt.store.engine.database import upsert
 from mirt.store.tables import workers
-from mirt.store.upsert import upsert
 
 REPORT_EVERY: Final = timedelta(seconds=4)
 GONE_AFTER: Final = timedelta(seconds=12)

@@ -16,9 +16,9 @@ from mirt.llm import Agent, ChatMessage
 from mirt.observe import traces
 from mirt.store import leases, outbox
 from mirt.store import summaries as store
-from mirt.store.database import Database
+from mirt.store.engine.database import Database
+from mirt.store.engine.retrying import persistently
 from mirt.store.leases import Claim
-from mirt.store.persistently import persistently
 from mirt.store.summaries import Unsummarised
 from mirt.store.tasks import Publication
 

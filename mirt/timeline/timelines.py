@@ -6,7 +6,7 @@ from typing import Final
 
 from mirt.clock import Clock
 from mirt.errors import RateLimitError
-from mirt.store.database import Database
+from mirt.store.engine.database import Database
 from mirt.store.search import Conversation, conversation
 from mirt.store.subjects import Subject, find_subject, known_of, sessions_of_message
 from mirt.timeline.narration import UNNOTICED, steps

@@ -19,9 +19,9 @@ from mirt.conversations import Conversations, as_task
 from mirt.errors import LeaseLostError, WorkerError, code_of
 from mirt.observe import metrics
 from mirt.store import leases, mailbox
-from mirt.store.database import Database
 from mirt.store.dead_letters import bury
 from mirt.store.deliveries import Delivery, find_delivery
+from mirt.store.engine.database import Database
 from mirt.store.leases import Claim
 from mirt.store.mailbox import KeptMail, Mail
 from mirt.store.tasks import Publication

@@ -36,16 +36,16 @@ from mirt.llm import PHOTO, Agent, ChatMessage
 from mirt.observe import metrics, traces
 from mirt.store import leases, mailbox, outbox
 from mirt.store import turns as store
-from mirt.store.database import Database
 from mirt.store.dead_letters import Choice, list_dead
 from mirt.store.deliveries import (
     Delivery,
     add_delivery,
     find_delivery,
 )
+from mirt.store.engine.database import Database
+from mirt.store.engine.retrying import persistently
 from mirt.store.leases import Claim
 from mirt.store.mailbox import KeptMail, Mail, MailState
-from mirt.store.persistently import persistently
 from mirt.store.tasks import Publication
 from mirt.store.turns import Reply, Said
 from mirt.turns.actions import TOOLS, plan

@@ -8,8 +8,8 @@ from pathlib import Path
 
 from mirt.clock import Clock, utc_now
 from mirt.settings import Mode, Settings, load_settings
-from mirt.store.database import Database
-from mirt.store.revision import check_schema
+from mirt.store.engine.database import Database
+from mirt.store.engine.revision import check_schema
 from service.cli.errors import CommandError
 from service.exit_codes import UNAVAILABLE
 

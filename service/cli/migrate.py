@@ -1,6 +1,6 @@
 """``mirt migrate``: prepares the database for the processes."""
 
-from mirt.store.migrate import upgrade
+from mirt.store.engine.migrate import upgrade
 from service.processes.startup import read_settings
 
 

@@ -9,7 +9,7 @@ from mirt.errors import (
     WorkerError,
 )
 from mirt.settings import SettingsError
-from mirt.store.revision import SchemaError
+from mirt.store.engine.revision import SchemaError
 from service.cli.errors import CommandError
 from service.exit_codes import CONFIGURATION, UNAVAILABLE, USAGE, WRONG
 

@@ -3,7 +3,7 @@
 from typing import Protocol
 
 from mirt.clock import Clock
-from mirt.store.database import Database
+from mirt.store.engine.database import Database
 
 
 class World(Protocol):

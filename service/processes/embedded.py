@@ -22,8 +22,8 @@ from mirt import runtime
 from mirt.observe import traces
 from mirt.settings import Settings
 from mirt.store import outbox
-from mirt.store.migrate import upgrade
-from mirt.store.stores import stores
+from mirt.store.engine.migrate import upgrade
+from mirt.store.engine.stores import stores
 from service.app import create_app
 from service.dispatcher import dispatch_message
 from service.processes.child import start_worker, stop_worker

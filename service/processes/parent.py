@@ -17,7 +17,7 @@ import structlog
 from mirt.observe import shared
 from mirt.observe.shared import Seats
 from mirt.settings import Settings
-from mirt.store.stores import stores
+from mirt.store.engine.stores import stores
 from service.processes.exporter import Exporter
 from service.processes.fork import STOP_SIGNALS, warm_up
 from service.processes.heartbeat import new_folder

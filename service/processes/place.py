@@ -12,7 +12,7 @@ from typing import Final
 import structlog
 
 from mirt.observe import metrics
-from mirt.store.database import Database
+from mirt.store.engine.database import Database
 from service.processes import heartbeat
 from service.processes.recycling import Limits
 from service.processes.started import STOP_MARGIN_S, Child, Started

@@ -9,8 +9,8 @@ from pydantic import SecretStr
 
 from mirt.observe.logs import configure
 from mirt.settings import Settings, SettingsError, load_settings, old_names_in_use
-from mirt.store.database import Database
-from mirt.store.revision import SchemaError, check_schema
+from mirt.store.engine.database import Database
+from mirt.store.engine.revision import SchemaError, check_schema
 from service.exit_codes import CONFIGURATION
 
 log = structlog.get_logger(__name__)

@@ -7,7 +7,7 @@ from mirt import runtime
 from mirt.clock import utc_now
 from mirt.observe import traces
 from mirt.store.dead_letters import Choice
-from mirt.store.stores import stores
+from mirt.store.engine.stores import stores
 from service.processes.startup import read_settings
 
 if __name__ == "__main__":

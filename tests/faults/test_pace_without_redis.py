@@ -8,9 +8,10 @@ from time import monotonic
 import pytest
 
 from mirt.errors import RateLimitError
-from mirt.store import pace, redis
+from mirt.store import pace
+from mirt.store.engine import redis_client
+from mirt.store.engine.redis_client import connect_redis
 from mirt.store.pace import SharedPace
-from mirt.store.redis import connect_redis
 from tests.servers import Redis
 from tests.waiting import wait_until
 
@@ -50,7 +51,7 @@ def test_no_second_has_more_than_the_pace(
     monkeypatch: pytest.MonkeyPatch,
     fault: Callable[[Redis, Callable[[], int]], None],
 ) -> None:
-    for module, name in ((redis, "REST_S"), (pace, "REST_S"), (pace, "LONGEST_WAIT_S")):
+    for module, name in ((redis_client, "REST_S"), (pace, "REST_S"), (pace, "LONGEST_WAIT_S")):
         monkeypatch.setattr(module, name, 1.0)
     times: list[float] = []
     enough = Event()

@@ -15,7 +15,7 @@ from middleware.policy import QUEUES
 from mirt import runtime
 from mirt.clock import Clock, utc_now
 from mirt.settings import Settings
-from mirt.store.migrate import upgrade
+from mirt.store.engine.migrate import upgrade
 from service.processes.child import start_worker, stop_worker
 from tests.fakes import FakeWorld
 from tests.settings import settings_for, sqlite_url
@@ -45,7 +45,7 @@ def run(
     started: list[Running] = []
     # On a busy machine an answer may take longer than a caller is to wait for it.
     monkeypatch.setattr("broker.durable.SEND_S", 30.0)
-    monkeypatch.setattr("mirt.store.redis.TIMEOUT_S", 5.0)
+    monkeypatch.setattr("mirt.store.engine.redis_client.TIMEOUT_S", 5.0)
 
     def start(
         transport: str, *, work: bool = True, clock: Clock = utc_now, **values: Any

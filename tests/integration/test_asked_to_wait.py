@@ -5,7 +5,7 @@ from collections.abc import Callable
 import pytest
 
 from actors.messages import send_response
-from mirt.store.stores import stores
+from mirt.store.engine.stores import stores
 from mirt.store.task_events import events_of
 from tests.fakes import FakeWorld, TooMany
 from tests.integration.conftest import Running

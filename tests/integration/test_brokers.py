@@ -11,7 +11,7 @@ from dramatiq.results import ResultFailure, ResultMissing
 from actors.health import ping
 from actors.messages import process_message, send_response
 from middleware.execution import Execution
-from mirt.store.stores import stores
+from mirt.store.engine.stores import stores
 from mirt.store.tables import dead_letters, tasks
 from tests.fakes import FakeWorld, Status
 from tests.integration.conftest import TRANSPORTS, Running

@@ -11,8 +11,9 @@ from sqlalchemy import text
 
 from mirt.clock import deadline_in
 from mirt.errors import DatabaseError, SoftTimeLimitExceeded
-from mirt.store import leases, patience
-from mirt.store.database import Database
+from mirt.store import leases
+from mirt.store.engine import timeouts
+from mirt.store.engine.database import Database
 from mirt.store.leases import Claim
 from mirt.store.tasks import Publication
 from tests.servers import Postgres
@@ -79,7 +80,7 @@ def test_a_server_that_says_nothing_is_waited_for_until_the_deadline_of_the_work
 def test_a_server_that_says_nothing_is_waited_for_no_longer_than_one_that_works(
     database: Database, postgres: Postgres, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(patience, "SILENCE_S", 1.0)
+    monkeypatch.setattr(timeouts, "SILENCE_S", 1.0)
     refused = pytest.raises(DatabaseError, match=r"no answer within 2\.0 s")
     with over_within(SOON_S), refused, database.transaction() as tx, held_still(postgres):
         tx.execute(text("SELECT 1"))
@@ -104,7 +105,7 @@ def claim(database: Database, owner: str, now: datetime) -> Claim | None:
 def test_who_freezes_in_a_transaction_keeps_no_task_beyond_its_lease(
     database: Database, database_url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("mirt.store.database.IDLE_S", 1.0)
+    monkeypatch.setattr("mirt.store.engine.database.IDLE_S", 1.0)
     frozen = claim(database, "frozen", NOON)
     assert frozen is not None
     tx = database.engine.connect()

@@ -10,7 +10,7 @@ import pytest
 from sqlalchemy import event
 
 from mirt.conversations import ANSWERING
-from mirt.store.database import Database
+from mirt.store.engine.database import Database
 from tests.unit.business import mail
 from tests.unit.turns.conftest import Shop, open_shop
 from tests.waiting import wait_until

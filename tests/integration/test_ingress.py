@@ -14,7 +14,7 @@ from typing import Any
 import httpx
 import pytest
 
-from mirt.store.migrate import upgrade
+from mirt.store.engine.migrate import upgrade
 from tests.deployment import SECRET, Deployment, deployment, update
 from tests.fakes import FakeWorld
 from tests.servers import Postgres, RabbitMQ, Redis

@@ -10,7 +10,7 @@ from actors.crm import create_crm_order
 from actors.messages import send_response
 from mirt.errors import PermanentError
 from mirt.observe.secrets import STRUCK_OUT
-from mirt.store.stores import stores
+from mirt.store.engine.stores import stores
 from mirt.store.tables import dead_letters, deliveries, orders, task_events
 from tests.fakes import FakeWorld, Status
 from tests.integration.conftest import Running

@@ -10,7 +10,7 @@ from middleware.dead_letters import replay
 from mirt.clock import utc_now
 from mirt.store import workers
 from mirt.store.dead_letters import Choice
-from mirt.store.stores import stores
+from mirt.store.engine.stores import stores
 from mirt.store.task_events import EventKind, TaskEvent, events_of
 from mirt.store.workers import Worker
 from service.processes.child import stop_worker

@@ -12,7 +12,7 @@ from mirt.clock import utc_now
 from mirt.conversations import DELIVERING
 from mirt.runtime import runtime
 from mirt.store.dead_letters import Choice, DeadLetter, list_dead
-from mirt.store.stores import stores
+from mirt.store.engine.stores import stores
 from mirt.store.tables import conversations, inbox, tasks
 from service.dispatcher import dispatch_message
 from service.operations import purging

@@ -12,7 +12,7 @@ from sqlalchemy import select
 from actors.housekeeping import sweep_mailboxes
 from middleware.policy import TASKS
 from mirt.errors import DatabaseError
-from mirt.store.stores import stores
+from mirt.store.engine.stores import stores
 from mirt.store.tables import tasks
 from service.processes.child import start_worker, stop_worker
 from tests.hands import Hands

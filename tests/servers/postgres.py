@@ -40,8 +40,8 @@ CLUSTER = (
 
 def prepare_template(url: str) -> None:
     """Bring the empty database at ``url`` to what every test's database starts as."""
-    if find_spec("mirt.store.migrate") is not None:
-        import_module("mirt.store.migrate").upgrade(url)
+    if find_spec("mirt.store.engine.migrate") is not None:
+        import_module("mirt.store.engine.migrate").upgrade(url)
 
 
 class Postgres(Server):

@@ -10,7 +10,7 @@ from sqlalchemy import Row, Table, select
 from mirt.channels import InboundMessage
 from mirt.conversations import DELIVERING, Conversations
 from mirt.llm.protocol import ChatMessage, Completion
-from mirt.store.database import Database
+from mirt.store.engine.database import Database
 from mirt.store.mailbox import Mail
 from mirt.store.recent import NoRecentIds
 

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from mirt.store.database import Database
-from mirt.store.migrate import upgrade
+from mirt.store.engine.database import Database
+from mirt.store.engine.migrate import upgrade
 from tests.settings import sqlite_url
 
 

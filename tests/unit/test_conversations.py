@@ -13,7 +13,7 @@ from mirt.conversations import (
 from mirt.errors import DatabaseError
 from mirt.idempotency import webhook_task_id
 from mirt.store import mailbox
-from mirt.store.database import Database
+from mirt.store.engine.database import Database
 from mirt.store.mailbox import MailState
 from mirt.store.tables import conversations as conversations_table
 from mirt.store.tables import inbox, tasks

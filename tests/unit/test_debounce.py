@@ -6,7 +6,7 @@ import pytest
 
 from mirt.conversations import LONGEST_QUIET, Conversations
 from mirt.store import leases, mailbox, outbox
-from mirt.store.database import Database
+from mirt.store.engine.database import Database
 from mirt.store.mailbox import MailState
 from mirt.store.tables import tasks
 from mirt.store.tasks import Publication

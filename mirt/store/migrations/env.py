@@ -1,4 +1,4 @@
-"""How Alembic runs our migrations: on the connection that ``mirt.store.migrate`` hands over."""
+"""How Alembic runs our migrations: on the connection that ``migrate`` hands over."""
 
 from alembic import context
 

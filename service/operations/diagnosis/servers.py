@@ -7,9 +7,9 @@ from typing import Final
 
 from mirt.clock import Clock
 from mirt.settings import Settings
-from mirt.store.database import Database
+from mirt.store.engine.database import Database
+from mirt.store.engine.revision import known_revision
 from mirt.store.facts import DatabaseFacts, database_facts
-from mirt.store.revision import known_revision
 from service.operations.diagnosis.finding import Finding, Verdict
 from service.operations.diagnosis.work import look_at_work
 
@@ -92,7 +92,7 @@ def ask_redis(settings: Settings, clock: Clock) -> Iterator[Finding]:
     if settings.redis_url is None:
         yield Finding("redis", Verdict.OFF, "not configured, and not needed")
         return
-    from mirt.store.redis import redis_facts
+    from mirt.store.engine.redis_client import redis_facts
 
     started = time.monotonic()
     facts = redis_facts(settings.redis_url.get_secret_value(), clock, within_s=REDIS_WITHIN_S)

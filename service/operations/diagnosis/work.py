@@ -6,7 +6,7 @@ from typing import Final
 
 from mirt.clock import Clock
 from mirt.settings import Mode, Settings
-from mirt.store.database import Database
+from mirt.store.engine.database import Database
 from service.operations.diagnosis.finding import Finding, Verdict
 from service.operations.queues import Activity, activity
 from service.operations.schedule import schedule

@@ -5,7 +5,7 @@ from pathlib import Path
 
 from middleware.leases import LeaseKeeper
 from mirt.clock import utc_now
-from mirt.store.database import Database
+from mirt.store.engine.database import Database
 from mirt.store.leases import Claim
 from tests.settings import sqlite_url
 

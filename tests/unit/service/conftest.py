@@ -16,7 +16,7 @@ from broker.stack import install
 from broker.task import declared
 from mirt import runtime
 from mirt.runtime import Runtime
-from mirt.store.migrate import upgrade
+from mirt.store.engine.migrate import upgrade
 from service.app import create_app
 from tests.deployment import SECRET
 from tests.fakes import FakeWorld

@@ -6,7 +6,7 @@ from typing import Any
 
 from sqlalchemy import Connection, Row, insert, select
 
-from mirt.store.database import Database
+from mirt.store.engine.database import Database
 from mirt.store.leases import (
     Claim,
     bury,

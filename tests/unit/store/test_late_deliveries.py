@@ -7,8 +7,8 @@ import pytest
 from sqlalchemy import Connection
 
 from mirt.store import deliveries as store
-from mirt.store.database import Database
 from mirt.store.deliveries import Delivery
+from mirt.store.engine.database import Database
 from tests.unit.business import NOON
 
 FIRST = Delivery("d", "42", "telegram", "42", "Вітаю", "trace")

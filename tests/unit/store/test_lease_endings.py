@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 
 from mirt.store import outbox
-from mirt.store.database import Database
+from mirt.store.engine.database import Database
 from mirt.store.leases import condemn, forget, postpone, release_owner
 from mirt.store.tasks import Publication
 from tests.unit.business import NOON

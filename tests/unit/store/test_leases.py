@@ -7,7 +7,7 @@ from sqlalchemy import Connection, select
 
 from mirt.errors import LeaseLostError
 from mirt.store import outbox
-from mirt.store.database import Database
+from mirt.store.engine.database import Database
 from mirt.store.leases import Claim, finish, hold, renew
 from mirt.store.tables import tasks
 from mirt.store.tasks import Publication, TaskState

@@ -17,15 +17,15 @@ from sqlalchemy.schema import CreateIndex
 
 from mirt.clock import utc_now
 from mirt.errors import DatabaseError
-from mirt.store import migrate
-from mirt.store.database import Database
-from mirt.store.migrate import upgrade
-from mirt.store.revision import SchemaError, check_schema, known_revision
+from mirt.store.engine import migrate
+from mirt.store.engine.database import Database
+from mirt.store.engine.migrate import upgrade
+from mirt.store.engine.revision import SchemaError, check_schema, known_revision
 from mirt.store.tables import conversations, metadata, tasks
 from tests.settings import sqlite_url
 from tests.unit.business import NOON
 
-SCRIPTS = ScriptDirectory(str(Path(migrate.__file__).parent / "migrations"))
+SCRIPTS = ScriptDirectory(str(Path(migrate.__file__).parents[1] / "migrations"))
 
 
 @pytest.fixture

@@ -4,8 +4,8 @@ from datetime import timedelta
 
 import pytest
 
-from mirt.store.database import Database
 from mirt.store.dead_letters import revive
+from mirt.store.engine.database import Database
 from mirt.store.outbox import (
     REPUBLISH_AFTER,
     REPUBLISH_DOUBLINGS,

@@ -9,8 +9,8 @@ from sqlalchemy import Connection, text
 
 from mirt.clock import deadline_in
 from mirt.errors import DatabaseError, LeaseLostError, SoftTimeLimitExceeded
-from mirt.store.database import Database
-from mirt.store.persistently import AGAIN_S, persistently
+from mirt.store.engine.database import Database
+from mirt.store.engine.retrying import AGAIN_S, persistently
 
 
 def one(tx: Connection) -> int:

@@ -2,8 +2,8 @@
 
 import pytest
 
-from mirt.store.database import Database
 from mirt.store.dead_letters import Choice, DeadLetter, bury_unbegun, list_dead, revive
+from mirt.store.engine.database import Database
 from mirt.store.outbox import take_due
 from mirt.store.tasks import Publication, TaskState
 from tests.unit.business import NOON

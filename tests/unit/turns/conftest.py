@@ -16,9 +16,9 @@ from mirt.channels.telegram import TelegramChannel
 from mirt.conversations import Conversations, as_task
 from mirt.deliveries import Deliveries
 from mirt.store import leases, mailbox
-from mirt.store.database import Database
 from mirt.store.dead_letters import revive, withdraw
 from mirt.store.deliveries import find_delivery
+from mirt.store.engine.database import Database
 from mirt.store.leases import Claim
 from mirt.store.mailbox import Mail
 from mirt.store.tasks import Publication

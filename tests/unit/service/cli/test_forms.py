@@ -17,7 +17,7 @@ from mirt.errors import (
     RedisUnavailableError,
 )
 from mirt.settings import SettingsError
-from mirt.store.revision import SchemaError
+from mirt.store.engine.revision import SchemaError
 from service.cli.app import COMMANDS, cli
 from service.cli.choosing import choice, names_any, since_of
 from service.cli.errors import CommandError

@@ -6,7 +6,9 @@ from math import ceil
 from pathlib import Path
 from typing import Any, Final
 
-from sqlalchemy import URL, Connection, create_engine, event, make_url, text
+from sqlalchemy import URL, Connection, Table, create_engine, event, make_url, text
+from sqlalchemy.dialects.postgresql import insert as postgres_insert
+from sqlalchemy.dialects.sqlite import insert as sqlite_insert
 from sqlalchemy.exc import (
     DBAPIError,
     InterfaceError,
@@ -18,7 +20,7 @@ from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 
 from mirt.clock import time_left
 from mirt.errors import DatabaseError, SoftTimeLimitExceeded
-from mirt.store.patience import TIMED_OUT, BoundedConnection, patience
+from mirt.store.engine.timeouts import TIMED_OUT, BoundedConnection, patience
 from mirt.store.texts import storable_json
 
 CONNECT_TIMEOUT_S: Final = 3
@@ -175,3 +177,8 @@ def _prepare_sqlite(dbapi_connection: Any, _record: object) -> None:
 def _without_parameters(failed: DBAPIError) -> str:
     # SQLAlchemy's own text carries the statement and its parameters: customers' messages.
     return f"{type(failed.orig).__name__}: {str(failed.orig).strip()}"
+
+
+def upsert(tx: Connection, table: Table) -> Any:
+    """Begin such an INSERT; both dialects offer the same ``on_conflict_…`` methods."""
+    return (sqlite_insert if tx.dialect.name == "sqlite" else postgres_insert)(table)

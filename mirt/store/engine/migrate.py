@@ -6,7 +6,7 @@ from alembic import command
 from alembic.config import Config
 from sqlalchemy import text
 
-from mirt.store.database import Database
+from mirt.store.engine.database import Database
 
 _LOCK: Final = 0x6D697274
 

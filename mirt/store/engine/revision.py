@@ -8,9 +8,9 @@ from typing import Final
 
 from sqlalchemy import Connection, inspect, text
 
-from mirt.store.database import Database
+from mirt.store.engine.database import Database
 
-_VERSIONS: Final = Path(__file__).parent / "migrations" / "versions"
+_VERSIONS: Final = Path(__file__).parents[1] / "migrations" / "versions"
 
 
 class SchemaError(Exception):

@@ -9,8 +9,8 @@ from redis import Redis
 
 from mirt.observe import secrets
 from mirt.settings import Settings
-from mirt.store.database import Database
-from mirt.store.redis import connect_redis
+from mirt.store.engine.database import Database
+from mirt.store.engine.redis_client import connect_redis
 
 SPARE_CONNECTIONS: Final = 4
 """Beside one for each worker thread: for the leases, the outbox and the probes."""

@@ -13,7 +13,7 @@ from sqlalchemy import Connection
 
 from mirt.clock import time_left
 from mirt.errors import DatabaseError, SoftTimeLimitExceeded
-from mirt.store.database import Database
+from mirt.store.engine.database import Database
 
 log = structlog.get_logger(__name__)
 

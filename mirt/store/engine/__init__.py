@@ -1,0 +1,1 @@
+"""How the database and Redis are reached: connections, timeouts, retried commits, migrations."""
