@@ -21,7 +21,7 @@ from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 from mirt.clock import time_left
 from mirt.errors import DatabaseError, SoftTimeLimitExceeded
 from mirt.store.engine.timeouts import TIMED_OUT, BoundedConnection, patience
-from mirt.store.texts import storable_json
+from mirt.store.tables.storable import storable_json
 
 CONNECT_TIMEOUT_S: Final = 3
 STATEMENT_TIMEOUT_S: Final = 8.0

@@ -1,9 +1,9 @@
 """The tables, as the code sees them. The migrations make them; a test compares the two."""
 
 from mirt.store.tables.columns import UtcDateTime, metadata
+from mirt.store.tables.conversations import conversations, followups, history, inbox, turns
 from mirt.store.tables.effects import deliveries, orders
-from mirt.store.tables.talk import conversations, followups, history, inbox, turns
-from mirt.store.tables.work import (
+from mirt.store.tables.tasks import (
     dead_letters,
     health_checks,
     task_events,

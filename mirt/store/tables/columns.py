@@ -15,7 +15,7 @@ from sqlalchemy import (
 from sqlalchemy.dialects.postgresql import JSONB
 
 from mirt.observe.secrets import struck_out
-from mirt.store.texts import storable
+from mirt.store.tables.storable import storable
 
 
 class UtcDateTime(TypeDecorator[datetime]):
