@@ -17,9 +17,9 @@ from middleware.ticks import take_ticks
 from mirt.clock import Clock
 from mirt.errors import BrokerUnavailableError, DatabaseError
 from mirt.observe import metrics, traces
-from mirt.store import outbox
 from mirt.store.engine.database import Database
-from mirt.store.tasks import Publication
+from mirt.store.queue import outbox
+from mirt.store.queue.tasks import Publication
 
 log = structlog.get_logger(__name__)
 

@@ -12,8 +12,8 @@ from dramatiq.worker import WorkerThread
 from broker.durable import DurableBroker, Unsure
 from middleware.envelopes import to_message
 from mirt.clock import Clock
-from mirt.store import outbox
 from mirt.store.engine.database import Database
+from mirt.store.queue import outbox
 
 
 class EagerBroker(DurableBroker):

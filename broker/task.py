@@ -18,7 +18,7 @@ from periodiq import cron
 from broker.durable import DurableBroker
 from middleware.policy import LONGEST_TASK_S, TASKS, TaskPolicy
 from middleware.settlement import OnDead, OnReplay
-from mirt.store.tasks import Publication
+from mirt.store.queue.tasks import Publication
 
 P = ParamSpec("P")
 R = TypeVar("R")

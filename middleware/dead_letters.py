@@ -13,11 +13,11 @@ from middleware.envelopes import to_task
 from mirt.clock import Clock
 from mirt.errors import DatabaseError, ErrorCode
 from mirt.observe import metrics
-from mirt.store import dead_letters as store
-from mirt.store.dead_letters import Choice, DeadLetter, write_dead_letter
 from mirt.store.engine.database import Database
-from mirt.store.task_events import EventKind, TaskEvent, note
-from mirt.store.tasks import Publication
+from mirt.store.queue import dead_letters as store
+from mirt.store.queue.dead_letters import Choice, DeadLetter, write_dead_letter
+from mirt.store.queue.events import EventKind, TaskEvent, note
+from mirt.store.queue.tasks import Publication
 
 log = structlog.get_logger(__name__)
 

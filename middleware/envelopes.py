@@ -5,7 +5,7 @@ from typing import Any
 from dramatiq import Message
 
 from middleware.policy import TASKS
-from mirt.store.tasks import Publication
+from mirt.store.queue.tasks import Publication
 
 
 def to_message(task: Publication) -> Message[Any]:

@@ -19,10 +19,10 @@ from middleware.quarantine import Cell, is_last_start, verdict
 from middleware.settlement import Settlement
 from mirt.clock import Clock
 from mirt.errors import DatabaseError, ErrorCode, LeaseLostError, PermanentError
-from mirt.store import leases, task_events
 from mirt.store.engine.database import Database
-from mirt.store.leases import Claim
-from mirt.store.task_events import EventKind, TaskEvent
+from mirt.store.queue import events, leases
+from mirt.store.queue.events import EventKind, TaskEvent
+from mirt.store.queue.leases import Claim
 
 log = structlog.get_logger(__name__)
 
@@ -142,7 +142,7 @@ class Execution(Middleware):
                 if is_last_start(claim) and not alone:
                     leases.give_back(tx, claim, now=now)
                 elif claim.starts > 1:
-                    task_events.note(tx, _restarted(claim, now))
+                    events.note(tx, _restarted(claim, now))
         except DatabaseError as failed:
             message.give_back = True
             raise NotNow(failed.message) from None

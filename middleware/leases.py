@@ -10,9 +10,9 @@ import structlog
 
 from mirt.clock import Clock
 from mirt.errors import DatabaseError
-from mirt.store import leases
 from mirt.store.engine.database import Database
-from mirt.store.leases import Claim
+from mirt.store.queue import leases
+from mirt.store.queue.leases import Claim
 
 log = structlog.get_logger(__name__)
 

@@ -14,7 +14,7 @@ from middleware.policy import TASKS
 from middleware.retries import Retry
 from mirt.errors import ErrorCode, PermanentError, RateLimitError
 from mirt.observe import traces
-from mirt.store.leases import Claim
+from mirt.store.queue.leases import Claim
 
 log = structlog.get_logger(__name__)
 

@@ -18,8 +18,8 @@ from dramatiq import Worker as DramatiqWorker
 from mirt.clock import Clock
 from mirt.errors import DatabaseError
 from mirt.observe.memory import resident_mb
-from mirt.store import workers
 from mirt.store.engine.database import Database
+from mirt.store.queue import workers
 
 log = structlog.get_logger(__name__)
 

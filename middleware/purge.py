@@ -9,10 +9,10 @@ from typing import Any, Final
 from middleware.policy import TASKS, tasks_of
 from mirt.clock import Clock
 from mirt.errors import ErrorCode
-from mirt.store.dead_letters import DeadLetter, write_dead_letter
 from mirt.store.engine.database import Database
-from mirt.store.task_events import EventKind, TaskEvent, note
-from mirt.store.tasks import Publication
+from mirt.store.queue.dead_letters import DeadLetter, write_dead_letter
+from mirt.store.queue.events import EventKind, TaskEvent, note
+from mirt.store.queue.tasks import Publication
 from mirt.store.waiting import Removed, remove_waiting
 
 BATCH: Final = 100

@@ -11,7 +11,7 @@ import threading
 from typing import Final
 
 from mirt.errors import ErrorCode, PermanentError
-from mirt.store.leases import Claim
+from mirt.store.queue.leases import Claim
 
 STARTS: Final = 3
 

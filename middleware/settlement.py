@@ -16,12 +16,12 @@ from middleware.policy import TASKS
 from middleware.retries import Bury, Drop, Jitter, Retry, decide
 from mirt.clock import Clock
 from mirt.observe import metrics
-from mirt.store import leases, task_events
-from mirt.store.dead_letters import bury
 from mirt.store.engine.database import Database
-from mirt.store.leases import Claim
-from mirt.store.task_events import EventKind, TaskEvent
-from mirt.store.tasks import Publication
+from mirt.store.queue import events, leases
+from mirt.store.queue.dead_letters import bury
+from mirt.store.queue.events import EventKind, TaskEvent
+from mirt.store.queue.leases import Claim
+from mirt.store.queue.tasks import Publication
 
 OnDead = Callable[[Connection, str], list[Publication]]
 """What the business owes when its task is dead, in the transaction that writes the dead letter."""
@@ -67,7 +67,7 @@ class Settlement:
                 with self._database.transaction() as tx:
                     due_at = now + timedelta(seconds=delay_s)
                     leases.postpone(tx, claim, due_at=due_at, attempt=attempt, waited_s=waited_s)
-                    task_events.note(tx, _retried(claim, error, now, due_at))
+                    events.note(tx, _retried(claim, error, now, due_at))
                 metrics.RETRIES.inc(task=message.actor_name, error=type(error).__name__)
                 lifecycle.retried(message, error, decision)
             case Bury(error_code):

@@ -12,8 +12,8 @@ from typing import Final, Protocol
 from sqlalchemy import Connection
 
 from mirt.observe import traces
-from mirt.store import outbox, ticks
-from mirt.store.tasks import Publication
+from mirt.store.queue import outbox, ticks
+from mirt.store.queue.tasks import Publication
 
 MINUTE: Final = timedelta(minutes=1)
 LONGEST_LOOK_BACK: Final = timedelta(days=32)

@@ -17,12 +17,13 @@ from mirt.channels import InboundMessage
 from mirt.clock import Clock
 from mirt.errors import ErrorCode, PermanentError
 from mirt.observe import traces
-from mirt.store import mailbox, outbox
+from mirt.store import mailbox
 from mirt.store.backlog import Backlog, measure
 from mirt.store.engine.database import Database
 from mirt.store.mailbox import KeptMail, Mail
+from mirt.store.queue import outbox
+from mirt.store.queue.tasks import Publication
 from mirt.store.recent import RecentIds
-from mirt.store.tasks import Publication
 
 ANSWERING: Final = "process_message"
 DELIVERING: Final = "process_and_respond"

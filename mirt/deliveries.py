@@ -26,11 +26,11 @@ from mirt.errors import (
 )
 from mirt.observe import metrics, traces
 from mirt.store import deliveries as store
-from mirt.store import leases
 from mirt.store.deliveries import Delivery, DeliveryState
 from mirt.store.engine.database import Database
 from mirt.store.engine.retrying import persistently
-from mirt.store.leases import Claim
+from mirt.store.queue import leases
+from mirt.store.queue.leases import Claim
 from mirt.store.waits import Waits
 
 log = structlog.get_logger(__name__)

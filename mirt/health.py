@@ -9,9 +9,9 @@ from redis import RedisError
 
 from mirt.clock import Clock
 from mirt.errors import WorkerError
-from mirt.store import health as store
 from mirt.store.engine.database import Database
-from mirt.store.health import HealthCheck
+from mirt.store.queue import health_checks as store
+from mirt.store.queue.health_checks import HealthCheck
 
 log = structlog.get_logger(__name__)
 

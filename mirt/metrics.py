@@ -11,11 +11,12 @@ from sqlalchemy import Connection
 
 from mirt.clock import Clock
 from mirt.observe import metrics
-from mirt.store import figures, ticks
+from mirt.store import figures
 from mirt.store.backlog import measure
 from mirt.store.engine.database import Database
-from mirt.store.health import checks_of_workers
-from mirt.store.tasks import TaskState
+from mirt.store.queue import ticks
+from mirt.store.queue.health_checks import checks_of_workers
+from mirt.store.queue.tasks import TaskState
 
 HEALTH_LASTS: Final = timedelta(minutes=15)
 """Three health checks; who has not been heard of for longer is gone."""

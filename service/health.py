@@ -23,7 +23,7 @@ from mirt.errors import BrokerUnavailableError
 from mirt.health import OK, Probe
 from mirt.runtime import Runtime
 from mirt.store.engine.stores import stores
-from mirt.store.health import HealthCheck
+from mirt.store.queue.health_checks import HealthCheck
 from service.problems import unavailable
 
 log = structlog.get_logger(__name__)

@@ -23,8 +23,8 @@ from broker.rabbitmq.topology import UNREACHABLE, connection_parameters, reason,
 from middleware.policy import QUEUES, tasks_of
 from mirt.clock import Clock
 from mirt.errors import BrokerUnavailableError, DatabaseError
-from mirt.store import outbox
 from mirt.store.engine.database import Database
+from mirt.store.queue import outbox
 
 log = structlog.get_logger(__name__)
 

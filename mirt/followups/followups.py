@@ -19,7 +19,6 @@ from mirt.errors import ErrorCode, PermanentError
 from mirt.followups.texts import TEXTS
 from mirt.observe import traces
 from mirt.store import followups as store
-from mirt.store import leases, outbox
 from mirt.store.deliveries import (
     Delivery,
     DeliveryState,
@@ -30,8 +29,9 @@ from mirt.store.deliveries import (
 )
 from mirt.store.engine.database import Database
 from mirt.store.followups import FollowUp, Silence
-from mirt.store.leases import Claim
-from mirt.store.tasks import Publication
+from mirt.store.queue import leases, outbox
+from mirt.store.queue.leases import Claim
+from mirt.store.queue.tasks import Publication
 
 log = structlog.get_logger(__name__)
 

@@ -7,8 +7,8 @@ from datetime import datetime
 from sqlalchemy import Connection, func, select, true
 
 from mirt.store.mailbox import MailState
+from mirt.store.queue.tasks import TaskState
 from mirt.store.tables import inbox, tasks
-from mirt.store.tasks import TaskState
 
 
 @dataclass(frozen=True, slots=True)

@@ -17,8 +17,8 @@ from typing import Any, Final
 from sqlalchemy import ColumnElement, Connection, case, or_, select, update
 
 from mirt.store.engine.database import upsert
+from mirt.store.queue.tasks import TaskState
 from mirt.store.tables import conversations, orders, tasks
-from mirt.store.tasks import TaskState
 
 
 class OrderState(StrEnum):

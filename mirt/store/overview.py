@@ -8,6 +8,8 @@ from typing import Any
 from sqlalchemy import Connection, case, extract, func, select
 
 from mirt.store.mailbox import MailState
+from mirt.store.queue.events import EventKind
+from mirt.store.queue.tasks import TaskState
 from mirt.store.tables import (
     conversations,
     dead_letters,
@@ -17,8 +19,6 @@ from mirt.store.tables import (
     task_events,
     tasks,
 )
-from mirt.store.task_events import EventKind
-from mirt.store.tasks import TaskState
 
 
 @dataclass(frozen=True, slots=True)

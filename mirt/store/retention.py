@@ -6,8 +6,8 @@ from typing import Any, Final
 
 from sqlalchemy import ColumnElement, Connection, Table, and_, delete, exists, select
 
+from mirt.store.queue.tasks import TaskState
 from mirt.store.tables import deliveries, followups, inbox, task_events, tasks, turns
-from mirt.store.tasks import TaskState
 
 Old = Callable[[datetime], ColumnElement[bool]]
 

@@ -6,6 +6,7 @@ from typing import Any
 
 from sqlalchemy import ColumnElement, Connection, Row, Table, literal, or_, select, union_all
 
+from mirt.store.queue.events import TaskEvent, events_of
 from mirt.store.tables import (
     conversations,
     dead_letters,
@@ -16,7 +17,6 @@ from mirt.store.tables import (
     tasks,
     turns,
 )
-from mirt.store.task_events import TaskEvent, events_of
 
 Rows = Sequence[Row[Any]]
 

@@ -8,8 +8,8 @@ from typing import Any, Literal
 from sqlalchemy import Connection, insert, select
 
 from mirt.store.mailbox import Mail
+from mirt.store.queue.tasks import Publication
 from mirt.store.tables import conversations, history, inbox, turns
-from mirt.store.tasks import Publication
 
 
 @dataclass(frozen=True, slots=True)

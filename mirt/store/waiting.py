@@ -8,8 +8,8 @@ from typing import Any
 from sqlalchemy import ColumnElement, Connection, func, select, update
 
 from mirt.store.mailbox import lock_head
+from mirt.store.queue.tasks import Publication, TaskState
 from mirt.store.tables import tasks
-from mirt.store.tasks import Publication, TaskState
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,9 +9,9 @@ from sqlalchemy import Row
 from mirt.clock import lasting
 from mirt.store.deliveries import DeliveryState
 from mirt.store.orders import OrderState
+from mirt.store.queue.events import EventKind, TaskEvent
+from mirt.store.queue.tasks import TaskState
 from mirt.store.subjects import Known
-from mirt.store.task_events import EventKind, TaskEvent
-from mirt.store.tasks import TaskState
 from mirt.timeline.step import Step, What
 
 UNNOTICED: Final = timedelta(seconds=0.5)

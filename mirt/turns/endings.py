@@ -11,7 +11,7 @@ from sqlalchemy import Connection
 from mirt.clock import Clock
 from mirt.conversations import DELIVERING, Conversations
 from mirt.observe import traces
-from mirt.store import mailbox, outbox
+from mirt.store import mailbox
 from mirt.store.deliveries import (
     Delivery,
     DeliveryState,
@@ -21,7 +21,8 @@ from mirt.store.deliveries import (
     reopen_delivery,
 )
 from mirt.store.mailbox import Mail, MailState
-from mirt.store.tasks import Publication
+from mirt.store.queue import outbox
+from mirt.store.queue.tasks import Publication
 from mirt.turns.texts import APOLOGY
 
 SPEAKING: Final = "send_response"

@@ -34,9 +34,8 @@ from mirt.deliveries import Deliveries
 from mirt.errors import ErrorCode, PermanentError
 from mirt.llm import PHOTO, Agent, ChatMessage
 from mirt.observe import metrics, traces
-from mirt.store import leases, mailbox, outbox
+from mirt.store import mailbox
 from mirt.store import turns as store
-from mirt.store.dead_letters import Choice, list_dead
 from mirt.store.deliveries import (
     Delivery,
     add_delivery,
@@ -44,9 +43,11 @@ from mirt.store.deliveries import (
 )
 from mirt.store.engine.database import Database
 from mirt.store.engine.retrying import persistently
-from mirt.store.leases import Claim
 from mirt.store.mailbox import KeptMail, Mail, MailState
-from mirt.store.tasks import Publication
+from mirt.store.queue import leases, outbox
+from mirt.store.queue.dead_letters import Choice, list_dead
+from mirt.store.queue.leases import Claim
+from mirt.store.queue.tasks import Publication
 from mirt.store.turns import Reply, Said
 from mirt.turns.actions import TOOLS, plan
 from mirt.turns.endings import delivery_to

@@ -9,7 +9,7 @@ import typer
 
 from middleware.policy import QUEUES, TASKS
 from mirt.errors import ErrorCode
-from mirt.store.dead_letters import Choice
+from mirt.store.queue.dead_letters import Choice
 from service.cli import completion
 from service.cli.errors import misused
 

@@ -7,7 +7,7 @@ from typing import Annotated, Any
 import typer
 
 from mirt.clock import utc_now
-from mirt.store.dead_letters import Choice, DeadLetter
+from mirt.store.queue.dead_letters import Choice, DeadLetter
 from service.cli.choosing import (
     All,
     Code,

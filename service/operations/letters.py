@@ -3,8 +3,8 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from mirt.store import dead_letters as store
-from mirt.store.dead_letters import Choice, DeadLetter
+from mirt.store.queue import dead_letters as store
+from mirt.store.queue.dead_letters import Choice, DeadLetter
 from service.operations.world import World
 
 

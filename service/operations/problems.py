@@ -8,8 +8,8 @@ from urllib.parse import quote
 
 from mirt.clock import lasting
 from mirt.store import overview
-from mirt.store.health import checks_of_workers
 from mirt.store.overview import Effect, Unknown
+from mirt.store.queue.health_checks import checks_of_workers
 from service.operations.queues import Activity
 from service.operations.schedule import ScheduledTask
 from service.operations.world import World

@@ -10,7 +10,7 @@ from periodiq import cron
 from middleware.policy import TASKS
 from middleware.ticks import latest_tick, next_tick
 from mirt.errors import ErrorCode, PermanentError
-from mirt.store.ticks import last_ticks
+from mirt.store.queue.ticks import last_ticks
 from service.operations.world import World
 
 LATE_AFTER: Final = timedelta(minutes=2)

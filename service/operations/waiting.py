@@ -5,9 +5,9 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from mirt.store import search
+from mirt.store.queue.events import EventKind, TaskEvent, events_of
+from mirt.store.queue.tasks import TaskState
 from mirt.store.search import Waiting
-from mirt.store.task_events import EventKind, TaskEvent, events_of
-from mirt.store.tasks import TaskState
 from service.operations.world import World
 
 

@@ -7,7 +7,7 @@ from typing import Final
 from urllib.parse import urlencode
 
 from mirt.errors import ErrorCode, PermanentError
-from mirt.store.dead_letters import Choice
+from mirt.store.queue.dead_letters import Choice
 
 SPANS: Final = {
     "1h": ("the last hour", timedelta(hours=1)),

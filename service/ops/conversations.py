@@ -8,8 +8,8 @@ import falcon
 
 from mirt.clock import lasting
 from mirt.errors import ErrorCode, PermanentError
+from mirt.store.queue.tasks import TaskState
 from mirt.store.search import Conversation, Kind, Page
-from mirt.store.tasks import TaskState
 from service.operations.conversations import found
 from service.ops.door import Visitor
 from service.ops.page import Shown, View

@@ -7,7 +7,7 @@ import falcon
 
 from middleware.policy import QUEUES, TASKS
 from mirt.errors import ErrorCode, PermanentError
-from mirt.store.dead_letters import Choice
+from mirt.store.queue.dead_letters import Choice
 from service.operations import letters
 from service.operations.arguments import is_private
 from service.ops.choosing import SPANS, chosen, fixed

@@ -21,9 +21,9 @@ from middleware.policy import QUEUES
 from mirt import runtime
 from mirt.observe import traces
 from mirt.settings import Settings
-from mirt.store import outbox
 from mirt.store.engine.migrate import upgrade
 from mirt.store.engine.stores import stores
+from mirt.store.queue import outbox
 from service.app import create_app
 from service.dispatcher import dispatch_message
 from service.processes.child import start_worker, stop_worker

@@ -18,9 +18,9 @@ from mirt.clock import deadline_in, utc_now
 from mirt.errors import DatabaseError, ErrorCode, SoftTimeLimitExceeded
 from mirt.observe.memory import resident_mb
 from mirt.observe.shared import Seats
-from mirt.store import leases, workers
 from mirt.store.engine.database import Database
-from mirt.store.leases import Claim
+from mirt.store.queue import leases, workers
+from mirt.store.queue.leases import Claim
 from service.processes.fork import RETIRE, fork, is_held
 from service.processes.recycling import Limits, Usage
 

@@ -6,8 +6,8 @@ from middleware.dead_letters import replay
 from mirt import runtime
 from mirt.clock import utc_now
 from mirt.observe import traces
-from mirt.store.dead_letters import Choice
 from mirt.store.engine.stores import stores
+from mirt.store.queue.dead_letters import Choice
 from service.processes.startup import read_settings
 
 if __name__ == "__main__":

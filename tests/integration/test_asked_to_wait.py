@@ -6,7 +6,7 @@ import pytest
 
 from actors.messages import send_response
 from mirt.store.engine.stores import stores
-from mirt.store.task_events import events_of
+from mirt.store.queue.events import events_of
 from tests.fakes import FakeWorld, TooMany
 from tests.integration.conftest import Running
 from tests.waiting import wait_until

@@ -8,7 +8,7 @@ from falcon.testing import TestClient
 from actors.health import ping
 from middleware.dead_letters import replay
 from mirt.runtime import runtime
-from mirt.store.dead_letters import Choice
+from mirt.store.queue.dead_letters import Choice
 from service.app import create_app
 from service.dispatcher import dispatch_message
 from service.operations import purging

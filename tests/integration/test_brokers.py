@@ -158,7 +158,7 @@ def test_a_task_is_not_run_when_what_has_to_agree_fails(
 def test_a_task_that_could_not_even_be_claimed_is_run_later(
     run: Run, transport: str, world: FakeWorld, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("mirt.store.outbox.REPUBLISH_AFTER", timedelta(seconds=1))
+    monkeypatch.setattr("mirt.store.queue.outbox.REPUBLISH_AFTER", timedelta(seconds=1))
     running = run(transport)
     running.broker.add_middleware(Broken(times=2), before=Execution)
     send_response.send("telegram", "7", "hello")

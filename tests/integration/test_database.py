@@ -11,11 +11,11 @@ from sqlalchemy import text
 
 from mirt.clock import deadline_in
 from mirt.errors import DatabaseError, SoftTimeLimitExceeded
-from mirt.store import leases
 from mirt.store.engine import timeouts
 from mirt.store.engine.database import Database
-from mirt.store.leases import Claim
-from mirt.store.tasks import Publication
+from mirt.store.queue import leases
+from mirt.store.queue.leases import Claim
+from mirt.store.queue.tasks import Publication
 from tests.servers import Postgres
 
 SOON_S = 3.0

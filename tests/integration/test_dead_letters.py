@@ -10,9 +10,9 @@ import pytest
 from actors.messages import process_and_respond, send_response
 from middleware.dead_letters import replay
 from mirt.clock import utc_now
-from mirt.store.dead_letters import Choice, DeadLetter, discard_dead, list_dead
 from mirt.store.engine.database import Database
 from mirt.store.engine.stores import stores
+from mirt.store.queue.dead_letters import Choice, DeadLetter, discard_dead, list_dead
 from mirt.turns.texts import APOLOGY
 from tests.fakes import FakeWorld, Status
 from tests.integration.conftest import TRANSPORTS, Running

@@ -8,9 +8,9 @@ import pytest
 from actors.housekeeping import sweep_mailboxes
 from broker.durable import Unsure
 from mirt.clock import utc_now
-from mirt.store import outbox
+from mirt.store.queue import outbox
+from mirt.store.queue.tasks import Publication
 from mirt.store.tables import dead_letters, tasks
-from mirt.store.tasks import Publication
 from tests.integration.conftest import TRANSPORTS, Running
 from tests.waiting import wait_until
 

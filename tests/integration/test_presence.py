@@ -8,11 +8,11 @@ import pytest
 from actors.messages import process_and_respond, send_response
 from middleware.dead_letters import replay
 from mirt.clock import utc_now
-from mirt.store import workers
-from mirt.store.dead_letters import Choice
 from mirt.store.engine.stores import stores
-from mirt.store.task_events import EventKind, TaskEvent, events_of
-from mirt.store.workers import Worker
+from mirt.store.queue import workers
+from mirt.store.queue.dead_letters import Choice
+from mirt.store.queue.events import EventKind, TaskEvent, events_of
+from mirt.store.queue.workers import Worker
 from service.processes.child import stop_worker
 from tests.fakes import FakeWorld, Hang, Status
 from tests.integration.conftest import TRANSPORTS, Running

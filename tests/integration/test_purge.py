@@ -11,8 +11,8 @@ from middleware.dead_letters import replay
 from mirt.clock import utc_now
 from mirt.conversations import DELIVERING
 from mirt.runtime import runtime
-from mirt.store.dead_letters import Choice, DeadLetter, list_dead
 from mirt.store.engine.stores import stores
+from mirt.store.queue.dead_letters import Choice, DeadLetter, list_dead
 from mirt.store.tables import conversations, inbox, tasks
 from service.dispatcher import dispatch_message
 from service.operations import purging

@@ -11,8 +11,8 @@ import pytest
 from sqlalchemy import event
 
 from mirt.clock import utc_now
-from mirt.store.dead_letters import Choice
 from mirt.store.engine.database import Database
+from mirt.store.queue.dead_letters import Choice
 from mirt.store.search import Kind, conversations_found
 from mirt.timeline import Timelines
 from service.cli.looking import Look

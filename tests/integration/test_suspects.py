@@ -9,7 +9,7 @@ from sqlalchemy import Connection, event, select
 from actors.messages import send_response
 from middleware.envelopes import to_task
 from mirt.clock import utc_now
-from mirt.store import leases
+from mirt.store.queue import leases
 from mirt.store.tables import tasks
 from service.processes.child import stop_worker
 from tests.fakes import FakeWorld

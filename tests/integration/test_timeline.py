@@ -9,7 +9,7 @@ from actors.messages import process_and_respond, send_response
 from middleware.dead_letters import replay
 from mirt.clock import utc_now
 from mirt.runtime import runtime
-from mirt.store.dead_letters import Choice, count_dead
+from mirt.store.queue.dead_letters import Choice, count_dead
 from mirt.store.tables import deliveries
 from mirt.timeline import Step, Timeline, What
 from service.dispatcher import dispatch_message

@@ -5,11 +5,12 @@ from datetime import datetime, timedelta
 import pytest
 
 from mirt.conversations import LONGEST_QUIET, Conversations
-from mirt.store import leases, mailbox, outbox
+from mirt.store import mailbox
 from mirt.store.engine.database import Database
 from mirt.store.mailbox import MailState
+from mirt.store.queue import leases, outbox
+from mirt.store.queue.tasks import Publication
 from mirt.store.tables import tasks
-from mirt.store.tasks import Publication
 from tests.unit.business import NOON, StoppedClock, conversations_of, mail, rows
 
 QUIET_S = 5

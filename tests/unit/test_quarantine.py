@@ -3,7 +3,7 @@
 import threading
 
 from middleware.quarantine import Cell, is_last_start, verdict
-from mirt.store.leases import Claim
+from mirt.store.queue.leases import Claim
 from tests.waiting import wait_until
 
 

@@ -9,10 +9,10 @@ from typing import Any
 
 from sqlalchemy import Connection, update
 
-from mirt.store import leases
-from mirt.store.leases import Claim
+from mirt.store.queue import leases
+from mirt.store.queue.leases import Claim
+from mirt.store.queue.tasks import Publication, TaskState
 from mirt.store.tables import tasks
-from mirt.store.tasks import Publication, TaskState
 
 _claim = leases.claim
 

@@ -2,8 +2,8 @@
 
 from typing import Any
 
-from mirt.store import leases
-from mirt.store.leases import Claim
+from mirt.store.queue import leases
+from mirt.store.queue.leases import Claim
 from mirt.store.tables import tasks
 
 

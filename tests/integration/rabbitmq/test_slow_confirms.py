@@ -69,7 +69,7 @@ def test_who_sends_what_has_no_row_is_told_that_it_was_not_confirmed(
 def test_what_was_not_confirmed_when_the_connection_was_cut_is_published_again_at_once(
     run: Run, rabbitmq: RabbitMQ, between: Balancer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("mirt.store.outbox.REPUBLISH_AFTER", timedelta(hours=1))
+    monkeypatch.setattr("mirt.store.queue.outbox.REPUBLISH_AFTER", timedelta(hours=1))
     running = run("rabbitmq")
     with held_still(rabbitmq):
         ping.send_with_options(task_id="cut")
@@ -83,7 +83,7 @@ def test_what_was_not_confirmed_when_the_connection_was_cut_is_published_again_a
 def test_what_was_not_confirmed_when_its_sender_went_is_left_to_others(
     run: Run, rabbitmq: RabbitMQ, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("mirt.store.outbox.REPUBLISH_AFTER", timedelta(hours=1))
+    monkeypatch.setattr("mirt.store.queue.outbox.REPUBLISH_AFTER", timedelta(hours=1))
     running = run("rabbitmq", work=False)
     with held_still(rabbitmq):
         ping.send_with_options(task_id="left")

@@ -6,7 +6,7 @@ from pathlib import Path
 from middleware.leases import LeaseKeeper
 from mirt.clock import utc_now
 from mirt.store.engine.database import Database
-from mirt.store.leases import Claim
+from mirt.store.queue.leases import Claim
 from tests.settings import sqlite_url
 
 

@@ -7,7 +7,7 @@ from typing import Any
 from sqlalchemy import Connection, Row, insert, select
 
 from mirt.store.engine.database import Database
-from mirt.store.leases import (
+from mirt.store.queue.leases import (
     Claim,
     bury,
     claim,
@@ -17,8 +17,8 @@ from mirt.store.leases import (
     hold,
     postpone,
 )
+from mirt.store.queue.tasks import Publication, TaskState
 from mirt.store.tables import tasks
-from mirt.store.tasks import Publication, TaskState
 from tests.unit.business import NOON
 
 LEASE = timedelta(seconds=10)

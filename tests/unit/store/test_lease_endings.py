@@ -4,10 +4,10 @@ from typing import Any
 
 import pytest
 
-from mirt.store import outbox
 from mirt.store.engine.database import Database
-from mirt.store.leases import condemn, forget, postpone, release_owner
-from mirt.store.tasks import Publication
+from mirt.store.queue import outbox
+from mirt.store.queue.leases import condemn, forget, postpone, release_owner
+from mirt.store.queue.tasks import Publication
 from tests.unit.business import NOON
 from tests.unit.store.rows import ENDINGS, TASK, after, claimed, held, row, write
 

@@ -6,11 +6,11 @@ import pytest
 from sqlalchemy import Connection, select
 
 from mirt.errors import LeaseLostError
-from mirt.store import outbox
 from mirt.store.engine.database import Database
-from mirt.store.leases import Claim, finish, hold, renew
+from mirt.store.queue import outbox
+from mirt.store.queue.leases import Claim, finish, hold, renew
+from mirt.store.queue.tasks import Publication, TaskState
 from mirt.store.tables import tasks
-from mirt.store.tasks import Publication, TaskState
 from tests.unit.business import NOON
 from tests.unit.store.rows import (
     ENDINGS,

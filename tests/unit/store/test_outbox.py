@@ -4,9 +4,9 @@ from datetime import timedelta
 
 import pytest
 
-from mirt.store.dead_letters import revive
 from mirt.store.engine.database import Database
-from mirt.store.outbox import (
+from mirt.store.queue.dead_letters import revive
+from mirt.store.queue.outbox import (
     REPUBLISH_AFTER,
     REPUBLISH_DOUBLINGS,
     add,
@@ -18,7 +18,7 @@ from mirt.store.outbox import (
     take_due,
     take_retry,
 )
-from mirt.store.tasks import Publication, TaskState
+from mirt.store.queue.tasks import Publication, TaskState
 from tests.unit.business import NOON
 from tests.unit.store.rows import ENDINGS, add_row, after, claimed, held, row, write
 

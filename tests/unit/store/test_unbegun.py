@@ -2,10 +2,10 @@
 
 import pytest
 
-from mirt.store.dead_letters import Choice, DeadLetter, bury_unbegun, list_dead, revive
 from mirt.store.engine.database import Database
-from mirt.store.outbox import take_due
-from mirt.store.tasks import Publication, TaskState
+from mirt.store.queue.dead_letters import Choice, DeadLetter, bury_unbegun, list_dead, revive
+from mirt.store.queue.outbox import take_due
+from mirt.store.queue.tasks import Publication, TaskState
 from tests.unit.business import NOON
 from tests.unit.store.rows import add_row, after, held, row
 

@@ -12,9 +12,9 @@ from structlog.typing import EventDict
 from mirt.clock import utc_now
 from mirt.errors import DatabaseError
 from mirt.runtime import Runtime
-from mirt.store.dead_letters import DeadLetter, write_dead_letter
+from mirt.store.queue.dead_letters import DeadLetter, write_dead_letter
+from mirt.store.queue.tasks import Publication
 from mirt.store.tables import conversations, inbox, tasks
-from mirt.store.tasks import Publication
 from service.ops.roles import Role
 from tests.deployment import update
 from tests.fakes import FakeWorld, Status
@@ -168,7 +168,7 @@ def test_a_script_in_a_name_or_a_message_is_text(
 
 
 def _letters(world: Runtime) -> list[DeadLetter]:
-    from mirt.store.dead_letters import Choice, list_dead
+    from mirt.store.queue.dead_letters import Choice, list_dead
 
     with world.database.transaction() as tx:
         return list_dead(tx, Choice())
@@ -193,8 +193,8 @@ def test_texts_are_hidden_until_asked_for_and_every_showing_is_logged(
 
 
 def test_it_says_that_nothing_is_wrong_only_when_nothing_is(here: Ingress, come: Come) -> None:
-    from mirt.store import workers
-    from mirt.store.workers import Worker
+    from mirt.store.queue import workers
+    from mirt.store.queue.workers import Worker
 
     assert "no worker is there" in come().get("/ops").text.lower()
     now = utc_now()

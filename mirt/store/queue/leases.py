@@ -9,8 +9,8 @@ from sqlalchemy import Connection, and_, delete, func, or_, select, tuple_, upda
 
 from mirt.errors import LeaseLostError
 from mirt.store.engine.database import upsert
+from mirt.store.queue.tasks import Publication, TaskState, envelope
 from mirt.store.tables import tasks
-from mirt.store.tasks import Publication, TaskState, envelope
 
 HELD: Final = (TaskState.RUNNING, TaskState.QUEUED)
 """A task whose lease ran out is queued again, and still its owner's until another claims it."""

@@ -8,13 +8,13 @@ from typing import Any, Final
 
 from sqlalchemy import ColumnElement, Connection, Row, delete, func, select
 
-from mirt.store import leases
 from mirt.store.engine.database import upsert
-from mirt.store.leases import Claim
-from mirt.store.outbox import REPUBLISH_AFTER
+from mirt.store.queue import leases
+from mirt.store.queue.events import EventKind, TaskEvent, note
+from mirt.store.queue.leases import Claim
+from mirt.store.queue.outbox import REPUBLISH_AFTER
+from mirt.store.queue.tasks import Publication, TaskState, envelope, session_of
 from mirt.store.tables import dead_letters, tasks
-from mirt.store.task_events import EventKind, TaskEvent, note
-from mirt.store.tasks import Publication, TaskState, envelope, session_of
 
 LONGEST_TRACEBACK: Final = 20_000
 

@@ -7,8 +7,8 @@ from typing import Final
 from sqlalchemy import Connection, case, func, select, update
 
 from mirt.store.engine.database import upsert
+from mirt.store.queue.tasks import Publication, TaskState, envelope
 from mirt.store.tables import tasks
-from mirt.store.tasks import Publication, TaskState, envelope
 
 REPUBLISH_AFTER: Final = timedelta(seconds=10)
 REPUBLISH_DOUBLINGS: Final = 9
