@@ -23,7 +23,7 @@ from mirt.store.engine.database import Database
 from mirt.store.mailbox import KeptMail, Mail
 from mirt.store.queue import outbox
 from mirt.store.queue.tasks import Publication
-from mirt.store.recent import RecentIds
+from mirt.store.shared.seen_ids import RecentIds
 
 ANSWERING: Final = "process_message"
 DELIVERING: Final = "process_and_respond"

@@ -31,7 +31,7 @@ from mirt.store.engine.database import Database
 from mirt.store.engine.retrying import persistently
 from mirt.store.queue import leases
 from mirt.store.queue.leases import Claim
-from mirt.store.waits import Waits
+from mirt.store.shared.cooldowns import Waits
 
 log = structlog.get_logger(__name__)
 

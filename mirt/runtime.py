@@ -35,9 +35,9 @@ from mirt.orders import Orders
 from mirt.settings import Mode, Settings, load_settings
 from mirt.store.engine.database import Database
 from mirt.store.engine.stores import stores
-from mirt.store.pace import OwnPace, Pace, SharedPace
-from mirt.store.recent import NoRecentIds, RedisRecentIds
-from mirt.store.waits import NoWaits, OwnWaits, SharedWaits, Waits
+from mirt.store.shared.cooldowns import NoWaits, OwnWaits, SharedWaits, Waits
+from mirt.store.shared.rate_limits import OwnPace, Pace, SharedPace
+from mirt.store.shared.seen_ids import NoRecentIds, RedisRecentIds
 from mirt.summaries import Summaries
 from mirt.timeline import Timelines
 from mirt.turns import DirectTurns, Endings, Turns

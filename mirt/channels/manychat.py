@@ -20,7 +20,7 @@ from mirt.channels.webhook import (
 )
 from mirt.errors import ErrorCode, OutcomeUnknownError, PermanentError
 from mirt.http import Answer, ExternalService
-from mirt.store.pace import Pace
+from mirt.store.shared.rate_limits import Pace
 
 LONGEST_BUBBLE: Final = 2000
 MOST_BUBBLES: Final = 10

@@ -8,10 +8,10 @@ from time import monotonic
 import pytest
 
 from mirt.errors import RateLimitError
-from mirt.store import pace
 from mirt.store.engine import redis_client
 from mirt.store.engine.redis_client import connect_redis
-from mirt.store.pace import SharedPace
+from mirt.store.shared import rate_limits
+from mirt.store.shared.rate_limits import SharedPace
 from tests.servers import Redis
 from tests.waiting import wait_until
 
@@ -51,7 +51,11 @@ def test_no_second_has_more_than_the_pace(
     monkeypatch: pytest.MonkeyPatch,
     fault: Callable[[Redis, Callable[[], int]], None],
 ) -> None:
-    for module, name in ((redis_client, "REST_S"), (pace, "REST_S"), (pace, "LONGEST_WAIT_S")):
+    for module, name in (
+        (redis_client, "REST_S"),
+        (rate_limits, "REST_S"),
+        (rate_limits, "LONGEST_WAIT_S"),
+    ):
         monkeypatch.setattr(module, name, 1.0)
     times: list[float] = []
     enough = Event()

@@ -12,7 +12,7 @@ from mirt.conversations import DELIVERING, Conversations
 from mirt.llm.protocol import ChatMessage, Completion
 from mirt.store.engine.database import Database
 from mirt.store.mailbox import Mail
-from mirt.store.recent import NoRecentIds
+from mirt.store.shared.seen_ids import NoRecentIds
 
 NOON = datetime(2026, 3, 1, 12, tzinfo=UTC)
 

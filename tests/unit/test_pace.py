@@ -8,7 +8,7 @@ import pytest
 from mirt.clock import deadline_in
 from mirt.errors import RateLimitError, SoftTimeLimitExceeded
 from mirt.store.engine.redis_client import connect_redis
-from mirt.store.pace import LONGEST_WAIT_S, OwnPace, SharedPace, share_of
+from mirt.store.shared.rate_limits import LONGEST_WAIT_S, OwnPace, SharedPace, share_of
 from tests.servers.ports import free_port
 
 

@@ -4,7 +4,7 @@ import pytest
 
 from mirt.errors import OwnPauseError
 from mirt.store.engine.redis_client import connect_redis
-from mirt.store.waits import MOST_KNOWN, OwnWaits, SharedWaits, Waits
+from mirt.store.shared.cooldowns import MOST_KNOWN, OwnWaits, SharedWaits, Waits
 from tests.servers.ports import free_port
 
 

@@ -23,7 +23,7 @@ from mirt.store.queue import leases
 from mirt.store.queue.dead_letters import revive, withdraw
 from mirt.store.queue.leases import Claim
 from mirt.store.queue.tasks import Publication
-from mirt.store.waits import NoWaits
+from mirt.store.shared.cooldowns import NoWaits
 from mirt.turns import DirectTurns, Endings, Turns
 from mirt.turns.turn import Outcome
 from tests.unit.business import Agent, StoppedClock, conversations_of, mail
