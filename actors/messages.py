@@ -7,7 +7,7 @@ from middleware.execution import current_claim
 from mirt.channels import InboundMessage, Marks
 from mirt.conversations import ANSWERING, DELIVERING
 from mirt.runtime import runtime
-from mirt.store.deliveries import Delivery
+from mirt.store.shop.deliveries import Delivery
 
 
 def _owe(tx: Any, task_id: str) -> Any:

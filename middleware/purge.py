@@ -13,7 +13,7 @@ from mirt.store.engine.database import Database
 from mirt.store.queue.dead_letters import DeadLetter, write_dead_letter
 from mirt.store.queue.events import EventKind, TaskEvent, note
 from mirt.store.queue.tasks import Publication
-from mirt.store.waiting import Removed, remove_waiting
+from mirt.store.shop.purge import Removed, remove_waiting
 
 BATCH: Final = 100
 WHY: Final = "removed from its queue by an operator"

@@ -17,13 +17,13 @@ from mirt.channels import InboundMessage
 from mirt.clock import Clock
 from mirt.errors import ErrorCode, PermanentError
 from mirt.observe import traces
-from mirt.store import mailbox
 from mirt.store.backlog import Backlog, measure
 from mirt.store.engine.database import Database
-from mirt.store.mailbox import KeptMail, Mail
 from mirt.store.queue import outbox
 from mirt.store.queue.tasks import Publication
 from mirt.store.shared.seen_ids import RecentIds
+from mirt.store.shop import mailbox
+from mirt.store.shop.mailbox import KeptMail, Mail
 
 ANSWERING: Final = "process_message"
 DELIVERING: Final = "process_and_respond"

@@ -25,13 +25,13 @@ from mirt.errors import (
     SoftTimeLimitExceeded,
 )
 from mirt.observe import metrics, traces
-from mirt.store import deliveries as store
-from mirt.store.deliveries import Delivery, DeliveryState
 from mirt.store.engine.database import Database
 from mirt.store.engine.retrying import persistently
 from mirt.store.queue import leases
 from mirt.store.queue.leases import Claim
 from mirt.store.shared.cooldowns import Waits
+from mirt.store.shop import deliveries as store
+from mirt.store.shop.deliveries import Delivery, DeliveryState
 
 log = structlog.get_logger(__name__)
 

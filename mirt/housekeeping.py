@@ -7,7 +7,7 @@ import structlog
 
 from mirt.clock import Clock, time_left
 from mirt.store.engine.database import Database
-from mirt.store.retention import OLD, remove_old
+from mirt.store.shop.retention import OLD, remove_old
 
 log = structlog.get_logger(__name__)
 

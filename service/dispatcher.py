@@ -26,7 +26,7 @@ from mirt.observe import traces
 from mirt.orders import read_order
 from mirt.runtime import Runtime, runtime
 from mirt.store.engine.redis_client import BestEffort
-from mirt.store.mailbox import Mail
+from mirt.store.shop.mailbox import Mail
 from service.operations import letters
 
 log = structlog.get_logger(__name__)

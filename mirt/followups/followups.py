@@ -18,8 +18,12 @@ from mirt.deliveries import Deliveries
 from mirt.errors import ErrorCode, PermanentError
 from mirt.followups.texts import TEXTS
 from mirt.observe import traces
-from mirt.store import followups as store
-from mirt.store.deliveries import (
+from mirt.store.engine.database import Database
+from mirt.store.queue import leases, outbox
+from mirt.store.queue.leases import Claim
+from mirt.store.queue.tasks import Publication
+from mirt.store.shop import followups as store
+from mirt.store.shop.deliveries import (
     Delivery,
     DeliveryState,
     abandon_delivery,
@@ -27,11 +31,7 @@ from mirt.store.deliveries import (
     find_delivery,
     reopen_delivery,
 )
-from mirt.store.engine.database import Database
-from mirt.store.followups import FollowUp, Silence
-from mirt.store.queue import leases, outbox
-from mirt.store.queue.leases import Claim
-from mirt.store.queue.tasks import Publication
+from mirt.store.shop.followups import FollowUp, Silence
 
 log = structlog.get_logger(__name__)
 

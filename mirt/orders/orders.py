@@ -24,12 +24,12 @@ from mirt.errors import (
 from mirt.observe import traces
 from mirt.orders.body import crm_body
 from mirt.orders.order import Order, read_order
-from mirt.store import orders as store
 from mirt.store.engine.database import Database
 from mirt.store.engine.retrying import persistently
-from mirt.store.orders import KeptOrder, NewOrder, OrderState
 from mirt.store.queue import leases
 from mirt.store.queue.leases import Claim
+from mirt.store.shop import orders as store
+from mirt.store.shop.orders import KeptOrder, NewOrder, OrderState
 
 log = structlog.get_logger(__name__)
 

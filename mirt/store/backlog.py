@@ -6,8 +6,8 @@ from datetime import datetime
 
 from sqlalchemy import Connection, func, select, true
 
-from mirt.store.mailbox import MailState
 from mirt.store.queue.tasks import TaskState
+from mirt.store.shop.mailbox import MailState
 from mirt.store.tables import inbox, tasks
 
 

@@ -7,9 +7,9 @@ from typing import Any
 
 from sqlalchemy import Connection, case, extract, func, select
 
-from mirt.store.mailbox import MailState
 from mirt.store.queue.events import EventKind
 from mirt.store.queue.tasks import TaskState
+from mirt.store.shop.mailbox import MailState
 from mirt.store.tables import (
     conversations,
     dead_letters,

@@ -7,7 +7,7 @@ from typing import Any, Final
 
 from sqlalchemy import ColumnElement, Connection, Select, func, or_, select, tuple_, union
 
-from mirt.store.mailbox import MailState
+from mirt.store.shop.mailbox import MailState
 from mirt.store.tables import conversations, dead_letters, deliveries, inbox, orders, tasks
 
 

@@ -14,13 +14,13 @@ from sqlalchemy import Connection
 from mirt.clock import Clock
 from mirt.llm import Agent, ChatMessage
 from mirt.observe import traces
-from mirt.store import summaries as store
 from mirt.store.engine.database import Database
 from mirt.store.engine.retrying import persistently
 from mirt.store.queue import leases, outbox
 from mirt.store.queue.leases import Claim
 from mirt.store.queue.tasks import Publication
-from mirt.store.summaries import Unsummarised
+from mirt.store.shop import summaries as store
+from mirt.store.shop.summaries import Unsummarised
 
 log = structlog.get_logger(__name__)
 

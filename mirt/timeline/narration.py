@@ -7,10 +7,10 @@ from typing import Any, Final
 from sqlalchemy import Row
 
 from mirt.clock import lasting
-from mirt.store.deliveries import DeliveryState
-from mirt.store.orders import OrderState
 from mirt.store.queue.events import EventKind, TaskEvent
 from mirt.store.queue.tasks import TaskState
+from mirt.store.shop.deliveries import DeliveryState
+from mirt.store.shop.orders import OrderState
 from mirt.store.subjects import Known
 from mirt.timeline.step import Step, What
 

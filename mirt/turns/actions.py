@@ -15,8 +15,8 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from mirt.llm import Action, Tool
 from mirt.observe import traces
 from mirt.orders import AGREED_SCHEMA, CREATING_ORDER, OrderProblems, read_agreed_order
-from mirt.store.mailbox import KeptMail
 from mirt.store.queue.tasks import Publication
+from mirt.store.shop.mailbox import KeptMail
 from mirt.turns.texts import ORDER_TAKEN, UNDERSTOOD, missing_from_order
 
 MARKING: Final = "mark_customer"

@@ -18,14 +18,14 @@ from mirt.clock import Clock, deadline_in, remaining
 from mirt.conversations import Conversations, as_task
 from mirt.errors import LeaseLostError, WorkerError, code_of
 from mirt.observe import metrics
-from mirt.store import mailbox
-from mirt.store.deliveries import Delivery, find_delivery
 from mirt.store.engine.database import Database
-from mirt.store.mailbox import KeptMail, Mail
 from mirt.store.queue import leases
 from mirt.store.queue.dead_letters import bury
 from mirt.store.queue.leases import Claim
 from mirt.store.queue.tasks import Publication
+from mirt.store.shop import mailbox
+from mirt.store.shop.deliveries import Delivery, find_delivery
+from mirt.store.shop.mailbox import KeptMail, Mail
 from mirt.turns.endings import SPEAKING, Endings, speaking
 from mirt.turns.turn import Outcome, Turns
 

@@ -11,8 +11,10 @@ from sqlalchemy import Connection
 from mirt.clock import Clock
 from mirt.conversations import DELIVERING, Conversations
 from mirt.observe import traces
-from mirt.store import mailbox
-from mirt.store.deliveries import (
+from mirt.store.queue import outbox
+from mirt.store.queue.tasks import Publication
+from mirt.store.shop import mailbox
+from mirt.store.shop.deliveries import (
     Delivery,
     DeliveryState,
     abandon_delivery,
@@ -20,9 +22,7 @@ from mirt.store.deliveries import (
     find_delivery,
     reopen_delivery,
 )
-from mirt.store.mailbox import Mail, MailState
-from mirt.store.queue import outbox
-from mirt.store.queue.tasks import Publication
+from mirt.store.shop.mailbox import Mail, MailState
 from mirt.turns.texts import APOLOGY
 
 SPEAKING: Final = "send_response"

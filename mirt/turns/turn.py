@@ -34,21 +34,21 @@ from mirt.deliveries import Deliveries
 from mirt.errors import ErrorCode, PermanentError
 from mirt.llm import PHOTO, Agent, ChatMessage
 from mirt.observe import metrics, traces
-from mirt.store import mailbox
-from mirt.store import turns as store
-from mirt.store.deliveries import (
-    Delivery,
-    add_delivery,
-    find_delivery,
-)
 from mirt.store.engine.database import Database
 from mirt.store.engine.retrying import persistently
-from mirt.store.mailbox import KeptMail, Mail, MailState
 from mirt.store.queue import leases, outbox
 from mirt.store.queue.dead_letters import Choice, list_dead
 from mirt.store.queue.leases import Claim
 from mirt.store.queue.tasks import Publication
-from mirt.store.turns import Reply, Said
+from mirt.store.shop import mailbox
+from mirt.store.shop import turns as store
+from mirt.store.shop.deliveries import (
+    Delivery,
+    add_delivery,
+    find_delivery,
+)
+from mirt.store.shop.mailbox import KeptMail, Mail, MailState
+from mirt.store.shop.turns import Reply, Said
 from mirt.turns.actions import TOOLS, plan
 from mirt.turns.endings import delivery_to
 from mirt.turns.texts import GREETING

@@ -15,7 +15,7 @@ from broker.task import declared
 from middleware.policy import TASKS
 from mirt.followups.texts import TEXTS
 from mirt.runtime import runtime
-from mirt.store import mailbox
+from mirt.store.shop import mailbox
 from mirt.turns.texts import GREETING
 from service import dispatcher
 from tests.fakes import FakeWorld

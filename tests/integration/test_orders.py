@@ -16,11 +16,11 @@ from mirt.clock import utc_now
 from mirt.errors import OutcomeUnknownError, PermanentError, RateLimitError
 from mirt.orders.orders import SETTLED_AFTER_S
 from mirt.runtime import runtime
-from mirt.store import orders as store
 from mirt.store.queue import leases
 from mirt.store.queue.dead_letters import Choice
 from mirt.store.queue.leases import Claim
 from mirt.store.queue.tasks import Publication
+from mirt.store.shop import orders as store
 from mirt.store.tables import conversations, dead_letters, orders, tasks
 from service import dispatcher
 from service.app import create_app

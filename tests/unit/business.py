@@ -11,8 +11,8 @@ from mirt.channels import InboundMessage
 from mirt.conversations import DELIVERING, Conversations
 from mirt.llm.protocol import ChatMessage, Completion
 from mirt.store.engine.database import Database
-from mirt.store.mailbox import Mail
 from mirt.store.shared.seen_ids import NoRecentIds
+from mirt.store.shop.mailbox import Mail
 
 NOON = datetime(2026, 3, 1, 12, tzinfo=UTC)
 

@@ -9,7 +9,7 @@ from mirt.channels import InboundMessage
 from mirt.conversations import ANSWERING, DELIVERING, LONGEST_ID, LONGEST_TEXT, Conversations
 from mirt.errors import ErrorCode, PermanentError
 from mirt.store.engine.database import Database
-from mirt.store.mailbox import Mail
+from mirt.store.shop.mailbox import Mail
 from tests.unit.business import StoppedClock, conversations_of, message
 
 

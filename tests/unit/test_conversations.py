@@ -12,10 +12,10 @@ from mirt.conversations import (
 )
 from mirt.errors import DatabaseError
 from mirt.idempotency import webhook_task_id
-from mirt.store import mailbox
 from mirt.store.engine.database import Database
-from mirt.store.mailbox import MailState
 from mirt.store.queue.tasks import Publication
+from mirt.store.shop import mailbox
+from mirt.store.shop.mailbox import MailState
 from mirt.store.tables import conversations as conversations_table
 from mirt.store.tables import inbox, tasks
 from tests.unit.business import NOON, RecentIds, StoppedClock, conversations_of, mail, rows

@@ -5,11 +5,11 @@ from datetime import datetime, timedelta
 import pytest
 
 from mirt.conversations import LONGEST_QUIET, Conversations
-from mirt.store import mailbox
 from mirt.store.engine.database import Database
-from mirt.store.mailbox import MailState
 from mirt.store.queue import leases, outbox
 from mirt.store.queue.tasks import Publication
+from mirt.store.shop import mailbox
+from mirt.store.shop.mailbox import MailState
 from mirt.store.tables import tasks
 from tests.unit.business import NOON, StoppedClock, conversations_of, mail, rows
 

@@ -9,7 +9,7 @@ from mirt.conversations import (
     is_command,
     taken_together,
 )
-from mirt.store.mailbox import KeptMail, MailState
+from mirt.store.shop.mailbox import KeptMail, MailState
 from tests.unit.business import NOON
 
 

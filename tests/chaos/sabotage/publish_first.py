@@ -11,10 +11,10 @@ from typing import Any
 from broker.task import declared
 from mirt.conversations import ANSWERING, DELIVERING
 from mirt.deliveries import Deliveries
-from mirt.store.mailbox import Mail
 from mirt.store.queue.leases import Claim
 from mirt.store.queue.tasks import Publication
-from mirt.store.turns import Reply
+from mirt.store.shop.mailbox import Mail
+from mirt.store.shop.turns import Reply
 from mirt.turns.endings import SPEAKING
 from mirt.turns.turn import Turns
 

@@ -6,9 +6,9 @@ from dataclasses import replace
 import pytest
 from sqlalchemy import Connection
 
-from mirt.store import deliveries as store
-from mirt.store.deliveries import Delivery
 from mirt.store.engine.database import Database
+from mirt.store.shop import deliveries as store
+from mirt.store.shop.deliveries import Delivery
 from tests.unit.business import NOON
 
 FIRST = Delivery("d", "42", "telegram", "42", "Вітаю", "trace")

@@ -15,15 +15,15 @@ from mirt.channels.console import ConsoleChannel
 from mirt.channels.telegram import TelegramChannel
 from mirt.conversations import Conversations, as_task
 from mirt.deliveries import Deliveries
-from mirt.store import mailbox
-from mirt.store.deliveries import find_delivery
 from mirt.store.engine.database import Database
-from mirt.store.mailbox import Mail
 from mirt.store.queue import leases
 from mirt.store.queue.dead_letters import revive, withdraw
 from mirt.store.queue.leases import Claim
 from mirt.store.queue.tasks import Publication
 from mirt.store.shared.cooldowns import NoWaits
+from mirt.store.shop import mailbox
+from mirt.store.shop.deliveries import find_delivery
+from mirt.store.shop.mailbox import Mail
 from mirt.turns import DirectTurns, Endings, Turns
 from mirt.turns.turn import Outcome
 from tests.unit.business import Agent, StoppedClock, conversations_of, mail

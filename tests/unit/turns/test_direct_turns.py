@@ -9,10 +9,10 @@ import pytest
 from mirt.clock import deadline_in
 from mirt.conversations import ANSWERING, as_task
 from mirt.errors import ErrorCode, ExternalServiceError, PermanentError
-from mirt.store.deliveries import find_delivery, part_sent
-from mirt.store.mailbox import Mail
 from mirt.store.queue.dead_letters import Choice, list_dead
 from mirt.store.queue.events import events_of
+from mirt.store.shop.deliveries import find_delivery, part_sent
+from mirt.store.shop.mailbox import Mail
 from mirt.store.tables import deliveries, inbox, tasks
 from mirt.turns.texts import APOLOGY
 from tests.unit.business import mail, rows

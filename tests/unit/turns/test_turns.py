@@ -11,8 +11,8 @@ from mirt.errors import (
     PermanentError,
 )
 from mirt.llm.protocol import PHOTO
-from mirt.store import mailbox
-from mirt.store.mailbox import MailState
+from mirt.store.shop import mailbox
+from mirt.store.shop.mailbox import MailState
 from mirt.store.tables import deliveries, history, inbox, turns
 from tests.unit.business import mail, rows
 from tests.unit.turns.conftest import Shop

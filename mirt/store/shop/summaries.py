@@ -6,8 +6,8 @@ from datetime import datetime
 
 from sqlalchemy import Connection, delete, func, select, update
 
+from mirt.store.shop.turns import Said
 from mirt.store.tables import conversations, history
-from mirt.store.turns import Said
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,8 +7,8 @@ from typing import Any
 
 from sqlalchemy import ColumnElement, Connection, func, select, update
 
-from mirt.store.mailbox import lock_head
 from mirt.store.queue.tasks import Publication, TaskState
+from mirt.store.shop.mailbox import lock_head
 from mirt.store.tables import tasks
 
 
@@ -35,7 +35,7 @@ def remove_waiting(
     """Waiting → dead; at most ``limit`` of them, whose conversations are locked.
 
     A conversation is locked before its task, as by who puts it off: nobody is at it
-    (``mirt.store.mailbox``).
+    (``mirt.store.shop.mailbox``).
     """
     asked = select(tasks.c.id, tasks.c.session_id).where(*_waiting(actors)).limit(limit)
     found = tx.execute(asked).all()

@@ -7,8 +7,8 @@ from typing import Any, Literal
 
 from sqlalchemy import Connection, insert, select
 
-from mirt.store.mailbox import Mail
 from mirt.store.queue.tasks import Publication
+from mirt.store.shop.mailbox import Mail
 from mirt.store.tables import conversations, history, inbox, turns
 
 
