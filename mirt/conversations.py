@@ -17,10 +17,10 @@ from mirt.channels import InboundMessage
 from mirt.clock import Clock
 from mirt.errors import ErrorCode, PermanentError
 from mirt.observe import traces
-from mirt.store.backlog import Backlog, measure
 from mirt.store.engine.database import Database
 from mirt.store.queue import outbox
 from mirt.store.queue.tasks import Publication
+from mirt.store.reports.backlog import Backlog, measure
 from mirt.store.shared.seen_ids import RecentIds
 from mirt.store.shop import mailbox
 from mirt.store.shop.mailbox import KeptMail, Mail

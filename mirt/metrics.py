@@ -11,12 +11,12 @@ from sqlalchemy import Connection
 
 from mirt.clock import Clock
 from mirt.observe import metrics
-from mirt.store import figures
-from mirt.store.backlog import measure
 from mirt.store.engine.database import Database
 from mirt.store.queue import ticks
 from mirt.store.queue.health_checks import checks_of_workers
 from mirt.store.queue.tasks import TaskState
+from mirt.store.reports import counts
+from mirt.store.reports.backlog import measure
 
 HEALTH_LASTS: Final = timedelta(minutes=15)
 """Three health checks; who has not been heard of for longer is gone."""
@@ -54,7 +54,7 @@ class StoreFigures:
             return [*read, *self._tasks(tx)]
 
     def _tasks(self, tx: Connection) -> Sequence[Metric]:
-        found = list(figures.open_tasks(tx))
+        found = list(counts.open_tasks(tx))
         # A queue in which nothing is has a zero, not a gap.
         of_queue = Counter(dict.fromkeys(product(self._known, STATES.values()), 0))
         for task, state, count in found:
@@ -74,11 +74,11 @@ def _backlog(tx: Connection, clock: Clock) -> Sequence[Metric]:
 
 
 def _dead(tx: Connection, _clock: Clock) -> Sequence[Metric]:
-    return [metrics.DEAD_LETTERS.of(*figures.dead_by_code(tx))]
+    return [metrics.DEAD_LETTERS.of(*counts.dead_by_code(tx))]
 
 
 def _unknown(tx: Connection, _clock: Clock) -> Sequence[Metric]:
-    return [metrics.UNKNOWN_OUTCOMES.of(*figures.unknown_outcomes(tx).items())]
+    return [metrics.UNKNOWN_OUTCOMES.of(*counts.unknown_outcomes(tx).items())]
 
 
 def _ticks(tx: Connection, clock: Clock) -> Sequence[Metric]:

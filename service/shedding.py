@@ -12,7 +12,7 @@ from typing import Final
 import structlog
 
 from mirt.errors import RateLimitError
-from mirt.store.backlog import Backlog
+from mirt.store.reports.backlog import Backlog
 
 log = structlog.get_logger(__name__)
 

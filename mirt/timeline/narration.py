@@ -9,9 +9,9 @@ from sqlalchemy import Row
 from mirt.clock import lasting
 from mirt.store.queue.events import EventKind, TaskEvent
 from mirt.store.queue.tasks import TaskState
+from mirt.store.reports.timeline_rows import Known
 from mirt.store.shop.deliveries import DeliveryState
 from mirt.store.shop.orders import OrderState
-from mirt.store.subjects import Known
 from mirt.timeline.step import Step, What
 
 UNNOTICED: Final = timedelta(seconds=0.5)

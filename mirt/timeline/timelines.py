@@ -7,8 +7,8 @@ from typing import Final
 from mirt.clock import Clock
 from mirt.errors import RateLimitError
 from mirt.store.engine.database import Database
-from mirt.store.search import Conversation, conversation
-from mirt.store.subjects import Subject, find_subject, known_of, sessions_of_message
+from mirt.store.reports.search import Conversation, conversation
+from mirt.store.reports.timeline_rows import Subject, find_subject, known_of, sessions_of_message
 from mirt.timeline.narration import UNNOTICED, steps
 from mirt.timeline.step import Step, What
 

@@ -1,7 +1,7 @@
 """Conversations, found by their name or by what is wrong with them."""
 
 from mirt.runtime import Runtime
-from mirt.store.search import Conversation, Kind, Page, conversations_found
+from mirt.store.reports.search import Conversation, Kind, Page, conversations_found
 
 
 def found(

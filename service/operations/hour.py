@@ -3,8 +3,8 @@
 from datetime import timedelta
 from typing import Final
 
-from mirt.store import overview
-from mirt.store.overview import Minute
+from mirt.store.reports import overview
+from mirt.store.reports.overview import Minute
 from service.operations.world import World
 
 MINUTES: Final = 60

@@ -7,9 +7,9 @@ from typing import Final
 from urllib.parse import quote
 
 from mirt.clock import lasting
-from mirt.store import overview
-from mirt.store.overview import Effect, Unknown
 from mirt.store.queue.health_checks import checks_of_workers
+from mirt.store.reports import overview
+from mirt.store.reports.overview import Effect, Unknown
 from service.operations.queues import Activity
 from service.operations.schedule import ScheduledTask
 from service.operations.world import World

@@ -6,10 +6,10 @@ from datetime import datetime, timedelta
 from typing import Final
 
 from middleware.policy import QUEUES, TASKS, tasks_of
-from mirt.store import overview
-from mirt.store.overview import Run, TaskFigures
 from mirt.store.queue import workers
 from mirt.store.queue.workers import Worker
+from mirt.store.reports import overview
+from mirt.store.reports.overview import Run, TaskFigures
 from service.operations.world import World
 
 RATE_OVER: Final = timedelta(minutes=5)

@@ -4,10 +4,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
-from mirt.store import search
 from mirt.store.queue.events import EventKind, TaskEvent, events_of
 from mirt.store.queue.tasks import TaskState
-from mirt.store.search import Waiting
+from mirt.store.reports import search
+from mirt.store.reports.search import Waiting
 from service.operations.world import World
 
 

@@ -9,7 +9,7 @@ import falcon
 from mirt.clock import lasting
 from mirt.errors import ErrorCode, PermanentError
 from mirt.store.queue.tasks import TaskState
-from mirt.store.search import Conversation, Kind, Page
+from mirt.store.reports.search import Conversation, Kind, Page
 from service.operations.conversations import found
 from service.ops.door import Visitor
 from service.ops.page import Shown, View

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from mirt.clock import lasting
-from mirt.store.overview import Minute
+from mirt.store.reports.overview import Minute
 
 STEP: Final = 6
 """Units of width that a minute has."""

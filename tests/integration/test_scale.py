@@ -13,7 +13,7 @@ from sqlalchemy import event
 from mirt.clock import utc_now
 from mirt.store.engine.database import Database
 from mirt.store.queue.dead_letters import Choice
-from mirt.store.search import Kind, conversations_found
+from mirt.store.reports.search import Kind, conversations_found
 from mirt.timeline import Timelines
 from service.cli.looking import Look
 from service.operations import letters, purging

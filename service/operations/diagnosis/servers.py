@@ -9,7 +9,7 @@ from mirt.clock import Clock
 from mirt.settings import Settings
 from mirt.store.engine.database import Database
 from mirt.store.engine.revision import known_revision
-from mirt.store.facts import DatabaseFacts, database_facts
+from mirt.store.reports.server_info import DatabaseFacts, database_facts
 from service.operations.diagnosis.finding import Finding, Verdict
 from service.operations.diagnosis.work import look_at_work
 

@@ -3,7 +3,7 @@
 import pytest
 
 from mirt.errors import RateLimitError
-from mirt.store.backlog import Backlog
+from mirt.store.reports.backlog import Backlog
 from service.shedding import COME_BACK_AFTER_S, LOOK_EVERY_S, Shedding
 from tests.deployment import update
 from tests.unit.service.conftest import Open
