@@ -20,7 +20,7 @@ from mirt.clock import Clock, utc_now
 from mirt.conversations import Conversations
 from mirt.crm import Crm
 from mirt.crm.measured import MeasuredCrm
-from mirt.crm.nobody import NoCrm
+from mirt.crm.no_crm import NoCrm
 from mirt.crm.snitkix import SnitkixCrm
 from mirt.deliveries import Deliveries
 from mirt.followups import FollowUps

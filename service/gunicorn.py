@@ -13,7 +13,7 @@ from typing import Any
 from service.loading import loading
 
 with loading():
-    from mirt.observe import shared
+    from mirt.observe import multiprocess
     from service import wsgi  # noqa: F401 - the workers', which opens nothing yet
     from service.app import THREADS
     from service.processes.folders import private_folder
@@ -51,8 +51,8 @@ control_socket_disable = True
 def on_starting(server: Any) -> None:
     """Found the family of processes that is measured as one; in the arbiter."""
     server.measured = private_folder("mirt-web-")
-    server.seats = shared.Seats(server.measured)
-    shared.found(server.measured)
+    server.seats = multiprocess.Seats(server.measured)
+    multiprocess.found(server.measured)
 
 
 def pre_fork(server: Any, worker: Any) -> None:
@@ -62,7 +62,7 @@ def pre_fork(server: Any, worker: Any) -> None:
 
 def post_fork(_server: Any, worker: Any) -> None:
     """Take the seat; in the worker."""
-    shared.join(worker.seat)
+    multiprocess.join(worker.seat)
 
 
 def child_exit(server: Any, worker: Any) -> None:

@@ -16,7 +16,7 @@ from middleware.policy import QUEUES, TASKS
 from mirt.errors import WorkerError
 from mirt.metrics import StoreFigures
 from mirt.observe import metrics
-from mirt.observe.shared import measured_here
+from mirt.observe.multiprocess import measured_here
 from mirt.runtime import Runtime
 from service.bulkhead import Bulkhead
 

@@ -18,11 +18,10 @@ from mirt.errors import (
     RateLimitError,
     SoftTimeLimitExceeded,
 )
-from mirt.http.answer import Answer
+from mirt.http.answer import Answer, bounded, read_retry_after
 from mirt.http.breaker import Breaker
 from mirt.http.network import over_by
 from mirt.http.pool import AnswerTooLargeError, Pool
-from mirt.http.retry_after import bounded, read_retry_after
 from mirt.observe import traces
 
 _EARLY: Final = 0.01  # a socket may give up this many seconds before the end it was given

@@ -1,7 +1,7 @@
 """What a metric is made of. Which there are stands in ``mirt.observe.metrics``, and only there.
 
-Values are this process's own, in memory, until ``mirt.observe.shared`` has them kept in files that
-a family of processes is measured by.
+Values are this process's own, in memory, until ``mirt.observe.multiprocess`` keeps them in files
+that a supervisor shares with its workers.
 """
 
 from collections.abc import Iterable, Sequence

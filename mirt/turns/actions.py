@@ -17,7 +17,7 @@ from mirt.observe import traces
 from mirt.orders import AGREED_SCHEMA, CREATING_ORDER, OrderProblems, read_agreed_order
 from mirt.store.queue.tasks import Publication
 from mirt.store.shop.mailbox import KeptMail
-from mirt.turns.texts import ORDER_TAKEN, UNDERSTOOD, missing_from_order
+from mirt.texts import ORDER_TAKEN, UNDERSTOOD, missing_from_order
 
 MARKING: Final = "mark_customer"
 """The task that has a platform remember something of a customer."""

@@ -26,7 +26,7 @@ from mirt.store.queue.tasks import Publication
 from mirt.store.shop import mailbox
 from mirt.store.shop.deliveries import Delivery, find_delivery
 from mirt.store.shop.mailbox import KeptMail, Mail
-from mirt.turns.endings import SPEAKING, Endings, speaking
+from mirt.turns.failed_turns import SPEAKING, Endings, speaking
 from mirt.turns.turn import Outcome, Turns
 
 log = structlog.get_logger(__name__)

@@ -10,7 +10,7 @@ The life of a turn, each step one transaction that checks the lease first:
 5. *close*: the next message of the mailbox becomes the head, and is returned to be published.
 
 A turn that was interrupted begins again at 1 and goes on from what it finds. What becomes of one
-that fails for good is in ``mirt.turns.endings``.
+that fails for good is in ``mirt.turns.failed_turns``.
 """
 
 import time
@@ -49,9 +49,9 @@ from mirt.store.shop.deliveries import (
 )
 from mirt.store.shop.mailbox import KeptMail, Mail, MailState
 from mirt.store.shop.turns import Reply, Said
+from mirt.texts import GREETING
 from mirt.turns.actions import TOOLS, plan
-from mirt.turns.endings import delivery_to
-from mirt.turns.texts import GREETING
+from mirt.turns.failed_turns import delivery_to
 
 log = structlog.get_logger(__name__)
 

@@ -4,7 +4,7 @@ import os
 import sys
 from pathlib import Path
 
-from mirt.observe.shared import FOLDER
+from mirt.observe.multiprocess import FOLDER
 from service.cli.options import MetricsPort
 from service.processes.exporter import Exporter
 from service.processes.folders import private_folder

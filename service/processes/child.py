@@ -26,7 +26,7 @@ from broker.stack import install
 from middleware.hard_limits import Board
 from middleware.recycling import Counting, Tally
 from mirt import runtime
-from mirt.observe import shared, traces
+from mirt.observe import multiprocess, traces
 from service.processes.fork import RETIRE, STOP_SIGNALS, die_with
 from service.processes.heartbeat import Heartbeat, is_able
 from service.processes.startup import read_settings
@@ -47,7 +47,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options = _parse(arguments)
     if not die_with(options.parent):
         return 0
-    shared.join(options.seat)
+    multiprocess.join(options.seat)
     stop = _stop_on_signals(options.parent)
     settings = read_settings()
     structlog.contextvars.bind_contextvars(worker=options.worker_id)

@@ -20,7 +20,7 @@ import structlog
 from prometheus_client import CollectorRegistry
 from prometheus_client.exposition import ThreadingWSGIServer, make_wsgi_app
 
-from mirt.observe.shared import Family
+from mirt.observe.multiprocess import Family
 from service.processes.fork import begin, die_with
 
 log = structlog.get_logger(__name__)

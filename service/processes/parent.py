@@ -14,8 +14,8 @@ from typing import Final
 
 import structlog
 
-from mirt.observe import shared
-from mirt.observe.shared import Seats
+from mirt.observe import multiprocess
+from mirt.observe.multiprocess import Seats
 from mirt.settings import Settings
 from mirt.store.engine.stores import stores
 from service.processes.exporter import Exporter
@@ -70,7 +70,7 @@ class Parent:
         """Keep the children running until SIGTERM or SIGINT; the exit code of the process."""
         for signum in STOP_SIGNALS:
             signal.signal(signum, lambda *_: self._stopping.ask())
-        shared.found(self._measured)
+        multiprocess.found(self._measured)
         self._export()
         warm_up(self._child)
         while not self._stopping.is_asked():

@@ -17,7 +17,7 @@ from middleware.recycling import Tally
 from mirt.clock import deadline_in, utc_now
 from mirt.errors import DatabaseError, ErrorCode, SoftTimeLimitExceeded
 from mirt.observe.memory import resident_mb
-from mirt.observe.shared import Seats
+from mirt.observe.multiprocess import Seats
 from mirt.store.engine.database import Database
 from mirt.store.queue import leases, workers
 from mirt.store.queue.leases import Claim

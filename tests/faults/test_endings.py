@@ -2,7 +2,7 @@
 
 import pytest
 
-from mirt.turns.texts import APOLOGY
+from mirt.texts import APOLOGY
 from tests.deployment import SECRET, Deployment, update
 from tests.fakes import EmptyCompletion, Hang, Misbehaviour, Status
 from tests.waiting import wait_until

@@ -9,7 +9,7 @@ from sqlalchemy import select
 
 from mirt.runtime import runtime
 from mirt.store.tables import conversations, turns
-from mirt.turns.texts import ORDER_TAKEN
+from mirt.texts import ORDER_TAKEN
 from service import dispatcher
 from tests.fakes import FakeWorld
 from tests.integration.conftest import TRANSPORTS, Running

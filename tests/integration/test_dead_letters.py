@@ -13,7 +13,7 @@ from mirt.clock import utc_now
 from mirt.store.engine.database import Database
 from mirt.store.engine.stores import stores
 from mirt.store.queue.dead_letters import Choice, DeadLetter, discard_dead, list_dead
-from mirt.turns.texts import APOLOGY
+from mirt.texts import APOLOGY
 from tests.fakes import FakeWorld, Status
 from tests.integration.conftest import TRANSPORTS, Running
 from tests.waiting import wait_until

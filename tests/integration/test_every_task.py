@@ -13,10 +13,9 @@ from actors.messages import mark_customer, process_and_respond, process_message,
 from actors.summarization import check_all_sessions_for_summarization, summarize_session
 from broker.task import declared
 from middleware.policy import TASKS
-from mirt.followups.texts import TEXTS
 from mirt.runtime import runtime
 from mirt.store.shop import mailbox
-from mirt.turns.texts import GREETING
+from mirt.texts import FOLLOWUP_TEXTS, GREETING
 from service import dispatcher
 from tests.fakes import FakeWorld
 from tests.integration.conftest import TRANSPORTS, Running
@@ -63,7 +62,7 @@ def test_every_task_that_is_sent_returns_what_it_says(served: FakeWorld) -> None
     assert tell(send_followup.send("42")) == {
         "status": "sent",
         "session_id": "42",
-        "content": TEXTS[0],
+        "content": FOLLOWUP_TEXTS[0],
         "tags": ["followup_1"],
         "channel": "telegram",
     }
@@ -108,7 +107,7 @@ def test_every_task_that_is_sent_returns_what_it_says(served: FakeWorld) -> None
     assert tell(sweep_mailboxes.send())["status"] == "ok"
     assert tell(remove_old_rows.send())["status"] == "ok"
     assert told.keys() == TASKS.keys()
-    assert served.sent("42") == ["echo: І шапка?", "Ваше замовлення вже їде", TEXTS[0]]
+    assert served.sent("42") == ["echo: І шапка?", "Ваше замовлення вже їде", FOLLOWUP_TEXTS[0]]
 
 
 def test_every_dispatcher_returns_what_it_says_and_its_work_is_done(served: FakeWorld) -> None:
@@ -128,14 +127,14 @@ def test_every_dispatcher_returns_what_it_says_and_its_work_is_done(served: Fake
     planned = dispatcher.schedule_followup("42", 0)
     assert planned == {"scheduled": True, "task_id": planned["task_id"], "delay_hours": 0}
     declared.bound.publish_due()
-    wait_until(lambda: served.sent("42")[1:] == [TEXTS[0]])
+    wait_until(lambda: served.sent("42")[1:] == [FOLLOWUP_TEXTS[0]])
     dispatched = [
         dispatcher.dispatch_followup("42"),
         dispatcher.dispatch_crm_order(order()),
         dispatcher.dispatch_summarization("42"),
     ]
     assert all(one == {"queued": True, "task_id": one["task_id"]} for one in dispatched)
-    wait_until(lambda: served.sent("42")[2:] == [TEXTS[1]])
+    wait_until(lambda: served.sent("42")[2:] == [FOLLOWUP_TEXTS[1]])
     wait_until(lambda: [one["external_id"] for one in served.crm.orders] == ["order-1"])
     wait_until(lambda: summary() is not None)
 

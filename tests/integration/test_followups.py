@@ -11,7 +11,6 @@ from sqlalchemy import select
 from actors.followups import check_all_sessions_for_followups, schedule_followup, send_followup
 from broker.task import declared
 from mirt.errors import PermanentError
-from mirt.followups.texts import TEXTS
 from mirt.runtime import runtime
 from mirt.store.tables import (
     conversations,
@@ -20,6 +19,7 @@ from mirt.store.tables import (
     history,
     tasks,
 )
+from mirt.texts import FOLLOWUP_TEXTS
 from service import dispatcher
 from tests.fakes import FakeWorld, Reset, Status, TooMany
 from tests.hands import Hands
@@ -47,7 +47,7 @@ class Shop:
         return queued
 
     def reminders(self, chat: str = CHAT) -> list[str]:
-        return [text for text in self.world.sent(chat) if text in TEXTS]
+        return [text for text in self.world.sent(chat) if text in FOLLOWUP_TEXTS]
 
 
 @pytest.fixture
@@ -78,14 +78,14 @@ def test_each_is_sent_once_when_it_is_due_and_differs_from_the_last(shop: Shop) 
         shop.hands.forward(hours=hours)
         shop.check()
         shop.check()
-    assert shop.reminders() == list(TEXTS[:2])
+    assert shop.reminders() == list(FOLLOWUP_TEXTS[:2])
 
 
 def test_whom_nobody_looked_after_for_long_gets_the_latest_only(shop: Shop) -> None:
     shop.hear()
     shop.hands.forward(hours=100)
     assert (shop.check(), shop.check()) == (1, 0)
-    assert shop.reminders() == [TEXTS[1]]
+    assert shop.reminders() == [FOLLOWUP_TEXTS[1]]
 
 
 def test_the_next_message_begins_a_new_silence(shop: Shop) -> None:
@@ -114,7 +114,7 @@ def test_a_reminder_that_failed_is_sent_by_its_retry(shop: Shop) -> None:
     shop.hands.forward(hours=24)
     shop.world.misbehave("telegram", Status(502), times=2)
     shop.check()
-    assert shop.reminders() == [TEXTS[0]]
+    assert shop.reminders() == [FOLLOWUP_TEXTS[0]]
 
 
 @pytest.mark.parametrize("what", [Status(502), Reset(applied=False)])
@@ -125,7 +125,7 @@ def test_a_reminder_that_is_not_sent_leaves_no_delivery_open(shop: Shop, what: A
     shop.check()
     (dead,) = rows(dead_letters)
     assert dead.error_code == "RETRIES_EXHAUSTED"
-    reminder = next(one for one in rows(deliveries) if one.text in TEXTS)
+    reminder = next(one for one in rows(deliveries) if one.text in FOLLOWUP_TEXTS)
     assert (reminder.state, reminder.finished_at) == ("failed", shop.hands.now)
 
 
@@ -147,7 +147,7 @@ def test_a_reminder_that_failed_and_is_not_wanted_any_more_leaves_no_delivery_op
     declared.bound.publish_due()
     wait_until(lambda: {one.state for one in rows(tasks)} == {"done"})
     assert shop.reminders() == []
-    assert [one.state for one in rows(deliveries) if one.text in TEXTS] == ["failed"]
+    assert [one.state for one in rows(deliveries) if one.text in FOLLOWUP_TEXTS] == ["failed"]
 
 
 def test_a_chat_may_be_named_by_its_number(run: Callable[..., Running], world: FakeWorld) -> None:
@@ -155,7 +155,7 @@ def test_a_chat_may_be_named_by_its_number(run: Callable[..., Running], world: F
     dispatcher.dispatch_message("web-7", "Привіт", fire_and_forget=False)
     wait_until(lambda: rows(conversations)[0].head_task_id is None)
     dispatcher.dispatch_followup("web-7", "telegram", 42)
-    wait_until(lambda: Shop(world, Hands()).reminders() == [TEXTS[0]])
+    wait_until(lambda: Shop(world, Hands()).reminders() == [FOLLOWUP_TEXTS[0]])
 
 
 def test_a_reminder_is_stored_as_said_only_when_it_was_delivered(shop: Shop) -> None:
@@ -163,7 +163,7 @@ def test_a_reminder_is_stored_as_said_only_when_it_was_delivered(shop: Shop) -> 
     shop.hands.forward(hours=24)
     shop.world.misbehave("telegram", Status(403), times=1)
     shop.check()
-    assert [row.content for row in rows(history) if row.content in TEXTS] == []
+    assert [row.content for row in rows(history) if row.content in FOLLOWUP_TEXTS] == []
     assert [row.error_code for row in rows(dead_letters)] == ["CHANNEL_REFUSED"]
 
 
@@ -173,7 +173,7 @@ def test_the_agent_is_told_of_what_was_sent(shop: Shop) -> None:
     shop.check()
     shop.hear()
     asked = shop.world.requests("llm")[-1].body["messages"]
-    assert {"role": "assistant", "content": TEXTS[0]} in asked
+    assert {"role": "assistant", "content": FOLLOWUP_TEXTS[0]} in asked
 
 
 def test_a_conversation_without_a_chat_is_skipped_and_not_said_to_be_sent(shop: Shop) -> None:
@@ -185,9 +185,13 @@ def test_a_conversation_without_a_chat_is_skipped_and_not_said_to_be_sent(shop: 
 def test_it_goes_to_the_channel_of_the_conversation_whatever_is_asked(shop: Shop) -> None:
     shop.hear()
     sent = result_of(send_followup.send(CHAT, channel="manychat", chat_id="999"))
-    assert (sent["status"], sent["channel"], sent["content"]) == ("sent", "telegram", TEXTS[0])
+    assert (sent["status"], sent["channel"], sent["content"]) == (
+        "sent",
+        "telegram",
+        FOLLOWUP_TEXTS[0],
+    )
     assert sent["tags"] == ["followup_1"]
-    assert shop.reminders() == [TEXTS[0]]
+    assert shop.reminders() == [FOLLOWUP_TEXTS[0]]
 
 
 def test_no_more_are_sent_than_there_are_delays(shop: Shop) -> None:
@@ -206,7 +210,7 @@ def test_a_scheduled_one_is_sent_at_its_time(shop: Shop) -> None:
     assert declared.bound.publish_due() == 0
     shop.hands.forward(hours=0.2)
     declared.bound.publish_due()
-    assert shop.reminders() == [TEXTS[0]]
+    assert shop.reminders() == [FOLLOWUP_TEXTS[0]]
 
 
 def test_the_customers_message_cancels_what_is_scheduled(shop: Shop) -> None:
@@ -240,7 +244,7 @@ def test_a_dispatched_reminder_reaches_the_customer(
     wait_until(lambda: rows(conversations)[0].head_task_id is None)
     answer = dispatcher.dispatch_followup(CHAT)
     assert answer == {"queued": True, "task_id": answer["task_id"]}
-    wait_until(lambda: shop.reminders() == [TEXTS[0]])
+    wait_until(lambda: shop.reminders() == [FOLLOWUP_TEXTS[0]])
 
 
 def test_without_tasks_the_caller_does_the_work(
@@ -249,7 +253,11 @@ def test_without_tasks_the_caller_does_the_work(
     run("embedded", work=False, TASKS_ENABLED=False)
     Shop(world, Hands()).hear()
     answer = dispatcher.dispatch_followup(CHAT)
-    assert (answer["queued"], answer["status"], answer["content"]) == (False, "sent", TEXTS[0])
+    assert (answer["queued"], answer["status"], answer["content"]) == (
+        False,
+        "sent",
+        FOLLOWUP_TEXTS[0],
+    )
 
 
 def test_a_429_of_one_chat_does_not_hold_the_reminder_of_another(shop: Shop) -> None:
@@ -258,4 +266,4 @@ def test_a_429_of_one_chat_does_not_hold_the_reminder_of_another(shop: Shop) -> 
     shop.hands.forward(hours=24)
     shop.world.misbehave("telegram", TooMany(1), times=1, chat="1")
     shop.check()
-    assert (shop.reminders("1"), shop.reminders("2")) == ([TEXTS[0]], [TEXTS[0]])
+    assert (shop.reminders("1"), shop.reminders("2")) == ([FOLLOWUP_TEXTS[0]], [FOLLOWUP_TEXTS[0]])

@@ -9,9 +9,9 @@ from sqlalchemy import select
 
 from actors.summarization import check_all_sessions_for_summarization, summarize_session
 from broker.task import declared
+from mirt import summaries
 from mirt.runtime import runtime
 from mirt.store.tables import conversations, dead_letters, history
-from mirt.summaries import summaries
 from service import dispatcher
 from tests.fakes import FakeWorld, Hang, Status
 from tests.hands import Hands

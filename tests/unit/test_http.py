@@ -26,9 +26,9 @@ from mirt.errors import (
     WorkerError,
 )
 from mirt.http import Answer, ExternalService
+from mirt.http.answer import read_retry_after
 from mirt.http.breaker import Breaker
 from mirt.http.network import BoundedStream, over_by
-from mirt.http.retry_after import read_retry_after
 from tests.fakes import Drip, FakeWorld, Garbage, Hang, Misbehaviour, Reset, Status, TooMany
 
 TOKEN, KEY = "123456:very-secret-token", "sk-very-secret-key"

@@ -15,7 +15,7 @@ from mirt.store.queue.leases import Claim
 from mirt.store.queue.tasks import Publication
 from mirt.store.shop.mailbox import Mail
 from mirt.store.shop.turns import Reply
-from mirt.turns.endings import SPEAKING
+from mirt.turns.failed_turns import SPEAKING
 from mirt.turns.turn import Turns
 
 _store, _deliver = Turns._store, Deliveries.deliver

@@ -12,7 +12,7 @@ from pathlib import Path
 
 from prometheus_client import CollectorRegistry, generate_latest
 
-from mirt.observe import metrics, shared
+from mirt.observe import metrics, multiprocess
 from tests.scrape import Scrape
 
 GENERATIONS = 200
@@ -24,7 +24,7 @@ def child(seat: str, work: Callable[[], None]) -> int:
     if pid == 0:
         code = 1
         try:
-            shared.join(seat)
+            multiprocess.join(seat)
             work()
             code = 0
         finally:
@@ -38,7 +38,7 @@ def ended(pid: int) -> bool:
 
 def scrape() -> Scrape:
     registry = CollectorRegistry()
-    registry.register(shared.measured_here())
+    registry.register(multiprocess.measured_here())
     return Scrape.of(generate_latest(registry).decode())
 
 
@@ -50,9 +50,9 @@ def work() -> None:
 
 def generations(folder: Path) -> object:
     """Children one after another for weeks, beside one that lives."""
-    shared.found(folder)
+    multiprocess.found(folder)
     metrics.WORKER_RECYCLES.inc(why="memory")
-    seats = shared.Seats(folder)
+    seats = multiprocess.Seats(folder)
     seats.take()
     files, last, fallen = set(), scrape(), []
     for _ in range(GENERATIONS):
@@ -78,8 +78,8 @@ def generations(folder: Path) -> object:
 
 def at_once(folder: Path) -> object:
     """Two children that live at the same moment, and one that has died."""
-    shared.found(folder)
-    seats = shared.Seats(folder)
+    multiprocess.found(folder)
+    seats = multiprocess.Seats(folder)
     taken = [seats.take(), seats.take(), seats.take()]
     for seat in taken:
         assert ended(child(seat, work))
@@ -94,7 +94,7 @@ def at_once(folder: Path) -> object:
 
 def orphan(folder: Path) -> object:
     """A child whose folder goes while it works."""
-    shared.found(folder)
+    multiprocess.found(folder)
     joined, gone = os.pipe(), os.pipe()
 
     def outlive() -> None:
@@ -112,7 +112,7 @@ def orphan(folder: Path) -> object:
 
 def environment(folder: Path) -> object:
     """A program that was told of its folder before it began, as the scheduler is."""
-    assert os.environ[shared.FOLDER] == str(folder)
+    assert os.environ[multiprocess.FOLDER] == str(folder)
     metrics.TICKS.inc(task="ping")
     return {"ticks": scrape().sum("mirt_ticks_total"), "files": len(list(folder.iterdir()))}
 

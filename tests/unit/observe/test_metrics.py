@@ -9,7 +9,7 @@ from prometheus_client import CollectorRegistry, generate_latest
 from mirt.observe import metrics
 from mirt.observe.instruments import Counter, Figure, Gauge, Histogram
 from mirt.observe.metrics import REGISTER
-from mirt.observe.shared import OneProcess
+from mirt.observe.multiprocess import OneProcess
 from tests.scrape import Scrape
 
 ROOT = Path(__file__).parents[3]

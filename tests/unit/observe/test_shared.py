@@ -9,10 +9,10 @@ from typing import Any
 
 import pytest
 
-from mirt.observe import shared
+from mirt.observe import multiprocess
 from mirt.observe.instruments import LIVE_SUM, Counter, Gauge, Histogram
 from mirt.observe.metrics import REGISTER
-from mirt.observe.shared import Family, Seats
+from mirt.observe.multiprocess import Family, Seats
 from tests.scrape import Scrape
 from tests.unit.observe.family import GENERATIONS
 
@@ -61,14 +61,15 @@ def test_a_child_whose_folder_is_removed_works_on(tmp_path: Path) -> None:
 
 
 def test_a_program_that_finds_its_folder_in_the_environment_measures_there(tmp_path: Path) -> None:
-    found = family("environment", tmp_path, **{shared.FOLDER: str(tmp_path)})
+    found = family("environment", tmp_path, **{multiprocess.FOLDER: str(tmp_path)})
     assert found["ticks"] == 1
     assert found["files"] >= 1
 
 
 def test_nothing_of_it_is_needed_to_import_the_business() -> None:
-    env = {name: value for name, value in os.environ.items() if name != shared.FOLDER}
-    code = "import mirt.observe.metrics, mirt.runtime, mirt.observe.shared as s; s.measured_here()"
+    env = {name: value for name, value in os.environ.items() if name != multiprocess.FOLDER}
+    modules = "mirt.observe.metrics, mirt.runtime, mirt.observe.multiprocess as s"
+    code = f"import {modules}; s.measured_here()"
     assert subprocess.run([sys.executable, "-c", code], env=env, check=False).returncode == 0
 
 

@@ -14,7 +14,7 @@ from mirt.store.queue.events import events_of
 from mirt.store.shop.deliveries import find_delivery, part_sent
 from mirt.store.shop.mailbox import Mail
 from mirt.store.tables import deliveries, inbox, tasks
-from mirt.turns.texts import APOLOGY
+from mirt.texts import APOLOGY
 from tests.unit.business import mail, rows
 from tests.unit.turns.conftest import Shop
 from tests.waiting import wait_until

@@ -5,7 +5,7 @@ import pytest
 from mirt.conversations import ANSWERING
 from mirt.errors import ErrorCode, ExternalServiceError, PermanentError
 from mirt.store.tables import deliveries, inbox
-from mirt.turns.texts import APOLOGY
+from mirt.texts import APOLOGY
 from tests.unit.business import rows
 from tests.unit.turns.conftest import Shop
 

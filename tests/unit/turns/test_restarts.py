@@ -4,7 +4,7 @@ import pytest
 from sqlalchemy import update
 
 from mirt.store.tables import conversations, history
-from mirt.turns.texts import GREETING
+from mirt.texts import GREETING
 from tests.unit.business import mail, rows
 from tests.unit.turns.conftest import Shop
 

@@ -23,7 +23,7 @@ from mirt.store.shop.deliveries import (
     reopen_delivery,
 )
 from mirt.store.shop.mailbox import Mail, MailState
-from mirt.turns.texts import APOLOGY
+from mirt.texts import APOLOGY
 
 SPEAKING: Final = "send_response"
 """The task that sends a text which is already known."""

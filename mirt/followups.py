@@ -16,7 +16,6 @@ from sqlalchemy import Connection
 from mirt.clock import Clock
 from mirt.deliveries import Deliveries
 from mirt.errors import ErrorCode, PermanentError
-from mirt.followups.texts import TEXTS
 from mirt.observe import traces
 from mirt.store.engine.database import Database
 from mirt.store.queue import leases, outbox
@@ -32,6 +31,7 @@ from mirt.store.shop.deliveries import (
     reopen_delivery,
 )
 from mirt.store.shop.followups import FollowUp, Silence
+from mirt.texts import FOLLOWUP_TEXTS
 
 log = structlog.get_logger(__name__)
 
@@ -211,7 +211,7 @@ def _delivery(mine: FollowUp, silence: Silence, claim: Claim) -> Delivery:
         session_id=mine.session_id,
         platform=silence.platform,
         chat_id=silence.chat_id or mine.session_id,
-        text=TEXTS[mine.number % len(TEXTS)],
+        text=FOLLOWUP_TEXTS[mine.number % len(FOLLOWUP_TEXTS)],
         trace_id=claim.trace_id,
     )
 

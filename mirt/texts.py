@@ -31,3 +31,21 @@ def missing_from_order(fields: Iterable[str]) -> str:
     )
     what = ", ".join(asked) or "деталі замовлення"
     return f"Щоб оформити замовлення, уточніть, будь ласка: {what}."
+
+
+FOLLOWUP_TEXTS: Final = (
+    "Вітаю! Нагадую про себе: якщо лишилися запитання щодо розміру, кольору чи доставки — "
+    "напишіть, із радістю допоможу.",
+    "Доброго дня! Чи актуальний ще для вас вибір одягу? "
+    "Напишіть, і ми продовжимо з того місця, де зупинилися.",
+    "Вітаю! Якщо зараз не на часі — нічого страшного. "
+    "Коли знадобиться дитячий одяг, просто напишіть сюди.",
+    "Доброго дня! Можливо, вам зручніше обрати іншу річ чи інший розмір? "
+    "Підкажіть, що шукаєте, і я допоможу.",
+    "Вітаю! Більше не турбуватиму. Якщо захочете повернутися до вибору, я завжди на зв'язку.",
+)
+"""The texts of follow-ups. Each differs from those before it, so none is repeated in one silence.
+
+They are fixed and not asked of the agent: a sentence that promises nothing serves a silent customer
+better than an invented one.
+"""
