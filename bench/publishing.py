@@ -8,7 +8,7 @@ import pika
 from dramatiq import Message
 
 from broker.rabbitmq.publisher import Publisher
-from broker.rabbitmq.topology import declarations
+from broker.rabbitmq.queues import declarations
 from tests.servers import RabbitMQ, start_servers
 
 BODY = Message[None]("llm", "process_and_respond", ("42", "Привіт"), {}, {}).encode()

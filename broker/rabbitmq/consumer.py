@@ -18,7 +18,8 @@ from pika import BlockingConnection, URLParameters
 from pika.adapters.blocking_connection import BlockingChannel
 from pika.exceptions import AMQPError, ChannelClosedByBroker
 
-from broker.rabbitmq.topology import UNREACHABLE, declarations
+from broker.rabbitmq.connection import UNREACHABLE
+from broker.rabbitmq.queues import declarations
 
 log = structlog.get_logger(__name__)
 

@@ -7,7 +7,7 @@ from pika import BlockingConnection
 from pika.exceptions import ChannelClosedByBroker
 
 from broker.durable import Depth
-from broker.rabbitmq.topology import UNREACHABLE, connection_parameters, reason
+from broker.rabbitmq.connection import UNREACHABLE, connection_parameters, reason
 from mirt.errors import BrokerUnavailableError
 
 NOT_FOUND = 404

@@ -13,7 +13,8 @@ from pika import BlockingConnection
 from pika.adapters.blocking_connection import BlockingChannel
 from pika.exceptions import ChannelClosedByBroker
 
-from broker.rabbitmq.topology import UNREACHABLE, connection_parameters, declarations, reason
+from broker.rabbitmq.connection import UNREACHABLE, connection_parameters, reason
+from broker.rabbitmq.queues import declarations
 from middleware.policy import QUEUES
 from mirt.errors import BrokerUnavailableError
 

@@ -23,7 +23,8 @@ from pika.channel import Channel
 from pika.exceptions import AMQPError
 from pika.spec import Basic
 
-from broker.rabbitmq.topology import connection_parameters, declarations
+from broker.rabbitmq.connection import connection_parameters
+from broker.rabbitmq.queues import declarations
 from mirt.errors import BrokerUnavailableError
 
 log = structlog.get_logger(__name__)

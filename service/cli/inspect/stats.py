@@ -40,7 +40,7 @@ def queues(*, as_json: AsJson = False) -> None:
     said = None
     if url is not None:
         from broker.rabbitmq.depths import read_depths
-        from broker.rabbitmq.topology import rejects_name
+        from broker.rabbitmq.queues import rejects_name
 
         names = [name for queue in now.queues for name in (queue.name, rejects_name(queue.name))]
         said = read_depths(url.get_secret_value(), names)

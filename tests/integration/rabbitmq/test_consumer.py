@@ -8,8 +8,9 @@ import pytest
 from dramatiq import Message
 from dramatiq.errors import ConnectionClosed
 
+from broker.rabbitmq.connection import connection_parameters
 from broker.rabbitmq.consumer import RabbitConsumer, RabbitMessage
-from broker.rabbitmq.topology import connection_parameters, rejects_name
+from broker.rabbitmq.queues import rejects_name
 from tests.waiting import wait_until
 
 Consume = Callable[..., RabbitConsumer]

@@ -1,7 +1,6 @@
-"""The queues as RabbitMQ knows them: a quorum queue for each of ours, and one for its rejects."""
+"""How this service connects to RabbitMQ: parameters with bounded waits."""
 
-from collections.abc import Mapping
-from typing import Any, Final
+from typing import Final
 
 from pika import URLParameters
 from pika.adapters.utils.connection_workflow import AMQPConnectorException
@@ -13,30 +12,6 @@ CONNECT_TIMEOUT_S: Final = 5
 
 UNREACHABLE: Final = (AMQPError, AMQPConnectorException, OSError)
 """What pika raises when there is no way to the server; one that hangs is the second of them."""
-
-REJECTS_ARGUMENTS: Final[Mapping[str, Any]] = {"x-queue-type": "quorum"}
-
-
-def rejects_name(queue: str) -> str:
-    """Where a message goes that could not even be read; nothing there expires."""
-    return f"{queue}.dead"
-
-
-def queue_arguments(queue: str) -> dict[str, Any]:
-    """The arguments of a quorum queue. RabbitMQ refuses to change them once it exists."""
-    return {
-        "x-queue-type": "quorum",
-        "x-dead-letter-exchange": "",
-        "x-dead-letter-routing-key": rejects_name(queue),
-    }
-
-
-def declarations(queue: str) -> list[tuple[str, dict[str, Any]]]:
-    """Name and arguments of all that has to exist for a queue, in the order of need."""
-    return [
-        (rejects_name(queue), dict(REJECTS_ARGUMENTS)),
-        (queue, queue_arguments(queue)),
-    ]
 
 
 def connection_parameters(url: str, *, name: str) -> URLParameters:
