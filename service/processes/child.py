@@ -24,7 +24,7 @@ from broker.durable import DurableBroker
 from broker.rabbitmq.consumer import RabbitConsumer
 from broker.stack import install
 from middleware.hard_limits import Board
-from middleware.recycling import Counting, Tally
+from middleware.worker_stats import Counting, Tally
 from mirt import runtime
 from mirt.observe import multiprocess, traces
 from service.processes.fork import RETIRE, STOP_SIGNALS, die_with

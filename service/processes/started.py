@@ -13,7 +13,7 @@ import structlog
 
 from middleware.hard_limits import Board, OnBoard
 from middleware.leases import owner_name
-from middleware.recycling import Tally
+from middleware.worker_stats import Tally
 from mirt.clock import deadline_in, utc_now
 from mirt.errors import DatabaseError, ErrorCode, SoftTimeLimitExceeded
 from mirt.observe.memory import resident_mb

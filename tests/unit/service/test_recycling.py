@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from middleware.recycling import Tally
+from middleware.worker_stats import Tally
 from mirt.observe.memory import resident_mb
 from service.processes.recycling import Limits, Usage
 
