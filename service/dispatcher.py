@@ -27,7 +27,7 @@ from mirt.orders import read_order
 from mirt.runtime import Runtime, runtime
 from mirt.store.engine.redis_client import BestEffort
 from mirt.store.shop.mailbox import Mail
-from service.operations import letters
+from service.admin import dead_letters
 
 log = structlog.get_logger(__name__)
 
@@ -181,7 +181,7 @@ def _outcome(message: Message[Any]) -> dict[str, Any]:
 
 def _failure(world: Runtime, task_id: str, failed: ResultFailure) -> PermanentError:
     """What a task has failed with; its code is known to its dead letter."""
-    letter = letters.show(world, task_id)
+    letter = dead_letters.show(world, task_id)
     code = letter.error_code if letter else ErrorCode.UNEXPECTED
     return PermanentError(f"the task has failed: {failed}", code)
 

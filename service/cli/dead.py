@@ -8,6 +8,8 @@ import typer
 
 from mirt.clock import utc_now
 from mirt.store.queue.dead_letters import Choice, DeadLetter
+from service.admin import dead_letters
+from service.admin.redaction import without_texts
 from service.cli.choosing import (
     All,
     Code,
@@ -23,8 +25,6 @@ from service.cli.confirming import Yes, confirm
 from service.cli.errors import misused, not_found
 from service.cli.looking import Look, acting, looking
 from service.cli.printing import AsJson, Column, Row, emit, moment, say, table
-from service.operations import letters
-from service.operations.arguments import without_texts
 
 dead = typer.Typer(
     help="What failed for good, with its why, until you decide: run it again or forget it.",
@@ -59,7 +59,7 @@ def list_(
         now=utc_now(),
     )
     with looking() as world:
-        found = letters.find(world, chosen, limit=limit)
+        found = dead_letters.find(world, chosen, limit=limit)
     if as_json:
         emit({"total": found.total, "letters": [_document(one) for one in found.letters]})
         return
@@ -105,7 +105,7 @@ def show(
 ) -> None:
     """All of a dead letter: arguments, error, traceback, times."""
     with looking() as world:
-        letter = letters.show(world, task_id)
+        letter = dead_letters.show(world, task_id)
     if letter is None:
         raise not_found("ID", f"no dead letter of a task {task_id}; mirt dead list")
     arguments = _arguments(letter, texts=texts)
@@ -146,7 +146,7 @@ def replay(
 ) -> None:
     """Run dead letters once more, each exactly once, with their traces."""
     chosen = _decided(ids, queue, task, code, since, conversation, everything=everything)
-    _each(chosen, "Run", "again", letters.replay, "replayed", yes=yes, as_json=as_json)
+    _each(chosen, "Run", "again", dead_letters.replay, "replayed", yes=yes, as_json=as_json)
 
 
 @dead.command()
@@ -164,7 +164,7 @@ def discard(
 ) -> None:
     """Forget dead letters for good."""
     chosen = _decided(ids, queue, task, code, since, conversation, everything=everything)
-    _each(chosen, "Forget", "for good", letters.discard, "discarded", yes=yes, as_json=as_json)
+    _each(chosen, "Forget", "for good", dead_letters.discard, "discarded", yes=yes, as_json=as_json)
 
 
 def _decided(
@@ -204,7 +204,7 @@ def _each(
 ) -> None:
     """Count, ask, and do it to no more than was counted: what dies meanwhile is left."""
     with looking() as world:
-        found = letters.find(world, chosen, limit=len(chosen.task_ids or ()) or 1)
+        found = dead_letters.find(world, chosen, limit=len(chosen.task_ids or ()) or 1)
     if chosen.task_ids:
         known = {one.task.task_id for one in found.letters}
         if missing := [one for one in chosen.task_ids if one not in known]:

@@ -5,9 +5,9 @@ from typing import Final
 import typer
 
 from mirt.settings import load_settings
+from service.admin.doctor import Finding, Verdict, diagnose
 from service.cli.printing import AsJson, emit, hang, say
 from service.exit_codes import WRONG
-from service.operations.diagnosis import Finding, Verdict, diagnose
 
 SIGNS: Final = {
     Verdict.FINE: ("✓", "green"),

@@ -5,11 +5,12 @@ from typing import Annotated
 
 import typer
 
+from service.admin.purge import preview
+from service.admin.purge import purge as move_to_dead_letters
 from service.cli import completion
 from service.cli.confirming import Yes, confirm
 from service.cli.looking import acting, looking
 from service.cli.printing import AsJson, emit, say
-from service.operations import purging
 
 
 def purge(
@@ -26,7 +27,7 @@ def purge(
     replay brings all of them back.
     """
     with looking() as world:
-        meant = purging.preview(world, queue)
+        meant = preview(world, queue)
         since = world.clock() - timedelta(seconds=1)
     if meant.tasks:
         confirm(
@@ -34,7 +35,7 @@ def purge(
             yes=yes,
         )
         with acting() as world:
-            removed = purging.purge(world, queue)
+            removed = move_to_dead_letters(world, queue)
     else:
         removed = 0
     back = f"mirt dead replay --queue {queue} --code PURGED --since {since:%Y-%m-%dT%H:%M:%SZ}"

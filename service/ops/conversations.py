@@ -10,7 +10,7 @@ from mirt.clock import lasting
 from mirt.errors import ErrorCode, PermanentError
 from mirt.store.queue.tasks import TaskState
 from mirt.store.reports.search import Conversation, Kind, Page
-from service.operations.conversations import found
+from service.admin.conversations import found
 from service.ops.door import Visitor
 from service.ops.page import Shown, View
 

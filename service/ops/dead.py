@@ -8,8 +8,8 @@ import falcon
 from middleware.policy import QUEUES, TASKS
 from mirt.errors import ErrorCode, PermanentError
 from mirt.store.queue.dead_letters import Choice
-from service.operations import letters
-from service.operations.arguments import is_private
+from service.admin import dead_letters
+from service.admin.redaction import is_private
 from service.ops.choosing import SPANS, chosen, fixed
 from service.ops.door import Visitor
 from service.ops.page import Acting, Done, Form, Shown, View, value
@@ -32,7 +32,7 @@ class DeadLetters(Shown):
         what = chosen(lambda name: req.get_param(name) or "")
         now, number = self.world.clock(), _number(req.get_param("page") or "1")
         offset = (number - 1) * ON_A_PAGE
-        found = letters.find(self.world, what.until(now), limit=ON_A_PAGE, offset=offset)
+        found = dead_letters.find(self.world, what.until(now), limit=ON_A_PAGE, offset=offset)
         last = max(1, -(-found.total // ON_A_PAGE))
         join = "&" if "?" in what.address else "?"
         context = {
@@ -55,7 +55,7 @@ class Letter(Shown):
     def show(self, req: falcon.Request, visitor: Visitor) -> View:
         """Its arguments, its error and its way."""
         name = (req.get_param("id") or "").strip()
-        letter = None if "\0" in name else letters.show(self.world, name)
+        letter = None if "\0" in name else dead_letters.show(self.world, name)
         if letter is None:
             return View("unknown.html", {"name": name}, status=falcon.HTTP_404)
         texts = req.get_param("texts") == "1"
@@ -96,7 +96,7 @@ class Decide(Acting):
                 "do": f"{action}-{which}",
                 "what": what,
                 "until": choice.until,
-                "total": letters.find(self.world, choice, limit=1).total,
+                "total": dead_letters.find(self.world, choice, limit=1).total,
                 "back": back,
             }
             return View("confirm.html", context, is_live=False)
@@ -106,7 +106,7 @@ class Decide(Acting):
         return Done(f"{count:,} dead letter{'' if count == 1 else 's'} {done}.", back)
 
     def _do(self, action: str, choice: Choice) -> int:
-        done = letters.replay if action == REPLAYED else letters.discard
+        done = dead_letters.replay if action == REPLAYED else dead_letters.discard
         return done(self.world, choice)
 
 

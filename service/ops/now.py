@@ -2,10 +2,9 @@
 
 import falcon
 
-from service.operations.hour import hour
-from service.operations.problems import problems
-from service.operations.queues import activity
-from service.operations.schedule import schedule
+from service.admin.findings import problems
+from service.admin.queues import activity, hour
+from service.admin.schedule import schedule
 from service.ops.door import Visitor
 from service.ops.login import Login
 from service.ops.page import Shown, View

@@ -3,8 +3,8 @@
 import falcon
 
 from middleware.policy import QUEUES, TASKS, tasks_of
-from service.operations import purging
-from service.operations.queues import activity
+from service.admin import purge
+from service.admin.queues import activity
 from service.ops.door import Visitor
 from service.ops.page import Acting, Done, Form, Shown, View, value
 
@@ -25,9 +25,9 @@ class Queues(Shown, Acting):
         """Say what a purge would remove; do it when that is confirmed."""
         queue = value(form, "queue")
         if value(form, "confirmed") != "yes":
-            would = purging.preview(self.world, queue)
+            would = purge.preview(self.world, queue)
             return View("purge.html", {"would": would}, is_live=False)
-        count = purging.purge(self.world, queue)
+        count = purge.purge(self.world, queue)
         self.desk.note(visitor, "purged", count=count, queue=queue)
         tasks = "1 task was" if count == 1 else f"{count:,} tasks were"
         return Done(f"{queue}: {tasks} removed, each is a dead letter (PURGED).", "/ops/queues")

@@ -2,7 +2,7 @@
 
 import falcon
 
-from service.operations.schedule import run_now, schedule
+from service.admin.schedule import run_now, schedule
 from service.ops.door import Visitor
 from service.ops.page import Acting, Done, Form, Shown, View, value
 

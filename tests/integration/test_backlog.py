@@ -9,11 +9,11 @@ from actors.health import ping
 from middleware.dead_letters import replay
 from mirt.runtime import runtime
 from mirt.store.queue.dead_letters import Choice
+from service.admin import purge
+from service.admin.findings import problems
+from service.admin.queues import activity
 from service.app import create_app
 from service.dispatcher import dispatch_message
-from service.operations import purging
-from service.operations.problems import problems
-from service.operations.queues import activity
 from tests.deployment import SECRET, update
 from tests.hands import Hands
 from tests.integration.conftest import Running
@@ -60,7 +60,7 @@ def test_what_is_replayed_has_not_waited_while_it_was_dead(idle: Running, hands:
     assert dispatch_message("7", "перше", chat_id="7", fire_and_forget=True)["queued"]
     hands.forward(seconds=120)
     assert longest_wait_s() == 120
-    assert purging.purge(runtime(), "llm") == 1
+    assert purge.purge(runtime(), "llm") == 1
     assert longest_wait_s() == 0
     hands.forward(minutes=10)
     assert replay(idle.broker, runtime().database, Choice(), hands) == 1

@@ -3,8 +3,8 @@
 from datetime import timedelta
 
 from mirt.clock import utc_now
-from service.operations.diagnosis.diagnose import diagnose
-from service.operations.diagnosis.finding import Finding, Verdict
+from service.admin.doctor.doctor import diagnose
+from service.admin.doctor.finding import Finding, Verdict
 from tests.fakes import FakeWorld
 from tests.settings import settings_for
 

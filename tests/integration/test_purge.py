@@ -14,8 +14,8 @@ from mirt.runtime import runtime
 from mirt.store.engine.stores import stores
 from mirt.store.queue.dead_letters import Choice, DeadLetter, list_dead
 from mirt.store.tables import conversations, inbox, tasks
+from service.admin import purge
 from service.dispatcher import dispatch_message
-from service.operations import purging
 from service.processes.child import start_worker, stop_worker
 from tests.fakes import FakeWorld, Status
 from tests.integration.conftest import Running
@@ -63,13 +63,13 @@ def test_the_preview_counts_what_the_purge_removes(run: Run, transport: str) -> 
     running = run(transport, work=False)
     write("7", "перше", "друге")
     write("8", "третє")
-    meant = purging.preview(runtime(), "llm")
+    meant = purge.preview(runtime(), "llm")
     assert (meant.tasks, meant.conversations) == (2, 2)
-    assert purging.purge(runtime(), "llm") == 2
+    assert purge.purge(runtime(), "llm") == 2
     assert {letter.error_code for letter in dead(running)} == {"PURGED"}
     assert heads() == {"7": None, "8": None}
     assert set(states().values()) == {"failed"}
-    assert purging.preview(runtime(), "llm").tasks == 0
+    assert purge.preview(runtime(), "llm").tasks == 0
 
 
 @pytest.mark.parametrize("debounce_s", [0, 30])
@@ -79,7 +79,7 @@ def test_a_replay_brings_head_and_those_behind_it_back_in_order_answered_once(
 ) -> None:
     running = run(transport, work=False, debounce_seconds=debounce_s)
     write("7", "перше", "друге", "третє")
-    assert purging.purge(runtime(), "llm") == 1
+    assert purge.purge(runtime(), "llm") == 1
     work(running)
     assert bring_back(running) == 1
     wait_until(lambda: set(states().values()) == {"answered"} and heads() == {"7": None})
@@ -96,7 +96,7 @@ def test_what_arrives_between_purge_and_replay_is_answered_too_and_once(
 ) -> None:
     running = run(transport, work=False)
     write("7", "перше", "друге")
-    purging.purge(runtime(), "llm")
+    purge.purge(runtime(), "llm")
     write("7", "нове")
     assert bring_back(running) == 1
     write("7", "найновіше")
@@ -122,7 +122,7 @@ def test_those_behind_a_reply_that_is_yet_to_be_delivered_come_back_too(
     assert running.worker is not None
     stop_worker(running.worker, grace_s=10)
     running.worker = None
-    assert purging.purge(runtime(), "llm") == 1
+    assert purge.purge(runtime(), "llm") == 1
     assert states() == {"перше": "answered", "друге": "failed", "третє": "failed"}
     world.mend("telegram")
     runtime().close()
@@ -150,7 +150,7 @@ def test_a_replay_ends_though_what_it_replays_fails_again_at_once(
 def test_an_order_that_is_purged_is_said_to_have_failed_and_comes_back(run: Run) -> None:
     running = run("embedded", work=False)
     create_crm_order.send({"external_id": "o1"})
-    assert purging.purge(runtime(), "crm") == 1
+    assert purge.purge(runtime(), "crm") == 1
     assert bring_back(running) == 1
     assert dead(running) == []
 

@@ -15,12 +15,12 @@ from mirt.store.engine.database import Database
 from mirt.store.queue.dead_letters import Choice
 from mirt.store.reports.search import Kind, conversations_found
 from mirt.timeline import Timelines
+from service.admin import dead_letters, purge
+from service.admin.conversations import waiting
+from service.admin.findings import problems
+from service.admin.queues import activity
+from service.admin.schedule import schedule
 from service.cli.looking import Look
-from service.operations import letters, purging
-from service.operations.problems import problems
-from service.operations.queues import activity
-from service.operations.schedule import schedule
-from service.operations.waiting import waiting
 from tests.fakes import FakeWorld
 from tests.settings import settings_for
 
@@ -82,12 +82,12 @@ def trace(name: str) -> Callable[[Look], object]:
 LOOKS: dict[str, tuple[Callable[[Look], object], int]] = {
     "inspect": (show_problems, 14),
     "inspect stats": (activity, 5),
-    "dead list": (lambda look: letters.find(look, Choice(until=utc_now()), limit=20), 2),
+    "dead list": (lambda look: dead_letters.find(look, Choice(until=utc_now()), limit=20), 2),
     "dead list --code": (
-        lambda look: letters.find(look, Choice(error_code="CHANNEL_REFUSED"), limit=20),
+        lambda look: dead_letters.find(look, Choice(error_code="CHANNEL_REFUSED"), limit=20),
         2,
     ),
-    "purge": (lambda look: purging.preview(look, "llm"), 1),
+    "purge": (lambda look: purge.preview(look, "llm"), 1),
     "trace CONVERSATION": (trace("s5000"), 12),
     "trace TRACE": (trace("trace4950"), 12),
     "trace MESSAGE": (trace("77"), 12),

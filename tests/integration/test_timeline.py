@@ -12,8 +12,8 @@ from mirt.runtime import runtime
 from mirt.store.queue.dead_letters import Choice, count_dead
 from mirt.store.tables import deliveries
 from mirt.timeline import Step, Timeline, What
+from service.admin.conversations import WaitingView, waiting
 from service.dispatcher import dispatch_message
-from service.operations.waiting import WaitingView, waiting
 from tests.fakes import FakeWorld, Hang, Status, TooMany
 from tests.fakes.misbehaviour import Delay
 from tests.integration.conftest import TRANSPORTS, Running

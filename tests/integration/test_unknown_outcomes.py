@@ -10,11 +10,11 @@ from typer.testing import CliRunner
 from actors.crm import create_crm_order
 from mirt.runtime import runtime
 from mirt.store.tables import deliveries, orders
+from service.admin.findings import Problem, problems
+from service.admin.queues import activity
 from service.app import create_app
 from service.cli.app import cli
 from service.dispatcher import dispatch_message
-from service.operations.problems import Problem, problems
-from service.operations.queues import activity
 from tests.fakes import FakeWorld, Reset
 from tests.integration.conftest import Running
 from tests.unit.business import rows

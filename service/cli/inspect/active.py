@@ -2,9 +2,9 @@
 
 from typing import Any
 
+from service.admin.queues import RunView, activity
 from service.cli.looking import looking
 from service.cli.printing import AsJson, Column, Row, emit, seconds, table
-from service.operations.queues import RunView, activity
 
 
 def active(*, as_json: AsJson = False) -> None:

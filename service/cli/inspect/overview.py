@@ -4,14 +4,14 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from service.admin.queues import Activity, activity
 from service.cli.errors import misused
 from service.cli.looking import looking
 from service.cli.printing import AsJson, emit, hang, say, seconds
 from service.exit_codes import WRONG
-from service.operations.queues import Activity, activity
 
 if TYPE_CHECKING:
-    from service.operations.waiting import WaitingView
+    from service.admin.conversations import WaitingView
 
 MOST_WAITING = 8
 Limit = Annotated[int, typer.Option(min=1, max=500, help="Of those who wait, show this many.")]
@@ -26,9 +26,9 @@ def overview(ctx: typer.Context, *, as_json: AsJson = False, limit: Limit = MOST
         if as_json:
             raise misused("--json", f"put it last: mirt inspect {ctx.invoked_subcommand} --json")
         return
-    from service.operations.problems import problems
-    from service.operations.schedule import schedule
-    from service.operations.waiting import waiting
+    from service.admin.conversations import waiting
+    from service.admin.findings import problems
+    from service.admin.schedule import schedule
 
     with looking() as world:
         now = activity(world)

@@ -9,7 +9,7 @@ from service.cli.printing import AsJson, Column, Row, emit, moment, table
 def registered(*, as_json: AsJson = False) -> None:
     """Every task with its queue, limits, retries, and when the schedule runs it next."""
     from middleware.policy import QUEUES, TASKS
-    from service.operations.schedule import schedule
+    from service.admin.schedule import schedule
 
     with looking() as world:
         ticks = {one.task: one for one in schedule(world)}

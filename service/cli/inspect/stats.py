@@ -2,9 +2,9 @@
 
 from typing import TYPE_CHECKING, Any
 
+from service.admin.queues import Activity, WorkerView, activity
 from service.cli.looking import looking
 from service.cli.printing import AsJson, Cell, Column, Row, emit, say, seconds, table
-from service.operations.queues import Activity, WorkerView, activity
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

@@ -11,7 +11,7 @@ from middleware.policy import TASKS
 from middleware.ticks import latest_tick, next_tick
 from mirt.errors import ErrorCode, PermanentError
 from mirt.store.queue.ticks import last_ticks
-from service.operations.world import World
+from service.admin.context import World
 
 LATE_AFTER: Final = timedelta(minutes=2)
 """A scheduler that is there sends a tick within its minute."""

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from middleware.policy import QUEUES, tasks_of
 from mirt.errors import ErrorCode, PermanentError
 from mirt.store.shop.purge import count_waiting
-from service.operations.world import World
+from service.admin.context import World
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,7 +3,7 @@
 What may not live here: how it is shown, SQL, Redis, AMQP.
 """
 
-from service.operations.diagnosis.diagnose import diagnose
-from service.operations.diagnosis.finding import Finding, Verdict
+from service.admin.doctor.doctor import diagnose
+from service.admin.doctor.finding import Finding, Verdict
 
 __all__ = ["Finding", "Verdict", "diagnose"]

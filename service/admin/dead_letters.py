@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 from mirt.store.queue import dead_letters as store
 from mirt.store.queue.dead_letters import Choice, DeadLetter
-from service.operations.world import World
+from service.admin.context import World
 
 
 @dataclass(frozen=True, slots=True)

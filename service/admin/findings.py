@@ -10,9 +10,9 @@ from mirt.clock import lasting
 from mirt.store.queue.health_checks import checks_of_workers
 from mirt.store.reports import overview
 from mirt.store.reports.overview import Effect, Unknown
-from service.operations.queues import Activity
-from service.operations.schedule import ScheduledTask
-from service.operations.world import World
+from service.admin.context import World
+from service.admin.queues import Activity
+from service.admin.schedule import ScheduledTask
 
 WAITS_LONG_S: Final = 60.0
 LATELY: Final = timedelta(hours=24)

@@ -8,9 +8,9 @@ from typing import Final
 from mirt.clock import Clock, utc_now
 from mirt.errors import WorkerError
 from mirt.settings import Settings
-from service.operations.diagnosis.finding import Finding, Verdict
-from service.operations.diagnosis.servers import ask_database, ask_rabbitmq, ask_redis
-from service.operations.diagnosis.surroundings import ask_outside, look_around
+from service.admin.doctor.finding import Finding, Verdict
+from service.admin.doctor.machine import ask_outside, look_around
+from service.admin.doctor.servers import ask_database, ask_rabbitmq, ask_redis
 
 WITHIN_S: Final = 7.0
 

@@ -10,8 +10,8 @@ from mirt.settings import Settings
 from mirt.store.engine.database import Database
 from mirt.store.engine.revision import known_revision
 from mirt.store.reports.server_info import DatabaseFacts, database_facts
-from service.operations.diagnosis.finding import Finding, Verdict
-from service.operations.diagnosis.work import look_at_work
+from service.admin.doctor.finding import Finding, Verdict
+from service.admin.doctor.workers import look_at_work
 
 AHEAD_S: Final = 2.0
 """Clocks may differ by this much: leases and presence are judged by them."""

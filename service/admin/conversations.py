@@ -4,11 +4,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
+from mirt.runtime import Runtime
 from mirt.store.queue.events import EventKind, TaskEvent, events_of
 from mirt.store.queue.tasks import TaskState
 from mirt.store.reports import search
-from mirt.store.reports.search import Waiting
-from service.operations.world import World
+from mirt.store.reports.search import Conversation, Kind, Page, Waiting, conversations_found
+from service.admin.context import World
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,3 +77,20 @@ def _why(one: Waiting, last: TaskEvent | None, now: datetime) -> str:
     if one.state == TaskState.QUEUED:
         return "no worker has taken it up" + ("" if one.fence == 0 else " again")
     return "it has no task: the next sweep gives it one"
+
+
+def found(
+    world: Runtime,
+    *,
+    text: str = "",
+    kind: Kind = Kind.ALL,
+    after: Page | None = None,
+    limit: int,
+) -> list[Conversation]:
+    """Those that are meant, the latest message first: one query.
+
+    Raises:
+        DatabaseError: it cannot be asked.
+    """
+    with world.database.transaction() as tx:
+        return conversations_found(tx, text=text, kind=kind, after=after, limit=limit)

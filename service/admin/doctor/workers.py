@@ -7,9 +7,9 @@ from typing import Final
 from mirt.clock import Clock
 from mirt.settings import Mode, Settings
 from mirt.store.engine.database import Database
-from service.operations.diagnosis.finding import Finding, Verdict
-from service.operations.queues import Activity, activity
-from service.operations.schedule import schedule
+from service.admin.doctor.finding import Finding, Verdict
+from service.admin.queues import Activity, activity
+from service.admin.schedule import schedule
 
 FIRST_TICK_S: Final = 120.0
 """The first minute of a deployment may not have come yet."""

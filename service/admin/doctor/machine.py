@@ -9,7 +9,7 @@ from typing import Final
 from urllib.parse import urlsplit
 
 from mirt.settings import Settings, old_names_in_use
-from service.operations.diagnosis.finding import Finding, Verdict
+from service.admin.doctor.finding import Finding, Verdict
 
 LIBRARIES: Final = ("mirt-worker", "dramatiq", "pika", "periodiq", "sqlalchemy", "psycopg", "redis")
 CONNECT_S: Final = 3.0

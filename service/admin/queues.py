@@ -9,8 +9,8 @@ from middleware.policy import QUEUES, TASKS, tasks_of
 from mirt.store.queue import workers
 from mirt.store.queue.workers import Worker
 from mirt.store.reports import overview
-from mirt.store.reports.overview import Run, TaskFigures
-from service.operations.world import World
+from mirt.store.reports.overview import Minute, Run, TaskFigures
+from service.admin.context import World
 
 RATE_OVER: Final = timedelta(minutes=5)
 MOST_RUNS: Final = 500
@@ -134,3 +134,20 @@ def _run(run: Run, now: datetime) -> RunView:
         soft_s=policy.soft_s,
         hard_s=policy.hard_s,
     )
+
+
+MINUTES: Final = 60
+
+
+def hour(world: World) -> list[Minute]:
+    """What was answered and what failed in each of the last 60 minutes, the oldest first.
+
+    Raises:
+        DatabaseError: it cannot be asked.
+    """
+    now = world.clock().replace(second=0, microsecond=0)
+    first = now - timedelta(minutes=MINUTES - 1)
+    with world.database.transaction() as tx:
+        found = {minute.at: minute for minute in overview.minutes(tx, since=first)}
+    at = (first + timedelta(minutes=n) for n in range(MINUTES))
+    return [found.get(minute) or Minute(minute) for minute in at]
