@@ -11,6 +11,8 @@ from falcon.media import JSONHandler
 
 from mirt.health import Probe
 from mirt.runtime import Runtime
+from service.admin_ui import routes as ops
+from service.admin_ui.headers import PageHeaders
 from service.attempts import Attempts
 from service.bearer import Bearer
 from service.bulkhead import Bulkhead
@@ -18,8 +20,6 @@ from service.dispatcher import dispatch_message
 from service.health import Alive, Ready, probes_of
 from service.measuring import Measuring
 from service.metrics import Metrics
-from service.ops import routes as ops
-from service.ops.headers import PageHeaders
 from service.problems import answer_errors
 from service.shedding import Shedding
 from service.tasks import WORK, Tasks

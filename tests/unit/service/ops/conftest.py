@@ -10,8 +10,8 @@ import pytest
 from falcon.testing import Result
 
 from mirt.clock import Clock
-from service.ops.roles import Role, Tokens
-from service.ops.sessions import Sessions
+from service.admin_ui.auth.roles import Role, Tokens
+from service.admin_ui.auth.sessions import Sessions
 from tests.unit.service.conftest import Ingress, Open
 
 OPERATOR, READER = "operators-token", "readers-token"

@@ -10,10 +10,10 @@ from pydantic import SecretStr
 from structlog.typing import EventDict
 
 from mirt.clock import utc_now
+from service.admin_ui.auth.roles import Role
+from service.admin_ui.headers import CONTENT_POLICY
+from service.admin_ui.static import Static
 from service.attempts import MOST_WRONG, Attempts
-from service.ops.headers import CONTENT_POLICY
-from service.ops.roles import Role
-from service.ops.static import Static
 from tests.unit.service.conftest import Ingress, Open
 from tests.unit.service.ops.conftest import (
     FORMS,

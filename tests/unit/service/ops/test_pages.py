@@ -15,7 +15,7 @@ from mirt.runtime import Runtime
 from mirt.store.queue.dead_letters import DeadLetter, write_dead_letter
 from mirt.store.queue.tasks import Publication
 from mirt.store.tables import conversations, inbox, tasks
-from service.ops.roles import Role
+from service.admin_ui.auth.roles import Role
 from tests.deployment import update
 from tests.fakes import FakeWorld, Status
 from tests.unit.service.conftest import Ingress

@@ -10,9 +10,9 @@ from mirt.errors import ErrorCode, PermanentError
 from mirt.store.queue.dead_letters import Choice
 from service.admin import dead_letters
 from service.admin.redaction import is_private
-from service.ops.choosing import SPANS, chosen, fixed
-from service.ops.door import Visitor
-from service.ops.page import Acting, Done, Form, Shown, View, value
+from service.admin_ui.auth.access import Visitor
+from service.admin_ui.dead_letter_filter import SPANS, chosen, fixed
+from service.admin_ui.page import Acting, Done, Form, Shown, View, value
 
 ON_A_PAGE: Final = 50
 REPLAYED, DISCARDED = "replay", "discard"

@@ -10,12 +10,12 @@ import structlog
 
 from mirt.errors import PermanentError, RetryableError
 from mirt.runtime import Runtime
+from service.admin_ui.auth.access import FORM_TOKEN, Door, Refused, Visitor
+from service.admin_ui.auth.roles import Tokens
+from service.admin_ui.templates import Look
 from service.attempts import TooManyAttempts
 from service.bodies import read_form
 from service.bulkhead import Bulkhead
-from service.ops.door import FORM_TOKEN, Door, Refused, Visitor
-from service.ops.look import Look
-from service.ops.roles import Tokens
 
 log = structlog.get_logger(__name__)
 

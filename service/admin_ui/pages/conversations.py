@@ -11,8 +11,8 @@ from mirt.errors import ErrorCode, PermanentError
 from mirt.store.queue.tasks import TaskState
 from mirt.store.reports.search import Conversation, Kind, Page
 from service.admin.conversations import found
-from service.ops.door import Visitor
-from service.ops.page import Shown, View
+from service.admin_ui.auth.access import Visitor
+from service.admin_ui.page import Shown, View
 
 ON_A_PAGE: Final = 50
 LONGEST_SEARCH: Final = 200

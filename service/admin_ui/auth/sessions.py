@@ -12,7 +12,7 @@ from typing import Final
 from itsdangerous import BadData, TimestampSigner, URLSafeTimedSerializer
 
 from mirt.clock import Clock
-from service.ops.roles import Role, Tokens
+from service.admin_ui.auth.roles import Role, Tokens
 
 LASTS_S: Final = 12 * 3600
 SAID_LASTS_S: Final = 60

@@ -5,10 +5,10 @@ import falcon
 from service.admin.findings import problems
 from service.admin.queues import activity, hour
 from service.admin.schedule import schedule
-from service.ops.door import Visitor
-from service.ops.login import Login
-from service.ops.page import Shown, View
-from service.ops.plots import HEIGHT, STEP, plots
+from service.admin_ui.auth.access import Visitor
+from service.admin_ui.charts import HEIGHT, STEP, plots
+from service.admin_ui.page import Shown, View
+from service.admin_ui.pages.login import Login
 
 
 class Now(Shown):

@@ -5,8 +5,8 @@ import falcon
 from middleware.policy import QUEUES, TASKS, tasks_of
 from service.admin import purge
 from service.admin.queues import activity
-from service.ops.door import Visitor
-from service.ops.page import Acting, Done, Form, Shown, View, value
+from service.admin_ui.auth.access import Visitor
+from service.admin_ui.page import Acting, Done, Form, Shown, View, value
 
 
 class Queues(Shown, Acting):

@@ -7,8 +7,8 @@ import falcon
 
 from mirt.errors import ErrorCode, PermanentError
 from mirt.timeline import Step, What
-from service.ops.door import Visitor
-from service.ops.page import Shown, View
+from service.admin_ui.auth.access import Visitor
+from service.admin_ui.page import Shown, View
 
 LABELS: Final = {
     What.WROTE: "message",

@@ -4,21 +4,21 @@ from collections.abc import Iterator
 from typing import Any
 
 from mirt.runtime import Runtime
+from service.admin_ui.auth.access import Door
+from service.admin_ui.auth.roles import Tokens
+from service.admin_ui.auth.sessions import Sessions
+from service.admin_ui.page import SHOWN_WITHIN_S, THREADS, Desk
+from service.admin_ui.pages.conversations import Conversations
+from service.admin_ui.pages.dead_letters import DeadLetters, Decide, Letter
+from service.admin_ui.pages.login import Login, Logout
+from service.admin_ui.pages.overview import Now
+from service.admin_ui.pages.queues import Queues
+from service.admin_ui.pages.schedule import Schedule
+from service.admin_ui.pages.trace import Trace
+from service.admin_ui.static import Static
+from service.admin_ui.templates import Look
 from service.attempts import Attempts
 from service.bulkhead import Bulkhead
-from service.ops.conversations import Conversations
-from service.ops.dead import DeadLetters, Decide, Letter
-from service.ops.door import Door
-from service.ops.login import Login, Logout
-from service.ops.look import Look
-from service.ops.now import Now
-from service.ops.page import SHOWN_WITHIN_S, THREADS, Desk
-from service.ops.queues import Queues
-from service.ops.roles import Tokens
-from service.ops.schedule import Schedule
-from service.ops.sessions import Sessions
-from service.ops.static import Static
-from service.ops.trace import Trace
 
 
 def routes(world: Runtime, attempts: Attempts) -> Iterator[tuple[str, Any]]:

@@ -3,8 +3,8 @@
 import falcon
 
 from service.admin.schedule import run_now, schedule
-from service.ops.door import Visitor
-from service.ops.page import Acting, Done, Form, Shown, View, value
+from service.admin_ui.auth.access import Visitor
+from service.admin_ui.page import Acting, Done, Form, Shown, View, value
 
 
 class Schedule(Shown, Acting):

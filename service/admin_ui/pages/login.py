@@ -6,10 +6,10 @@ from typing import Final
 import falcon
 
 from mirt.settings import Mode
+from service.admin_ui.auth.access import FORM_TOKEN, Refused, Visitor, check_origin
+from service.admin_ui.page import Page, Shown, View, ask_to_log_in, not_now, value
 from service.attempts import TooManyAttempts
 from service.bodies import read_form
-from service.ops.door import FORM_TOKEN, Refused, Visitor, check_origin
-from service.ops.page import Page, Shown, View, ask_to_log_in, not_now, value
 
 OUR_ADDRESS: Final = re.compile(r"/ops(?:[/?][!-\[\]-~]*)?")
 
