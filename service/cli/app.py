@@ -6,7 +6,7 @@ from typing import Any, Final
 
 import typer
 
-from service.cli.endings import ended
+from service.cli.errors import ended
 from service.cli.lazy import LazyGroup, Line
 
 COMMANDS: Final = (
@@ -15,8 +15,8 @@ COMMANDS: Final = (
     Line("worker", "service.cli.worker:worker", "Work on queues, in processes."),
     Line("scheduler", "service.cli.scheduler:scheduler", "Run the schedule: becomes periodiq."),
     Line("migrate", "service.cli.migrate:migrate", "Bring the database to our schema."),
-    Line("send", "service.cli.talk:send", "Write as a customer would, and show the reply."),
-    Line("demo", "service.cli.talk:demo", "Play a short conversation on a service of its own."),
+    Line("send", "service.cli.send:send", "Write as a customer would, and show the reply."),
+    Line("demo", "service.cli.send:demo", "Play a short conversation on a service of its own."),
     Line("telegram", "service.cli.telegram:telegram", "The bot's webhook."),
     Line(
         "inspect",

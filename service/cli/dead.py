@@ -10,7 +10,8 @@ from mirt.clock import utc_now
 from mirt.store.queue.dead_letters import Choice, DeadLetter
 from service.admin import dead_letters
 from service.admin.redaction import without_texts
-from service.cli.choosing import (
+from service.cli.context import Look, acting, looking
+from service.cli.dead_letter_filter import (
     All,
     Code,
     Conversation,
@@ -21,10 +22,9 @@ from service.cli.choosing import (
     choice,
     names_any,
 )
-from service.cli.confirming import Yes, confirm
 from service.cli.errors import misused, not_found
-from service.cli.looking import Look, acting, looking
-from service.cli.printing import AsJson, Column, Row, emit, moment, say, table
+from service.cli.options import Yes, confirm
+from service.cli.output import AsJson, Column, Row, emit, moment, say, table
 
 dead = typer.Typer(
     help="What failed for good, with its why, until you decide: run it again or forget it.",

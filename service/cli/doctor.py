@@ -6,7 +6,7 @@ import typer
 
 from mirt.settings import load_settings
 from service.admin.doctor import Finding, Verdict, diagnose
-from service.cli.printing import AsJson, emit, hang, say
+from service.cli.output import AsJson, emit, hang, say
 from service.exit_codes import WRONG
 
 SIGNS: Final = {

@@ -7,15 +7,15 @@ import typer
 
 from service.admin.purge import preview
 from service.admin.purge import purge as move_to_dead_letters
-from service.cli import completion
-from service.cli.confirming import Yes, confirm
-from service.cli.looking import acting, looking
-from service.cli.printing import AsJson, emit, say
+from service.cli import options
+from service.cli.context import acting, looking
+from service.cli.options import Yes, confirm
+from service.cli.output import AsJson, emit, say
 
 
 def purge(
     queue: Annotated[
-        str, typer.Argument(help="The queue to empty.", autocompletion=completion.queues)
+        str, typer.Argument(help="The queue to empty.", autocompletion=options.queues)
     ],
     *,
     yes: Yes = False,

@@ -7,9 +7,9 @@ import typer
 
 from mirt.timeline import Step, Timelines, What
 from mirt.timeline.timelines import Timeline
+from service.cli.context import looking
 from service.cli.errors import not_found
-from service.cli.looking import looking
-from service.cli.printing import AsJson, emit, hang, say, seconds
+from service.cli.output import AsJson, emit, hang, say, seconds
 
 Texts = Annotated[bool, typer.Option("--texts", help="Show what was said, too.")]
 

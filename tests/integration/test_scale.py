@@ -20,7 +20,7 @@ from service.admin.conversations import waiting
 from service.admin.findings import problems
 from service.admin.queues import activity
 from service.admin.schedule import schedule
-from service.cli.looking import Look
+from service.cli.context import Look
 from tests.fakes import FakeWorld
 from tests.settings import settings_for
 

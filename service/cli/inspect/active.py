@@ -3,8 +3,8 @@
 from typing import Any
 
 from service.admin.queues import RunView, activity
-from service.cli.looking import looking
-from service.cli.printing import AsJson, Column, Row, emit, seconds, table
+from service.cli.context import looking
+from service.cli.output import AsJson, Column, Row, emit, seconds, table
 
 
 def active(*, as_json: AsJson = False) -> None:

@@ -5,9 +5,9 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from service.admin.queues import Activity, activity
+from service.cli.context import looking
 from service.cli.errors import misused
-from service.cli.looking import looking
-from service.cli.printing import AsJson, emit, hang, say, seconds
+from service.cli.output import AsJson, emit, hang, say, seconds
 from service.exit_codes import WRONG
 
 if TYPE_CHECKING:

@@ -2,8 +2,8 @@
 
 from typing import Any
 
-from service.cli.looking import looking
-from service.cli.printing import AsJson, Column, Row, emit, moment, table
+from service.cli.context import looking
+from service.cli.output import AsJson, Column, Row, emit, moment, table
 
 
 def registered(*, as_json: AsJson = False) -> None:

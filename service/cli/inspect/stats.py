@@ -3,8 +3,8 @@
 from typing import TYPE_CHECKING, Any
 
 from service.admin.queues import Activity, WorkerView, activity
-from service.cli.looking import looking
-from service.cli.printing import AsJson, Cell, Column, Row, emit, say, seconds, table
+from service.cli.context import looking
+from service.cli.output import AsJson, Cell, Column, Row, emit, say, seconds, table
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

@@ -20,10 +20,9 @@ from mirt.settings import SettingsError
 from mirt.store.engine.revision import SchemaError
 from service.admin.redaction import without_texts
 from service.cli.app import COMMANDS, cli
-from service.cli.choosing import choice, names_any, since_of
-from service.cli.errors import CommandError
-from service.cli.printing import seconds
-from service.cli.translation import translated
+from service.cli.dead_letter_filter import choice, names_any, since_of
+from service.cli.errors import CommandError, translated
+from service.cli.output import seconds
 
 NOW = datetime(2026, 3, 1, 12, tzinfo=UTC)
 run = CliRunner()

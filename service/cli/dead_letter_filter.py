@@ -10,14 +10,14 @@ import typer
 from middleware.policy import QUEUES, TASKS
 from mirt.errors import ErrorCode
 from mirt.store.queue.dead_letters import Choice
-from service.cli import completion
+from service.cli import options
 from service.cli.errors import misused
 
 Ids = Annotated[list[str] | None, typer.Argument(metavar="[ID]...", help="Ids of tasks.")]
-Queue = Annotated[str | None, typer.Option(help="Of this queue.", autocompletion=completion.queues)]
-Task = Annotated[str | None, typer.Option(help="Of this task.", autocompletion=completion.tasks)]
+Queue = Annotated[str | None, typer.Option(help="Of this queue.", autocompletion=options.queues)]
+Task = Annotated[str | None, typer.Option(help="Of this task.", autocompletion=options.tasks)]
 Code = Annotated[
-    str | None, typer.Option(help="With this error code.", autocompletion=completion.codes)
+    str | None, typer.Option(help="With this error code.", autocompletion=options.codes)
 ]
 Since = Annotated[
     str | None,
