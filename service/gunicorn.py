@@ -10,7 +10,7 @@ import os
 import shutil
 from typing import Any
 
-from service.loading import loading
+from service.processes.fork import loading
 
 with loading():
     from mirt.observe import multiprocess
@@ -42,7 +42,7 @@ limit_request_field_size = 8190
 # Each request is logged once, by service.tracing.
 accesslog = None
 errorlog = "-"
-logger_class = "service.gunicorn_lines.Lines"
+logger_class = "service.processes.gunicorn_log.Lines"
 # A socket in the home directory by which running servers can be changed: nobody's business.
 control_socket_disable = True
 

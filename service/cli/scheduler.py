@@ -23,4 +23,4 @@ def scheduler(metrics_port: MetricsPort = None) -> None:
     os.environ["TZ"] = "UTC"
     periodiq = str(Path(sys.executable).with_name("periodiq"))
     # A program of our own environment.
-    os.execv(periodiq, [periodiq, "service.processes.scheduling"])  # noqa: S606
+    os.execv(periodiq, [periodiq, "service.processes.scheduler"])  # noqa: S606

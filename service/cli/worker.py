@@ -8,8 +8,8 @@ from middleware.policy import QUEUES
 from mirt.settings import Mode
 from service.cli.options import MetricsPort
 from service.processes import heartbeat
-from service.processes.parent import Parent
 from service.processes.startup import read_settings, refuse, require_schema
+from service.processes.supervisor import Parent
 
 GRACE_S: Final = 95.0
 """Longer than the hardest limit of the tasks that talk to customers."""

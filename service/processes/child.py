@@ -30,7 +30,7 @@ from mirt.observe import multiprocess, traces
 from service.processes.fork import RETIRE, STOP_SIGNALS, die_with
 from service.processes.heartbeat import Heartbeat, is_able
 from service.processes.startup import read_settings
-from service.processes.stopping import Stop
+from service.processes.stop_signal import Stop
 
 log = structlog.get_logger(__name__)
 

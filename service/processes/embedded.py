@@ -7,7 +7,9 @@ every message of them is a row.
 import fcntl
 import signal
 import sys
+import threading
 from collections.abc import Callable
+from datetime import timedelta
 from pathlib import Path
 from typing import IO, Any, Final
 
@@ -17,8 +19,10 @@ from rich.console import Console
 from rich.markup import escape
 
 from broker.stack import install
+from broker.task import declared
 from middleware.policy import QUEUES
 from mirt import runtime
+from mirt.clock import Clock
 from mirt.observe import traces
 from mirt.settings import Settings
 from mirt.store.engine.migrate import upgrade
@@ -27,7 +31,6 @@ from mirt.store.queue import outbox
 from service.app import create_app
 from service.dispatcher import dispatch_message
 from service.processes.child import start_worker, stop_worker
-from service.processes.schedule import Schedule
 from service.processes.startup import DEFAULT_PORT, HOST, refuse
 
 log = structlog.get_logger(__name__)
@@ -160,3 +163,28 @@ def _say_hello(settings: Settings, port: int, taken_up: int, *, page: str) -> No
     if taken_up:
         out.print(f"  taken up  {taken_up} message(s) from before the restart")
     sys.stdout.flush()
+
+
+class Schedule:
+    """Says what time it is, every minute, on a thread of its own."""
+
+    def __init__(self, clock: Clock) -> None:
+        self._clock = clock
+        self._stopping = threading.Event()
+        self._thread = threading.Thread(target=self._run, name="schedule", daemon=True)
+
+    def start(self) -> None:
+        """Begin with the next full minute."""
+        self._thread.start()
+
+    def stop(self) -> None:
+        """Send nothing more."""
+        self._stopping.set()
+
+    def _run(self) -> None:
+        while True:
+            now = self._clock()
+            tick = now.replace(second=0, microsecond=0) + timedelta(minutes=1)
+            if self._stopping.wait((tick - now).total_seconds()):
+                return
+            declared.bound.tick(tick)

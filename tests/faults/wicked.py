@@ -91,8 +91,8 @@ def swallow() -> dict[str, Any]:
 
 
 def _parent() -> int:
-    from service.processes.parent import Parent
     from service.processes.startup import read_settings
+    from service.processes.supervisor import Parent
 
     return Parent(
         read_settings(),

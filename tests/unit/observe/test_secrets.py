@@ -19,7 +19,7 @@ from structlog.typing import FilteringBoundLogger
 
 from mirt.observe.secrets import STRUCK_OUT, Secrets, struck_out
 from mirt.settings import Settings
-from service.gunicorn_lines import Lines
+from service.processes.gunicorn_log import Lines
 from tests.fakes import FakeWorld
 from tests.settings import settings_for
 from tests.unit.observe.conftest import SECRET, Configure

@@ -5,7 +5,7 @@ import sys
 
 TOLD_ALL_THE_WHILE = """
 import os, signal, time
-from service.processes.stopping import Stop
+from service.processes.stop_signal import Stop
 
 stop, told = Stop(), 0
 

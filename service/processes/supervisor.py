@@ -21,10 +21,10 @@ from mirt.store.engine.stores import stores
 from service.processes.exporter import Exporter
 from service.processes.fork import STOP_SIGNALS, warm_up
 from service.processes.heartbeat import new_folder
-from service.processes.place import Place
 from service.processes.recycling import Limits
-from service.processes.started import STOP_MARGIN_S, Child
-from service.processes.stopping import Stop
+from service.processes.slot import Place
+from service.processes.stop_signal import Stop
+from service.processes.worker_process import STOP_MARGIN_S, Child
 
 log = structlog.get_logger(__name__)
 

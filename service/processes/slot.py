@@ -15,7 +15,7 @@ from mirt.observe import metrics
 from mirt.store.engine.database import Database
 from service.processes import heartbeat
 from service.processes.recycling import Limits
-from service.processes.started import STOP_MARGIN_S, Child, Started
+from service.processes.worker_process import STOP_MARGIN_S, Child, Started
 
 log = structlog.get_logger(__name__)
 
