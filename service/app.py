@@ -13,18 +13,17 @@ from mirt.health import Probe
 from mirt.runtime import Runtime
 from service.admin_ui import routes as ops
 from service.admin_ui.headers import PageHeaders
-from service.attempts import Attempts
-from service.bearer import Bearer
-from service.bulkhead import Bulkhead
 from service.dispatcher import dispatch_message
-from service.health import Alive, Ready, probes_of
-from service.measuring import Measuring
-from service.metrics import Metrics
-from service.problems import answer_errors
-from service.shedding import Shedding
-from service.tasks import WORK, Tasks
-from service.tracing import Tracing
-from service.webhooks import Dispatch, Webhook
+from service.web.bearer import Bearer
+from service.web.bulkhead import Bulkhead
+from service.web.errors import answer_errors
+from service.web.health import Alive, Ready, probes_of
+from service.web.load_shedding import Shedding
+from service.web.login_throttle import Attempts
+from service.web.metrics import Metrics
+from service.web.request_log import Measuring, Tracing
+from service.web.tasks import WORK, Tasks
+from service.web.webhooks import Dispatch, Webhook
 
 ANSWER_WITHIN_S: Final = 0.9
 """So long a webhook waits for its message to be kept; then the sender is asked to send it again."""

@@ -34,12 +34,12 @@ graceful_timeout = 20
 # it would answer 502 for a request that meets our closing.
 keepalive = 75
 
-# Bytes, except the fields. The limit of a body is service.bodies.LONGEST_BODY.
+# Bytes, except the fields. The limit of a body is service.web.bodies.LONGEST_BODY.
 limit_request_line = 2048
 limit_request_fields = 64
 limit_request_field_size = 8190
 
-# Each request is logged once, by service.tracing.
+# Each request is logged once, by service.web.request_log.
 accesslog = None
 errorlog = "-"
 logger_class = "service.processes.gunicorn_log.Lines"

@@ -20,8 +20,8 @@ from mirt.settings import Settings
 from mirt.store.engine.revision import SchemaError, check_schema
 from mirt.store.engine.stores import stores
 from service.app import create_app
-from service.bulkhead import Bulkhead
 from service.processes.startup import read_settings, refuse
+from service.web.bulkhead import Bulkhead
 
 log = structlog.get_logger(__name__)
 

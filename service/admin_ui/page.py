@@ -13,9 +13,9 @@ from mirt.runtime import Runtime
 from service.admin_ui.auth.access import FORM_TOKEN, Door, Refused, Visitor
 from service.admin_ui.auth.roles import Tokens
 from service.admin_ui.templates import Look
-from service.attempts import TooManyAttempts
-from service.bodies import read_form
-from service.bulkhead import Bulkhead
+from service.web.bodies import read_form
+from service.web.bulkhead import Bulkhead
+from service.web.login_throttle import TooManyAttempts
 
 log = structlog.get_logger(__name__)
 

@@ -17,8 +17,8 @@ from service.admin_ui.pages.schedule import Schedule
 from service.admin_ui.pages.trace import Trace
 from service.admin_ui.static import Static
 from service.admin_ui.templates import Look
-from service.attempts import Attempts
-from service.bulkhead import Bulkhead
+from service.web.bulkhead import Bulkhead
+from service.web.login_throttle import Attempts
 
 
 def routes(world: Runtime, attempts: Attempts) -> Iterator[tuple[str, Any]]:

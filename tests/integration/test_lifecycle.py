@@ -13,7 +13,7 @@ from actors.crm import create_crm_order
 from actors.messages import process_and_respond, send_response
 from mirt.errors import ErrorCode, PermanentError, RateLimitError, RetryableError
 from mirt.sync import run_sync
-from service.bulkhead import Bulkhead
+from service.web.bulkhead import Bulkhead
 from tests.integration.conftest import TRANSPORTS, Running
 from tests.waiting import wait_until
 

@@ -218,7 +218,7 @@ def test_servers_that_hang_hold_an_answer_for_seconds_only(run: Run, rabbitmq: R
 
 
 def test_webhooks_are_counted_by_their_outcome(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("service.shedding.LOOK_EVERY_S", 0)
+    monkeypatch.setattr("service.web.load_shedding.LOOK_EVERY_S", 0)
     run("embedded", work=False, BACKLOG_MAX_MESSAGES=1)
     since = Since()
     client = TestClient(create_app(runtime()))

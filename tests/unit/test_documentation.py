@@ -11,7 +11,7 @@ from middleware.policy import QUEUES, TASKS
 from mirt.errors import ErrorCode
 from mirt.settings import Settings
 from service.cli.app import COMMANDS
-from service.problems import Code
+from service.web.errors import Code
 from tests.events import events
 
 ROOT = Path(__file__).parents[2]

@@ -9,7 +9,7 @@ import structlog
 
 from service.admin_ui.auth.roles import Role, Tokens
 from service.admin_ui.auth.sessions import LASTS_S, SAID_LASTS_S, Session, Sessions
-from service.attempts import Attempts, address_of
+from service.web.login_throttle import Attempts, address_of
 
 log = structlog.get_logger(__name__)
 

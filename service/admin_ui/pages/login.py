@@ -8,8 +8,8 @@ import falcon
 from mirt.settings import Mode
 from service.admin_ui.auth.access import FORM_TOKEN, Refused, Visitor, check_origin
 from service.admin_ui.page import Page, Shown, View, ask_to_log_in, not_now, value
-from service.attempts import TooManyAttempts
-from service.bodies import read_form
+from service.web.bodies import read_form
+from service.web.login_throttle import TooManyAttempts
 
 OUR_ADDRESS: Final = re.compile(r"/ops(?:[/?][!-\[\]-~]*)?")
 

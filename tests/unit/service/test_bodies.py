@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from service.bodies import LONGEST_BODY
+from service.web.bodies import LONGEST_BODY
 from tests.deployment import SECRET
 from tests.unit.service.conftest import Ingress, Open
 

@@ -10,7 +10,7 @@ import structlog
 from structlog.typing import EventDict
 
 from service.app import ANSWER_WITHIN_S
-from service.bulkhead import Bulkhead, NoAnswerInTimeError
+from service.web.bulkhead import Bulkhead, NoAnswerInTimeError
 from tests.deployment import update
 from tests.unit.service.conftest import Open
 from tests.waiting import wait_until

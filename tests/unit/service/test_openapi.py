@@ -11,7 +11,7 @@ from hypothesis import HealthCheck, given, settings
 from schemathesis import GenerationMode
 
 import service
-from service.problems import Code
+from service.web.errors import Code
 from tests.deployment import SECRET
 from tests.unit.service.conftest import Open
 

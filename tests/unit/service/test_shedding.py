@@ -4,7 +4,7 @@ import pytest
 
 from mirt.errors import RateLimitError
 from mirt.store.reports.backlog import Backlog
-from service.shedding import COME_BACK_AFTER_S, LOOK_EVERY_S, Shedding
+from service.web.load_shedding import COME_BACK_AFTER_S, LOOK_EVERY_S, Shedding
 from tests.deployment import update
 from tests.unit.service.conftest import Open
 
@@ -42,7 +42,7 @@ def test_the_backlog_is_looked_at_once_a_second(now: list[float]) -> None:
 def test_a_webhook_above_the_limit_is_told_when_to_come_again_and_not_kept(
     ingress: Open, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("service.shedding.LOOK_EVERY_S", 0)
+    monkeypatch.setattr("service.web.load_shedding.LOOK_EVERY_S", 0)
     here = ingress(TASKS_EAGER=False, BACKLOG_MAX_MESSAGES=2)
     answers = [here.post(update(chat, 1, "Привіт")) for chat in range(1, 5)]
     assert [answer.status_code for answer in answers] == [200, 200, 503, 503]

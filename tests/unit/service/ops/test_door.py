@@ -13,7 +13,7 @@ from mirt.clock import utc_now
 from service.admin_ui.auth.roles import Role
 from service.admin_ui.headers import CONTENT_POLICY
 from service.admin_ui.static import Static
-from service.attempts import MOST_WRONG, Attempts
+from service.web.login_throttle import MOST_WRONG, Attempts
 from tests.unit.service.conftest import Ingress, Open
 from tests.unit.service.ops.conftest import (
     FORMS,

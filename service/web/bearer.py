@@ -4,7 +4,7 @@ import falcon
 from pydantic import SecretStr
 
 from mirt.channels.webhook import same_secret
-from service.attempts import Attempts, TooManyAttempts
+from service.web.login_throttle import Attempts, TooManyAttempts
 
 
 class Bearer:

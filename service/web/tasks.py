@@ -8,9 +8,9 @@ from pydantic import Field
 
 from mirt.channels.webhook import Payload, Text, read_payload
 from mirt.conversations import LONGEST_ID
-from service.bearer import Bearer
-from service.bodies import read_json
 from service.dispatcher import dispatch_crm_order, dispatch_followup, dispatch_summarization
+from service.web.bearer import Bearer
+from service.web.bodies import read_json
 
 
 class Asked(Payload):

@@ -13,7 +13,7 @@ import structlog
 from mirt.channels import Channel, Ignored, InboundMessage
 from mirt.errors import ErrorCode, PermanentError, RateLimitError, RetryableError
 from mirt.observe import metrics
-from service.bodies import read_json
+from service.web.bodies import read_json
 
 log = structlog.get_logger(__name__)
 

@@ -9,7 +9,7 @@ import orjson
 from gunicorn.http.errors import ParseException
 
 from mirt.errors import ErrorCode, PermanentError
-from service.problems import Code
+from service.web.errors import Code
 
 LONGEST_BODY: Final = 64 * 1024
 """Bytes. A Telegram update with a text of full length has less than 20,000."""

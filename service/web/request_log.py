@@ -7,7 +7,7 @@ from typing import Any, Final
 import falcon
 import structlog
 
-from mirt.observe import traces
+from mirt.observe import metrics, traces
 
 log = structlog.get_logger(__name__)
 
@@ -63,3 +63,25 @@ class Tracing:
         if resp.status_code >= 500:
             span.fail(f"answered {resp.status_code}")
         span.end()
+
+
+NOWHERE: Final = "none"
+"""The route of an address that there is not: addresses are anybody's words."""
+
+
+class Measuring:
+    """Middleware: outermost, so that it measures the others too."""
+
+    def process_request(self, req: falcon.Request, _resp: falcon.Response) -> None:
+        """Start the clock."""
+        req.context.began = time.perf_counter()
+
+    def process_response(
+        self, req: falcon.Request, resp: falcon.Response, _resource: object, _succeeded: Any
+    ) -> None:
+        """Stop it."""
+        metrics.HTTP_SECONDS.observe(
+            time.perf_counter() - req.context.began,
+            route=req.uri_template or NOWHERE,
+            status=str(resp.status_code),
+        )

@@ -18,7 +18,7 @@ from mirt.metrics import StoreFigures
 from mirt.observe import metrics
 from mirt.observe.multiprocess import measured_here
 from mirt.runtime import Runtime
-from service.bulkhead import Bulkhead
+from service.web.bulkhead import Bulkhead
 
 log = structlog.get_logger(__name__)
 

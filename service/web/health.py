@@ -24,7 +24,7 @@ from mirt.health import OK, Probe
 from mirt.runtime import Runtime
 from mirt.store.engine.stores import stores
 from mirt.store.queue.health_checks import HealthCheck
-from service.problems import unavailable
+from service.web.errors import unavailable
 
 log = structlog.get_logger(__name__)
 

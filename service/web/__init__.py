@@ -1,0 +1,1 @@
+"""The HTTP resources of the ingress, their error answers, limits and request log."""
