@@ -14,8 +14,8 @@ from time import monotonic
 
 from tests.deployment import Deployment, deployment
 from tests.fakes import FakeWorld
+from tests.polling import wait_until
 from tests.servers import Postgres, RabbitMQ, Redis, Servers, start_servers
-from tests.waiting import wait_until
 
 MESSAGES = 2_000
 ROUNDS = 2

@@ -20,8 +20,8 @@ import psutil
 import sqlalchemy
 
 from tests.fakes import FakeWorld
+from tests.polling import wait_until
 from tests.servers.ports import free_port
-from tests.waiting import wait_until
 
 ROOT: Final = Path(__file__).parents[1]
 MIRT: Final = Path(sys.executable).with_name("mirt")

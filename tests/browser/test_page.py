@@ -9,8 +9,8 @@ from playwright.sync_api import Browser, expect
 from tests.browser.conftest import READER, Window
 from tests.deployment import Deployment, children, update
 from tests.fakes import Hang, Status
+from tests.polling import wait_until
 from tests.servers import Postgres
-from tests.waiting import wait_until
 
 BLOCKED = Status(403, {"ok": False, "error_code": 403, "description": "Forbidden: blocked"})
 SCRIPT = "<script>window.ran = 1</script><img src=x onerror='window.ran = 1'>"

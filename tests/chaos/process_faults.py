@@ -10,7 +10,7 @@ from typing import Final
 from tests.chaos.kinds import AT_ONCE, Recovered, kind
 from tests.chaos.stage import LEASE_S, Stage
 from tests.deployment import children
-from tests.waiting import wait_until
+from tests.polling import wait_until
 
 ENOUGH_S: Final = 20.0
 

@@ -17,9 +17,9 @@ import sqlalchemy
 from tests.chaos.supervisor import Supervisor
 from tests.deployment import ROOT, Deployment, children, deployment
 from tests.fakes import FakeWorld, RemoteWorld
+from tests.polling import wait_until
 from tests.servers import Postgres, RabbitMQ, Redis, start_servers
 from tests.servers.balancer import Balancer
-from tests.waiting import wait_until
 
 LEASE_S: Final = 3
 SETTINGS: Final = {

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Final
 
 from tests.deployment import MIRT, ROOT, kill_tree
-from tests.waiting import wait_until
+from tests.polling import wait_until
 
 LOOK_S: Final = 0.2
 PAUSE_S: Final = 1.0

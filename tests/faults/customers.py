@@ -9,7 +9,7 @@ from typing import Final, Self
 import httpx
 
 from tests.deployment import Deployment, update
-from tests.waiting import wait_until
+from tests.polling import wait_until
 
 ABOUT_A_SECOND: Final = 1.5
 """Within which a webhook is answered, on a machine that is busy with the fault itself."""

@@ -8,9 +8,9 @@ import pytest
 from tests.deployment import Deployment, deployment
 from tests.fakes import FakeWorld
 from tests.faults.customers import ABOUT_A_SECOND, Customers
+from tests.polling import wait_until
 from tests.servers import ServerUnavailable
 from tests.servers.cluster import FOUNDER, Cluster
-from tests.waiting import wait_until
 
 
 @pytest.fixture

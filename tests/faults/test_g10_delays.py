@@ -9,8 +9,8 @@ import psycopg
 import pytest
 
 from tests.deployment import Deployment, children, kill_tree, update
+from tests.polling import wait_until
 from tests.servers import RabbitMQ
-from tests.waiting import wait_until
 
 SEND = "from actors.health import ping\n"
 PINGS = 200

@@ -9,8 +9,8 @@ import pytest
 
 from tests.deployment import Deployment
 from tests.faults.ticker import FIRST, TICKING, begin_minute
+from tests.polling import wait_until
 from tests.servers import Postgres, RabbitMQ, Redis
-from tests.waiting import wait_until
 
 SCHEDULERS = 3
 KILLS = 10

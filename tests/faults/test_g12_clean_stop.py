@@ -11,8 +11,8 @@ import pytest
 from service.processes.child import HURRY_S
 from tests.deployment import Deployment, children, update
 from tests.fakes import Hang
+from tests.polling import wait_until
 from tests.servers import RabbitMQ
-from tests.waiting import wait_until
 
 
 def is_able(deployed: Deployment) -> bool:

@@ -4,8 +4,8 @@ import httpx
 import pytest
 
 from tests.deployment import Deployment, update
+from tests.polling import wait_until
 from tests.servers import RabbitMQ
-from tests.waiting import wait_until
 
 LIMIT = 60
 

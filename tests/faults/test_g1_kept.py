@@ -10,8 +10,8 @@ from typing import Self
 import pytest
 
 from tests.deployment import Deployment, children, update
+from tests.polling import wait_until
 from tests.servers import Postgres, RabbitMQ, Redis
-from tests.waiting import wait_until
 
 CHATS = range(1, 41)
 EACH = 5

@@ -3,8 +3,8 @@
 from redis import Redis as RedisClient
 
 from tests.deployment import Deployment, update
+from tests.polling import wait_until
 from tests.servers import Redis
-from tests.waiting import wait_until
 
 
 def turns(deployed: Deployment) -> int:

@@ -5,7 +5,7 @@ import signal
 
 from tests.deployment import Deployment, children, update
 from tests.fakes import Hang
-from tests.waiting import wait_until
+from tests.polling import wait_until
 
 CHATS = range(1, 6)
 

@@ -5,8 +5,8 @@ import signal
 
 from tests.deployment import Deployment, children, update
 from tests.fakes import Hang, Status
+from tests.polling import wait_until
 from tests.servers import Postgres
-from tests.waiting import wait_until
 
 
 def test_a_worker_killed_while_it_delivers_does_not_ask_again(deployed: Deployment) -> None:

@@ -5,8 +5,8 @@ import signal
 
 from tests.deployment import Deployment, children, update
 from tests.fakes import Hang, Reset
+from tests.polling import wait_until
 from tests.servers import Postgres
-from tests.waiting import wait_until
 
 
 def delivery(deployed: Deployment) -> tuple[str, int] | None:

@@ -3,20 +3,20 @@
 import pytest
 
 from tests.deployment import Deployment
-from tests.waiting import wait_until
+from tests.polling import wait_until
 
 NEIGHBOURS = 20
 
 
 @pytest.fixture
 def wicked(deployed: Deployment) -> Deployment:
-    deployed.start_module("tests.faults.wicked", "parent")
+    deployed.start_module("tests.faults.misbehaving_tasks", "parent")
     wait_until(lambda: "worker_started" in deployed.log_text())
     return deployed
 
 
 def send(deployed: Deployment, code: str) -> None:
-    deployed.python(f"import actors; from tests.faults.wicked import *\n{code}")
+    deployed.python(f"import actors; from tests.faults.misbehaving_tasks import *\n{code}")
 
 
 def dead(deployed: Deployment) -> list[tuple[str, str]]:
@@ -67,7 +67,7 @@ def test_what_holds_the_gil_for_longer_than_its_lease_is_not_begun_elsewhere_mea
 ) -> None:
     deployed.environment = {**deployed.environment, "LEASE_SECONDS": "2"}
     for _ in range(2):
-        deployed.start_module("tests.faults.wicked", "parent")
+        deployed.start_module("tests.faults.misbehaving_tasks", "parent")
     wait_until(lambda: deployed.log_text().count("worker_started") == 2)
     send(deployed, "hold_the_gil_for_long.send()")
     wait_until(lambda: dead(deployed) == [("hold_the_gil_for_long", "TIME_LIMIT")], within_s=30)
@@ -81,12 +81,12 @@ def test_a_parent_that_was_told_to_stop_keeps_limits_and_leases_to_the_end(
     deployed: Deployment,
 ) -> None:
     deployed.environment = {**deployed.environment, "LEASE_SECONDS": "2"}
-    stopping = deployed.start_module("tests.faults.wicked", "parent")
+    stopping = deployed.start_module("tests.faults.misbehaving_tasks", "parent")
     wait_until(lambda: "worker_started" in deployed.log_text())
     send(deployed, "hold_the_gil_for_long.send()")
     wait_until(lambda: deployed.rows("SELECT 1 FROM tasks WHERE state = 'running'"))
     stopping.terminate()
-    deployed.start_module("tests.faults.wicked", "parent")
+    deployed.start_module("tests.faults.misbehaving_tasks", "parent")
     wait_until(lambda: dead(deployed) == [("hold_the_gil_for_long", "TIME_LIMIT")], within_s=30)
     assert deployed.rows("SELECT fence FROM tasks") == [(2,)]
     assert stopping.wait(5) == 0

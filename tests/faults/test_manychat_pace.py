@@ -2,7 +2,7 @@
 
 from tests.deployment import Deployment, children
 from tests.fakes import FakeWorld
-from tests.waiting import wait_until
+from tests.polling import wait_until
 
 REPLIES = 200
 RATE = 25

@@ -12,9 +12,9 @@ import pytest
 
 from mirt.observe.metrics import REGISTER
 from tests.deployment import Deployment, children, update
+from tests.polling import wait_until
 from tests.scrape import Scrape, checked_by_promtool
 from tests.servers.ports import free_port
-from tests.waiting import wait_until
 
 
 @contextmanager

@@ -6,8 +6,8 @@ from collections import Counter
 
 from tests.deployment import Deployment, children
 from tests.fakes import FakeWorld, Hang, Reset
+from tests.polling import wait_until
 from tests.servers import Postgres
-from tests.waiting import wait_until
 
 ORDERS = 100
 SEND = f"""

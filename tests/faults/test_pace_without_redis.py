@@ -12,8 +12,8 @@ from mirt.store.engine import redis_client
 from mirt.store.engine.redis_client import connect_redis
 from mirt.store.shared import rate_limits
 from mirt.store.shared.rate_limits import SharedPace
+from tests.polling import wait_until
 from tests.servers import Redis
-from tests.waiting import wait_until
 
 pytestmark = pytest.mark.alone
 

@@ -12,8 +12,8 @@ import pytest
 from bench import recycling as bench
 from tests.conftest import SERVERS
 from tests.deployment import Deployment, children, update
+from tests.polling import wait_until
 from tests.servers import Postgres, RabbitMQ, Redis
-from tests.waiting import wait_until
 
 MESSAGES = 300
 

@@ -11,7 +11,7 @@ import pytest
 from tests.deployment import SECRET, Deployment, update
 from tests.fakes import Status
 from tests.fakes.collector import CollectedSpan, Collector, collector
-from tests.waiting import wait_until
+from tests.polling import wait_until
 
 TRACE: Final = "4bf92f3577b34da6a3ce929d0e0e4736"
 CALLER: Final = "00f067aa0ba902b7"

@@ -18,8 +18,8 @@ from mirt.settings import Settings
 from mirt.store.engine.migrate import upgrade
 from service.processes.child import start_worker, stop_worker
 from tests.fakes import FakeWorld
+from tests.polling import wait_until
 from tests.settings import settings_for, sqlite_url
-from tests.waiting import wait_until
 
 
 @dataclass

@@ -13,8 +13,8 @@ from mirt.texts import ORDER_TAKEN
 from service import dispatcher
 from tests.fakes import FakeWorld
 from tests.integration.conftest import TRANSPORTS, Running
+from tests.polling import wait_until
 from tests.unit.orders.examples import order
-from tests.waiting import wait_until
 
 AGREED = {name: order()[name] for name in ("customer", "items")}
 

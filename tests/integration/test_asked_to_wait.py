@@ -9,7 +9,7 @@ from mirt.store.engine.stores import stores
 from mirt.store.queue.events import events_of
 from tests.fakes import FakeWorld, TooMany
 from tests.integration.conftest import Running
-from tests.waiting import wait_until
+from tests.polling import wait_until
 
 
 @pytest.mark.parametrize("transport", ["embedded", "rabbitmq"])

@@ -14,8 +14,8 @@ from service.admin.findings import problems
 from service.admin.queues import activity
 from service.app import create_app
 from service.dispatcher import dispatch_message
+from tests.clock import Hands
 from tests.deployment import SECRET, update
-from tests.hands import Hands
 from tests.integration.conftest import Running
 
 Run = Callable[..., Running]

@@ -15,7 +15,7 @@ from mirt.store.engine.stores import stores
 from mirt.store.tables import dead_letters, tasks
 from tests.fakes import FakeWorld, Status
 from tests.integration.conftest import TRANSPORTS, Running
-from tests.waiting import wait_until
+from tests.polling import wait_until
 
 Run = Callable[..., Running]
 pytestmark = pytest.mark.parametrize("transport", TRANSPORTS)

@@ -16,7 +16,7 @@ from mirt.store.queue.dead_letters import Choice, DeadLetter, discard_dead, list
 from mirt.texts import APOLOGY
 from tests.fakes import FakeWorld, Status
 from tests.integration.conftest import TRANSPORTS, Running
-from tests.waiting import wait_until
+from tests.polling import wait_until
 
 Run = Callable[..., Running]
 REFUSED = Status(403, {"ok": False, "error_code": 403, "description": "Forbidden: blocked"})

@@ -11,9 +11,9 @@ from sqlalchemy import event
 
 from mirt.conversations import ANSWERING
 from mirt.store.engine.database import Database
+from tests.polling import wait_until
 from tests.unit.business import mail
 from tests.unit.turns.conftest import Shop, open_shop
-from tests.waiting import wait_until
 
 WAITING = (
     "SELECT 1 FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'"

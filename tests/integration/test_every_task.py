@@ -19,8 +19,8 @@ from mirt.texts import FOLLOWUP_TEXTS, GREETING
 from service import dispatcher
 from tests.fakes import FakeWorld
 from tests.integration.conftest import TRANSPORTS, Running
+from tests.polling import wait_until
 from tests.unit.orders.examples import order
-from tests.waiting import wait_until
 
 SET_UP = {"snitkix_api_key": "crm-key", "OPS_TOKEN": "ops"}
 

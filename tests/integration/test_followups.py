@@ -21,10 +21,10 @@ from mirt.store.tables import (
 )
 from mirt.texts import FOLLOWUP_TEXTS
 from service import dispatcher
+from tests.clock import Hands
 from tests.fakes import FakeWorld, Reset, Status, TooMany
-from tests.hands import Hands
 from tests.integration.conftest import TRANSPORTS, Running
-from tests.waiting import wait_until
+from tests.polling import wait_until
 
 CHAT = "42"
 

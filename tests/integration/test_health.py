@@ -18,11 +18,11 @@ from mirt.runtime import runtime
 from mirt.store.tables import conversations, dead_letters, deliveries, history, inbox, tasks, turns
 from service import dispatcher
 from service.app import create_app
+from tests.clock import Hands
 from tests.fakes import FakeWorld, Status
-from tests.hands import Hands
 from tests.integration.conftest import TRANSPORTS, Running
+from tests.polling import wait_until
 from tests.servers import Redis
-from tests.waiting import wait_until
 
 OFF = {"redis": "off", "database": "ok", "rabbitmq": "off"}
 OK = {"redis": "ok", "database": "ok", "rabbitmq": "ok"}

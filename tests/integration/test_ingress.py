@@ -17,10 +17,10 @@ import pytest
 from mirt.store.engine.migrate import upgrade
 from tests.deployment import SECRET, Deployment, deployment, update
 from tests.fakes import FakeWorld
+from tests.polling import wait_until
 from tests.servers import Postgres, RabbitMQ, Redis
 from tests.servers.ports import free_port
 from tests.settings import sqlite_url
-from tests.waiting import wait_until
 
 GUNICORN = [sys.executable, "-m", "gunicorn", "-c", "python:service.gunicorn", "service.wsgi:app"]
 HEAD = (

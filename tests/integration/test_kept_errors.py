@@ -14,8 +14,8 @@ from mirt.store.engine.stores import stores
 from mirt.store.tables import dead_letters, deliveries, orders, task_events
 from tests.fakes import FakeWorld, Status
 from tests.integration.conftest import Running
+from tests.polling import wait_until
 from tests.unit.orders.examples import order
-from tests.waiting import wait_until
 
 Run = Callable[..., Running]
 SECRET = "sk-snit/kix 9f8e7d"

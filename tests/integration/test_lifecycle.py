@@ -15,7 +15,7 @@ from mirt.errors import ErrorCode, PermanentError, RateLimitError, RetryableErro
 from mirt.sync import run_sync
 from service.web.bulkhead import Bulkhead
 from tests.integration.conftest import TRANSPORTS, Running
-from tests.waiting import wait_until
+from tests.polling import wait_until
 
 Run = Callable[..., Running]
 Raises = Callable[..., None]

@@ -14,7 +14,7 @@ from sqlalchemy import event, insert, select
 from broker.task import declared
 from mirt.runtime import runtime
 from mirt.store.tables import conversations, followups, tasks
-from tests.hands import Hands
+from tests.clock import Hands
 from tests.integration.conftest import Running
 
 pytestmark = pytest.mark.alone

@@ -14,8 +14,8 @@ from mirt.channels.manychat import ManyChatChannel
 from mirt.runtime import runtime
 from service import dispatcher
 from service.app import create_app
+from tests.clock import Hands
 from tests.fakes import FakeWorld, Status, TooMany
-from tests.hands import Hands
 from tests.integration.conftest import Running
 
 TOKEN = {"X-ManyChat-Token": "flow-token"}

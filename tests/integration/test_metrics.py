@@ -17,14 +17,14 @@ from mirt.metrics import StoreFigures
 from mirt.runtime import runtime
 from service import dispatcher
 from service.app import create_app
+from tests.clock import Hands
 from tests.deployment import SECRET, update
 from tests.fakes import FakeWorld, Reset, Status, TooMany
-from tests.hands import Hands
 from tests.integration.conftest import TRANSPORTS, Running
+from tests.polling import wait_until
 from tests.scrape import Scrape
 from tests.servers import RabbitMQ
 from tests.unit.orders.examples import order
-from tests.waiting import wait_until
 
 REFUSED = Status(403, {"ok": False, "error_code": 403, "description": "Forbidden: blocked"})
 Run = Callable[..., Running]

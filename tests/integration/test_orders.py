@@ -24,11 +24,11 @@ from mirt.store.shop import orders as store
 from mirt.store.tables import conversations, dead_letters, orders, tasks
 from service import dispatcher
 from service.app import create_app
+from tests.clock import Hands
 from tests.fakes import FakeWorld, Reset, Status, TooMany
-from tests.hands import Hands
 from tests.integration.conftest import TRANSPORTS, Running
+from tests.polling import wait_until
 from tests.unit.orders.examples import order
-from tests.waiting import wait_until
 
 CRM = {"snitkix_api_key": "crm-key", "OPS_TOKEN": "ops"}
 

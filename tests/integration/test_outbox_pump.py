@@ -12,7 +12,7 @@ from mirt.store.queue import outbox
 from mirt.store.queue.tasks import Publication
 from mirt.store.tables import dead_letters, tasks
 from tests.integration.conftest import TRANSPORTS, Running
-from tests.waiting import wait_until
+from tests.polling import wait_until
 
 Run = Callable[..., Running]
 STRANGER = Publication("stranger", "nobody_knows", ["first"], {"a": 1}, {"trace_id": "t" * 32})

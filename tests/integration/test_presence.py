@@ -16,7 +16,7 @@ from mirt.store.queue.workers import Worker
 from service.processes.child import stop_worker
 from tests.fakes import FakeWorld, Hang, Status
 from tests.integration.conftest import TRANSPORTS, Running
-from tests.waiting import wait_until
+from tests.polling import wait_until
 
 Run = Callable[..., Running]
 REFUSED = Status(403, body={"ok": False, "error_code": 403, "description": "Forbidden: blocked"})

@@ -19,8 +19,8 @@ from service.dispatcher import dispatch_message
 from service.processes.child import start_worker, stop_worker
 from tests.fakes import FakeWorld, Status
 from tests.integration.conftest import Running
+from tests.polling import wait_until
 from tests.unit.business import rows
-from tests.waiting import wait_until
 
 Run = Callable[..., Running]
 TRANSPORTS = ("embedded", "rabbitmq")

@@ -15,10 +15,10 @@ from mirt.errors import DatabaseError
 from mirt.store.engine.stores import stores
 from mirt.store.tables import tasks
 from service.processes.child import start_worker, stop_worker
-from tests.hands import Hands
+from tests.clock import Hands
 from tests.integration.conftest import TRANSPORTS, Running
+from tests.polling import wait_until
 from tests.servers import Postgres, RabbitMQ
-from tests.waiting import wait_until
 
 TEN = datetime(2026, 11, 23, 10, tzinfo=UTC)
 

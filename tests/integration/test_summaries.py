@@ -13,10 +13,10 @@ from mirt import summaries
 from mirt.runtime import runtime
 from mirt.store.tables import conversations, dead_letters, history
 from service import dispatcher
+from tests.clock import Hands
 from tests.fakes import FakeWorld, Hang, Status
-from tests.hands import Hands
 from tests.integration.conftest import TRANSPORTS, Running
-from tests.waiting import wait_until
+from tests.polling import wait_until
 
 CHAT = "42"
 PROMPT = "Стисло підсумуй"

@@ -17,8 +17,8 @@ from service.dispatcher import dispatch_message
 from tests.fakes import FakeWorld, Hang, Status, TooMany
 from tests.fakes.misbehaviour import Delay
 from tests.integration.conftest import TRANSPORTS, Running
+from tests.polling import wait_until
 from tests.unit.business import rows
-from tests.waiting import wait_until
 
 Run = Callable[..., Running]
 REFUSED = Status(403, {"ok": False, "error_code": 403, "description": "Forbidden: blocked"})

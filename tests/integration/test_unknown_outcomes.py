@@ -17,9 +17,9 @@ from service.cli.app import cli
 from service.dispatcher import dispatch_message
 from tests.fakes import FakeWorld, Reset
 from tests.integration.conftest import Running
+from tests.polling import wait_until
 from tests.unit.business import rows
 from tests.unit.orders.examples import order
-from tests.waiting import wait_until
 
 Run = Callable[..., Running]
 BEARER = {"Authorization": "Bearer operators-token"}

@@ -7,11 +7,11 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-KEEPER = Path(__file__).with_name("keeper.py")
+KEEPER = Path(__file__).with_name("subreaper.py")
 
 
 def keeper(afterwards: Sequence[str], user: str | None = None) -> list[str]:
-    """Answer how to run a command, to be appended, so that it dies with us; see ``keeper.py``.
+    """Answer how to run a command, to be appended, so that it dies with us; see ``subreaper.py``.
 
     When we die, ``afterwards`` is run. Without a command that is all it does.
     """

@@ -17,9 +17,9 @@ from psycopg import sql
 
 from tests.fakes import FakeWorld
 from tests.faults.conftest import deployed as deployed  # noqa: PLC0414
+from tests.polling import wait_until
 from tests.servers import Postgres
 from tests.servers.ports import free_port
-from tests.waiting import wait_until
 
 MIRT = Path(sys.executable).with_name("mirt")
 FOREIGN = ("RABBITMQ_URL", "REDIS_URL", "DATABASE_URL", "TELEGRAM", "LLM", "CELERY", "TASKS", "OPS")

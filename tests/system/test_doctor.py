@@ -8,9 +8,9 @@ import psycopg
 import pytest
 
 from tests.deployment import Deployment
+from tests.polling import wait_until
 from tests.servers import Postgres, RabbitMQ, Redis
 from tests.system.conftest import Embedded
-from tests.waiting import wait_until
 
 
 def findings(deployed: Deployment) -> dict[str, dict[str, Any]]:

@@ -7,8 +7,8 @@ from typing import Any
 
 from tests.deployment import update
 from tests.fakes import FakeWorld, Hang
+from tests.polling import wait_until
 from tests.system.conftest import Embedded
-from tests.waiting import wait_until
 
 
 def post(service: Embedded, body: dict[str, Any]) -> None:

@@ -9,7 +9,7 @@ import pytest
 
 from tests.deployment import Deployment, children, update
 from tests.fakes import FakeWorld, Hang, Status
-from tests.waiting import wait_until
+from tests.polling import wait_until
 
 BLOCKED = Status(403, {"ok": False, "error_code": 403, "description": "Forbidden: blocked"})
 

@@ -11,7 +11,7 @@ from dramatiq.errors import ConnectionClosed
 from broker.rabbitmq.connection import connection_parameters
 from broker.rabbitmq.consumer import RabbitConsumer, RabbitMessage
 from broker.rabbitmq.queues import rejects_name
-from tests.waiting import wait_until
+from tests.polling import wait_until
 
 Consume = Callable[..., RabbitConsumer]
 

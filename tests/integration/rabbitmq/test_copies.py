@@ -9,8 +9,8 @@ import pika
 from actors.messages import send_response
 from tests.fakes import FakeWorld
 from tests.integration.conftest import Running
+from tests.polling import wait_until
 from tests.servers import RabbitMQ
-from tests.waiting import wait_until
 
 Run = Callable[..., Running]
 CHATS = [str(chat) for chat in range(1, 9)]

@@ -9,8 +9,8 @@ import pytest
 
 from broker.rabbitmq.publisher import Publisher
 from mirt.errors import BrokerUnavailableError
+from tests.polling import wait_until
 from tests.servers import RabbitMQ
-from tests.waiting import wait_until
 
 
 @pytest.fixture

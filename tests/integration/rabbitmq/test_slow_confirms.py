@@ -13,9 +13,9 @@ from mirt.clock import utc_now
 from mirt.errors import BrokerUnavailableError
 from mirt.store.tables import tasks
 from tests.integration.conftest import Running
+from tests.polling import wait_until
 from tests.servers import RabbitMQ
 from tests.servers.balancer import Balancer
-from tests.waiting import wait_until
 
 Run = Callable[..., Running]
 SLOW_S = 5.0

@@ -16,7 +16,7 @@ from mirt.errors import ExternalServiceError
 from mirt.observe import secrets, traces
 from mirt.observe.traces import Trace
 from tests.fakes.collector import Collector, collector
-from tests.waiting import wait_until
+from tests.polling import wait_until
 
 TRACE = "4bf92f3577b34da6a3ce929d0e0e4736"
 SPAN = "00f067aa0ba902b7"

@@ -15,9 +15,9 @@ from mirt.store.shop.deliveries import find_delivery, part_sent
 from mirt.store.shop.mailbox import Mail
 from mirt.store.tables import deliveries, inbox, tasks
 from mirt.texts import APOLOGY
+from tests.polling import wait_until
 from tests.unit.business import mail, rows
 from tests.unit.turns.conftest import Shop
-from tests.waiting import wait_until
 
 
 def response(shop: Shop, message: Mail) -> Any:

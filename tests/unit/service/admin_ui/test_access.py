@@ -14,8 +14,7 @@ from service.admin_ui.auth.roles import Role
 from service.admin_ui.headers import CONTENT_POLICY
 from service.admin_ui.static import Static
 from service.web.login_throttle import MOST_WRONG, Attempts
-from tests.unit.service.conftest import Ingress, Open
-from tests.unit.service.ops.conftest import (
+from tests.unit.service.admin_ui.conftest import (
     FORMS,
     OPERATOR,
     OURS,
@@ -25,6 +24,7 @@ from tests.unit.service.ops.conftest import (
     Visit,
     cookie,
 )
+from tests.unit.service.conftest import Ingress, Open
 
 
 @pytest.mark.parametrize("address", PAGES)

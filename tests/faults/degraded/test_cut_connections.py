@@ -6,9 +6,9 @@ import pytest
 
 from tests.deployment import Deployment
 from tests.faults.customers import Customers
+from tests.polling import wait_until
 from tests.servers import RabbitMQ
 from tests.servers.balancer import Balancer
-from tests.waiting import wait_until
 
 OTHERS = "datname = current_database() AND pid <> pg_backend_pid()"
 TERMINATE = f"SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE {OTHERS}"

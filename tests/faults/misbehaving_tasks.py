@@ -1,4 +1,4 @@
-"""Tasks that do harm, and a worker that knows them: ``python -m tests.faults.wicked parent|child``.
+"""Tasks that do harm, and their worker: ``python -m tests.faults.misbehaving_tasks parent|child``.
 
 ``effect`` and ``neighbour`` are innocent: each run of them leaves a request at the fake world.
 """
@@ -100,7 +100,7 @@ def _parent() -> int:
         processes=1,
         threads=8,
         grace_s=10,
-        child="tests.faults.wicked",
+        child="tests.faults.misbehaving_tasks",
     ).run()
 
 

@@ -12,8 +12,8 @@ from structlog.typing import EventDict
 from service.app import ANSWER_WITHIN_S
 from service.web.bulkhead import Bulkhead, NoAnswerInTimeError
 from tests.deployment import update
+from tests.polling import wait_until
 from tests.unit.service.conftest import Open
-from tests.waiting import wait_until
 
 
 @pytest.fixture

@@ -5,7 +5,7 @@ import pytest
 from mirt.texts import APOLOGY
 from tests.deployment import SECRET, Deployment, update
 from tests.fakes import EmptyCompletion, Hang, Misbehaviour, Status
-from tests.waiting import wait_until
+from tests.polling import wait_until
 
 
 @pytest.fixture

@@ -18,8 +18,8 @@ from mirt.store.tables import conversations, inbox, tasks
 from service.admin_ui.auth.roles import Role
 from tests.deployment import update
 from tests.fakes import FakeWorld, Status
+from tests.unit.service.admin_ui.conftest import OPERATOR, PAGES, Come
 from tests.unit.service.conftest import Ingress
-from tests.unit.service.ops.conftest import OPERATOR, PAGES, Come
 
 SCRIPT = "<script>alert('ой')</script>"
 WORDS = "Чи є червона сукня?"

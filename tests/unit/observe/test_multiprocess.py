@@ -14,13 +14,13 @@ from mirt.observe.instruments import LIVE_SUM, Counter, Gauge, Histogram
 from mirt.observe.metrics import REGISTER
 from mirt.observe.multiprocess import Family, Seats
 from tests.scrape import Scrape
-from tests.unit.observe.family import GENERATIONS
+from tests.unit.observe.process_family import GENERATIONS
 
 
 def family(scenario: str, folder: Path, **env: str) -> dict[str, Any]:
     """What became of a family, as it tells in its last line."""
     told = subprocess.run(
-        [sys.executable, "-m", "tests.unit.observe.family", scenario, folder],
+        [sys.executable, "-m", "tests.unit.observe.process_family", scenario, folder],
         env={**os.environ, **env},
         capture_output=True,
         check=False,

@@ -1,6 +1,6 @@
 """Runs one server and sees to it that nothing of it outlives the test run. A program of its own.
 
-    keeper.py OWNER_PID USER AFTERWARDS -- [COMMAND…]
+    subreaper.py OWNER_PID USER AFTERWARDS -- [COMMAND…]
 
 It starts COMMAND (as USER, when that is not empty), prints its process id, and waits for the end of
 either the command or the owner, even by ``kill -9``. Then it kills whatever is left of the

@@ -4,7 +4,7 @@ import threading
 
 from middleware.quarantine import Cell, is_last_start, verdict
 from mirt.store.queue.leases import Claim
-from tests.waiting import wait_until
+from tests.polling import wait_until
 
 
 def claim(starts: int) -> Claim:

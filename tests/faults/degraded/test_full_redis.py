@@ -2,8 +2,8 @@
 
 from tests.deployment import Deployment
 from tests.faults.customers import ABOUT_A_SECOND, Customers
+from tests.polling import wait_until
 from tests.servers import Redis
-from tests.waiting import wait_until
 
 ASK = """
 from service.dispatcher import dispatch_message

@@ -15,7 +15,7 @@ from mirt import runtime
 from mirt.runtime import Runtime
 from service.app import create_app
 from tests.fakes import FakeWorld
-from tests.many import fill
+from tests.seed_month import fill
 from tests.settings import settings_for
 
 WITHIN_S = 0.3

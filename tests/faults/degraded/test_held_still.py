@@ -1,8 +1,8 @@
 """Servers that are held still: connections stay open, and nothing comes over them."""
 
 from tests.faults.customers import ABOUT_A_SECOND, Customers
+from tests.polling import wait_until
 from tests.servers import RabbitMQ, Redis
-from tests.waiting import wait_until
 
 
 def test_a_rabbitmq_held_still_stops_no_webhook_and_all_are_answered_after_it(

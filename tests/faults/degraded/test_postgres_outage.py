@@ -6,8 +6,8 @@ from contextlib import AbstractContextManager, contextmanager
 import pytest
 
 from tests.faults.customers import ABOUT_A_SECOND, Customers
+from tests.polling import wait_until
 from tests.servers import Postgres
-from tests.waiting import wait_until
 
 Outage = Callable[[Postgres], AbstractContextManager[None]]
 

@@ -4,8 +4,8 @@ from contextlib import ExitStack
 
 from tests.deployment import Deployment
 from tests.faults.customers import ABOUT_A_SECOND, Customers
+from tests.polling import wait_until
 from tests.servers import RabbitMQ
-from tests.waiting import wait_until
 
 
 def test_a_full_disk_of_rabbitmq_stops_no_webhook_and_all_are_answered_after_it(

@@ -14,7 +14,7 @@ from mirt.store.tables import tasks
 from service.processes.child import stop_worker
 from tests.fakes import FakeWorld
 from tests.integration.conftest import Running
-from tests.waiting import wait_until
+from tests.polling import wait_until
 
 Run = Callable[..., Running]
 
