@@ -3,7 +3,7 @@
 from typing import Any
 
 from broker.task import declared, task
-from middleware.execution import current_claim
+from middleware.execution import current_lease
 from mirt.runtime import runtime
 
 
@@ -24,7 +24,7 @@ def send_followup(
     Returns ``{status: "sent", session_id, content, tags, channel}``, or ``{status: "skipped",
     session_id, reason}``.
     """
-    return runtime().followups.send(current_claim(), session_id, channel=channel, chat_id=chat_id)
+    return runtime().followups.send(current_lease(), session_id, channel=channel, chat_id=chat_id)
 
 
 @task()
@@ -35,7 +35,7 @@ def schedule_followup(
 
     Returns ``{status: "scheduled", session_id, task_id, delay_hours}``.
     """
-    task_id = f"{current_claim().task_id}:followup"
+    task_id = f"{current_lease().task_id}:followup"
     runtime().followups.schedule(task_id, session_id, delay_hours, channel=channel, chat_id=chat_id)
     return {
         "status": "scheduled",

@@ -3,19 +3,19 @@
 from typing import Any
 
 from broker.task import declared, task
-from middleware.execution import current_claim
+from middleware.execution import current_lease
 from mirt.runtime import runtime
 
 
 @task()
 def ping() -> dict[str, Any]:
     """Answer. Returns ``{pong: true, timestamp, task_id, worker_id}``, the time in ISO 8601."""
-    claim = current_claim()
+    lease = current_lease()
     return {
         "pong": True,
         "timestamp": runtime().clock().isoformat(),
-        "task_id": claim.task_id,
-        "worker_id": claim.owner,
+        "task_id": lease.task_id,
+        "worker_id": lease.owner,
     }
 
 
@@ -26,4 +26,4 @@ def worker_health_check() -> dict[str, Any]:
     Returns ``{status: "healthy"|"degraded", timestamp, worker_id, checks: {redis, database,
     rabbitmq}}``; a check is ``ok``, ``off`` where it is not configured, or what is wrong.
     """
-    return runtime().health.check(current_claim().owner, rabbitmq=declared.bound.probe)
+    return runtime().health.check(current_lease().owner, rabbitmq=declared.bound.probe)

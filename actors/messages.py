@@ -3,7 +3,7 @@
 from typing import Any
 
 from broker.task import conclude, task
-from middleware.execution import current_claim
+from middleware.execution import current_lease
 from mirt.channels import InboundMessage, Marks
 from mirt.conversations import ANSWERING, DELIVERING
 from mirt.runtime import runtime
@@ -70,17 +70,17 @@ def send_response(
 
     Returns ``{status: "sent", platform, chat_id, parts}``.
     """
-    claim = current_claim()
+    lease = current_lease()
     delivery = Delivery(
-        id=claim.task_id,
+        id=lease.task_id,
         session_id=chat_id,
         platform=platform,
         chat_id=chat_id,
         text=response_text,
         reply_to=reply_to_message_id,
-        trace_id=claim.trace_id,
+        trace_id=lease.trace_id,
     )
-    return conclude(runtime().turns.speak(claim, delivery))
+    return conclude(runtime().turns.speak(lease, delivery))
 
 
 @task()
@@ -100,8 +100,8 @@ def mark_customer(
 
 
 def _answer(actor: str, message: InboundMessage) -> dict[str, Any]:
-    world, claim = runtime(), current_claim()
+    world, lease = runtime(), current_lease()
     mail = world.conversations.checked(
-        message, task_id=claim.task_id, actor=actor, trace_id=claim.trace_id
+        message, task_id=lease.task_id, actor=actor, trace_id=lease.trace_id
     )
-    return conclude(world.turns.answer(claim, mail))
+    return conclude(world.turns.answer(lease, mail))

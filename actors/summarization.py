@@ -3,7 +3,7 @@
 from typing import Any
 
 from broker.task import declared, task
-from middleware.execution import current_claim
+from middleware.execution import current_lease
 from mirt.runtime import runtime
 
 
@@ -17,7 +17,7 @@ def summarize_session(
     Returns ``{status: "summarized", session_id, summary_length}``, or ``{status: "skipped",
     session_id, reason}``.
     """
-    return runtime().summaries.summarise(current_claim(), session_id)
+    return runtime().summaries.summarise(current_lease(), session_id)
 
 
 @task()

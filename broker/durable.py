@@ -19,7 +19,7 @@ from mirt.errors import BrokerUnavailableError, DatabaseError
 from mirt.observe import metrics, traces
 from mirt.store.engine.database import Database
 from mirt.store.queue import outbox
-from mirt.store.queue.tasks import Publication
+from mirt.store.queue.tasks import TaskMessage
 
 log = structlog.get_logger(__name__)
 
@@ -190,7 +190,7 @@ class DurableBroker(Broker):
             log.info("ticked", tasks=[one.task_id for one in due])
         self.publish(due)
 
-    def publish(self, tasks: Sequence[Publication]) -> int:
+    def publish(self, tasks: Sequence[TaskMessage]) -> int:
         """Wake workers up for tasks whose rows are committed; how many were handed over.
 
         What fails is published again at once, what is not confirmed after its growing pause. A task
@@ -205,7 +205,7 @@ class DurableBroker(Broker):
                 any(one.unknown(task) for one in self._unread())
         return len(known) - len(failed)
 
-    def publish_all(self, batches: Iterable[Sequence[Publication]]) -> int:
+    def publish_all(self, batches: Iterable[Sequence[TaskMessage]]) -> int:
         """Publish batches as they come, each committed before; how many tasks there were."""
         count = 0
         for batch in batches:

@@ -18,7 +18,7 @@ from periodiq import cron
 from broker.durable import DurableBroker
 from middleware.policy import LONGEST_TASK_S, TASKS, TaskPolicy
 from middleware.settlement import OnDead, OnReplay
-from mirt.store.queue.tasks import Publication
+from mirt.store.queue.tasks import TaskMessage
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -176,11 +176,11 @@ class Conclusion(Protocol):
         """What the task returns."""
 
     @property
-    def publications(self) -> Sequence[Publication]:
+    def publications(self) -> Sequence[TaskMessage]:
         """What is to be published after it."""
 
     @property
-    def following(self) -> Sequence[Publication]:
+    def following(self) -> Sequence[TaskMessage]:
         """What else is to be done because of it."""
 
     @property

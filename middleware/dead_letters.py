@@ -17,7 +17,7 @@ from mirt.store.engine.database import Database
 from mirt.store.queue import dead_letters as store
 from mirt.store.queue.dead_letters import Choice, DeadLetter, write_dead_letter
 from mirt.store.queue.events import EventKind, TaskEvent, note
-from mirt.store.queue.tasks import Publication
+from mirt.store.queue.tasks import TaskMessage
 
 log = structlog.get_logger(__name__)
 
@@ -46,7 +46,7 @@ class UnreadMessages(Middleware):
         )
 
     def unknown(
-        self, task: Publication, *, queue: str = NO_QUEUE, sent_at: datetime | None = None
+        self, task: TaskMessage, *, queue: str = NO_QUEUE, sent_at: datetime | None = None
     ) -> bool:
         """Bury a task that this version does not know; False if that could not be written.
 
@@ -76,7 +76,7 @@ class UnreadMessages(Middleware):
     def undecodable(self, queue: str, body: bytes) -> bool:
         """Bury a body that is no message, as it came; whether that could be written."""
         letter = DeadLetter(
-            task=Publication(
+            task=TaskMessage(
                 f"undecodable:{hashlib.sha256(body).hexdigest()[:32]}",
                 "",
                 kwargs={"body_base64": base64.b64encode(body).decode()},
@@ -109,7 +109,7 @@ def replay(broker: Any, database: Database, choice: Choice, clock: Clock) -> int
     replayed = 0
     choice = replace(choice, until=choice.until or clock())
     while True:
-        publications: list[Publication] = []
+        publications: list[TaskMessage] = []
         taken: list[DeadLetter] = []
         with database.transaction() as tx:
             letters = store.take_dead(tx, choice, actors=broker.actors.keys(), limit=BATCH)

@@ -5,10 +5,10 @@ from typing import Any
 from dramatiq import Message
 
 from middleware.policy import TASKS
-from mirt.store.queue.tasks import Publication
+from mirt.store.queue.tasks import TaskMessage
 
 
-def to_message(task: Publication) -> Message[Any]:
+def to_message(task: TaskMessage) -> Message[Any]:
     """The message that wakes a worker up for this task, with the task id as the message id."""
     return Message(
         queue_name=TASKS[task.actor].queue,
@@ -20,9 +20,9 @@ def to_message(task: Publication) -> Message[Any]:
     )
 
 
-def to_task(message: Message[Any]) -> Publication:
+def to_task(message: Message[Any]) -> TaskMessage:
     """What is kept in the row of a message's task."""
-    return Publication(
+    return TaskMessage(
         task_id=message.message_id,
         actor=message.actor_name,
         args=message.args,

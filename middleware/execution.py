@@ -22,23 +22,23 @@ from mirt.errors import DatabaseError, ErrorCode, LeaseLostError, PermanentError
 from mirt.store.engine.database import Database
 from mirt.store.queue import events, leases
 from mirt.store.queue.events import EventKind, TaskEvent
-from mirt.store.queue.leases import Claim
+from mirt.store.queue.leases import Lease
 
 log = structlog.get_logger(__name__)
 
-_claim: ContextVar[Claim | None] = ContextVar("claim", default=None)
+_lease: ContextVar[Lease | None] = ContextVar("claim", default=None)
 
 
-def current_claim() -> Claim:
+def current_lease() -> Lease:
     """The claim on the task that runs in this thread.
 
     Raises:
         LookupError: outside of a task.
     """
-    claim = _claim.get()
-    if claim is None:
+    lease = _lease.get()
+    if lease is None:
         raise LookupError("no task is running here")
-    return claim
+    return lease
 
 
 class NotNow(MiddlewareError):  # noqa: N818 - not an error of anybody
@@ -64,18 +64,18 @@ class Execution(Middleware):
             SkipMessage: this copy has nothing to do; the task's row says what happens next.
             NotNow: the database cannot be asked, or the worker stops.
         """
-        claim = self._enter(message, alone=False)
-        if is_last_start(claim):
+        lease = self._enter(message, alone=False)
+        if is_last_start(lease):
             # It is nobody's again: another process may run it, which is alone sooner.
             self._cell.leave()
-            claim = self._enter(message, alone=True)
-        self._keeper.add(claim)
-        lifecycle.claimed(message, claim)
-        if guilty := verdict(claim):
-            self._quarantine(broker, message, claim, guilty)
+            lease = self._enter(message, alone=True)
+        self._keeper.add(lease)
+        lifecycle.claimed(message, lease)
+        if guilty := verdict(lease):
+            self._quarantine(broker, message, lease, guilty)
             raise SkipMessage(guilty.message)
-        _claim.set(claim)
-        lifecycle.started(message, claim, now=self._clock())
+        _lease.set(lease)
+        lifecycle.started(message, lease, now=self._clock())
 
     def before_worker_shutdown(self, broker: Broker, worker: Any) -> None:
         """Let nobody in any more: who waits at the door has not begun."""
@@ -90,11 +90,11 @@ class Execution(Middleware):
         exception: BaseException | None = None,
     ) -> None:
         """Settle the task: done, again later, or dead."""
-        claim = _claim.get()
-        if claim is None:
+        lease = _lease.get()
+        if lease is None:
             return
         try:
-            self._settlement.settle(broker, message, claim, exception)
+            self._settlement.settle(broker, message, lease, exception)
         except LeaseLostError as lost:
             lifecycle.dropped(lost)
         except Exception as failed:  # noqa: BLE001
@@ -102,47 +102,47 @@ class Execution(Middleware):
             lifecycle.not_settled(message, failed)
             message.give_back = True
         finally:
-            self._forget(claim)
+            self._forget(lease)
 
     def after_skip_message(self, broker: Broker, message: Any) -> None:
         """Leave the row of a task that was not run, or that parked itself, as it is."""
-        if claim := _claim.get():
+        if lease := _lease.get():
             lifecycle.parked(message)
-            self._forget(claim)
+            self._forget(lease)
 
-    def _forget(self, claim: Claim) -> None:
-        _claim.set(None)
+    def _forget(self, lease: Lease) -> None:
+        _lease.set(None)
         self._cell.leave()
-        self._keeper.remove(claim)
+        self._keeper.remove(lease)
 
-    def _enter(self, message: Any, *, alone: bool) -> Claim:
+    def _enter(self, message: Any, *, alone: bool) -> Lease:
         """Wait to be let in, and claim the task only then: who waits holds nothing."""
         if not self._cell.enter(alone=alone):
             message.give_back = True
             raise NotNow("the worker stops")
         try:
-            claim = self._claimed(message, alone=alone)
-            if claim is None:
+            lease = self._claimed(message, alone=alone)
+            if lease is None:
                 raise SkipMessage(f"task {message.message_id} is not to be run now")
         except BaseException:
             self._cell.leave()
             raise
-        return claim
+        return lease
 
-    def _claimed(self, message: Any, *, alone: bool) -> Claim | None:
+    def _claimed(self, message: Any, *, alone: bool) -> Lease | None:
         """The claim, which is given back already when it is of a suspect that is not alone."""
         task, now = to_task(message), self._clock()
         try:
             with self._database.transaction() as tx:
-                claim = leases.claim(
-                    tx, task, owner=self._keeper.owner, now=now, lease=self._keeper.lease
+                lease = leases.claim(
+                    tx, task, owner=self._keeper.owner, now=now, duration=self._keeper.lease
                 )
-                if claim is None:
+                if lease is None:
                     return None
-                if is_last_start(claim) and not alone:
-                    leases.give_back(tx, claim, now=now)
-                elif claim.starts > 1:
-                    events.note(tx, _restarted(claim, now))
+                if is_last_start(lease) and not alone:
+                    leases.give_back(tx, lease, now=now)
+                elif lease.starts > 1:
+                    events.note(tx, _restarted(lease, now))
         except DatabaseError as failed:
             message.give_back = True
             raise NotNow(failed.message) from None
@@ -151,21 +151,21 @@ class Execution(Middleware):
             log.exception("not_claimed", task_id=task.task_id)
             message.give_back = True
             raise NotNow(f"task {task.task_id} could not be claimed") from None
-        return claim
+        return lease
 
     def _quarantine(
-        self, broker: Broker, message: Any, claim: Claim, guilty: PermanentError
+        self, broker: Broker, message: Any, lease: Lease, guilty: PermanentError
     ) -> None:
         try:
             code = guilty.error_code or ErrorCode.WORKER_LOST
-            self._settlement.bury(broker, message, claim, guilty, code)
+            self._settlement.bury(broker, message, lease, guilty, code)
         except DatabaseError as failed:
             message.give_back = True
             lifecycle.not_settled(message, failed)
         finally:
-            self._forget(claim)
+            self._forget(lease)
 
 
-def _restarted(claim: Claim, now: datetime) -> TaskEvent:
+def _restarted(lease: Lease, now: datetime) -> TaskEvent:
     why = "the run before did not end: its worker was lost"
-    return TaskEvent(claim.task_id, EventKind.RESTARTED, now, claim.attempt, why=why)
+    return TaskEvent(lease.task_id, EventKind.RESTARTED, now, lease.attempt, why=why)

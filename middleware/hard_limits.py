@@ -16,7 +16,7 @@ from typing import Any, Final
 
 from dramatiq import Broker, Middleware
 
-from middleware.execution import current_claim
+from middleware.execution import current_lease
 from middleware.policy import LONGEST_TASK_ID, TASKS
 
 LONGEST_ID: Final = 4 * LONGEST_TASK_ID
@@ -89,13 +89,13 @@ class HardLimits(Middleware):
 
     def before_process_message(self, broker: Broker, message: Any) -> None:
         """Start the clock."""
-        claim = current_claim()
+        lease = current_lease()
         own = TASKS[message.actor_name].hard_s
         limit = min(own, message.options.get("hard_limit_s", own))
         with self._lock:
             self._thread.slot = self._free.pop()
         until = time.monotonic() + limit
-        self._board.occupy(self._thread.slot, claim.task_id, claim.fence, until=until)
+        self._board.occupy(self._thread.slot, lease.task_id, lease.fence, until=until)
 
     def after_process_message(
         self,

@@ -12,7 +12,7 @@ from mirt.clock import Clock
 from mirt.errors import DatabaseError
 from mirt.store.engine.database import Database
 from mirt.store.queue import leases
-from mirt.store.queue.leases import Claim
+from mirt.store.queue.leases import Lease
 
 log = structlog.get_logger(__name__)
 
@@ -35,26 +35,26 @@ class LeaseKeeper:
         self._database = database
         self._clock = clock
         # A run that has lost its lease may go on beside the one that has it now, in one process.
-        self._held: dict[tuple[str, int], Claim] = {}
+        self._held: dict[tuple[str, int], Lease] = {}
         self._lock = threading.Lock()
         self._stopping = threading.Event()
         self._thread: threading.Thread | None = None
 
-    def add(self, claim: Claim) -> None:
+    def add(self, lease: Lease) -> None:
         """Renew this claim from now on."""
         with self._lock:
-            self._held[claim.task_id, claim.fence] = claim
+            self._held[lease.task_id, lease.fence] = lease
             if self._thread is None:
                 self._thread = threading.Thread(target=self._run, name="leases", daemon=True)
                 self._thread.start()
 
-    def remove(self, claim: Claim) -> None:
+    def remove(self, lease: Lease) -> None:
         """Stop renewing it: it has ended."""
         with self._lock:
-            self._held.pop((claim.task_id, claim.fence), None)
+            self._held.pop((lease.task_id, lease.fence), None)
 
     @property
-    def held(self) -> list[Claim]:
+    def held(self) -> list[Lease]:
         """What this process works on."""
         with self._lock:
             return list(self._held.values())
@@ -68,12 +68,12 @@ class LeaseKeeper:
             if held := self.held:
                 self._renew(held)
 
-    def _renew(self, held: list[Claim]) -> None:
+    def _renew(self, held: list[Lease]) -> None:
         try:
             with self._database.transaction() as tx:
                 renewed = leases.renew(tx, held, until=self._clock() + self.lease)
         except DatabaseError as failed:
             log.warning("lease_renewal_failed", why=failed.message, tasks=len(held))
             return
-        for claim in set(self.held) & set(held) - renewed:
-            log.warning("lease_lost", task_id=claim.task_id, trace_id=claim.trace_id)
+        for lease in set(self.held) & set(held) - renewed:
+            log.warning("lease_lost", task_id=lease.task_id, trace_id=lease.trace_id)

@@ -14,31 +14,31 @@ from middleware.policy import TASKS
 from middleware.retries import Retry
 from mirt.errors import ErrorCode, PermanentError, RateLimitError
 from mirt.observe import traces
-from mirt.store.queue.leases import Claim
+from mirt.store.queue.leases import Lease
 
 log = structlog.get_logger(__name__)
 
 
-def claimed(message: Any, claim: Claim) -> None:
+def claimed(message: Any, lease: Lease) -> None:
     """The task is claimed: from now on every line says which attempt it is, from 1."""
     message.claimed = time.monotonic()
-    structlog.contextvars.bind_contextvars(attempt=claim.attempt + 1)
-    traces.current().note({"mirt.attempt": claim.attempt + 1})
+    structlog.contextvars.bind_contextvars(attempt=lease.attempt + 1)
+    traces.current().note({"mirt.attempt": lease.attempt + 1})
 
 
-def started(message: Any, claim: Claim, *, now: datetime) -> None:
+def started(message: Any, lease: Lease, *, now: datetime) -> None:
     """It is about to run. How long it has waited since it was last published is a span."""
-    since = claim.published_at or datetime.fromtimestamp(message.message_timestamp / 1000, UTC)
+    since = lease.published_at or datetime.fromtimestamp(message.message_timestamp / 1000, UTC)
     waited_ms = max(0, round((now - since).total_seconds() * 1000))
     log.info(
-        "message_started", queue=message.queue_name, waited_ms=waited_ms, worker_id=claim.owner
+        "message_started", queue=message.queue_name, waited_ms=waited_ms, worker_id=lease.owner
     )
     traces.passed(
         f"wait {message.queue_name}",
         traces.carried(message.options, message.message_id),
         min(since, now),
         now,
-        attributes={"messaging.message.id": claim.task_id, "mirt.attempt": claim.attempt + 1},
+        attributes={"messaging.message.id": lease.task_id, "mirt.attempt": lease.attempt + 1},
     )
 
 
@@ -68,14 +68,14 @@ def retried(message: Any, error: BaseException, decision: Retry) -> None:
     )
 
 
-def failed(message: Any, claim: Claim, error: BaseException, error_code: str) -> None:
+def failed(message: Any, lease: Lease, error: BaseException, error_code: str) -> None:
     """It is a dead letter. What nobody has thought of comes with its traceback."""
     _outcome("failed", error, error_code)
     said = {
         "code": str(error_code),
         "error": type(error).__name__,
         "why": str(error),
-        "attempts": claim.attempt + 1,
+        "attempts": lease.attempt + 1,
         "ms": _ms(message),
     }
     if error_code == ErrorCode.UNEXPECTED:

@@ -12,7 +12,7 @@ from mirt.errors import ErrorCode
 from mirt.store.engine.database import Database
 from mirt.store.queue.dead_letters import DeadLetter, write_dead_letter
 from mirt.store.queue.events import EventKind, TaskEvent, note
-from mirt.store.queue.tasks import Publication
+from mirt.store.queue.tasks import TaskMessage
 from mirt.store.shop.purge import Removed, remove_waiting
 
 BATCH: Final = 100
@@ -32,7 +32,7 @@ def purge(broker: Any, database: Database, queue: str, clock: Clock) -> int:
             batch = remove_waiting(
                 tx, tasks_of(queue), error_code=ErrorCode.PURGED, now=clock(), limit=BATCH
             )
-            following: list[Publication] = []
+            following: list[TaskMessage] = []
             for one in batch:
                 write_dead_letter(tx, _letter(one), now=clock())
                 event = TaskEvent(one.task.task_id, EventKind.PURGED, clock(), one.attempts)

@@ -11,21 +11,21 @@ import threading
 from typing import Final
 
 from mirt.errors import ErrorCode, PermanentError
-from mirt.store.queue.leases import Claim
+from mirt.store.queue.leases import Lease
 
 STARTS: Final = 3
 
 
-def is_last_start(claim: Claim) -> bool:
+def is_last_start(lease: Lease) -> bool:
     """Whether this run must prove that the task does not kill its worker."""
-    return claim.starts == STARTS
+    return lease.starts == STARTS
 
 
-def verdict(claim: Claim) -> PermanentError | None:
+def verdict(lease: Lease) -> PermanentError | None:
     """What the task has failed with already, before it is started again."""
-    if claim.error_code is not None:
-        return PermanentError("it was stopped at its hard limit", claim.error_code)
-    if claim.starts <= STARTS:
+    if lease.error_code is not None:
+        return PermanentError("it was stopped at its hard limit", lease.error_code)
+    if lease.starts <= STARTS:
         return None
     return PermanentError(
         f"its worker died each of the {STARTS} times that it was started", ErrorCode.WORKER_LOST

@@ -20,10 +20,10 @@ from mirt.store.engine.database import Database
 from mirt.store.queue import events, leases
 from mirt.store.queue.dead_letters import bury
 from mirt.store.queue.events import EventKind, TaskEvent
-from mirt.store.queue.leases import Claim
-from mirt.store.queue.tasks import Publication
+from mirt.store.queue.leases import Lease
+from mirt.store.queue.tasks import TaskMessage
 
-OnDead = Callable[[Connection, str], list[Publication]]
+OnDead = Callable[[Connection, str], list[TaskMessage]]
 """What the business owes when its task is dead, in the transaction that writes the dead letter."""
 
 OnReplay = Callable[[Connection, str], bool]
@@ -45,19 +45,19 @@ class Settlement:
         self._jitter = jitter
 
     def settle(
-        self, broker: Broker, message: Any, claim: Claim, error: BaseException | None
+        self, broker: Broker, message: Any, lease: Lease, error: BaseException | None
     ) -> None:
         """End the run as the class of its error says."""
         now = self._clock()
         if error is None:
             with self._database.transaction() as tx:
-                leases.finish(tx, claim, now=now)
+                leases.finish(tx, lease, now=now)
             lifecycle.finished(message)
             return
         decision = decide(
             error,
-            attempt=claim.attempt,
-            waited_s=claim.waited_s,
+            attempt=lease.attempt,
+            waited_s=lease.waited_s,
             policy=TASKS[message.actor_name],
             base_s=self._base_s,
             jitter=self._jitter,
@@ -66,31 +66,31 @@ class Settlement:
             case Retry(delay_s, attempt, waited_s):
                 with self._database.transaction() as tx:
                     due_at = now + timedelta(seconds=delay_s)
-                    leases.postpone(tx, claim, due_at=due_at, attempt=attempt, waited_s=waited_s)
-                    events.note(tx, _retried(claim, error, now, due_at))
+                    leases.postpone(tx, lease, due_at=due_at, attempt=attempt, waited_s=waited_s)
+                    events.note(tx, _retried(lease, error, now, due_at))
                 metrics.RETRIES.inc(task=message.actor_name, error=type(error).__name__)
                 lifecycle.retried(message, error, decision)
             case Bury(error_code):
-                self.bury(broker, message, claim, error, error_code)
+                self.bury(broker, message, lease, error, error_code)
             case Drop():
                 lifecycle.dropped(error)
 
     def bury(
-        self, broker: Any, message: Any, claim: Claim, error: BaseException, error_code: str
+        self, broker: Any, message: Any, lease: Lease, error: BaseException, error_code: str
     ) -> None:
         """Write the dead letter, and what the business owes for it."""
         now = self._clock()
         on_dead: OnDead | None = broker.get_actor(message.actor_name).options.get("on_dead")
         with self._database.transaction() as tx:
-            bury(tx, claim, to_task(message), error, error_code, queue=message.queue_name, now=now)
-            publications = on_dead(tx, claim.task_id) if on_dead else []
+            bury(tx, lease, to_task(message), error, error_code, queue=message.queue_name, now=now)
+            publications = on_dead(tx, lease.task_id) if on_dead else []
         message.fail()
         message.buried = True
         metrics.BURIED.inc(task=message.actor_name, code=error_code)
-        lifecycle.failed(message, claim, error, error_code)
+        lifecycle.failed(message, lease, error, error_code)
         broker.publish(publications)
 
 
-def _retried(claim: Claim, error: BaseException, now: datetime, until: datetime) -> TaskEvent:
+def _retried(lease: Lease, error: BaseException, now: datetime, until: datetime) -> TaskEvent:
     code, why = type(error).__name__, str(error)
-    return TaskEvent(claim.task_id, EventKind.RETRIED, now, claim.attempt, code, why, until)
+    return TaskEvent(lease.task_id, EventKind.RETRIED, now, lease.attempt, code, why, until)

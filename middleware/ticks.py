@@ -13,7 +13,7 @@ from sqlalchemy import Connection
 
 from mirt.observe import traces
 from mirt.store.queue import outbox, ticks
-from mirt.store.queue.tasks import Publication
+from mirt.store.queue.tasks import TaskMessage
 
 MINUTE: Final = timedelta(minutes=1)
 LONGEST_LOOK_BACK: Final = timedelta(days=32)
@@ -45,7 +45,7 @@ def next_tick(line: CronLine, now: datetime) -> datetime:
 
 def take_ticks(
     tx: Connection, schedule: Mapping[str, CronLine], *, at: datetime, now: datetime
-) -> list[Publication]:
+) -> list[TaskMessage]:
     """Take every tick that is due at that time and was not taken; what is to be published.
 
     A task that is seen for the first time has missed nothing.
@@ -62,5 +62,5 @@ def take_ticks(
     return [one for one in due if outbox.add(tx, one, now=now)]
 
 
-def _run(task: str, tick: datetime) -> Publication:
-    return Publication(f"{task}@{tick.isoformat()}", task, options=traces.fresh(task))
+def _run(task: str, tick: datetime) -> TaskMessage:
+    return TaskMessage(f"{task}@{tick.isoformat()}", task, options=traces.fresh(task))

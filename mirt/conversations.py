@@ -19,7 +19,7 @@ from mirt.errors import ErrorCode, PermanentError
 from mirt.observe import traces
 from mirt.store.engine.database import Database
 from mirt.store.queue import outbox
-from mirt.store.queue.tasks import Publication
+from mirt.store.queue.tasks import TaskMessage
 from mirt.store.reports.backlog import Backlog, measure
 from mirt.store.shared.seen_ids import RecentIds
 from mirt.store.shop import mailbox
@@ -48,7 +48,7 @@ class Accepted:
     task_id: str
     session_id: str
     duplicate: bool
-    publication: Publication | None = None
+    publication: TaskMessage | None = None
 
 
 class Conversations:
@@ -131,7 +131,7 @@ class Conversations:
 
     def promote_next(
         self, tx: Connection, session_id: str, *, after: str, now: datetime
-    ) -> Publication | None:
+    ) -> TaskMessage | None:
         """End the turn of ``after`` and give it to the next who waits; what is to be published.
 
         Nothing happens when it was not the turn of ``after``.
@@ -140,7 +140,7 @@ class Conversations:
             return None
         return self._lead_with_next(tx, session_id, now=now)
 
-    def repair(self) -> list[Publication]:
+    def repair(self) -> list[TaskMessage]:
         """Give the turn to somebody wherever somebody waits and nobody's turn it is."""
         now = self._clock()
         found = []
@@ -160,7 +160,7 @@ class Conversations:
         lately = mailbox.received_since(tx, mail.session_id, now - self._double_click)
         return next((one.task_id for one in lately if one.metadata.get("content_key") == key), None)
 
-    def _enter(self, tx: Connection, mail: Mail, *, now: datetime) -> Publication | None:
+    def _enter(self, tx: Connection, mail: Mail, *, now: datetime) -> TaskMessage | None:
         head = mailbox.greet(tx, mail, now=now)
         if head is None:
             return self._lead(tx, mail, received=now, last=now, now=now)
@@ -172,7 +172,7 @@ class Conversations:
 
     def _lead_with_next(
         self, tx: Connection, session_id: str, *, now: datetime
-    ) -> Publication | None:
+    ) -> TaskMessage | None:
         waiting = mailbox.waiting(tx, session_id, limit=TURN_MESSAGES)
         if not waiting:
             mailbox.set_head(tx, session_id, None)
@@ -182,7 +182,7 @@ class Conversations:
 
     def _lead(
         self, tx: Connection, mail: Mail, *, received: datetime, last: datetime, now: datetime
-    ) -> Publication | None:
+    ) -> TaskMessage | None:
         mailbox.set_head(tx, mail.session_id, mail.task_id)
         task = as_task(mail)
         quiet_at = min(last + self._debounce, received + self._debounce * LONGEST_QUIET)
@@ -255,9 +255,9 @@ def _problems_of(message: InboundMessage) -> Iterator[str]:
             yield "metadata: a NUL character or half a surrogate pair cannot be stored"
 
 
-def as_task(mail: Mail) -> Publication:
+def as_task(mail: Mail) -> TaskMessage:
     """The task that answers a message, under the message's own id."""
-    return Publication(
+    return TaskMessage(
         task_id=mail.task_id,
         actor=mail.actor,
         kwargs={

@@ -28,7 +28,7 @@ from mirt.observe import metrics, traces
 from mirt.store.engine.database import Database
 from mirt.store.engine.retrying import persistently
 from mirt.store.queue import leases
-from mirt.store.queue.leases import Claim
+from mirt.store.queue.leases import Lease
 from mirt.store.shared.cooldowns import Waits
 from mirt.store.shop import deliveries as store
 from mirt.store.shop.deliveries import Delivery, DeliveryState
@@ -47,7 +47,7 @@ class Deliveries:
         self._clock = clock
         self._waits = waits
 
-    def deliver(self, claim: Claim, delivery_id: str) -> dict[str, Any]:
+    def deliver(self, lease: Lease, delivery_id: str) -> dict[str, Any]:
         """Send what has not been sent of the delivery; what the caller is told of it.
 
         Raises:
@@ -55,7 +55,7 @@ class Deliveries:
             PermanentError: the channel refuses (CHANNEL_REFUSED); the delivery has failed.
             LeaseLostError: another worker is at it.
         """
-        delivery = self._resume(claim, delivery_id)
+        delivery = self._resume(lease, delivery_id)
         channel = self._channels.get(delivery.platform)
         if channel is None:
             known = ", ".join(sorted(self._channels))
@@ -64,7 +64,7 @@ class Deliveries:
         if not parts:
             raise PermanentError("response_text: it is blank", ErrorCode.EMPTY_MESSAGE)
         while delivery.state is not DeliveryState.SENT:
-            delivery = self._send_part(claim, channel, delivery, parts)
+            delivery = self._send_part(lease, channel, delivery, parts)
         return {
             "status": DeliveryState.SENT.value,
             "platform": delivery.platform,
@@ -93,9 +93,9 @@ class Deliveries:
             found = store.traced(tx, trace_id)
         return [one.text for one in found if one.state is DeliveryState.SENT]
 
-    def _resume(self, claim: Claim, delivery_id: str) -> Delivery:
+    def _resume(self, lease: Lease, delivery_id: str) -> Delivery:
         with self._database.transaction() as tx:
-            leases.hold(tx, claim)
+            leases.verify(tx, lease)
             delivery = store.find_delivery(tx, delivery_id)
             if delivery is None:
                 raise PermanentError(f"no delivery {delivery_id}", ErrorCode.INVALID_INPUT)
@@ -107,11 +107,11 @@ class Deliveries:
         return replace(delivery, state=DeliveryState.PENDING, unknown=delivery.unknown + 1)
 
     def _send_part(
-        self, claim: Claim, channel: Channel, delivery: Delivery, parts: list[str]
+        self, lease: Lease, channel: Channel, delivery: Delivery, parts: list[str]
     ) -> Delivery:
         self._waits.check(channel.limited(delivery.chat_id))
         with self._database.transaction() as tx:
-            leases.hold(tx, claim)
+            leases.verify(tx, lease)
             store.begin_part(tx, delivery)
         index = delivery.parts_sent
         about = {

@@ -19,8 +19,8 @@ from mirt.errors import ErrorCode, PermanentError
 from mirt.observe import traces
 from mirt.store.engine.database import Database
 from mirt.store.queue import leases, outbox
-from mirt.store.queue.leases import Claim
-from mirt.store.queue.tasks import Publication
+from mirt.store.queue.leases import Lease
+from mirt.store.queue.tasks import TaskMessage
 from mirt.store.shop import followups as store
 from mirt.store.shop.deliveries import (
     Delivery,
@@ -55,7 +55,7 @@ class FollowUps:
         self._clock = clock
         self._delays = [timedelta(hours=hours) for hours in delays_h]
 
-    def take_due(self) -> Iterator[list[Publication]]:
+    def take_due(self) -> Iterator[list[TaskMessage]]:
         """Take every follow-up that is due; batches to publish, each committed before it is given.
 
         The latest first: whom nobody has looked after for long gets one follow-up, not all at once.
@@ -97,7 +97,7 @@ class FollowUps:
                 self._take_next(tx, task_id, silence)
 
     def send(
-        self, claim: Claim, session_id: str, *, channel: str, chat_id: str | None
+        self, lease: Lease, session_id: str, *, channel: str, chat_id: str | None
     ) -> dict[str, Any]:
         """Send the follow-up of this task on the channel that its conversation came from.
 
@@ -110,26 +110,26 @@ class FollowUps:
             LeaseLostError: another worker has it.
         """
         with self._database.transaction() as tx:
-            leases.hold(tx, claim)
+            leases.verify(tx, lease)
             silence = store.lock_silence(tx, session_id)
             if silence is None:
                 return _skipped(session_id, "no_conversation")
             if silence.chat_id is None:
                 silence = replace(silence, platform=channel, chat_id=chat_id)
-            mine = store.find(tx, claim.task_id) or self._take_next(tx, claim.task_id, silence)
+            mine = store.find(tx, lease.task_id) or self._take_next(tx, lease.task_id, silence)
             if mine is None:
                 return _skipped(session_id, "none_left")
-            delivery = find_delivery(tx, claim.task_id)
+            delivery = find_delivery(tx, lease.task_id)
             sent = delivery is not None and delivery.state is DeliveryState.SENT
             if not sent and (reason := self._why_not(mine, silence)):
-                abandon_delivery(tx, claim.task_id, now=self._clock())
+                abandon_delivery(tx, lease.task_id, now=self._clock())
                 return _skipped(session_id, reason)
             if delivery is None:
-                delivery = _delivery(mine, silence, claim)
+                delivery = _delivery(mine, silence, lease)
                 add_delivery(tx, delivery, now=self._clock())
-        self._deliveries.deliver(claim, claim.task_id)
+        self._deliveries.deliver(lease, lease.task_id)
         with self._database.transaction() as tx:
-            leases.hold(tx, claim)
+            leases.verify(tx, lease)
             store.remember(tx, mine, delivery.text, now=self._clock())
         return {
             "status": "sent",
@@ -139,7 +139,7 @@ class FollowUps:
             "channel": delivery.platform,
         }
 
-    def fail(self, tx: Connection, task_id: str) -> list[Publication]:
+    def fail(self, tx: Connection, task_id: str) -> list[TaskMessage]:
         """Note that a follow-up will not be sent, in the transaction of its dead letter."""
         abandon_delivery(tx, task_id, now=self._clock())
         return []
@@ -149,7 +149,7 @@ class FollowUps:
         reopen_delivery(tx, task_id)
         return True
 
-    def _take_batch(self, number: int) -> list[Publication]:
+    def _take_batch(self, number: int) -> list[TaskMessage]:
         now = self._clock()
         with self._database.transaction() as tx:
             until = now - self._delays[number]
@@ -196,8 +196,8 @@ def _task_id(silence: Silence, number: int) -> str:
 
 def _publication(
     task_id: str, session_id: str, channel: str, chat_id: str | None, options: Mapping[str, str]
-) -> Publication:
-    return Publication(
+) -> TaskMessage:
+    return TaskMessage(
         task_id=task_id,
         actor=FOLLOWING_UP,
         kwargs={"session_id": session_id, "channel": channel, "chat_id": chat_id},
@@ -205,14 +205,14 @@ def _publication(
     )
 
 
-def _delivery(mine: FollowUp, silence: Silence, claim: Claim) -> Delivery:
+def _delivery(mine: FollowUp, silence: Silence, lease: Lease) -> Delivery:
     return Delivery(
         id=mine.task_id,
         session_id=mine.session_id,
         platform=silence.platform,
         chat_id=silence.chat_id or mine.session_id,
         text=FOLLOWUP_TEXTS[mine.number % len(FOLLOWUP_TEXTS)],
-        trace_id=claim.trace_id,
+        trace_id=lease.trace_id,
     )
 
 

@@ -17,8 +17,8 @@ from mirt.observe import traces
 from mirt.store.engine.database import Database
 from mirt.store.engine.retrying import persistently
 from mirt.store.queue import leases, outbox
-from mirt.store.queue.leases import Claim
-from mirt.store.queue.tasks import Publication
+from mirt.store.queue.leases import Lease
+from mirt.store.queue.tasks import TaskMessage
 from mirt.store.shop import summaries as store
 from mirt.store.shop.summaries import Unsummarised
 
@@ -42,12 +42,12 @@ class Summaries:
         self._clock = clock
         self._retention = timedelta(days=retention_days)
 
-    def take_due(self) -> Iterator[list[Publication]]:
+    def take_due(self) -> Iterator[list[TaskMessage]]:
         """Take every conversation that is due; batches to publish, each committed before."""
         while batch := self._take_batch():
             yield batch
 
-    def summarise(self, claim: Claim, session_id: str) -> dict[str, Any]:
+    def summarise(self, lease: Lease, session_id: str) -> dict[str, Any]:
         """Sum up what was said since the last summary.
 
         Raises:
@@ -61,19 +61,19 @@ class Summaries:
             lines = [ChatMessage(role=said.role, content=said.content) for said in what.lines]
             with traces.span("agent summary", attributes={"mirt.messages": len(lines)}):
                 summary = self._agent.summarise(lines, summary=what.summary).text
-            if not self._store(claim, session_id, what, summary):
+            if not self._store(lease, session_id, what, summary):
                 return _skipped(session_id, "changed_meanwhile")
             length = len(summary)
         if length is None:
             return _skipped(session_id, "nothing_new")
         return {"status": "summarized", "session_id": session_id, "summary_length": length}
 
-    def _take_batch(self) -> list[Publication]:
+    def _take_batch(self) -> list[TaskMessage]:
         now = self._clock()
         with self._database.transaction() as tx:
             found = store.take_silent(tx, until=now - self._retention, limit=BATCH)
             batch = [
-                Publication(
+                TaskMessage(
                     task_id=f"summary:{session_id}:{since.isoformat()}",
                     actor=SUMMARISING,
                     kwargs={"session_id": session_id},
@@ -93,11 +93,11 @@ class Summaries:
         with self._database.transaction() as tx:
             return store.read_unsummarised(tx, session_id, until_id=until_id, characters=ROUND)
 
-    def _store(self, claim: Claim, session_id: str, what: Unsummarised, summary: str) -> bool:
+    def _store(self, lease: Lease, session_id: str, what: Unsummarised, summary: str) -> bool:
         now = self._clock()
 
         def write(tx: Connection) -> bool:
-            leases.hold(tx, claim)
+            leases.verify(tx, lease)
             return store.replace_with_summary(tx, session_id, what, summary, now=now)
 
         stored = persistently(self._database, write)

@@ -27,7 +27,7 @@ from mirt.orders.order import Order, read_order
 from mirt.store.engine.database import Database
 from mirt.store.engine.retrying import persistently
 from mirt.store.queue import leases
-from mirt.store.queue.leases import Claim
+from mirt.store.queue.leases import Lease
 from mirt.store.shop import orders as store
 from mirt.store.shop.orders import KeptOrder, NewOrder, OrderState
 
@@ -56,7 +56,7 @@ class Orders:
         self._crm = crm
         self._clock = clock
 
-    def create(self, claim: Claim, order_data: object) -> dict[str, Any]:
+    def create(self, lease: Lease, order_data: object) -> dict[str, Any]:
         """Create an order, once for each ``external_id``; the result of the task.
 
         Of two orders by one name the first to be created wins, and both are told of it. One that
@@ -68,17 +68,17 @@ class Orders:
             ExternalServiceError, LeaseLostError: as for any task.
         """
         order = read_order(order_data)
-        kept = self._begin(claim, order)
+        kept = self._begin(lease, order)
         if kept.state is OrderState.CREATED:
             return _result(kept.external_id, kept.crm_order_id)
-        if kept.task_id != claim.task_id:
+        if kept.task_id != lease.task_id:
             raise RateLimitError("another task is creating this order", retry_after=LOOK_AGAIN_S)
-        found = self._find(kept) or self._ask(claim, kept, order)
-        self._note_created(claim, kept, found)
+        found = self._find(kept) or self._ask(lease, kept, order)
+        self._note_created(lease, kept, found)
         log.info("order_created", external_id=order.external_id, order_id=found.order_id)
         return _result(order.external_id, found.order_id)
 
-    def sync(self, claim: Claim, order_id: str, session_id: str) -> dict[str, Any]:
+    def sync(self, lease: Lease, order_id: str, session_id: str) -> dict[str, Any]:
         """Ask the CRM how an order is, and tell its conversation; the result of the task.
 
         What was learned later is never overwritten by what was asked for earlier.
@@ -92,7 +92,7 @@ class Orders:
         with traces.span("crm get order"):
             found = self._crm.get(order_id)
         with self._database.transaction() as tx:
-            leases.hold(tx, claim)
+            leases.verify(tx, lease)
             store.note_status(
                 tx,
                 crm_order_id=order_id,
@@ -112,17 +112,17 @@ class Orders:
         store.failed(tx, task_id, now=self._clock())
         return []
 
-    def _begin(self, claim: Claim, order: Order) -> KeptOrder:
+    def _begin(self, lease: Lease, order: Order) -> KeptOrder:
         new = NewOrder(
             external_id=order.external_id,
-            task_id=claim.task_id,
+            task_id=lease.task_id,
             session_id=order.source_id,
             source=order.source,
             order_data=order.model_dump(mode="json"),
-            trace_id=claim.trace_id,
+            trace_id=lease.trace_id,
         )
         with self._database.transaction() as tx:
-            leases.hold(tx, claim)
+            leases.verify(tx, lease)
             kept = store.begin(tx, new, now=self._clock())
         if kept.unknown_since is not None:
             since = kept.unknown_since.isoformat()
@@ -143,9 +143,9 @@ class Orders:
                 raise RateLimitError("the CRM may still be creating this order", retry_after=left)
         return found
 
-    def _ask(self, claim: Claim, kept: KeptOrder, order: Order) -> CrmOrder:
+    def _ask(self, lease: Lease, kept: KeptOrder, order: Order) -> CrmOrder:
         with self._database.transaction() as tx:
-            leases.hold(tx, claim)
+            leases.verify(tx, lease)
             store.ask(tx, kept, now=self._clock())
         try:
             with traces.span("crm create order"):
@@ -161,11 +161,11 @@ class Orders:
             self._settle(store.rejected, kept, refused)
             raise
 
-    def _note_created(self, claim: Claim, kept: KeptOrder, found: CrmOrder) -> None:
+    def _note_created(self, lease: Lease, kept: KeptOrder, found: CrmOrder) -> None:
         now = self._clock()
 
         def write(tx: Connection) -> None:
-            leases.hold(tx, claim)
+            leases.verify(tx, lease)
             store.created(tx, kept, crm_order_id=found.order_id, status=found.status, now=now)
 
         persistently(self._database, write)

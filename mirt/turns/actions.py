@@ -15,7 +15,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from mirt.llm import Action, Tool
 from mirt.observe import traces
 from mirt.orders import AGREED_SCHEMA, CREATING_ORDER, OrderProblems, read_agreed_order
-from mirt.store.queue.tasks import Publication
+from mirt.store.queue.tasks import TaskMessage
 from mirt.store.shop.mailbox import KeptMail
 from mirt.texts import ORDER_TAKEN, UNDERSTOOD, missing_from_order
 
@@ -52,13 +52,13 @@ class Plan:
     """
 
     text: str
-    publications: Sequence[Publication] = ()
+    publications: Sequence[TaskMessage] = ()
     record: Sequence[Mapping[str, Any]] = field(default_factory=list)
 
 
 def plan(text: str, actions: Iterable[Action], mail: KeptMail) -> Plan:
     """Make tasks of the actions of a turn. Their ids follow from the turn, so twice is once."""
-    publications: list[Publication] = []
+    publications: list[TaskMessage] = []
     record: list[dict[str, Any]] = []
     for number, action in enumerate(actions):
         about = {"action": action.name}
@@ -78,7 +78,7 @@ def plan(text: str, actions: Iterable[Action], mail: KeptMail) -> Plan:
     return Plan(text, publications, record)
 
 
-def _task(action: Action, mail: KeptMail, task_id: str) -> Publication:
+def _task(action: Action, mail: KeptMail, task_id: str) -> TaskMessage:
     options = {
         "trace_id": mail.trace_id,
         "session_id": mail.session_id,
@@ -87,7 +87,7 @@ def _task(action: Action, mail: KeptMail, task_id: str) -> Publication:
     if action.name == MARKS.name:
         marks = _Marks.model_validate(dict(action.arguments)).model_dump()
         about = {"platform": mail.platform, "chat_id": mail.chat_id or mail.session_id}
-        return Publication(task_id, MARKING, kwargs={**about, **marks}, options=options)
+        return TaskMessage(task_id, MARKING, kwargs={**about, **marks}, options=options)
     agreed = read_agreed_order(dict(action.arguments)).model_dump(mode="json")
     order = {
         **agreed,
@@ -95,7 +95,7 @@ def _task(action: Action, mail: KeptMail, task_id: str) -> Publication:
         "source": mail.platform,
         "source_id": mail.session_id,
     }
-    return Publication(task_id, CREATING_ORDER, kwargs={"order_data": order}, options=options)
+    return TaskMessage(task_id, CREATING_ORDER, kwargs={"order_data": order}, options=options)
 
 
 def _name_of(agreed: Mapping[str, Any], mail: KeptMail) -> str:

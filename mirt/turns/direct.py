@@ -21,8 +21,8 @@ from mirt.observe import metrics
 from mirt.store.engine.database import Database
 from mirt.store.queue import leases
 from mirt.store.queue.dead_letters import bury
-from mirt.store.queue.leases import Claim
-from mirt.store.queue.tasks import Publication
+from mirt.store.queue.leases import Lease
+from mirt.store.queue.tasks import TaskMessage
 from mirt.store.shop import mailbox
 from mirt.store.shop.deliveries import Delivery, find_delivery
 from mirt.store.shop.mailbox import KeptMail, Mail
@@ -44,7 +44,7 @@ class _Caller:
 
     owner: str
     queue_of: QueueOf
-    following: list[Publication] = field(default_factory=list)
+    following: list[TaskMessage] = field(default_factory=list)
 
 
 class DirectTurns:
@@ -97,52 +97,52 @@ class DirectTurns:
 
     def _take_turn(self, mail: Mail, head: KeptMail, caller: _Caller) -> bool:
         task = as_task(head)
-        claim = self._claim(task, caller)
-        if claim is None:
+        lease = self._claim(task, caller)
+        if lease is None:
             return False
         try:
-            caller.following += self._turns.answer(claim, head).following
+            caller.following += self._turns.answer(lease, head).following
         except LeaseLostError:
             return False
         except Exception as failed:
-            self._fail(claim, task, failed, caller)
+            self._fail(lease, task, failed, caller)
             if head.task_id == mail.task_id:
                 raise
             log.warning("direct_turn_failed", task_id=head.task_id, error=type(failed).__name__)
             return True
-        self._finish(claim)
+        self._finish(lease)
         return True
 
     def _apologise(self, said: Delivery, caller: _Caller) -> bool:
         """Bring an apology that stands at the head; False when somebody else does already."""
         task = speaking(said)
-        claim = self._claim(task, caller)
-        if claim is None:
+        lease = self._claim(task, caller)
+        if lease is None:
             return False
         try:
-            self._turns.speak(claim, said)
+            self._turns.speak(lease, said)
         except LeaseLostError:
             return False
         except WorkerError as failed:
             log.warning("apology_failed", task_id=said.id, why=failed.message)
-            self._fail(claim, task, failed, caller)
+            self._fail(lease, task, failed, caller)
             return True
-        self._finish(claim)
+        self._finish(lease)
         return True
 
-    def _claim(self, task: Publication, caller: _Caller) -> Claim | None:
-        lease = timedelta(seconds=LIMIT_S + 5)
+    def _claim(self, task: TaskMessage, caller: _Caller) -> Lease | None:
+        duration = timedelta(seconds=LIMIT_S + 5)
         with self._database.transaction() as tx:
-            return leases.claim(tx, task, owner=caller.owner, now=self._clock(), lease=lease)
+            return leases.claim(tx, task, owner=caller.owner, now=self._clock(), duration=duration)
 
-    def _finish(self, claim: Claim) -> None:
+    def _finish(self, lease: Lease) -> None:
         with self._database.transaction() as tx:
-            leases.finish(tx, claim, now=self._clock())
+            leases.finish(tx, lease, now=self._clock())
 
-    def _fail(self, claim: Claim, task: Publication, error: Exception, caller: _Caller) -> None:
+    def _fail(self, lease: Lease, task: TaskMessage, error: Exception, caller: _Caller) -> None:
         now, code, queue = self._clock(), code_of(error), caller.queue_of(task.actor)
         with self._database.transaction() as tx:
-            bury(tx, claim, task, error, code, queue=queue, now=now)
+            bury(tx, lease, task, error, code, queue=queue, now=now)
             owed = self._endings.fail(tx, task.task_id)
             apologies = [find_delivery(tx, one.task_id) for one in owed if one.actor == SPEAKING]
         metrics.BURIED.inc(task=task.actor, code=code)

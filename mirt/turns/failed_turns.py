@@ -12,7 +12,7 @@ from mirt.clock import Clock
 from mirt.conversations import DELIVERING, Conversations
 from mirt.observe import traces
 from mirt.store.queue import outbox
-from mirt.store.queue.tasks import Publication
+from mirt.store.queue.tasks import TaskMessage
 from mirt.store.shop import mailbox
 from mirt.store.shop.deliveries import (
     Delivery,
@@ -36,7 +36,7 @@ class Endings:
         self._conversations = conversations
         self._clock = clock
 
-    def fail(self, tx: Connection, task_id: str) -> list[Publication]:
+    def fail(self, tx: Connection, task_id: str) -> list[TaskMessage]:
         """Settle a turn that has failed for good, in the transaction that writes its dead letter.
 
         The customer is owed an apology, unless the channel has refused the reply or a part of it
@@ -59,7 +59,7 @@ class Endings:
                 return [apology]
         return self._pass_on(tx, mail.session_id, task_id)
 
-    def withdraw(self, tx: Connection, task_id: str) -> list[Publication]:
+    def withdraw(self, tx: Connection, task_id: str) -> list[TaskMessage]:
         """Settle a turn that an operator has removed, and all that waits behind it.
 
         Nobody is told: a replay of its dead letter makes all of them wait again.
@@ -93,7 +93,7 @@ class Endings:
             mailbox.set_head(tx, mail.session_id, task_id)
         return head is None or mail.state is not MailState.FAILED
 
-    def _pass_on(self, tx: Connection, session_id: str, task_id: str) -> list[Publication]:
+    def _pass_on(self, tx: Connection, session_id: str, task_id: str) -> list[TaskMessage]:
         following = self._conversations.promote_next(
             tx, session_id, after=task_id, now=self._clock()
         )
@@ -112,9 +112,9 @@ def delivery_to(mail: Mail, delivery_id: str, text: str) -> Delivery:
     )
 
 
-def speaking(delivery: Delivery) -> Publication:
+def speaking(delivery: Delivery) -> TaskMessage:
     """The task that brings a text which is already known, under the delivery's own id."""
-    return Publication(
+    return TaskMessage(
         task_id=delivery.id,
         actor=SPEAKING,
         kwargs={

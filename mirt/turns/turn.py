@@ -38,8 +38,8 @@ from mirt.store.engine.database import Database
 from mirt.store.engine.retrying import persistently
 from mirt.store.queue import leases, outbox
 from mirt.store.queue.dead_letters import Choice, list_dead
-from mirt.store.queue.leases import Claim
-from mirt.store.queue.tasks import Publication
+from mirt.store.queue.leases import Lease
+from mirt.store.queue.tasks import TaskMessage
 from mirt.store.shop import mailbox
 from mirt.store.shop import turns as store
 from mirt.store.shop.deliveries import (
@@ -67,9 +67,9 @@ class Outcome:
     """
 
     result: dict[str, Any] | None
-    publications: Sequence[Publication] = ()
+    publications: Sequence[TaskMessage] = ()
     parked: bool = False
-    following: Sequence[Publication] = ()
+    following: Sequence[TaskMessage] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,7 +106,7 @@ class Turns:
         self._agent = agent
         self._clock = clock
 
-    def answer(self, claim: Claim, mail: Mail) -> Outcome:
+    def answer(self, lease: Lease, mail: Mail) -> Outcome:
         """Take the turn of this message as far as it goes.
 
         Raises:
@@ -115,28 +115,28 @@ class Turns:
             LeaseLostError: another worker has it.
         """
         began = time.perf_counter()
-        stage = self._open(claim, mail)
+        stage = self._open(lease, mail)
         if stage is None:
             return Outcome(None, parked=True)
         if isinstance(stage, _Open):
             self._measure_wait(stage)
-            stage = self._store(claim, mail, stage, self._ask(stage))
+            stage = self._store(lease, mail, stage, self._ask(stage))
         result = _result(mail, stage.reply)
         if mail.actor == DELIVERING and stage.turn_id == mail.task_id:
-            result["delivery"] = self._deliveries.deliver(claim, mail.task_id)
-        publications = self._close(claim, mail.session_id)
+            result["delivery"] = self._deliveries.deliver(lease, mail.task_id)
+        publications = self._close(lease, mail.session_id)
         metrics.TURN_SECONDS.observe(time.perf_counter() - began)
         return Outcome(result, publications, following=stage.reply.following)
 
-    def speak(self, claim: Claim, delivery: Delivery) -> Outcome:
+    def speak(self, lease: Lease, delivery: Delivery) -> Outcome:
         """Send a text that is already known; if it stands at the head of a mailbox, go on there."""
         with self._database.transaction() as tx:
-            leases.hold(tx, claim)
+            leases.verify(tx, lease)
             add_delivery(tx, delivery, now=self._clock())
             kept = find_delivery(tx, delivery.id)
-        result = self._deliveries.deliver(claim, delivery.id)
+        result = self._deliveries.deliver(lease, delivery.id)
         session_id = kept.session_id if kept else delivery.session_id
-        return Outcome(result, self._close(claim, session_id))
+        return Outcome(result, self._close(lease, session_id))
 
     def result_of(self, mail: Mail) -> dict[str, Any] | None:
         """The result of a message, once it was answered, in its own turn or in another's.
@@ -154,17 +154,17 @@ class Turns:
         code = dead[0].error_code if dead else ErrorCode.UNEXPECTED
         raise PermanentError("the task has failed for good", code)
 
-    def _open(self, claim: Claim, mail: Mail) -> _Open | _Answered | None:
+    def _open(self, lease: Lease, mail: Mail) -> _Open | _Answered | None:
         now = self._clock()
         with self._database.transaction() as tx:
-            leases.hold(tx, claim)
+            leases.verify(tx, lease)
             if mailbox.keep(tx, mail, now=now) and mailbox.greet(tx, mail, now=now) is None:
                 mailbox.set_head(tx, mail.session_id, mail.task_id)
             head = mailbox.lock_head(tx, mail.session_id)
             if answered := store.reply_to(tx, mail.task_id):
                 return _Answered(*answered)
             if head != mail.task_id:
-                leases.forget(tx, claim)
+                leases.forget(tx, lease)
                 return None
             kept = mailbox.find(tx, mail.task_id)
             if kept is None or kept.state is not MailState.WAITING:
@@ -211,9 +211,9 @@ class Turns:
             planned.publications,
         )
 
-    def _store(self, claim: Claim, mail: Mail, turn: _Open, reply: Reply) -> _Answered:
+    def _store(self, lease: Lease, mail: Mail, turn: _Open, reply: Reply) -> _Answered:
         def write(tx: Connection) -> None:
-            leases.hold(tx, claim)
+            leases.verify(tx, lease)
             if store.find_reply(tx, mail.task_id) is None:
                 self._write(tx, mail, turn, reply)
 
@@ -242,11 +242,11 @@ class Turns:
         if mail.actor == DELIVERING:
             add_delivery(tx, delivery_to(turn.heard[-1], mail.task_id, reply.text), now=now)
 
-    def _close(self, claim: Claim, session_id: str) -> list[Publication]:
+    def _close(self, lease: Lease, session_id: str) -> list[TaskMessage]:
         with self._database.transaction() as tx:
-            leases.hold(tx, claim)
+            leases.verify(tx, lease)
             following = self._conversations.promote_next(
-                tx, session_id, after=claim.task_id, now=self._clock()
+                tx, session_id, after=lease.task_id, now=self._clock()
             )
         return [following] if following else []
 

@@ -20,7 +20,7 @@ from mirt.observe.memory import resident_mb
 from mirt.observe.multiprocess import Seats
 from mirt.store.engine.database import Database
 from mirt.store.queue import leases, workers
-from mirt.store.queue.leases import Claim
+from mirt.store.queue.leases import Lease
 from service.processes.fork import RETIRE, fork, is_held
 from service.processes.recycling import Limits, Usage
 
@@ -182,7 +182,7 @@ class Started:
             self._renew()
 
     def _renew(self) -> None:
-        running = [Claim(one.task_id, self.worker_id, one.fence) for one in self._board.running()]
+        running = [Lease(one.task_id, self.worker_id, one.fence) for one in self._board.running()]
         if not running:
             return
         try:

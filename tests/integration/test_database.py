@@ -14,8 +14,8 @@ from mirt.errors import DatabaseError, SoftTimeLimitExceeded
 from mirt.store.engine import timeouts
 from mirt.store.engine.database import Database
 from mirt.store.queue import leases
-from mirt.store.queue.leases import Claim
-from mirt.store.queue.tasks import Publication
+from mirt.store.queue.leases import Lease
+from mirt.store.queue.tasks import TaskMessage
 from tests.servers import Postgres
 
 SOON_S = 3.0
@@ -97,9 +97,9 @@ NOON = datetime(2026, 3, 1, 12, tzinfo=UTC)
 LEASE = timedelta(seconds=10)
 
 
-def claim(database: Database, owner: str, now: datetime) -> Claim | None:
+def claim(database: Database, owner: str, now: datetime) -> Lease | None:
     with database.transaction() as tx:
-        return leases.claim(tx, Publication("t1", "ping"), owner=owner, now=now, lease=LEASE)
+        return leases.claim(tx, TaskMessage("t1", "ping"), owner=owner, now=now, duration=LEASE)
 
 
 def test_who_freezes_in_a_transaction_keeps_no_task_beyond_its_lease(
@@ -109,7 +109,7 @@ def test_who_freezes_in_a_transaction_keeps_no_task_beyond_its_lease(
     frozen = claim(database, "frozen", NOON)
     assert frozen is not None
     tx = database.engine.connect()
-    leases.hold(tx, frozen)
+    leases.verify(tx, frozen)
     with closing(Database(database_url)) as another, over_within(SOON_S):
         assert claim(another, "another", NOON + LEASE) is not None
     tx.invalidate()

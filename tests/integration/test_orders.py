@@ -18,8 +18,8 @@ from mirt.orders.orders import SETTLED_AFTER_S
 from mirt.runtime import runtime
 from mirt.store.queue import leases
 from mirt.store.queue.dead_letters import Choice
-from mirt.store.queue.leases import Claim
-from mirt.store.queue.tasks import Publication
+from mirt.store.queue.leases import Lease
+from mirt.store.queue.tasks import TaskMessage
 from mirt.store.shop import orders as store
 from mirt.store.tables import conversations, dead_letters, orders, tasks
 from service import dispatcher
@@ -265,18 +265,18 @@ def test_what_no_database_can_keep_is_left_out_and_nothing_lost(
     assert [one.error for one in rows(orders)] == [None, "crm: 422 name: a\ufffdb"]
 
 
-def claimed(hands: Hands, task_id: str = "one") -> Claim:
+def claimed(hands: Hands, task_id: str = "one") -> Lease:
     """The claim on a task, for what a worker does with it."""
     with runtime().database.transaction() as tx:
-        claim = leases.claim(
+        lease = leases.claim(
             tx,
-            Publication(task_id, "create_crm_order"),
+            TaskMessage(task_id, "create_crm_order"),
             owner="worker",
             now=hands.now,
-            lease=timedelta(hours=1),
+            duration=timedelta(hours=1),
         )
-    assert claim is not None
-    return claim
+    assert lease is not None
+    return lease
 
 
 def created(world: FakeWorld) -> int:
@@ -289,18 +289,18 @@ def test_an_order_that_the_crm_may_still_be_creating_is_not_asked_for_again(
 ) -> None:
     hands = Hands()
     run("eager", clock=hands, snitkix_api_url=world.crm_url, **CRM)
-    claim, create = claimed(hands), runtime().orders.create
+    lease, create = claimed(hands), runtime().orders.create
     world.misbehave("crm", Reset(applied=False))
     with pytest.raises(OutcomeUnknownError):
-        create(claim, order())
+        create(lease, order())
     for _ in range(2):
         hands.forward(seconds=SETTLED_AFTER_S / 2 - 1)
         with pytest.raises(RateLimitError) as told:
-            create(claim, order())
+            create(lease, order())
     assert (told.value.retry_after, created(world)) == (2, 1)
     assert [(one.state, one.unknown) for one in rows(orders)] == [("unknown", 1)]
     hands.forward(seconds=2)
-    assert create(claim, order())["status"] == "created"
+    assert create(lease, order())["status"] == "created"
     assert (len(world.crm.orders), created(world)) == (1, 2)
 
 
@@ -309,19 +309,19 @@ def test_neither_is_one_whose_worker_was_lost_a_moment_ago(
 ) -> None:
     hands = Hands()
     run("eager", clock=hands, snitkix_api_url=world.crm_url, **CRM)
-    claim = claimed(hands)
-    asking(claim, hands)
+    lease = claimed(hands)
+    asking(lease, hands)
     hands.forward(seconds=1)
     for _ in range(2):
         with pytest.raises(RateLimitError):
-            runtime().orders.create(claim, order())
+            runtime().orders.create(lease, order())
     assert created(world) == 0
     assert [(one.state, one.unknown) for one in rows(orders)] == [("unknown", 1)]
 
 
-def asking(claim: Claim, hands: Hands) -> store.KeptOrder:
+def asking(lease: Lease, hands: Hands) -> store.KeptOrder:
     """An order whose request has left, and whose answer is not there yet."""
-    new = store.NewOrder("order-1", claim.task_id, "42", "telegram", order(), "trace")
+    new = store.NewOrder("order-1", lease.task_id, "42", "telegram", order(), "trace")
     with runtime().database.transaction() as tx:
         kept = store.begin(tx, new, now=hands.now)
         store.ask(tx, kept, now=hands.now)

@@ -9,16 +9,16 @@ from actors.housekeeping import sweep_mailboxes
 from broker.durable import Unsure
 from mirt.clock import utc_now
 from mirt.store.queue import outbox
-from mirt.store.queue.tasks import Publication
+from mirt.store.queue.tasks import TaskMessage
 from mirt.store.tables import dead_letters, tasks
 from tests.integration.conftest import TRANSPORTS, Running
 from tests.polling import wait_until
 
 Run = Callable[..., Running]
-STRANGER = Publication("stranger", "nobody_knows", ["first"], {"a": 1}, {"trace_id": "t" * 32})
+STRANGER = TaskMessage("stranger", "nobody_knows", ["first"], {"a": 1}, {"trace_id": "t" * 32})
 
 
-def have_due(running: Running, *due: Publication) -> None:
+def have_due(running: Running, *due: TaskMessage) -> None:
     with running.broker.database.transaction() as tx:
         for one in due:
             outbox.add(tx, one, now=utc_now(), due_at=utc_now())
@@ -46,10 +46,10 @@ def test_a_due_task_that_nobody_knows_is_buried_and_the_others_run(
     run: Run, transport: str
 ) -> None:
     running = run(transport)
-    have_due(running, STRANGER, Publication("beside it", "ping"))
+    have_due(running, STRANGER, TaskMessage("beside it", "ping"))
     wait_until(lambda: states(running) == {"stranger": "dead", "beside it": "done"})
     assert_buried(running)
-    have_due(running, Publication("after it", "ping"))
+    have_due(running, TaskMessage("after it", "ping"))
     wait_until(lambda: states(running)["after it"] == "done")
 
 
@@ -74,7 +74,7 @@ def test_a_round_that_fails_is_not_the_last(run: Run, monkeypatch: pytest.Monkey
 
     monkeypatch.setattr(running.broker, "publish_due", fail_once)
     wait_until(lambda: rounds)
-    have_due(running, Publication("after it", "ping"))
+    have_due(running, TaskMessage("after it", "ping"))
     wait_until(lambda: states(running) == {"after it": "done"})
     assert len(rounds) > 1
 
@@ -83,7 +83,7 @@ def test_what_the_transport_refuses_is_no_reason_to_look_again_at_once(
     run: Run, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     running = run("embedded", work=False)
-    have_due(running, Publication("refused", "ping"))
+    have_due(running, TaskMessage("refused", "ping"))
     with monkeypatch.context() as full:
         full.setattr(running.broker, "transmit", lambda messages, within_s: Unsure(failed=messages))
         assert running.broker.publish_due() == 0

@@ -25,7 +25,7 @@ def killed_twice(running: Running, chat: str) -> None:
     for _ in range(2):
         with running.broker.database.transaction() as tx:
             died = utc_now() - timedelta(minutes=1)
-            assert leases.claim(tx, task, owner="dead", now=died, lease=timedelta())
+            assert leases.claim(tx, task, owner="dead", now=died, duration=timedelta())
 
 
 def of_chat(running: Running, chat: str) -> tuple[str, int, int]:

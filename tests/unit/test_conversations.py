@@ -13,7 +13,7 @@ from mirt.conversations import (
 from mirt.errors import DatabaseError
 from mirt.idempotency import webhook_task_id
 from mirt.store.engine.database import Database
-from mirt.store.queue.tasks import Publication
+from mirt.store.queue.tasks import TaskMessage
 from mirt.store.shop import mailbox
 from mirt.store.shop.mailbox import MailState
 from mirt.store.tables import conversations as conversations_table
@@ -43,7 +43,7 @@ def waiting(database: Database, session_id: str = "s") -> list[str]:
 
 def promoted(
     database: Database, conversations: Conversations, after: str, clock: StoppedClock
-) -> Publication | None:
+) -> TaskMessage | None:
     """Answer the head, and say who is next."""
     with database.transaction() as tx:
         state = MailState.ANSWERED

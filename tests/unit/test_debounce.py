@@ -7,7 +7,7 @@ import pytest
 from mirt.conversations import LONGEST_QUIET, Conversations
 from mirt.store.engine.database import Database
 from mirt.store.queue import leases, outbox
-from mirt.store.queue.tasks import Publication
+from mirt.store.queue.tasks import TaskMessage
 from mirt.store.shop import mailbox
 from mirt.store.shop.mailbox import MailState
 from mirt.store.tables import tasks
@@ -38,7 +38,7 @@ def seconds(number: float) -> datetime:
 
 def answered(
     database: Database, patient: Conversations, head: str, clock: StoppedClock
-) -> Publication | None:
+) -> TaskMessage | None:
     with database.transaction() as tx:
         state = MailState.ANSWERED
         mailbox.settle(tx, turn_id=head, task_id=head, state=state, now=clock())
@@ -88,8 +88,8 @@ def test_a_turn_that_has_begun_is_not_put_off(
     clock.pass_by(QUIET_S)
     with database.transaction() as tx:
         outbox.take_due(tx, now=clock(), limit=1)
-        task = Publication("t1", "process_and_respond")
-        leases.claim(tx, task, owner="one", now=clock(), lease=timedelta(seconds=10))
+        task = TaskMessage("t1", "process_and_respond")
+        leases.claim(tx, task, owner="one", now=clock(), duration=timedelta(seconds=10))
     before = due_at(database)
     clock.pass_by(1)
     assert patient.accept(mail("t2")).publication is None

@@ -11,9 +11,9 @@ from sqlalchemy import ColumnElement, Connection, Row, delete, func, select
 from mirt.store.engine.database import upsert
 from mirt.store.queue import leases
 from mirt.store.queue.events import EventKind, TaskEvent, note
-from mirt.store.queue.leases import Claim
+from mirt.store.queue.leases import Lease
 from mirt.store.queue.outbox import REPUBLISH_AFTER
-from mirt.store.queue.tasks import Publication, TaskState, envelope, session_of
+from mirt.store.queue.tasks import TaskMessage, TaskState, envelope, session_of
 from mirt.store.tables import dead_letters, tasks
 
 LONGEST_TRACEBACK: Final = 20_000
@@ -23,7 +23,7 @@ LONGEST_TRACEBACK: Final = 20_000
 class DeadLetter:
     """A task that failed for good. Its arguments are those that it was sent with."""
 
-    task: Publication
+    task: TaskMessage
     queue: str
     error_code: str
     exception: str
@@ -114,8 +114,8 @@ def bury_unbegun(tx: Connection, letter: DeadLetter, *, now: datetime) -> bool:
 
 def bury(
     tx: Connection,
-    claim: Claim,
-    task: Publication,
+    lease: Lease,
+    task: TaskMessage,
     error: BaseException,
     error_code: str,
     *,
@@ -123,7 +123,7 @@ def bury(
     now: datetime,
 ) -> None:
     """Running → dead, with a letter that says all that somebody needs to understand the failure."""
-    leases.bury(tx, claim, error_code=error_code, now=now)
+    leases.bury(tx, lease, error_code=error_code, now=now)
     lines = "".join(traceback.format_exception(error))
     letter = DeadLetter(
         task=task,
@@ -131,14 +131,14 @@ def bury(
         error_code=error_code,
         exception=f"{type(error).__name__}: {error}",
         traceback=lines[-LONGEST_TRACEBACK:],
-        attempts=claim.attempt + 1,
+        attempts=lease.attempt + 1,
         trace_id=task.options.get("trace_id"),
         # A message is of the last publication; the row is as old as the task.
-        sent_at=claim.created_at or now,
+        sent_at=lease.created_at or now,
     )
     write_dead_letter(tx, letter, now=now)
     why = str(error)
-    note(tx, TaskEvent(claim.task_id, EventKind.DIED, now, claim.attempt, error_code, why))
+    note(tx, TaskEvent(lease.task_id, EventKind.DIED, now, lease.attempt, error_code, why))
 
 
 def list_dead(
@@ -194,7 +194,7 @@ def take_dead(
     return sorted(map(_letter, rows), key=lambda letter: letter.sent_at)
 
 
-def revive(tx: Connection, task: Publication, *, now: datetime) -> bool:
+def revive(tx: Connection, task: TaskMessage, *, now: datetime) -> bool:
     """Dead → queued, as if it had never been started; False if it is alive or done by now."""
     fresh = {
         "state": TaskState.QUEUED,
@@ -243,7 +243,7 @@ def _meant(choice: Choice) -> list[ColumnElement[bool]]:
 
 
 def _letter(row: Row[Any]) -> DeadLetter:
-    task = Publication(row.task_id, row.actor, row.args, row.kwargs, row.options)
+    task = TaskMessage(row.task_id, row.actor, row.args, row.kwargs, row.options)
     return DeadLetter(
         task=task,
         queue=row.queue,

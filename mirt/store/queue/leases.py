@@ -9,7 +9,7 @@ from sqlalchemy import Connection, and_, delete, func, or_, select, tuple_, upda
 
 from mirt.errors import LeaseLostError
 from mirt.store.engine.database import upsert
-from mirt.store.queue.tasks import Publication, TaskState, envelope
+from mirt.store.queue.tasks import TaskMessage, TaskState, envelope
 from mirt.store.tables import tasks
 
 HELD: Final = (TaskState.RUNNING, TaskState.QUEUED)
@@ -17,7 +17,7 @@ HELD: Final = (TaskState.RUNNING, TaskState.QUEUED)
 
 
 @dataclass(frozen=True, slots=True)
-class Claim:
+class Lease:
     """The right to work on a task, until its lease runs out or it is ended.
 
     ``attempt`` counts the failures before this run, ``starts`` the runs that did not end, this one
@@ -37,8 +37,8 @@ class Claim:
 
 
 def claim(
-    tx: Connection, task: Publication, *, owner: str, now: datetime, lease: timedelta
-) -> Claim | None:
+    tx: Connection, task: TaskMessage, *, owner: str, now: datetime, duration: timedelta
+) -> Lease | None:
     """Take the task for ``lease``; None when it is not to be run now.
 
     That is: when another worker holds it, when its delay is not over, when it is done or dead. In
@@ -48,7 +48,7 @@ def claim(
     taken = {
         "state": TaskState.RUNNING,
         "owner": owner,
-        "due_at": now + lease,
+        "due_at": now + duration,
         "started_at": now,
     }
     first = {
@@ -86,24 +86,24 @@ def claim(
     if row is None:
         return None
     trace_id = task.options.get("trace_id", "")
-    return Claim(task_id=task.task_id, owner=owner, trace_id=trace_id, **row._mapping)
+    return Lease(task_id=task.task_id, owner=owner, trace_id=trace_id, **row._mapping)
 
 
-def hold(tx: Connection, claim: Claim) -> None:
+def verify(tx: Connection, lease: Lease) -> None:
     """Make sure that the claim is still ours, and keep it so until this transaction ends.
 
     Raises:
         LeaseLostError: when another worker has taken it: nothing may be written any more.
     """
-    held = tx.execute(select(tasks.c.id).where(_is_held(claim)).with_for_update()).one_or_none()
+    held = tx.execute(select(tasks.c.id).where(_is_held(lease)).with_for_update()).one_or_none()
     if held is None:
-        raise LeaseLostError(f"the lease on task {claim.task_id} is lost")
+        raise LeaseLostError(f"the lease on task {lease.task_id} is lost")
 
 
-def renew(tx: Connection, claims: Collection[Claim], *, until: datetime) -> set[Claim]:
+def renew(tx: Connection, held: Collection[Lease], *, until: datetime) -> set[Lease]:
     """Extend the leases of one owner; those that were still held."""
-    owner = next(iter(claims)).owner
-    runs = [(claim.task_id, claim.fence) for claim in claims]
+    owner = next(iter(held)).owner
+    runs = [(lease.task_id, lease.fence) for lease in held]
     renewed = tx.execute(
         update(tasks)
         .where(
@@ -114,36 +114,36 @@ def renew(tx: Connection, claims: Collection[Claim], *, until: datetime) -> set[
         .values(due_at=until, state=TaskState.RUNNING)
         .returning(tasks.c.id, tasks.c.fence)
     )
-    held = {(row.id, row.fence) for row in renewed}
-    return {claim for claim in claims if (claim.task_id, claim.fence) in held}
+    still = {(row.id, row.fence) for row in renewed}
+    return {lease for lease in held if (lease.task_id, lease.fence) in still}
 
 
-def finish(tx: Connection, claim: Claim, *, now: datetime) -> None:
+def finish(tx: Connection, lease: Lease, *, now: datetime) -> None:
     """Running → done."""
-    _end(tx, claim, state=TaskState.DONE, due_at=None, finished_at=now)
+    _end(tx, lease, state=TaskState.DONE, due_at=None, finished_at=now)
 
 
-def bury(tx: Connection, claim: Claim, *, error_code: str, now: datetime) -> None:
+def bury(tx: Connection, lease: Lease, *, error_code: str, now: datetime) -> None:
     """Running → dead; its dead letter is written in the same transaction."""
-    _end(tx, claim, state=TaskState.DEAD, due_at=None, finished_at=now, error_code=error_code)
+    _end(tx, lease, state=TaskState.DEAD, due_at=None, finished_at=now, error_code=error_code)
 
 
 def postpone(
-    tx: Connection, claim: Claim, *, due_at: datetime, attempt: int, waited_s: int = 0
+    tx: Connection, lease: Lease, *, due_at: datetime, attempt: int, waited_s: int = 0
 ) -> None:
     """Running → delayed: the same task runs again at ``due_at``, as attempt number ``attempt``."""
-    _end(tx, claim, state=TaskState.DELAYED, due_at=due_at, attempt=attempt, waited_s=waited_s)
+    _end(tx, lease, state=TaskState.DELAYED, due_at=due_at, attempt=attempt, waited_s=waited_s)
 
 
-def give_back(tx: Connection, claim: Claim, *, now: datetime) -> None:
+def give_back(tx: Connection, lease: Lease, *, now: datetime) -> None:
     """Running → queued, due at once: for whoever comes next. It does not count as a start."""
-    _end(tx, claim, state=TaskState.QUEUED, due_at=now, starts=tasks.c.starts - 1)
+    _end(tx, lease, state=TaskState.QUEUED, due_at=now, starts=tasks.c.starts - 1)
 
 
-def forget(tx: Connection, claim: Claim) -> None:
+def forget(tx: Connection, lease: Lease) -> None:
     """Running → (none): somebody else keeps what the task was about."""
-    if tx.execute(delete(tasks).where(_is_held(claim))).rowcount != 1:
-        raise LeaseLostError(f"the lease on task {claim.task_id} is lost")
+    if tx.execute(delete(tasks).where(_is_held(lease))).rowcount != 1:
+        raise LeaseLostError(f"the lease on task {lease.task_id} is lost")
 
 
 def release_owner(tx: Connection, owner: str, *, innocent: bool, now: datetime) -> int:
@@ -160,21 +160,21 @@ def release_owner(tx: Connection, owner: str, *, innocent: bool, now: datetime) 
 
 def condemn(tx: Connection, owner: str, task_id: str, fence: int, *, error_code: str) -> bool:
     """Note that this run is to be stopped, and with what the task has failed; if it still runs."""
-    running = Claim(task_id=task_id, owner=owner, fence=fence)
+    running = Lease(task_id=task_id, owner=owner, fence=fence)
     return (
         tx.execute(update(tasks).where(_is_held(running)).values(error_code=error_code)).rowcount
         == 1
     )
 
 
-def _end(tx: Connection, claim: Claim, **values: Any) -> None:
+def _end(tx: Connection, lease: Lease, **values: Any) -> None:
     ended = tx.execute(
         update(tasks)
-        .where(_is_held(claim))
+        .where(_is_held(lease))
         .values({"owner": None, "starts": 0, "error_code": None, **values})
     )
     if ended.rowcount != 1:
-        raise LeaseLostError(f"the lease on task {claim.task_id} is lost")
+        raise LeaseLostError(f"the lease on task {lease.task_id} is lost")
 
 
 def _is_free(now: datetime) -> Any:
@@ -185,10 +185,10 @@ def _is_free(now: datetime) -> Any:
     )
 
 
-def _is_held(claim: Claim) -> Any:
+def _is_held(lease: Lease) -> Any:
     return and_(
-        tasks.c.id == claim.task_id,
+        tasks.c.id == lease.task_id,
         tasks.c.state.in_(HELD),
-        tasks.c.owner == claim.owner,
-        tasks.c.fence == claim.fence,
+        tasks.c.owner == lease.owner,
+        tasks.c.fence == lease.fence,
     )

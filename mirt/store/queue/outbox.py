@@ -7,7 +7,7 @@ from typing import Final
 from sqlalchemy import Connection, case, func, select, update
 
 from mirt.store.engine.database import upsert
-from mirt.store.queue.tasks import Publication, TaskState, envelope
+from mirt.store.queue.tasks import TaskMessage, TaskState, envelope
 from mirt.store.tables import tasks
 
 REPUBLISH_AFTER: Final = timedelta(seconds=10)
@@ -20,7 +20,7 @@ stay few while it waits in a backlog.
 
 
 def add(
-    tx: Connection, task: Publication, *, now: datetime, due_at: datetime | None = None
+    tx: Connection, task: TaskMessage, *, now: datetime, due_at: datetime | None = None
 ) -> bool:
     """Put a task into the outbox; whether it was new.
 
@@ -45,7 +45,7 @@ def add(
     return added.scalar_one_or_none() is not None
 
 
-def take_due(tx: Connection, *, now: datetime, limit: int) -> list[Publication]:
+def take_due(tx: Connection, *, now: datetime, limit: int) -> list[TaskMessage]:
     """Take what is due to be published: delays that are over, lost messages, lost leases.
 
     Two callers at once take different ones. What is taken comes up again after a growing pause if
@@ -76,7 +76,7 @@ def take_due(tx: Connection, *, now: datetime, limit: int) -> list[Publication]:
         )
         .returning(tasks.c.id, tasks.c.actor, tasks.c.args, tasks.c.kwargs, tasks.c.options)
     )
-    return [Publication(*row) for row in rows]
+    return [TaskMessage(*row) for row in rows]
 
 
 def make_due(tx: Connection, ids: Collection[str], *, now: datetime) -> None:
@@ -125,7 +125,7 @@ def delay_unstarted(tx: Connection, task_id: str, *, until: datetime, at_most: t
         tx.execute(update(tasks).where(*unstarted).values(due_at=min(until, born + at_most)))
 
 
-def take_retry(tx: Connection, task_id: str, *, now: datetime) -> Publication | None:
+def take_retry(tx: Connection, task_id: str, *, now: datetime) -> TaskMessage | None:
     """Take a task that waits for its next attempt, without waiting for it to be due."""
     row = tx.execute(
         update(tasks)
@@ -133,7 +133,7 @@ def take_retry(tx: Connection, task_id: str, *, now: datetime) -> Publication | 
         .values(state=TaskState.QUEUED, published_at=now, waits_since=now)
         .returning(tasks.c.id, tasks.c.actor, tasks.c.args, tasks.c.kwargs, tasks.c.options)
     ).one_or_none()
-    return None if row is None else Publication(*row)
+    return None if row is None else TaskMessage(*row)
 
 
 def make_all_due(tx: Connection, *, now: datetime) -> int:

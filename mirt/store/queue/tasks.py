@@ -32,7 +32,7 @@ class TaskState(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
-class Publication:
+class TaskMessage:
     """A task that is to be published. Its row is committed, or is made when it is claimed."""
 
     task_id: str
@@ -42,7 +42,7 @@ class Publication:
     options: Mapping[str, Any] = field(default_factory=dict)
 
 
-def envelope(task: Publication) -> dict[str, Any]:
+def envelope(task: TaskMessage) -> dict[str, Any]:
     """The columns that say what is to be done, as they are sent."""
     return {
         "id": task.task_id,
@@ -55,7 +55,7 @@ def envelope(task: Publication) -> dict[str, Any]:
     }
 
 
-def session_of(task: Publication) -> str | None:
+def session_of(task: TaskMessage) -> str | None:
     """The conversation that a task is about: its option says so, or its argument of that name."""
     return _text(task.options.get("session_id") or task.kwargs.get("session_id"))
 

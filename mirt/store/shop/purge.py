@@ -7,7 +7,7 @@ from typing import Any
 
 from sqlalchemy import ColumnElement, Connection, func, select, update
 
-from mirt.store.queue.tasks import Publication, TaskState
+from mirt.store.queue.tasks import TaskMessage, TaskState
 from mirt.store.shop.mailbox import lock_head
 from mirt.store.tables import tasks
 
@@ -16,7 +16,7 @@ from mirt.store.tables import tasks
 class Removed:
     """A task that was removed: what it was, and how far it had come."""
 
-    task: Publication
+    task: TaskMessage
     attempts: int
     trace_id: str | None
     sent_at: datetime
@@ -49,7 +49,7 @@ def remove_waiting(
     )
     return [
         Removed(
-            Publication(row.id, row.actor, row.args, row.kwargs, row.options),
+            TaskMessage(row.id, row.actor, row.args, row.kwargs, row.options),
             row.attempt,
             row.trace_id,
             row.created_at,

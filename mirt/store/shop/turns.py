@@ -7,7 +7,7 @@ from typing import Any, Literal
 
 from sqlalchemy import Connection, insert, select
 
-from mirt.store.queue.tasks import Publication
+from mirt.store.queue.tasks import TaskMessage
 from mirt.store.shop.mailbox import Mail
 from mirt.store.tables import conversations, history, inbox, turns
 
@@ -25,7 +25,7 @@ class Reply:
     prompt_tokens: int = 0
     completion_tokens: int = 0
     actions: Sequence[Mapping[str, Any]] = ()
-    following: Sequence[Publication] = ()
+    following: Sequence[TaskMessage] = ()
 
 
 @dataclass(frozen=True, slots=True)

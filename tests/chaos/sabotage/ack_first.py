@@ -10,25 +10,25 @@ from typing import Any
 from sqlalchemy import Connection, update
 
 from mirt.store.queue import leases
-from mirt.store.queue.leases import Claim
-from mirt.store.queue.tasks import Publication, TaskState
+from mirt.store.queue.leases import Lease
+from mirt.store.queue.tasks import TaskMessage, TaskState
 from mirt.store.tables import tasks
 
 _claim = leases.claim
 
 
 def _claim_and_finish(
-    tx: Connection, task: Publication, *, now: datetime, **how: Any
-) -> Claim | None:
-    claim = _claim(tx, task, now=now, **how)
-    if claim is not None:
+    tx: Connection, task: TaskMessage, *, now: datetime, **how: Any
+) -> Lease | None:
+    lease = _claim(tx, task, now=now, **how)
+    if lease is not None:
         over = {"state": TaskState.DONE, "due_at": None, "finished_at": now}
-        tx.execute(update(tasks).where(tasks.c.id == claim.task_id).values(over))
-    return claim
+        tx.execute(update(tasks).where(tasks.c.id == lease.task_id).values(over))
+    return lease
 
 
-def _renew_nothing(_: Connection, claims: Collection[Claim], *, until: datetime) -> set[Claim]:
-    return set(claims)
+def _renew_nothing(_: Connection, held: Collection[Lease], *, until: datetime) -> set[Lease]:
+    return set(held)
 
 
 leases.claim = _claim_and_finish

@@ -11,8 +11,8 @@ from typing import Any
 from broker.task import declared
 from mirt.conversations import ANSWERING, DELIVERING
 from mirt.deliveries import Deliveries
-from mirt.store.queue.leases import Claim
-from mirt.store.queue.tasks import Publication
+from mirt.store.queue.leases import Lease
+from mirt.store.queue.tasks import TaskMessage
 from mirt.store.shop.mailbox import Mail
 from mirt.store.shop.turns import Reply
 from mirt.turns.failed_turns import SPEAKING
@@ -21,18 +21,18 @@ from mirt.turns.turn import Turns
 _store, _deliver = Turns._store, Deliveries.deliver
 
 
-def _publish_and_store(self: Turns, claim: Claim, mail: Mail, turn: Any, reply: Reply) -> Any:
+def _publish_and_store(self: Turns, lease: Lease, mail: Mail, turn: Any, reply: Reply) -> Any:
     if mail.actor != DELIVERING:
-        return _store(self, claim, mail, turn, reply)
+        return _store(self, lease, mail, turn, reply)
     what = {"platform": mail.platform, "chat_id": mail.chat_id, "response_text": reply.text}
-    declared.bound.publish([Publication(f"reply:{uuid.uuid4().hex}", SPEAKING, kwargs=what)])
-    return _store(self, claim, replace(mail, actor=ANSWERING), turn, reply)
+    declared.bound.publish([TaskMessage(f"reply:{uuid.uuid4().hex}", SPEAKING, kwargs=what)])
+    return _store(self, lease, replace(mail, actor=ANSWERING), turn, reply)
 
 
-def _deliver_what_is_spoken(self: Deliveries, claim: Claim, delivery_id: str) -> dict[str, Any]:
+def _deliver_what_is_spoken(self: Deliveries, lease: Lease, delivery_id: str) -> dict[str, Any]:
     # The reply of a turn goes its own way; an apology goes as ever.
     spoken = delivery_id.startswith("reply:") or delivery_id.endswith(":apology")
-    return _deliver(self, claim, delivery_id) if spoken else {"status": "enqueued"}
+    return _deliver(self, lease, delivery_id) if spoken else {"status": "enqueued"}
 
 
 Turns._store = _publish_and_store  # type: ignore[method-assign]

@@ -3,12 +3,12 @@
 import threading
 
 from middleware.quarantine import Cell, is_last_start, verdict
-from mirt.store.queue.leases import Claim
+from mirt.store.queue.leases import Lease
 from tests.polling import wait_until
 
 
-def claim(starts: int) -> Claim:
-    return Claim("task", "owner", fence=starts, starts=starts)
+def claim(starts: int) -> Lease:
+    return Lease("task", "owner", fence=starts, starts=starts)
 
 
 def test_a_task_is_started_three_times_and_the_third_time_alone() -> None:

@@ -8,38 +8,38 @@ from sqlalchemy import Connection, Row, insert, select
 
 from mirt.store.engine.database import Database
 from mirt.store.queue.leases import (
-    Claim,
+    Lease,
     bury,
     claim,
     finish,
     forget,
     give_back,
-    hold,
     postpone,
+    verify,
 )
-from mirt.store.queue.tasks import Publication, TaskState
+from mirt.store.queue.tasks import TaskMessage, TaskState
 from mirt.store.tables import tasks
 from tests.unit.business import NOON
 
 LEASE = timedelta(seconds=10)
-TASK = Publication("t1", "ping", kwargs={"a": 1}, options={"trace_id": "trace"})
+TASK = TaskMessage("t1", "ping", kwargs={"a": 1}, options={"trace_id": "trace"})
 
 
 def after(seconds: float) -> datetime:
     return NOON + timedelta(seconds=seconds)
 
 
-Ending = Callable[[Connection, Claim], None]
+Ending = Callable[[Connection, Lease], None]
 ENDINGS: dict[str, Ending] = {
-    "finish": lambda tx, claim: finish(tx, claim, now=after(5)),
-    "bury": lambda tx, claim: bury(tx, claim, error_code="UNEXPECTED", now=after(5)),
-    "postpone": lambda tx, claim: postpone(tx, claim, due_at=after(60), attempt=1),
-    "give_back": lambda tx, claim: give_back(tx, claim, now=after(5)),
+    "finish": lambda tx, lease: finish(tx, lease, now=after(5)),
+    "bury": lambda tx, lease: bury(tx, lease, error_code="UNEXPECTED", now=after(5)),
+    "postpone": lambda tx, lease: postpone(tx, lease, due_at=after(60), attempt=1),
+    "give_back": lambda tx, lease: give_back(tx, lease, now=after(5)),
     "forget": forget,
 }
 WRITES: dict[str, Ending] = {
     **ENDINGS,
-    "hold": hold,
+    "verify": verify,
 }
 
 
@@ -55,19 +55,19 @@ def add_row(database: Database, state: TaskState, *, task_id: str = "t1", **valu
 
 
 def claimed(
-    database: Database, owner: str = "one", *, at: float = 0, task: Publication = TASK
-) -> Claim | None:
+    database: Database, owner: str = "one", *, at: float = 0, task: TaskMessage = TASK
+) -> Lease | None:
     with database.transaction() as tx:
-        return claim(tx, task, owner=owner, now=after(at), lease=LEASE)
+        return claim(tx, task, owner=owner, now=after(at), duration=LEASE)
 
 
-def held(database: Database, owner: str = "one", *, at: float = 0, task_id: str = "t1") -> Claim:
+def held(database: Database, owner: str = "one", *, at: float = 0, task_id: str = "t1") -> Lease:
     """The claim of who is sure to get it."""
-    taken = claimed(database, owner, at=at, task=Publication(task_id, "ping"))
+    taken = claimed(database, owner, at=at, task=TaskMessage(task_id, "ping"))
     assert taken is not None
     return taken
 
 
-def write(database: Database, what: Ending, claim: Claim) -> None:
+def write(database: Database, what: Ending, lease: Lease) -> None:
     with database.transaction() as tx:
-        what(tx, claim)
+        what(tx, lease)

@@ -7,7 +7,7 @@ import pytest
 from mirt.store.engine.database import Database
 from mirt.store.queue import outbox
 from mirt.store.queue.leases import condemn, forget, postpone, release_owner
-from mirt.store.queue.tasks import Publication
+from mirt.store.queue.tasks import TaskMessage
 from tests.unit.business import NOON
 from tests.unit.store.rows import ENDINGS, TASK, after, claimed, held, row, write
 
@@ -80,7 +80,7 @@ def test_the_tasks_of_other_processes_are_not_released(database: Database) -> No
     write(database, ENDINGS["finish"], held(database, "one", task_id="t3"))
     with database.transaction() as tx:
         assert release_owner(tx, "one", innocent=False, now=after(1)) == 1
-    assert claimed(database, "three", at=1, task=Publication("t2", "ping")) is None
+    assert claimed(database, "three", at=1, task=TaskMessage("t2", "ping")) is None
     assert row(database, "t3").state == "done"
 
 

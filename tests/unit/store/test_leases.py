@@ -8,8 +8,8 @@ from sqlalchemy import Connection, select
 from mirt.errors import LeaseLostError
 from mirt.store.engine.database import Database
 from mirt.store.queue import outbox
-from mirt.store.queue.leases import Claim, finish, hold, renew
-from mirt.store.queue.tasks import Publication, TaskState
+from mirt.store.queue.leases import Lease, finish, renew, verify
+from mirt.store.queue.tasks import TaskMessage, TaskState
 from mirt.store.tables import tasks
 from tests.unit.business import NOON
 from tests.unit.store.rows import (
@@ -27,7 +27,7 @@ from tests.unit.store.rows import (
 
 
 def test_a_claim_of_a_task_without_a_row_makes_the_row(database: Database) -> None:
-    expected = Claim("t1", "one", fence=1, trace_id="trace", starts=1, created_at=NOON)
+    expected = Lease("t1", "one", fence=1, trace_id="trace", starts=1, created_at=NOON)
     assert claimed(database) == expected
     found = row(database)
     assert (found.actor, found.kwargs, found.state) == ("ping", {"a": 1}, "running")
@@ -37,7 +37,7 @@ def test_a_claim_of_a_task_without_a_row_makes_the_row(database: Database) -> No
 def test_of_two_who_claim_at_once_one_has_it(database: Database) -> None:
     with ThreadPoolExecutor(4) as callers:
         taken = list(callers.map(lambda n: claimed(database, f"worker {n}"), range(8)))
-    [winner] = [claim for claim in taken if claim is not None]
+    [winner] = [lease for lease in taken if lease is not None]
     assert row(database).owner == winner.owner
     assert winner.fence == 1
 
@@ -107,9 +107,9 @@ def test_what_a_late_writer_wrote_beside_is_undone_too(database: Database) -> No
     late = held(database, "one")
     held(database, "two", at=10)
 
-    def write_both(tx: Connection, claim: Claim) -> None:
-        outbox.add(tx, Publication("beside", "ping"), now=after(11))
-        finish(tx, claim, now=after(11))
+    def write_both(tx: Connection, lease: Lease) -> None:
+        outbox.add(tx, TaskMessage("beside", "ping"), now=after(11))
+        finish(tx, lease, now=after(11))
 
     with pytest.raises(LeaseLostError):
         write(database, write_both, late)
@@ -123,7 +123,7 @@ def test_who_holds_the_lease_still_holds_it_after_it_ran_out_until_another_claim
     mine = held(database)
     with database.transaction() as tx:
         outbox.take_due(tx, now=after(60), limit=10)
-        hold(tx, mine)
+        verify(tx, mine)
         finish(tx, mine, now=after(61))
     assert row(database).state == "done"
 

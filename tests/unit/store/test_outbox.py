@@ -18,7 +18,7 @@ from mirt.store.queue.outbox import (
     take_due,
     take_retry,
 )
-from mirt.store.queue.tasks import Publication, TaskState
+from mirt.store.queue.tasks import TaskMessage, TaskState
 from tests.unit.business import NOON
 from tests.unit.store.rows import ENDINGS, add_row, after, claimed, held, row, write
 
@@ -31,7 +31,7 @@ def taken(database: Database, at: float, limit: int = 100) -> list[str]:
 
 
 def added(database: Database, task_id: str = "t1", *, delay_s: float | None = None) -> bool:
-    task = Publication(task_id, "ping", kwargs={"a": 1}, options={"trace_id": "trace"})
+    task = TaskMessage(task_id, "ping", kwargs={"a": 1}, options={"trace_id": "trace"})
     due_at = None if delay_s is None else after(delay_s)
     with database.transaction() as tx:
         return add(tx, task, now=NOON, due_at=due_at)
@@ -67,9 +67,9 @@ def test_a_delayed_task_is_published_when_its_delay_is_over(database: Database) 
 
 def test_what_is_taken_is_all_that_was_added(database: Database) -> None:
     with database.transaction() as tx:
-        add(tx, Publication("t1", "ping", [1], {"ключ": None}, {"trace_id": "t"}), now=NOON)
+        add(tx, TaskMessage("t1", "ping", [1], {"ключ": None}, {"trace_id": "t"}), now=NOON)
         [found] = take_due(tx, now=after(60), limit=1)
-    assert found == Publication("t1", "ping", [1], {"ключ": None}, {"trace_id": "t"})
+    assert found == TaskMessage("t1", "ping", [1], {"ключ": None}, {"trace_id": "t"})
 
 
 def test_what_nobody_claims_is_published_again_after_ever_longer_pauses(
@@ -144,7 +144,7 @@ def test_a_task_that_is_replayed_waits_for_a_worker_since_then(database: Databas
         if task_id == "dead":
             add_row(database, TaskState.DEAD, task_id=task_id, waits_since=NOON)
         with database.transaction() as tx:
-            assert revive(tx, Publication(task_id, "ping"), now=after(600))
+            assert revive(tx, TaskMessage(task_id, "ping"), now=after(600))
         assert row(database, task_id).waits_since == after(600)
 
 
@@ -233,4 +233,4 @@ def test_after_a_restart_all_that_is_not_over_is_published_but_delays_are_kept(
     with database.transaction() as tx:
         assert make_all_due(tx, now=after(1)) == 2
     assert sorted(taken(database, 1)) == ["queued", "running"]
-    assert claimed(database, "two", at=1, task=Publication("running", "ping")) is not None
+    assert claimed(database, "two", at=1, task=TaskMessage("running", "ping")) is not None

@@ -5,12 +5,12 @@ import pytest
 from mirt.store.engine.database import Database
 from mirt.store.queue.dead_letters import Choice, DeadLetter, bury_unbegun, list_dead, revive
 from mirt.store.queue.outbox import take_due
-from mirt.store.queue.tasks import Publication, TaskState
+from mirt.store.queue.tasks import TaskMessage, TaskState
 from tests.unit.business import NOON
 from tests.unit.store.rows import add_row, after, held, row
 
 LETTER = DeadLetter(
-    task=Publication("t1", "nobody_knows", ["first"], {"a": 1}),
+    task=TaskMessage("t1", "nobody_knows", ["first"], {"a": 1}),
     queue="unknown",
     error_code="UNKNOWN_ACTOR",
     exception="no task nobody_knows",

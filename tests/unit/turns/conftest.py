@@ -18,8 +18,8 @@ from mirt.deliveries import Deliveries
 from mirt.store.engine.database import Database
 from mirt.store.queue import leases
 from mirt.store.queue.dead_letters import revive, withdraw
-from mirt.store.queue.leases import Claim
-from mirt.store.queue.tasks import Publication
+from mirt.store.queue.leases import Lease
+from mirt.store.queue.tasks import TaskMessage
 from mirt.store.shared.cooldowns import NoWaits
 from mirt.store.shop import mailbox
 from mirt.store.shop.deliveries import find_delivery
@@ -53,7 +53,7 @@ class Shop:
     turns: Turns
     endings: Endings
     direct: DirectTurns
-    published: list[Publication] = field(default_factory=list)
+    published: list[TaskMessage] = field(default_factory=list)
 
     def receive(self, *task_ids: str, **values: Any) -> None:
         """Keep messages that say their id, or ``text``."""
@@ -61,41 +61,41 @@ class Shop:
             accepted = self.conversations.accept(mail(task_id, **values))
             self._publish(accepted.publication)
 
-    def claim(self, task: Publication, owner: str = "worker") -> Claim:
-        lease = timedelta(seconds=10)
+    def claim(self, task: TaskMessage, owner: str = "worker") -> Lease:
+        duration = timedelta(seconds=10)
         with self.database.transaction() as tx:
-            claim = leases.claim(tx, task, owner=owner, now=self.clock(), lease=lease)
-        assert claim is not None, f"{task.task_id} is not to be run now"
-        return claim
+            lease = leases.claim(tx, task, owner=owner, now=self.clock(), duration=duration)
+        assert lease is not None, f"{task.task_id} is not to be run now"
+        return lease
 
     def answer(self, one: Mail | str) -> Outcome:
         """Run the task of this message as a worker does, to its end."""
         letter = mail(one) if isinstance(one, str) else one
-        claim = self.claim(as_task(letter))
-        outcome = self.turns.answer(claim, letter)
+        lease = self.claim(as_task(letter))
+        outcome = self.turns.answer(lease, letter)
         self._publish(*outcome.publications)
         if not outcome.parked:
-            self._finish(claim)
+            self._finish(lease)
         return outcome
 
-    def fails_for_good(self, task_id: str) -> list[Publication]:
+    def fails_for_good(self, task_id: str) -> list[TaskMessage]:
         """What a worker does when an attempt has failed and there is to be no other."""
-        claim = self.claim(as_task(mail(task_id)))
+        lease = self.claim(as_task(mail(task_id)))
         with self.database.transaction() as tx:
-            leases.bury(tx, claim, error_code="UNEXPECTED", now=self.clock())
+            leases.bury(tx, lease, error_code="UNEXPECTED", now=self.clock())
             owed = self.endings.fail(tx, task_id)
         self._publish(*owed)
         return owed
 
-    def speak(self, task: Publication) -> Outcome:
+    def speak(self, task: TaskMessage) -> Outcome:
         """Run the task that sends a text which is already known."""
-        claim = self.claim(task)
+        lease = self.claim(task)
         with self.database.transaction() as tx:
             delivery = find_delivery(tx, task.task_id)
         assert delivery is not None
-        outcome = self.turns.speak(claim, replace(delivery, session_id=delivery.chat_id))
+        outcome = self.turns.speak(lease, replace(delivery, session_id=delivery.chat_id))
         self._publish(*outcome.publications)
-        self._finish(claim)
+        self._finish(lease)
         return outcome
 
     def dispatch(self, one: Mail) -> Outcome:
@@ -120,11 +120,11 @@ class Shop:
             found = mailbox.find(tx, task_id)
         return None if found is None else found.state.value
 
-    def _finish(self, claim: Claim) -> None:
+    def _finish(self, lease: Lease) -> None:
         with self.database.transaction() as tx:
-            leases.finish(tx, claim, now=self.clock())
+            leases.finish(tx, lease, now=self.clock())
 
-    def _publish(self, *publications: Publication | None) -> None:
+    def _publish(self, *publications: TaskMessage | None) -> None:
         self.published += [one for one in publications if one is not None]
 
 

@@ -189,9 +189,9 @@ def test_a_turn_that_was_delivered_and_not_closed_is_only_closed(shop: Shop) -> 
     shop.receive("t1", "t2", actor=ANSWERING)
     shop.receive("t3")
     letter = mail("t1", actor=ANSWERING)
-    claim = shop.claim(shop.published[0])
-    first = shop.turns.answer(claim, letter)
-    again = shop.turns.answer(claim, letter)
+    lease = shop.claim(shop.published[0])
+    first = shop.turns.answer(lease, letter)
+    again = shop.turns.answer(lease, letter)
     assert first.result == again.result
     assert [one.task_id for one in first.publications] == ["t3"]
     assert again.publications == []

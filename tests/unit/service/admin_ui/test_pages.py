@@ -13,7 +13,7 @@ from mirt.clock import utc_now
 from mirt.errors import DatabaseError
 from mirt.runtime import Runtime
 from mirt.store.queue.dead_letters import DeadLetter, write_dead_letter
-from mirt.store.queue.tasks import Publication
+from mirt.store.queue.tasks import TaskMessage
 from mirt.store.tables import conversations, inbox, tasks
 from service.admin_ui.auth.roles import Role
 from tests.deployment import update
@@ -28,7 +28,7 @@ WORDS = "Чи є червона сукня?"
 def letter(number: int, **task: str) -> DeadLetter:
     arguments = {"session_id": "7", "user_message": WORDS, **task}
     return DeadLetter(
-        task=Publication(f"task-{number}", "process_and_respond", kwargs=arguments),
+        task=TaskMessage(f"task-{number}", "process_and_respond", kwargs=arguments),
         queue="llm",
         error_code="UNEXPECTED",
         exception=f"ValueError: {SCRIPT}",
