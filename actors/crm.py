@@ -4,11 +4,11 @@ from typing import Any
 
 from broker.task import task
 from middleware.execution import current_lease
-from mirt.runtime import runtime
+from mirt.runtime import current_runtime
 
 
 def _give_up(tx: Any, task_id: str) -> Any:
-    return runtime().orders.fail(tx, task_id)
+    return current_runtime().orders.fail(tx, task_id)
 
 
 @task(on_dead=_give_up)
@@ -17,7 +17,7 @@ def create_crm_order(order_data: dict[str, Any]) -> dict[str, Any]:
 
     Returns ``{status: "created", order_id, external_id}``.
     """
-    return runtime().orders.create(current_lease(), order_data)
+    return current_runtime().orders.create(current_lease(), order_data)
 
 
 @task()
@@ -26,4 +26,4 @@ def sync_order_status(order_id: str, session_id: str) -> dict[str, Any]:
 
     Returns ``{status: "synced", order_id, order_status, session_id}``.
     """
-    return runtime().orders.sync(current_lease(), order_id, session_id)
+    return current_runtime().orders.sync(current_lease(), order_id, session_id)

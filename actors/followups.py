@@ -4,15 +4,15 @@ from typing import Any
 
 from broker.task import declared, task
 from middleware.execution import current_lease
-from mirt.runtime import runtime
+from mirt.runtime import current_runtime
 
 
 def _give_up(tx: Any, task_id: str) -> Any:
-    return runtime().followups.fail(tx, task_id)
+    return current_runtime().followups.fail(tx, task_id)
 
 
 def _mend(tx: Any, task_id: str) -> bool:
-    return runtime().followups.reopen(tx, task_id)
+    return current_runtime().followups.reopen(tx, task_id)
 
 
 @task(on_dead=_give_up, on_replay=_mend)
@@ -24,7 +24,9 @@ def send_followup(
     Returns ``{status: "sent", session_id, content, tags, channel}``, or ``{status: "skipped",
     session_id, reason}``.
     """
-    return runtime().followups.send(current_lease(), session_id, channel=channel, chat_id=chat_id)
+    return current_runtime().followups.send(
+        current_lease(), session_id, channel=channel, chat_id=chat_id
+    )
 
 
 @task()
@@ -36,7 +38,9 @@ def schedule_followup(
     Returns ``{status: "scheduled", session_id, task_id, delay_hours}``.
     """
     task_id = f"{current_lease().task_id}:followup"
-    runtime().followups.schedule(task_id, session_id, delay_hours, channel=channel, chat_id=chat_id)
+    current_runtime().followups.schedule(
+        task_id, session_id, delay_hours, channel=channel, chat_id=chat_id
+    )
     return {
         "status": "scheduled",
         "session_id": session_id,
@@ -48,4 +52,7 @@ def schedule_followup(
 @task()
 def check_all_sessions_for_followups() -> dict[str, Any]:
     """Queue every follow-up that is due, once. Returns ``{status: "ok", queued}``."""
-    return {"status": "ok", "queued": declared.bound.publish_all(runtime().followups.take_due())}
+    return {
+        "status": "ok",
+        "queued": declared.bound.publish_all(current_runtime().followups.take_due()),
+    }

@@ -4,7 +4,7 @@ from typing import Any
 
 from broker.task import declared, task
 from middleware.execution import current_lease
-from mirt.runtime import runtime
+from mirt.runtime import current_runtime
 
 
 @task()
@@ -13,7 +13,7 @@ def ping() -> dict[str, Any]:
     lease = current_lease()
     return {
         "pong": True,
-        "timestamp": runtime().clock().isoformat(),
+        "timestamp": current_runtime().clock().isoformat(),
         "task_id": lease.task_id,
         "worker_id": lease.owner,
     }
@@ -26,4 +26,4 @@ def worker_health_check() -> dict[str, Any]:
     Returns ``{status: "healthy"|"degraded", timestamp, worker_id, checks: {redis, database,
     rabbitmq}}``; a check is ``ok``, ``off`` where it is not configured, or what is wrong.
     """
-    return runtime().health.check(current_lease().owner, rabbitmq=declared.bound.probe)
+    return current_runtime().health.check(current_lease().owner, rabbitmq=declared.bound.probe)

@@ -3,7 +3,7 @@
 from typing import Any
 
 from broker.task import declared, task
-from mirt.runtime import runtime
+from mirt.runtime import current_runtime
 
 
 @task()
@@ -12,7 +12,7 @@ def sweep_mailboxes() -> dict[str, Any]:
 
     Returns ``{status: "ok", repaired, published}``.
     """
-    repaired = runtime().conversations.repair()
+    repaired = current_runtime().conversations.repair()
     declared.bound.publish(repaired)
     return {
         "status": "ok",
@@ -24,4 +24,4 @@ def sweep_mailboxes() -> dict[str, Any]:
 @task()
 def remove_old_rows() -> dict[str, Any]:
     """Remove what is over and older than RETENTION_DAYS. Returns ``{status: "ok", removed}``."""
-    return {"status": "ok", "removed": runtime().housekeeping.remove_old_rows()}
+    return {"status": "ok", "removed": current_runtime().housekeeping.remove_old_rows()}

@@ -6,20 +6,20 @@ from broker.task import conclude, task
 from middleware.execution import current_lease
 from mirt.channels import InboundMessage, Marks
 from mirt.conversations import ANSWERING, DELIVERING
-from mirt.runtime import runtime
+from mirt.runtime import current_runtime
 from mirt.store.shop.deliveries import Delivery
 
 
 def _owe(tx: Any, task_id: str) -> Any:
-    return runtime().endings.fail(tx, task_id)
+    return current_runtime().endings.fail(tx, task_id)
 
 
 def _mend(tx: Any, task_id: str) -> bool:
-    return runtime().endings.reopen(tx, task_id)
+    return current_runtime().endings.reopen(tx, task_id)
 
 
 def _withdraw(tx: Any, task_id: str) -> Any:
-    return runtime().endings.withdraw(tx, task_id)
+    return current_runtime().endings.withdraw(tx, task_id)
 
 
 @task(on_dead=_owe, on_replay=_mend, on_purge=_withdraw)
@@ -80,7 +80,7 @@ def send_response(
         reply_to=reply_to_message_id,
         trace_id=lease.trace_id,
     )
-    return conclude(runtime().turns.speak(lease, delivery))
+    return conclude(current_runtime().turns.speak(lease, delivery))
 
 
 @task()
@@ -96,11 +96,11 @@ def mark_customer(
     Returns ``{status: "marked", platform, chat_id}``, or skipped where the platform keeps no marks.
     """
     marks = Marks(fields or {}, add_tags or (), remove_tags or ())
-    return runtime().deliveries.mark(platform, chat_id, marks)
+    return current_runtime().deliveries.mark(platform, chat_id, marks)
 
 
 def _answer(actor: str, message: InboundMessage) -> dict[str, Any]:
-    world, lease = runtime(), current_lease()
+    world, lease = current_runtime(), current_lease()
     mail = world.conversations.checked(
         message, task_id=lease.task_id, actor=actor, trace_id=lease.trace_id
     )

@@ -4,7 +4,7 @@ from typing import Any
 
 from broker.task import declared, task
 from middleware.execution import current_lease
-from mirt.runtime import runtime
+from mirt.runtime import current_runtime
 
 
 @task()
@@ -17,10 +17,13 @@ def summarize_session(
     Returns ``{status: "summarized", session_id, summary_length}``, or ``{status: "skipped",
     session_id, reason}``.
     """
-    return runtime().summaries.summarise(current_lease(), session_id)
+    return current_runtime().summaries.summarise(current_lease(), session_id)
 
 
 @task()
 def check_all_sessions_for_summarization() -> dict[str, Any]:
     """Queue a summary of every conversation that is due. Returns ``{status: "ok", queued}``."""
-    return {"status": "ok", "queued": declared.bound.publish_all(runtime().summaries.take_due())}
+    return {
+        "status": "ok",
+        "queued": declared.bound.publish_all(current_runtime().summaries.take_due()),
+    }

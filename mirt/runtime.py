@@ -188,7 +188,7 @@ _lock = threading.Lock()
 _opened: dict[int, Runtime] = {}
 
 
-def runtime() -> Runtime:
+def current_runtime() -> Runtime:
     """The runtime of this process; opened from the environment if nobody has said otherwise."""
     with _lock:
         pid = os.getpid()
@@ -199,7 +199,7 @@ def runtime() -> Runtime:
         return _opened[pid]
 
 
-def use(chosen: Runtime) -> None:
+def use_runtime(chosen: Runtime) -> None:
     """Let this be the runtime of this process."""
     with _lock:
         _opened[os.getpid()] = chosen

@@ -38,7 +38,7 @@ def create_app(
     dispatch: Dispatch = dispatch_message,
     probes: Mapping[str, Probe] | None = None,
 ) -> falcon.App[Any, Any]:
-    """The WSGI application for this runtime, which ``mirt.runtime.use`` must have been told of.
+    """Return the WSGI application. ``mirt.runtime.use_runtime`` must know this runtime already.
 
     Call it in the process that serves: it starts threads. ``probes`` replaces the dependencies
     that ``/readyz`` asks.

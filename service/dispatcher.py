@@ -24,7 +24,7 @@ from mirt.errors import ErrorCode, PermanentError, RetryableError
 from mirt.idempotency import webhook_task_id
 from mirt.observe import traces
 from mirt.orders import read_order
-from mirt.runtime import Runtime, runtime
+from mirt.runtime import Runtime, current_runtime
 from mirt.store.engine.redis_client import BestEffort
 from mirt.store.shop.mailbox import Mail
 from service.admin import dead_letters
@@ -83,7 +83,7 @@ def dispatch_message(
 def _accept(
     message: InboundMessage, task_id: str, actor: str, trace_id: str, *, wait: bool
 ) -> dict[str, Any]:
-    world = runtime()
+    world = current_runtime()
     mail = world.conversations.checked(message, task_id=task_id, actor=actor, trace_id=trace_id)
     if not world.settings.tasks_enabled:
         outcome = world.direct.answer(mail, queue_of=lambda task: TASKS[task].queue)
@@ -158,7 +158,9 @@ def schedule_followup(
     _check(session_id=session_id, chat_id=chat)
     _check_channel(channel)
     task_id = f"followup:{uuid.uuid4().hex}"
-    runtime().followups.schedule(task_id, session_id, delay_hours, channel=channel, chat_id=chat)
+    current_runtime().followups.schedule(
+        task_id, session_id, delay_hours, channel=channel, chat_id=chat
+    )
     return {"scheduled": True, "task_id": task_id, "delay_hours": delay_hours}
 
 
@@ -167,7 +169,7 @@ def _dispatch(actor: Actor[Any, Any], arguments: dict[str, Any], **options: Any)
     with traces.entered(f"dispatch {actor.actor_name}") as place:
         options |= {"task_id": task_id, **place.options}
         message = actor.send_with_options(kwargs=arguments, **options)
-    if runtime().settings.tasks_enabled:
+    if current_runtime().settings.tasks_enabled:
         return {"queued": True, "task_id": message.message_id}
     return {"queued": False, **_outcome(message)}
 
@@ -176,7 +178,7 @@ def _outcome(message: Message[Any]) -> dict[str, Any]:
     try:
         return dict(declared.bound.get_results_backend().get_result(message))
     except ResultFailure as failed:
-        raise _failure(runtime(), message.message_id, failed) from None
+        raise _failure(current_runtime(), message.message_id, failed) from None
 
 
 def _failure(world: Runtime, task_id: str, failed: ResultFailure) -> PermanentError:
@@ -203,7 +205,7 @@ def _check(session_id: str, **others: str | None) -> None:
 
 
 def _check_channel(channel: str) -> None:
-    known = runtime().channels
+    known = current_runtime().channels
     if channel not in known:
         raise PermanentError(
             f"channel: must be one of {', '.join(sorted(known))}", ErrorCode.INVALID_INPUT

@@ -13,9 +13,9 @@ import structlog
 from gunicorn.arbiter import Arbiter
 
 from broker.stack import install
-from mirt import runtime
 from mirt.errors import RetryableError
 from mirt.observe import traces
+from mirt.runtime import open_runtime, use_runtime
 from mirt.settings import Settings
 from mirt.store.engine.revision import SchemaError, check_schema
 from mirt.store.engine.stores import stores
@@ -49,8 +49,8 @@ def build() -> falcon.App[Any, Any]:
         raise SystemExit(Arbiter.WORKER_BOOT_ERROR) from None
     traces.start("web")
     atexit.register(traces.stop)
-    world = runtime.open_runtime(settings)
-    runtime.use(world)
+    world = open_runtime(settings)
+    use_runtime(world)
     atexit.register(world.close)
     broker = install(settings)
     atexit.register(broker.close)

@@ -50,16 +50,16 @@ def acting() -> Iterator[Look]:
     gc.enable()
     import actors  # noqa: F401 - declares the tasks
     from broker.stack import install
-    from mirt import runtime
     from mirt.observe.logs import configure
+    from mirt.runtime import open_runtime, use_runtime
 
     settings = load_settings()
     _require_file(settings)
     if "log_level" not in settings.model_fields_set:
         settings = settings.model_copy(update={"log_level": "ERROR"})
     configure(settings)
-    world = runtime.open_runtime(settings)
-    runtime.use(world)
+    world = open_runtime(settings)
+    use_runtime(world)
     check_schema(world.database)
     broker = install(settings, works_elsewhere=True)
     try:

@@ -15,7 +15,7 @@ from typing import Annotated, Any, Final
 
 import typer
 
-from mirt import runtime
+from mirt.runtime import open_runtime
 from mirt.settings import Mode, Settings
 from service.cli.errors import CommandError
 from service.exit_codes import UNAVAILABLE, WRONG
@@ -86,7 +86,7 @@ _updates = itertools.count(int(time.time()))
 
 def _replies(settings: Settings, trace_id: str, *, within_s: float) -> list[str] | None:
     """The replies to the message of this trace; None when there is none in time."""
-    world = runtime.open_runtime(settings)
+    world = open_runtime(settings)
     deadline = time.monotonic() + within_s
     while time.monotonic() < deadline:
         if replies := world.deliveries.sent_in(trace_id):

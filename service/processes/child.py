@@ -25,8 +25,8 @@ from broker.rabbitmq.consumer import RabbitConsumer
 from broker.stack import install
 from middleware.hard_limits import Board
 from middleware.worker_stats import Counting, Tally
-from mirt import runtime
 from mirt.observe import multiprocess, traces
+from mirt.runtime import open_runtime, use_runtime
 from service.processes.fork import RETIRE, STOP_SIGNALS, die_with
 from service.processes.heartbeat import Heartbeat, is_able
 from service.processes.startup import read_settings
@@ -55,7 +55,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     tally = Tally(options.tally)
     broker = install(settings, worker_id=options.worker_id, board=board)
     broker.add_middleware(Counting(tally))
-    runtime.use(runtime.open_runtime(settings))
+    use_runtime(open_runtime(settings))
     traces.start("worker")
     worker = start_worker(broker, queues=set(options.queues), threads=options.threads)
     heartbeat = Heartbeat(options.heartbeat, lambda: is_able(worker))

@@ -21,9 +21,9 @@ from rich.markup import escape
 from broker.stack import install
 from broker.task import declared
 from middleware.policy import QUEUES
-from mirt import runtime
 from mirt.clock import Clock
 from mirt.observe import traces
+from mirt.runtime import Runtime, open_runtime, use_runtime
 from mirt.settings import Settings
 from mirt.store.engine.migrate import upgrade
 from mirt.store.engine.stores import stores
@@ -48,8 +48,8 @@ def run(settings: Settings, *, port: int, token_is_made: bool = False) -> None:
     """
     with _only_one(settings):
         upgrade(settings.database_url.get_secret_value())
-        world = runtime.open_runtime(settings, show=_show_reply)
-        runtime.use(world)
+        world = open_runtime(settings, show=_show_reply)
+        use_runtime(world)
         traces.start("embedded")
         broker = install(settings)
         taken_up = _take_up(settings, world)
@@ -72,7 +72,7 @@ def run(settings: Settings, *, port: int, token_is_made: bool = False) -> None:
             traces.stop()
 
 
-def _take_up(settings: Settings, world: runtime.Runtime) -> int:
+def _take_up(settings: Settings, world: Runtime) -> int:
     with stores(settings).database.transaction() as tx:
         return outbox.make_all_due(tx, now=world.clock())
 

@@ -3,9 +3,9 @@
 import actors  # noqa: F401 - declares the tasks
 from broker.stack import install
 from middleware.dead_letters import replay
-from mirt import runtime
 from mirt.clock import utc_now
 from mirt.observe import traces
+from mirt.runtime import open_runtime, use_runtime
 from mirt.store.engine.stores import stores
 from mirt.store.queue.dead_letters import Choice
 from service.processes.startup import read_settings
@@ -13,7 +13,7 @@ from service.processes.startup import read_settings
 if __name__ == "__main__":
     settings = read_settings()
     traces.start("replayer")
-    runtime.use(runtime.open_runtime(settings))
+    use_runtime(open_runtime(settings))
     broker = install(settings)
     assert replay(broker, stores(settings).database, Choice(), utc_now) == 1
     broker.close()

@@ -12,8 +12,8 @@ from broker.durable import DurableBroker
 from broker.stack import install
 from broker.task import declared
 from middleware.policy import QUEUES
-from mirt import runtime
 from mirt.clock import Clock, utc_now
+from mirt.runtime import current_runtime, open_runtime, use_runtime
 from mirt.settings import Settings
 from mirt.store.engine.migrate import upgrade
 from service.processes.child import start_worker, stop_worker
@@ -61,7 +61,7 @@ def run(
             urls["TASKS_EAGER"] = True
         settings = settings_for(world, **urls, WORKER_THREADS=4, **values)
         upgrade(settings.database_url.get_secret_value())
-        runtime.use(runtime.open_runtime(settings, clock=clock))
+        use_runtime(open_runtime(settings, clock=clock))
         broker = install(settings, clock=clock)
         worker = None
         if work and transport != "eager":
@@ -76,5 +76,5 @@ def run(
         if one.worker is not None:
             stop_worker(one.worker, grace_s=10)
         one.broker.close()
-        runtime.runtime().close()
+        current_runtime().close()
     declared.release()

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from sqlalchemy import select
 
-from mirt.runtime import runtime
+from mirt.runtime import current_runtime
 from mirt.store.tables import conversations, turns
 from mirt.texts import ORDER_TAKEN
 from service import dispatcher
@@ -44,7 +44,7 @@ def write(run: Callable[..., Running], world: FakeWorld) -> Callable[[str], None
 
 
 def recorded() -> list[Any]:
-    with runtime().database.transaction() as tx:
+    with current_runtime().database.transaction() as tx:
         return list(tx.execute(select(turns.c.actions)).scalars())
 
 
@@ -58,7 +58,7 @@ def test_a_confirmed_order_is_in_the_crm_and_the_customer_knows(
     assert created["items"][0]["quantity"] == 2
     assert created["total"] == 999.8
     assert world.sent("42") == [ORDER_TAKEN]
-    with runtime().database.transaction() as tx:
+    with current_runtime().database.transaction() as tx:
         assert tx.execute(select(conversations.c.order_status)).scalar_one() == "new"
 
 

@@ -7,7 +7,7 @@ from falcon.testing import TestClient
 
 from actors.health import ping
 from middleware.dead_letters import replay
-from mirt.runtime import runtime
+from mirt.runtime import current_runtime
 from mirt.store.queue.dead_letters import Choice
 from service.admin import purge
 from service.admin.findings import problems
@@ -36,19 +36,19 @@ def hands() -> Hands:
 
 def shown_wait_s() -> float:
     """What ``mirt inspect`` and the page say."""
-    return max(queue.oldest_wait_s for queue in activity(runtime()).queues)
+    return max(queue.oldest_wait_s for queue in activity(current_runtime()).queues)
 
 
 def longest_wait_s() -> float:
     """What the ingress says, and all the others too."""
-    measured = runtime().conversations.backlog(count_to=10).longest_wait_s
+    measured = current_runtime().conversations.backlog(count_to=10).longest_wait_s
     assert measured == pytest.approx(shown_wait_s())
     return measured
 
 
 def webhook(chat: int) -> int:
     """What a message is answered by an ingress that looks at the backlog anew."""
-    client = TestClient(create_app(runtime()))
+    client = TestClient(create_app(current_runtime()))
     headers = {"X-Telegram-Bot-Api-Secret-Token": SECRET}
     answer = client.simulate_post(
         "/webhooks/telegram", json=update(chat, 1, "Привіт"), headers=headers
@@ -60,12 +60,16 @@ def test_what_is_replayed_has_not_waited_while_it_was_dead(idle: Running, hands:
     assert dispatch_message("7", "перше", chat_id="7", fire_and_forget=True)["queued"]
     hands.forward(seconds=120)
     assert longest_wait_s() == 120
-    assert purge.purge(runtime(), "llm") == 1
+    assert purge.purge(current_runtime(), "llm") == 1
     assert longest_wait_s() == 0
     hands.forward(minutes=10)
-    assert replay(idle.broker, runtime().database, Choice(), hands) == 1
+    assert replay(idle.broker, current_runtime().database, Choice(), hands) == 1
     assert longest_wait_s() < 1
-    assert not [one for one in problems(runtime(), activity(runtime()), []) if "oldest" in one.what]
+    assert not [
+        one
+        for one in problems(current_runtime(), activity(current_runtime()), [])
+        if "oldest" in one.what
+    ]
     assert webhook(8) == 200
     hands.forward(seconds=SHED_AFTER_S)
     assert longest_wait_s() == SHED_AFTER_S
@@ -73,10 +77,10 @@ def test_what_is_replayed_has_not_waited_while_it_was_dead(idle: Running, hands:
 
 
 def test_what_was_delayed_has_not_waited_until_its_time(idle: Running, hands: Hands) -> None:
-    runtime().followups.schedule("f1", "7", 24, channel="telegram", chat_id="7")
+    current_runtime().followups.schedule("f1", "7", 24, channel="telegram", chat_id="7")
     hands.forward(hours=24)
     idle.broker.publish_due()
-    assert sum(queue.ready for queue in activity(runtime()).queues) == 1
+    assert sum(queue.ready for queue in activity(current_runtime()).queues) == 1
     assert shown_wait_s() < 1
     hands.forward(seconds=SHED_AFTER_S)
     idle.broker.publish_due()

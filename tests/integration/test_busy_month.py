@@ -11,8 +11,7 @@ from sqlalchemy import event
 
 from broker.stack import install
 from broker.task import declared
-from mirt import runtime
-from mirt.runtime import Runtime
+from mirt.runtime import Runtime, open_runtime, use_runtime
 from service.app import create_app
 from tests.fakes import FakeWorld
 from tests.seed_month import fill
@@ -55,8 +54,8 @@ def world_of(database_url: str, world: FakeWorld) -> Iterator[Runtime]:
     settings = settings_for(
         world, database_url=database_url, TASKS_EAGER=True, ops_token="operators-token"
     )
-    opened = runtime.open_runtime(settings)
-    runtime.use(opened)
+    opened = open_runtime(settings)
+    use_runtime(opened)
     install(settings)
     yield opened
     opened.close()

@@ -13,7 +13,7 @@ from actors.messages import mark_customer, process_and_respond, process_message,
 from actors.summarization import check_all_sessions_for_summarization, summarize_session
 from broker.task import declared
 from middleware.policy import TASKS
-from mirt.runtime import runtime
+from mirt.runtime import current_runtime
 from mirt.store.shop import mailbox
 from mirt.texts import FOLLOWUP_TEXTS, GREETING
 from service import dispatcher
@@ -140,11 +140,11 @@ def test_every_dispatcher_returns_what_it_says_and_its_work_is_done(served: Fake
 
 
 def is_idle() -> bool:
-    with runtime().database.transaction() as tx:
+    with current_runtime().database.transaction() as tx:
         return mailbox.lock_head(tx, "42") is None
 
 
 def summary() -> str | None:
-    with runtime().database.transaction() as tx:
+    with current_runtime().database.transaction() as tx:
         found: str | None = tx.exec_driver_sql("SELECT summary FROM conversations").scalar_one()
         return found

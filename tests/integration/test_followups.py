@@ -11,7 +11,7 @@ from sqlalchemy import select
 from actors.followups import check_all_sessions_for_followups, schedule_followup, send_followup
 from broker.task import declared
 from mirt.errors import PermanentError
-from mirt.runtime import runtime
+from mirt.runtime import current_runtime
 from mirt.store.tables import (
     conversations,
     dead_letters,
@@ -58,7 +58,7 @@ def shop(run: Callable[..., Running], world: FakeWorld) -> Shop:
 
 
 def rows(table: Any) -> list[Any]:
-    with runtime().database.transaction() as tx:
+    with current_runtime().database.transaction() as tx:
         return list(tx.execute(select(table)))
 
 
@@ -102,7 +102,7 @@ def test_the_next_message_begins_a_new_silence(shop: Shop) -> None:
 def test_a_reminder_that_was_queued_before_the_customer_wrote_is_not_sent(shop: Shop) -> None:
     shop.hear()
     shop.hands.forward(hours=25)
-    (batch,) = runtime().followups.take_due()
+    (batch,) = current_runtime().followups.take_due()
     shop.hear()
     declared.bound.publish(batch)
     assert shop.reminders() == []
@@ -140,7 +140,7 @@ def test_a_reminder_that_failed_and_is_not_wanted_any_more_leaves_no_delivery_op
     wait_until(lambda: rows(conversations)[0].head_task_id is None)
     hands.forward(hours=24)
     world.misbehave("telegram", Status(502))
-    declared.bound.publish_all(runtime().followups.take_due())
+    declared.bound.publish_all(current_runtime().followups.take_due())
     wait_until(lambda: [one.attempt for one in rows(tasks) if one.actor == "send_followup"] == [1])
     shop.hear()
     hands.forward(hours=1)

@@ -14,7 +14,7 @@ from actors.housekeeping import remove_old_rows
 from broker.task import declared
 from mirt.clock import deadline_in
 from mirt.housekeeping import LAST_BATCH_S
-from mirt.runtime import runtime
+from mirt.runtime import current_runtime
 from mirt.store.tables import conversations, dead_letters, deliveries, history, inbox, tasks, turns
 from service import dispatcher
 from service.app import create_app
@@ -34,7 +34,7 @@ def result_of(message: Any) -> dict[str, Any]:
 
 
 def metrics() -> str:
-    answer = TestClient(create_app(runtime())).simulate_get("/metrics")
+    answer = TestClient(create_app(current_runtime())).simulate_get("/metrics")
     assert answer.status_code == 200
     return answer.text
 
@@ -56,7 +56,7 @@ def test_a_worker_asks_everything_and_readyz_says_what_it_found(
     answer = result_of(worker_health_check.send())
     expected = OK if transport == "rabbitmq" else OFF
     assert (answer["status"], answer["checks"]) == ("healthy", expected)
-    ready = TestClient(create_app(runtime())).simulate_get("/readyz").json
+    ready = TestClient(create_app(current_runtime())).simulate_get("/readyz").json
     assert ready["workers"] == {
         "worker_id": answer["worker_id"],
         "status": "healthy",
@@ -72,7 +72,7 @@ def test_a_dependency_that_is_down_is_seen(
     run("rabbitmq")
     redis_server.kill()
     worker_health_check.send()
-    found = runtime().health.latest
+    found = current_runtime().health.latest
     check = wait_until(found)
     assert check is not None
     assert (check.status, check.checks["redis"]) == ("degraded", "failed: ConnectionError")
@@ -99,7 +99,7 @@ def test_what_cannot_be_looked_up_is_said_and_not_made_up(run: Callable[..., Run
     run("eager")
     assert 'mirt_source_readable{source="database"} 1.0' in metrics()
     assert "mirt_mailbox_messages" in metrics()
-    with runtime().database.transaction() as tx:
+    with current_runtime().database.transaction() as tx:
         tx.exec_driver_sql("DROP TABLE health_checks")
     text = metrics()
     assert 'mirt_source_readable{source="database"} 0.0' in text
@@ -108,7 +108,7 @@ def test_what_cannot_be_looked_up_is_said_and_not_made_up(run: Callable[..., Run
 
 
 def rows(table: Table) -> int:
-    with runtime().database.transaction() as tx:
+    with current_runtime().database.transaction() as tx:
         return len(list(tx.execute(select(table))))
 
 
@@ -134,7 +134,7 @@ def test_what_still_waits_is_never_too_old(run: Callable[..., Running]) -> None:
     run("embedded", work=False, clock=hands)
     dispatcher.dispatch_message("1", "Чекаю", "telegram", "1", fire_and_forget=True)
     hands.forward(days=100)
-    runtime().housekeeping.remove_old_rows()
+    current_runtime().housekeeping.remove_old_rows()
     assert (rows(inbox), rows(tasks)) == (1, 1)
 
 
@@ -146,9 +146,9 @@ def test_more_than_a_batch_goes_too(
     run("eager", clock=hands)
     for number in range(5):
         ping.send_with_options(task_id=f"ping-{number}")
-    with runtime().database.transaction() as tx:
+    with current_runtime().database.transaction() as tx:
         tx.execute(update(tasks).values(finished_at=hands.now - timedelta(days=31)))
-    assert runtime().housekeeping.remove_old_rows()["tasks"] == 5
+    assert current_runtime().housekeeping.remove_old_rows()["tasks"] == 5
 
 
 def test_what_there_is_no_time_for_goes_the_next_time(run: Callable[..., Running]) -> None:
@@ -157,5 +157,5 @@ def test_what_there_is_no_time_for_goes_the_next_time(run: Callable[..., Running
     ping.send_with_options(task_id="ping")
     hands.forward(days=31)
     with deadline_in(LAST_BATCH_S - 1):
-        assert sum(runtime().housekeeping.remove_old_rows().values()) == 0
-    assert runtime().housekeeping.remove_old_rows()["tasks"] == 1
+        assert sum(current_runtime().housekeeping.remove_old_rows().values()) == 0
+    assert current_runtime().housekeeping.remove_old_rows()["tasks"] == 1

@@ -12,7 +12,7 @@ import pytest
 from sqlalchemy import event, insert, select
 
 from broker.task import declared
-from mirt.runtime import runtime
+from mirt.runtime import current_runtime
 from mirt.store.tables import conversations, followups, tasks
 from tests.clock import Hands
 from tests.integration.conftest import Running
@@ -33,7 +33,7 @@ def hands(run: Callable[..., Running]) -> Hands:
 def add_sessions(hands: Hands, numbers: range, *, due: set[str]) -> None:
     """Customers who wrote yesterday if they are due, and two hours ago if not."""
     fresh, old = hands.now - timedelta(hours=2), hands.now - timedelta(hours=25)
-    with runtime().database.transaction() as tx:
+    with current_runtime().database.transaction() as tx:
         tx.execute(
             insert(conversations),
             [
@@ -52,7 +52,7 @@ def add_sessions(hands: Hands, numbers: range, *, due: set[str]) -> None:
 
 def check() -> int:
     """What ``check_all_sessions_for_followups`` does."""
-    return declared.bound.publish_all(runtime().followups.take_due())
+    return declared.bound.publish_all(current_runtime().followups.take_due())
 
 
 def test_of_10000_sessions_the_300_that_are_due_are_queued_once_by_two_at_once_within_2_s(
@@ -70,7 +70,7 @@ def test_of_10000_sessions_the_300_that_are_due_are_queued_once_by_two_at_once_w
         (one, took_one), (other, took_other) = two.map(look, range(2))
     assert one + other == len(DUE)
     assert max(took_one, took_other) < 2
-    with runtime().database.transaction() as tx:
+    with current_runtime().database.transaction() as tx:
         taken = sorted(tx.execute(select(followups.c.session_id)).scalars(), key=int)
         queued = sorted((row["session_id"] for row in tx.scalars(select(tasks.c.kwargs))), key=int)
     assert (taken, queued) == (DUE, DUE)
@@ -102,7 +102,7 @@ def test_they_are_found_by_an_index(hands: Hands) -> None:
         if "SKIP LOCKED" in statement:
             asked.append((statement, values))
 
-    engine = runtime().database.engine
+    engine = current_runtime().database.engine
     event.listen(engine, "before_cursor_execute", note)
     check()
     event.remove(engine, "before_cursor_execute", note)

@@ -11,7 +11,7 @@ from actors.followups import send_followup
 from actors.messages import mark_customer
 from broker.task import declared
 from mirt.channels.manychat import ManyChatChannel
-from mirt.runtime import runtime
+from mirt.runtime import current_runtime
 from service import dispatcher
 from service.app import create_app
 from tests.clock import Hands
@@ -32,7 +32,7 @@ def hands() -> Hands:
 def post(run: Callable[..., Running], world: FakeWorld, hands: Hands) -> Post:
     """Post to a shop on ManyChat whose work is done at once."""
     run("eager", clock=hands, manychat_api_url=world.manychat_url, **MANYCHAT)
-    client = TestClient(create_app(runtime()))
+    client = TestClient(create_app(current_runtime()))
 
     def send(body: Any, headers: dict[str, str] = TOKEN) -> Result:
         return client.simulate_post("/webhooks/manychat", json=body, headers=headers)
@@ -73,7 +73,7 @@ def test_without_a_token_in_production_everybody_is_refused(
     run: Callable[..., Running], rabbitmq_url: str, redis_url: str, database_url: str
 ) -> None:
     run("rabbitmq", work=False)
-    client = TestClient(create_app(runtime()))
+    client = TestClient(create_app(current_runtime()))
     for headers in ({}, {"X-ManyChat-Token": ""}, {"Authorization": "Bearer "}):
         answer = client.simulate_post("/webhooks/manychat", json=says("Привіт"), headers=headers)
         assert answer.status_code == 401
@@ -111,7 +111,7 @@ def test_two_clicks_at_the_same_moment_are_one(
     run: Callable[..., Running], world: FakeWorld
 ) -> None:
     run("rabbitmq", work=False, manychat_api_url=world.manychat_url, **MANYCHAT)
-    channel = runtime().channels["manychat"]
+    channel = current_runtime().channels["manychat"]
     message: Any = channel.parse(says("Так"))
 
     def click(_: int) -> bool:
@@ -185,4 +185,4 @@ def test_marks_are_set_again_after_a_failure(post: Post, world: FakeWorld) -> No
 
 
 def test_manychat_is_the_channel_and_not_its_stand_in(post: Post) -> None:
-    assert isinstance(runtime().channels["manychat"], ManyChatChannel)
+    assert isinstance(current_runtime().channels["manychat"], ManyChatChannel)

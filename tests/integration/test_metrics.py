@@ -14,7 +14,7 @@ from actors.messages import send_response
 from broker.task import declared
 from mirt.clock import utc_now
 from mirt.metrics import StoreFigures
-from mirt.runtime import runtime
+from mirt.runtime import current_runtime
 from service import dispatcher
 from service.app import create_app
 from tests.clock import Hands
@@ -31,7 +31,7 @@ Run = Callable[..., Running]
 
 
 def scrape() -> Scrape:
-    answer = TestClient(create_app(runtime())).simulate_get("/metrics")
+    answer = TestClient(create_app(current_runtime())).simulate_get("/metrics")
     assert answer.status_code == 200
     return Scrape.of(answer.text)
 
@@ -174,8 +174,10 @@ def test_each_queue_has_a_number_for_each_state(run: Run) -> None:
 def test_the_figures_are_read_with_few_questions(run: Run) -> None:
     run("eager")
     asked: list[str] = []
-    figures = StoreFigures(runtime().database, utc_now, {}, ())
-    event.listen(runtime().database.engine, "before_cursor_execute", lambda *a: asked.append(a[2]))
+    figures = StoreFigures(current_runtime().database, utc_now, {}, ())
+    event.listen(
+        current_runtime().database.engine, "before_cursor_execute", lambda *a: asked.append(a[2])
+    )
     figures.read()
     assert len([one for one in asked if one.startswith("SELECT")]) <= 8
 
@@ -206,7 +208,7 @@ def test_a_worker_is_a_consumer_of_its_queues(run: Run) -> None:
 
 def test_servers_that_hang_hold_an_answer_for_seconds_only(run: Run, rabbitmq: RabbitMQ) -> None:
     run("rabbitmq", work=False)
-    client = TestClient(create_app(runtime()))
+    client = TestClient(create_app(current_runtime()))
     assert client.simulate_get("/metrics").status_code == 200
     rabbitmq.pause()
     began = time.monotonic()
@@ -221,7 +223,7 @@ def test_webhooks_are_counted_by_their_outcome(run: Run, monkeypatch: pytest.Mon
     monkeypatch.setattr("service.web.load_shedding.LOOK_EVERY_S", 0)
     run("embedded", work=False, BACKLOG_MAX_MESSAGES=1)
     since = Since()
-    client = TestClient(create_app(runtime()))
+    client = TestClient(create_app(current_runtime()))
 
     def post(body: Any, secret: str = SECRET) -> int:
         headers = {"X-Telegram-Bot-Api-Secret-Token": secret}
@@ -232,7 +234,7 @@ def test_webhooks_are_counted_by_their_outcome(run: Run, monkeypatch: pytest.Mon
     assert post(update(1, 1, "Привіт"), "wrong") == 401
     assert post({"update_id": 1, "edited_message": {}}) == 200
     assert post(update(2, 1, "Привіт")) == 503
-    with runtime().database.transaction() as tx:
+    with current_runtime().database.transaction() as tx:
         tx.exec_driver_sql("DROP TABLE inbox")
     assert post(update(3, 1, "Привіт")) == 503
     expected = {"accepted": 1, "refused": 1, "ignored": 2, "shed": 1, "unavailable": 1}
@@ -244,7 +246,7 @@ def test_webhooks_are_counted_by_their_outcome(run: Run, monkeypatch: pytest.Mon
 def test_an_address_that_there_is_not_is_no_series_of_its_own(run: Run) -> None:
     run("eager")
     since = Since()
-    client = TestClient(create_app(runtime()))
+    client = TestClient(create_app(current_runtime()))
     client.simulate_get("/wp-login.php")
     client.simulate_get("/.env")
     assert since("mirt_http_request_seconds_count", route="none", status="404") == 2

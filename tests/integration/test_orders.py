@@ -15,7 +15,7 @@ from middleware.dead_letters import replay
 from mirt.clock import utc_now
 from mirt.errors import OutcomeUnknownError, PermanentError, RateLimitError
 from mirt.orders.orders import SETTLED_AFTER_S
-from mirt.runtime import runtime
+from mirt.runtime import current_runtime
 from mirt.store.queue import leases
 from mirt.store.queue.dead_letters import Choice
 from mirt.store.queue.leases import Lease
@@ -40,7 +40,7 @@ def crm(run: Callable[..., Running], world: FakeWorld) -> Any:
 
 
 def rows(table: Any) -> list[Any]:
-    with runtime().database.transaction() as tx:
+    with current_runtime().database.transaction() as tx:
         return list(tx.execute(select(table)))
 
 
@@ -111,7 +111,7 @@ def test_an_order_that_failed_is_created_by_its_replay(
     assert [kept.state for kept in rows(orders)] == ["failed"]
     world.mend()
     choice = Choice(task_ids=[message.message_id])
-    assert replay(declared.bound, runtime().database, choice, utc_now) == 1
+    assert replay(declared.bound, current_runtime().database, choice, utc_now) == 1
     assert [kept.state for kept in rows(orders)] == ["created"]
     assert len(crm.orders) == 1
 
@@ -143,7 +143,7 @@ def test_a_late_worker_does_not_overwrite_a_later_status(crm: Any) -> None:
     create_crm_order.send(order())
     crm.orders[0]["status"] = "shipped"
     sync_order_status.send("crm-1", "42")
-    with runtime().database.transaction() as tx:
+    with current_runtime().database.transaction() as tx:
         early = datetime.now(UTC) - timedelta(minutes=1)
         noted = store.note_status(
             tx, crm_order_id="crm-1", session_id="42", status="paid", asked_at=early
@@ -167,7 +167,7 @@ def test_an_order_of_nobody_is_not_synced(crm: Any) -> None:
 
 
 def post(path: str, body: Any, token: str | None = "ops") -> Any:
-    client = TestClient(create_app(runtime()))
+    client = TestClient(create_app(current_runtime()))
     headers = {} if token is None else {"Authorization": f"Bearer {token}"}
     return client.simulate_post(path, json=body, headers=headers)
 
@@ -248,7 +248,7 @@ def test_an_order_that_another_task_is_creating_is_waited_for_and_not_asked_for(
     run("eager", clock=hands, snitkix_api_url=world.crm_url, **CRM)
     asking(claimed(hands, "one"), hands)
     with pytest.raises(RateLimitError, match="another task"):
-        runtime().orders.create(claimed(hands, "two"), order())
+        current_runtime().orders.create(claimed(hands, "two"), order())
     assert world.requests("crm") == []
 
 
@@ -267,7 +267,7 @@ def test_what_no_database_can_keep_is_left_out_and_nothing_lost(
 
 def claimed(hands: Hands, task_id: str = "one") -> Lease:
     """The claim on a task, for what a worker does with it."""
-    with runtime().database.transaction() as tx:
+    with current_runtime().database.transaction() as tx:
         lease = leases.claim(
             tx,
             TaskMessage(task_id, "create_crm_order"),
@@ -289,7 +289,7 @@ def test_an_order_that_the_crm_may_still_be_creating_is_not_asked_for_again(
 ) -> None:
     hands = Hands()
     run("eager", clock=hands, snitkix_api_url=world.crm_url, **CRM)
-    lease, create = claimed(hands), runtime().orders.create
+    lease, create = claimed(hands), current_runtime().orders.create
     world.misbehave("crm", Reset(applied=False))
     with pytest.raises(OutcomeUnknownError):
         create(lease, order())
@@ -314,7 +314,7 @@ def test_neither_is_one_whose_worker_was_lost_a_moment_ago(
     hands.forward(seconds=1)
     for _ in range(2):
         with pytest.raises(RateLimitError):
-            runtime().orders.create(lease, order())
+            current_runtime().orders.create(lease, order())
     assert created(world) == 0
     assert [(one.state, one.unknown) for one in rows(orders)] == [("unknown", 1)]
 
@@ -322,7 +322,7 @@ def test_neither_is_one_whose_worker_was_lost_a_moment_ago(
 def asking(lease: Lease, hands: Hands) -> store.KeptOrder:
     """An order whose request has left, and whose answer is not there yet."""
     new = store.NewOrder("order-1", lease.task_id, "42", "telegram", order(), "trace")
-    with runtime().database.transaction() as tx:
+    with current_runtime().database.transaction() as tx:
         kept = store.begin(tx, new, now=hands.now)
         store.ask(tx, kept, now=hands.now)
     return kept
@@ -334,8 +334,8 @@ def test_a_request_that_is_not_back_when_its_task_dies_is_counted_as_unknown(
     hands = Hands()
     run("eager", clock=hands)
     asking(claimed(hands), hands)
-    with runtime().database.transaction() as tx:
-        runtime().orders.fail(tx, "one")
+    with current_runtime().database.transaction() as tx:
+        current_runtime().orders.fail(tx, "one")
     assert [(one.state, one.unknown) for one in rows(orders)] == [("failed", 1)]
 
 
@@ -347,7 +347,7 @@ def test_what_a_late_worker_learns_changes_no_order_that_is_created(
     run("eager", clock=hands)
     dispatcher.dispatch_message("42", "Беру", "telegram", "42", fire_and_forget=True)
     kept = asking(claimed(hands), hands)
-    with runtime().database.transaction() as tx:
+    with current_runtime().database.transaction() as tx:
         store.created(tx, kept, crm_order_id="crm-1", status="new", now=hands.now)
         store.note_status(
             tx, crm_order_id="crm-1", session_id="42", status="paid", asked_at=hands.now

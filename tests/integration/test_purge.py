@@ -10,7 +10,7 @@ from actors.messages import send_response
 from middleware.dead_letters import replay
 from mirt.clock import utc_now
 from mirt.conversations import DELIVERING
-from mirt.runtime import runtime
+from mirt.runtime import current_runtime
 from mirt.store.engine.stores import stores
 from mirt.store.queue.dead_letters import Choice, DeadLetter, list_dead
 from mirt.store.tables import conversations, inbox, tasks
@@ -38,15 +38,17 @@ def dead(running: Running) -> list[DeadLetter]:
 
 
 def bring_back(running: Running) -> int:
-    return replay(running.broker, runtime().database, Choice(error_code="PURGED"), utc_now)
+    return replay(running.broker, current_runtime().database, Choice(error_code="PURGED"), utc_now)
 
 
 def states() -> dict[str, str]:
-    return {row.text: row.state for row in rows(runtime().database, inbox)}
+    return {row.text: row.state for row in rows(current_runtime().database, inbox)}
 
 
 def heads() -> dict[str, Any]:
-    return {row.session_id: row.head_task_id for row in rows(runtime().database, conversations)}
+    return {
+        row.session_id: row.head_task_id for row in rows(current_runtime().database, conversations)
+    }
 
 
 def heard(world: FakeWorld) -> str:
@@ -63,13 +65,13 @@ def test_the_preview_counts_what_the_purge_removes(run: Run, transport: str) -> 
     running = run(transport, work=False)
     write("7", "перше", "друге")
     write("8", "третє")
-    meant = purge.preview(runtime(), "llm")
+    meant = purge.preview(current_runtime(), "llm")
     assert (meant.tasks, meant.conversations) == (2, 2)
-    assert purge.purge(runtime(), "llm") == 2
+    assert purge.purge(current_runtime(), "llm") == 2
     assert {letter.error_code for letter in dead(running)} == {"PURGED"}
     assert heads() == {"7": None, "8": None}
     assert set(states().values()) == {"failed"}
-    assert purge.preview(runtime(), "llm").tasks == 0
+    assert purge.preview(current_runtime(), "llm").tasks == 0
 
 
 @pytest.mark.parametrize("debounce_s", [0, 30])
@@ -79,7 +81,7 @@ def test_a_replay_brings_head_and_those_behind_it_back_in_order_answered_once(
 ) -> None:
     running = run(transport, work=False, debounce_seconds=debounce_s)
     write("7", "перше", "друге", "третє")
-    assert purge.purge(runtime(), "llm") == 1
+    assert purge.purge(current_runtime(), "llm") == 1
     work(running)
     assert bring_back(running) == 1
     wait_until(lambda: set(states().values()) == {"answered"} and heads() == {"7": None})
@@ -96,7 +98,7 @@ def test_what_arrives_between_purge_and_replay_is_answered_too_and_once(
 ) -> None:
     running = run(transport, work=False)
     write("7", "перше", "друге")
-    purge.purge(runtime(), "llm")
+    purge.purge(current_runtime(), "llm")
     write("7", "нове")
     assert bring_back(running) == 1
     write("7", "найновіше")
@@ -122,10 +124,10 @@ def test_those_behind_a_reply_that_is_yet_to_be_delivered_come_back_too(
     assert running.worker is not None
     stop_worker(running.worker, grace_s=10)
     running.worker = None
-    assert purge.purge(runtime(), "llm") == 1
+    assert purge.purge(current_runtime(), "llm") == 1
     assert states() == {"перше": "answered", "друге": "failed", "третє": "failed"}
     world.mend("telegram")
-    runtime().close()
+    current_runtime().close()
     running = run(transport)
     assert bring_back(running) == 1
     wait_until(lambda: set(states().values()) == {"answered"})
@@ -143,19 +145,19 @@ def test_a_replay_ends_though_what_it_replays_fails_again_at_once(
     running = run("eager")
     for chat in range(120):
         send_response.send("telegram", str(chat), "hello")
-    assert replay(running.broker, runtime().database, Choice(), utc_now) == 120
+    assert replay(running.broker, current_runtime().database, Choice(), utc_now) == 120
     assert len(world.requests("telegram")) == 240
 
 
 def test_an_order_that_is_purged_is_said_to_have_failed_and_comes_back(run: Run) -> None:
     running = run("embedded", work=False)
     create_crm_order.send({"external_id": "o1"})
-    assert purge.purge(runtime(), "crm") == 1
+    assert purge.purge(current_runtime(), "crm") == 1
     assert bring_back(running) == 1
     assert dead(running) == []
 
 
 def _waits(running: Running) -> bool:
-    return [row.state for row in rows(runtime().database, tasks) if row.actor == DELIVERING] == [
-        "delayed"
-    ]
+    return [
+        row.state for row in rows(current_runtime().database, tasks) if row.actor == DELIVERING
+    ] == ["delayed"]

@@ -10,7 +10,7 @@ from sqlalchemy import select
 from actors.summarization import check_all_sessions_for_summarization, summarize_session
 from broker.task import declared
 from mirt import summaries
-from mirt.runtime import runtime
+from mirt.runtime import current_runtime
 from mirt.store.tables import conversations, dead_letters, history
 from service import dispatcher
 from tests.clock import Hands
@@ -51,13 +51,13 @@ def result_of(message: Any) -> dict[str, Any]:
 
 
 def said(chat: str = CHAT) -> list[str]:
-    with runtime().database.transaction() as tx:
+    with current_runtime().database.transaction() as tx:
         asked = select(history.c.content).where(history.c.session_id == chat)
         return list(tx.execute(asked.order_by(history.c.id)).scalars())
 
 
 def summary(chat: str = CHAT) -> str | None:
-    with runtime().database.transaction() as tx:
+    with current_runtime().database.transaction() as tx:
         asked = select(conversations.c.summary).where(conversations.c.session_id == chat)
         found: str | None = tx.execute(asked).scalar_one()
         return found
@@ -108,13 +108,13 @@ def test_what_the_agent_could_not_sum_up_is_not_deleted(shop: Shop) -> None:
     shop.check()
     assert len(said()) == 2
     assert summary() is None
-    with runtime().database.transaction() as tx:
+    with current_runtime().database.transaction() as tx:
         assert tx.execute(select(dead_letters.c.error_code)).scalar_one() == "LLM_REFUSED"
 
 
 def test_a_summary_that_cannot_be_saved_deletes_nothing(shop: Shop) -> None:
     shop.hear("Є сукня?")
-    with runtime().database.transaction() as tx:
+    with current_runtime().database.transaction() as tx:
         tx.exec_driver_sql(REFUSE_SUMMARIES)
     shop.hands.forward(days=3)
     shop.check()

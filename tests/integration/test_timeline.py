@@ -8,7 +8,7 @@ from actors.health import ping
 from actors.messages import process_and_respond, send_response
 from middleware.dead_letters import replay
 from mirt.clock import utc_now
-from mirt.runtime import runtime
+from mirt.runtime import current_runtime
 from mirt.store.queue.dead_letters import Choice, count_dead
 from mirt.store.tables import deliveries
 from mirt.timeline import Step, Timeline, What
@@ -25,7 +25,7 @@ REFUSED = Status(403, {"ok": False, "error_code": 403, "description": "Forbidden
 
 
 def told(name: str) -> Timeline:
-    timeline = runtime().timelines.of(name)
+    timeline = current_runtime().timelines.of(name)
     assert timeline is not None
     return timeline
 
@@ -39,7 +39,7 @@ def step(name: str, what: What) -> Step:
 
 
 def dead(running: Running) -> int:
-    with runtime().database.transaction() as tx:
+    with current_runtime().database.transaction() as tx:
         return count_dead(tx, Choice())
 
 
@@ -53,7 +53,7 @@ def test_retried_twice_dead_and_replayed_is_one_trace_with_every_step(
     sent = process_and_respond.send("7", "Привіт", "telegram", "7", message_id="m1")
     trace_id = sent.options["trace_id"]
     wait_until(lambda: dead(running))
-    assert replay(running.broker, runtime().database, Choice(), utc_now) == 1
+    assert replay(running.broker, current_runtime().database, Choice(), utc_now) == 1
     wait_until(lambda: What.DELIVERED in whats(trace_id))
 
     happened = [what for what in whats(trace_id) if what is not What.BEGAN]
@@ -102,12 +102,12 @@ def test_the_wait_for_its_turn_is_told_as_such_and_who_has_the_turn(
     first = process_and_respond.send("7", "перше", "telegram", "7")
     wait_until(lambda: world.requests("llm"))
     second = process_and_respond.send("7", "друге", "telegram", "7")
-    [wait] = wait_until(lambda: [w for w in waiting(runtime(), limit=5) if w.messages == 2])
+    [wait] = wait_until(lambda: [w for w in waiting(current_runtime(), limit=5) if w.messages == 2])
     assert (wait.task_id, wait.state, wait.attempt) == (first.message_id, "running", 1)
-    wait_until(lambda: waiting(runtime(), limit=1)[0].waited_s > 0.7)
+    wait_until(lambda: waiting(current_runtime(), limit=1)[0].waited_s > 0.7)
     world.release()
     wait_until(lambda: len(world.sent("7")) == 2)
-    wait_until(lambda: not waiting(runtime(), limit=1))
+    wait_until(lambda: not waiting(current_runtime(), limit=1))
     began = step(second.options["trace_id"], What.BEGAN)
     assert began.waited_for == "its turn in the conversation"
 
@@ -131,7 +131,7 @@ def test_a_pause_before_a_retry_and_one_that_was_asked_for_are_told_apart(
 def test_quiet_that_a_debounce_waits_for_is_told_as_such(run: Run, world: FakeWorld) -> None:
     run("embedded", debounce_seconds=1)
     dispatch_message("7", "Привіт", chat_id="7", fire_and_forget=True)
-    [wait] = waiting(runtime(), limit=5)
+    [wait] = waiting(current_runtime(), limit=5)
     assert "quiet" in wait.why
     assert step("7", What.NOW).text.endswith("s")
     wait_until(lambda: world.sent("7"))
@@ -175,14 +175,14 @@ def test_a_message_answered_with_another_has_the_turn_of_that_other(
 
 def test_nobody_knows_an_id_that_was_never_given(run: Run) -> None:
     run("eager")
-    assert runtime().timelines.of("no such id") is None
+    assert current_runtime().timelines.of("no such id") is None
 
 
 def _waits_of(session_id: str) -> list[WaitingView]:
-    return [one for one in waiting(runtime(), limit=10) if one.session_id == session_id]
+    return [one for one in waiting(current_runtime(), limit=10) if one.session_id == session_id]
 
 
 def step_of_reply(chat: str, world: FakeWorld) -> Step:
-    wait_until(lambda: all(row.finished_at for row in rows(runtime().database, deliveries)))
-    [row] = [row for row in rows(runtime().database, deliveries) if row.chat_id == chat]
+    wait_until(lambda: all(row.finished_at for row in rows(current_runtime().database, deliveries)))
+    [row] = [row for row in rows(current_runtime().database, deliveries) if row.chat_id == chat]
     return step(row.id, What.DELIVERED)

@@ -8,7 +8,7 @@ from sqlalchemy import Table
 from typer.testing import CliRunner
 
 from actors.crm import create_crm_order
-from mirt.runtime import runtime
+from mirt.runtime import current_runtime
 from mirt.store.tables import deliveries, orders
 from service.admin.findings import Problem, problems
 from service.admin.queues import activity
@@ -47,12 +47,12 @@ def service(run: Run, world: FakeWorld, request: pytest.FixtureRequest) -> Runni
 
 
 def outcomes(table: Table) -> list[tuple[str, int]]:
-    return [(row.state, row.unknown) for row in rows(runtime().database, table)]
+    return [(row.state, row.unknown) for row in rows(current_runtime().database, table)]
 
 
 def problem_with(effect: str) -> Problem:
     """The only one of an unknown outcome."""
-    found = problems(runtime(), activity(runtime()), [])
+    found = problems(current_runtime(), activity(current_runtime()), [])
     [problem] = [one for one in found if "unknown outcome" in one.what]
     assert problem.what == f"1 {effect} of unknown outcome in the last day"
     return problem
@@ -73,7 +73,7 @@ def printed(running: Running, command: str) -> str:
 
 def page(address: str) -> str:
     path, _, query = address.partition("?")
-    client = TestClient(create_app(runtime()))
+    client = TestClient(create_app(current_runtime()))
     answer = client.simulate_get(path, query_string=query, headers=BEARER)
     assert answer.status_code == 200
     return answer.text

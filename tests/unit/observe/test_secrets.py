@@ -299,8 +299,8 @@ def test_in_a_program_of_others_our_lines_hold_no_secrets_and_theirs_are_left_al
     program = f"""
 import logging
 import structlog
-from mirt.runtime import runtime
-runtime()
+from mirt.runtime import current_runtime
+current_runtime()
 structlog.get_logger("mirt").warning("using", token="Bearer {SECRET}")
 assert logging.getLogger().handlers == []
 """

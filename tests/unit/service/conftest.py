@@ -14,8 +14,7 @@ from structlog.typing import EventDict
 
 from broker.stack import install
 from broker.task import declared
-from mirt import runtime
-from mirt.runtime import Runtime
+from mirt.runtime import Runtime, open_runtime, use_runtime
 from mirt.store.engine.migrate import upgrade
 from service.app import create_app
 from tests.deployment import SECRET
@@ -62,8 +61,8 @@ def ingress(world: FakeWorld, tmp_path: Path, migrated: Path) -> Iterator[Open]:
         shutil.copy(migrated, tmp_path / "mirt.db")
         values = {"database_url": sqlite_url(tmp_path), "TASKS_EAGER": True, **settings}
         chosen = settings_for(world, **values)
-        opened.append(runtime.open_runtime(chosen))
-        runtime.use(opened[-1])
+        opened.append(open_runtime(chosen))
+        use_runtime(opened[-1])
         install(chosen)
         return Ingress(TestClient(create_app(opened[-1], **(app or {}))), opened[-1])
 

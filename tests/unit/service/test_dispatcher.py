@@ -15,9 +15,8 @@ from broker.durable import DurableBroker
 from broker.stack import install
 from broker.task import declared
 from middleware.policy import QUEUES
-from mirt import runtime
 from mirt.errors import DatabaseError, ErrorCode, PermanentError
-from mirt.runtime import Runtime
+from mirt.runtime import Runtime, open_runtime, use_runtime
 from mirt.store.tables import inbox, tasks
 from service.dispatcher import ResultTimeoutError, dispatch_message
 from service.processes.child import start_worker, stop_worker
@@ -46,8 +45,8 @@ def serve(world: FakeWorld, tmp_path: Path, migrated: Path) -> Iterator[Serve]:
     def open_service(*, work: bool = False, **values: Any) -> Service:
         shutil.copy(migrated, tmp_path / "mirt.db")
         settings = settings_for(world, database_url=sqlite_url(tmp_path), **values)
-        opened = runtime.open_runtime(settings)
-        runtime.use(opened)
+        opened = open_runtime(settings)
+        use_runtime(opened)
         broker = install(settings)
         close.extend([opened.close, broker.close])
         if work:
