@@ -100,8 +100,8 @@ def mark_customer(
 
 
 def _answer(actor: str, message: InboundMessage) -> dict[str, Any]:
-    world, lease = current_runtime(), current_lease()
-    mail = world.conversations.checked(
+    runtime, lease = current_runtime(), current_lease()
+    mail = runtime.conversations.checked(
         message, task_id=lease.task_id, actor=actor, trace_id=lease.trace_id
     )
-    return conclude(world.turns.answer(lease, mail))
+    return conclude(runtime.turns.answer(lease, mail))

@@ -13,7 +13,7 @@ from pathlib import Path
 from time import monotonic
 
 from tests.deployment import Deployment, deployment
-from tests.fakes import FakeWorld
+from tests.fakes import FakeServices
 from tests.polling import wait_until
 from tests.servers import Postgres, RabbitMQ, Redis, Servers, start_servers
 
@@ -33,8 +33,8 @@ class Run:
     """How many each chat got; they are to be 1 to ``MESSAGES``, and to get one each."""
 
 
-def replies(world: FakeWorld) -> int:
-    return len(world.telegram.sent)
+def replies(services: FakeServices) -> int:
+    return len(services.telegram.sent)
 
 
 def measure(servers: Servers, max_tasks: str) -> Run:
@@ -45,19 +45,19 @@ def measure(servers: Servers, max_tasks: str) -> Run:
             "REDIS_URL": stack.enter_context(servers.get(Redis).isolated()),
             "DATABASE_URL": stack.enter_context(servers.get(Postgres).isolated()),
         }
-        world = stack.enter_context(FakeWorld())
+        services = stack.enter_context(FakeServices())
         logs = Path(stack.enter_context(tempfile.TemporaryDirectory()))
         settings = {"WORKER_MAX_TASKS": max_tasks, "WORKER_THREADS": THREADS}
-        deployed = stack.enter_context(deployment(world, logs, urls, **settings))
+        deployed = stack.enter_context(deployment(services, logs, urls, **settings))
         queue(deployed)
         deployed.start("worker", "llm", "--processes", "2")
-        wait_until(lambda: replies(world) > 0)
+        wait_until(lambda: replies(services) > 0)
         began = monotonic()
-        wait_until(lambda: replies(world) >= MESSAGES, within_s=300)
+        wait_until(lambda: replies(services) >= MESSAGES, within_s=300)
         seconds = monotonic() - began
         finished = re.findall(r"worker_recycled.*?finished\S*?=\D*(\d+)", deployed.log_text())
         wait_until(lambda: not deployed.rows("SELECT 1 FROM tasks WHERE state <> 'done' LIMIT 1"))
-        got = Counter(chat for _, chat, _ in world.replies())
+        got = Counter(chat for _, chat, _ in services.replies())
     return Run(seconds, [int(count) for count in finished], got)
 
 

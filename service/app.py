@@ -33,7 +33,7 @@ THREADS: Final = 8
 
 
 def create_app(
-    world: Runtime,
+    runtime: Runtime,
     *,
     dispatch: Dispatch = dispatch_message,
     probes: Mapping[str, Probe] | None = None,
@@ -48,36 +48,36 @@ def create_app(
     app.resp_options.media_handlers[falcon.MEDIA_JSON] = JSONHandler(dumps=orjson.dumps)
     answer_errors(app)
 
-    keep = _bounded(dispatch, world)
-    for name, channel in world.channels.items():
+    keep = _bounded(dispatch, runtime)
+    for name, channel in runtime.channels.items():
         app.add_route(f"/webhooks/{name}", Webhook(channel, keep))
     attempts = Attempts()
-    bearer = Bearer(world.settings.ops_token, attempts)
+    bearer = Bearer(runtime.settings.ops_token, attempts)
     for name, work in WORK.items():
         app.add_route(f"/tasks/{name}", Tasks(bearer, work))
     app.add_route("/healthz", Alive())
     app.add_route(
-        "/readyz", Ready(probes_of(world) if probes is None else probes, world.health.latest)
+        "/readyz", Ready(probes_of(runtime) if probes is None else probes, runtime.health.latest)
     )
-    app.add_route("/metrics", Metrics(world))
-    for address, page in ops.routes(world, attempts):
+    app.add_route("/metrics", Metrics(runtime))
+    for address, page in ops.routes(runtime, attempts):
         app.add_route(address, page)
     return app
 
 
-def _bounded(dispatch: Dispatch, world: Runtime) -> Dispatch:
+def _bounded(dispatch: Dispatch, runtime: Runtime) -> Dispatch:
     """``dispatch`` that is over in time and sheds what is too much, unless it does the work itself.
 
     Of a message that was not kept in time it is not known whether it will be. That is safe: the
     sender, answered 503, sends it again, and the second copy is known for what it is.
     """
-    settings = world.settings
+    settings = runtime.settings
     if settings.tasks_eager or not settings.tasks_enabled:
         # In a context of its own: a task clears what it has bound, and our trace with it.
         return lambda *args, **kwargs: copy_context().run(dispatch, *args, **kwargs)
     limit = settings.backlog_max_messages
     shedding = Shedding(
-        lambda: world.conversations.backlog(count_to=limit),
+        lambda: runtime.conversations.backlog(count_to=limit),
         max_messages=limit,
         max_wait_s=settings.backlog_max_wait_seconds,
     )

@@ -83,13 +83,13 @@ def dispatch_message(
 def _accept(
     message: InboundMessage, task_id: str, actor: str, trace_id: str, *, wait: bool
 ) -> dict[str, Any]:
-    world = current_runtime()
-    mail = world.conversations.checked(message, task_id=task_id, actor=actor, trace_id=trace_id)
-    if not world.settings.tasks_enabled:
-        outcome = world.direct.answer(mail, queue_of=lambda task: TASKS[task].queue)
+    runtime = current_runtime()
+    mail = runtime.conversations.checked(message, task_id=task_id, actor=actor, trace_id=trace_id)
+    if not runtime.settings.tasks_enabled:
+        outcome = runtime.direct.answer(mail, queue_of=lambda task: TASKS[task].queue)
         response = conclude(outcome)["response"]
         return {"queued": False, "response": response, "trace_id": trace_id}
-    accepted = world.conversations.accept(mail)
+    accepted = runtime.conversations.accept(mail)
     answer = {
         "queued": True,
         "task_id": accepted.task_id,
@@ -101,7 +101,7 @@ def _accept(
     if accepted.publication is not None:
         declared.bound.publish([accepted.publication])
     if wait:
-        answer["result"] = _result(world, mail)
+        answer["result"] = _result(runtime, mail)
     return answer
 
 
@@ -181,9 +181,9 @@ def _outcome(message: Message[Any]) -> dict[str, Any]:
         raise _failure(current_runtime(), message.message_id, failed) from None
 
 
-def _failure(world: Runtime, task_id: str, failed: ResultFailure) -> PermanentError:
+def _failure(runtime: Runtime, task_id: str, failed: ResultFailure) -> PermanentError:
     """What a task has failed with; its code is known to its dead letter."""
-    letter = dead_letters.show(world, task_id)
+    letter = dead_letters.show(runtime, task_id)
     code = letter.error_code if letter else ErrorCode.UNEXPECTED
     return PermanentError(f"the task has failed: {failed}", code)
 
@@ -212,7 +212,7 @@ def _check_channel(channel: str) -> None:
         )
 
 
-def _result(world: Runtime, mail: Mail) -> dict[str, Any]:
+def _result(runtime: Runtime, mail: Mail) -> dict[str, Any]:
     """Wait for the result of a task: in Redis, and now and then in the database.
 
     The database knows it too when Redis has lost it, and when the message was answered together
@@ -220,7 +220,7 @@ def _result(world: Runtime, mail: Mail) -> dict[str, Any]:
     """
     backend = declared.bound.get_results_backend()
     message, best_effort = to_message(as_task(mail)), BestEffort("waiting for a result")
-    deadline = time.monotonic() + world.settings.result_timeout
+    deadline = time.monotonic() + runtime.settings.result_timeout
     look_again = 0.0
     while time.monotonic() < deadline:
         try:
@@ -228,14 +228,14 @@ def _result(world: Runtime, mail: Mail) -> dict[str, Any]:
         except ResultMissing:
             found = None
         except ResultFailure as failed:
-            raise _failure(world, mail.task_id, failed) from None
+            raise _failure(runtime, mail.task_id, failed) from None
         if found is None and time.monotonic() >= look_again:
-            found = world.turns.result_of(mail)
+            found = runtime.turns.result_of(mail)
             look_again = time.monotonic() + LOOK_INTO_DATABASE_S
         if found is not None:
             return dict(found)
         time.sleep(LOOK_INTO_REDIS_S)
     raise ResultTimeoutError(
-        f"no result of {mail.task_id} after {world.settings.result_timeout} s (RESULT_TIMEOUT); "
+        f"no result of {mail.task_id} after {runtime.settings.result_timeout} s (RESULT_TIMEOUT); "
         "the message is kept and will be answered"
     )

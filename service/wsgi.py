@@ -49,14 +49,14 @@ def build() -> falcon.App[Any, Any]:
         raise SystemExit(Arbiter.WORKER_BOOT_ERROR) from None
     traces.start("web")
     atexit.register(traces.stop)
-    world = open_runtime(settings)
-    use_runtime(world)
-    atexit.register(world.close)
+    runtime = open_runtime(settings)
+    use_runtime(runtime)
+    atexit.register(runtime.close)
     broker = install(settings)
     atexit.register(broker.close)
     # Asking connects: the first message need not wait for that.
     log.info("web_started", mode=settings.mode, connected=broker.ready)
-    return create_app(world)
+    return create_app(runtime)
 
 
 def _check_schema(settings: Settings) -> None:

@@ -22,7 +22,7 @@ from typing import NoReturn
 import pytest
 
 from tests.browser.chromium import CHROMIUM
-from tests.fakes.fixtures import world as world  # noqa: PLC0414
+from tests.fakes.fixtures import services as services  # noqa: PLC0414
 from tests.servers import (
     FaultNotPossible,
     Postgres,

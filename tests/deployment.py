@@ -19,7 +19,7 @@ import httpx
 import psutil
 import sqlalchemy
 
-from tests.fakes import FakeWorld
+from tests.fakes import FakeServices
 from tests.polling import wait_until
 from tests.servers.ports import free_port
 
@@ -33,7 +33,7 @@ class Deployment:
     """Processes of the Procfile, started one by one."""
 
     environment: Mapping[str, str]
-    world: FakeWorld
+    services: FakeServices
     logs: Path
     port: int = field(default_factory=free_port)
     started: list["subprocess.Popen[bytes]"] = field(default_factory=list)
@@ -178,7 +178,7 @@ def kill_tree(pid: int) -> None:
 
 @contextmanager
 def deployment(
-    world: FakeWorld, logs: Path, servers: Mapping[str, str], **settings: str
+    services: FakeServices, logs: Path, servers: Mapping[str, str], **settings: str
 ) -> Iterator[Deployment]:
     """A deployment on these servers, whose database is migrated; nothing is started yet."""
     here = Deployment(
@@ -186,15 +186,15 @@ def deployment(
             **servers,
             "TELEGRAM_BOT_TOKEN": "123456:token",
             "TELEGRAM_WEBHOOK_SECRET": SECRET,
-            "TELEGRAM_API_URL": world.telegram_url,
+            "TELEGRAM_API_URL": services.telegram_url,
             "LLM_API_KEY": "llm-key",
-            "LLM_BASE_URL": world.llm_url,
+            "LLM_BASE_URL": services.llm_url,
             "WORKER_THREADS": "16",
             "RETRY_BASE_SECONDS": "0.5",
             "TMPDIR": str(logs),
             **settings,
         },
-        world,
+        services,
         logs,
     )
     try:

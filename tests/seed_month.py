@@ -8,7 +8,7 @@ TRACEBACK: Final = """Traceback (most recent call last):
   File "/venv/lib/python3.12/site-packages/dramatiq/worker.py", line 573, in process_message
     res = actor(*message.args, **message.kwargs)
   File "/srv/mirt/actors/messages.py", line 41, in send_response
-    return world.deliveries.deliver(platform, chat_id, response_text, reply_to=reply_to_message_id)
+    return runtime.deliveries.deliver(platform, chat_id, response_text)
 """
 FRAME: Final = """  File "/srv/mirt/mirt/channels/telegram.py", line 118, in _call
     answer = self._service.post(f"/bot{self._token}/sendMessage", json=body, within_s=left)

@@ -6,7 +6,7 @@ from mirt.clock import Clock
 from mirt.store.engine.database import Database
 
 
-class World(Protocol):
+class AdminContext(Protocol):
     """Any runtime is one; a command that only looks opens no more than this."""
 
     @property

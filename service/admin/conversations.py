@@ -9,7 +9,7 @@ from mirt.store.queue.events import EventKind, TaskEvent, events_of
 from mirt.store.queue.tasks import TaskState
 from mirt.store.reports import search
 from mirt.store.reports.search import Conversation, Kind, Page, Waiting, conversations_found
-from service.admin.context import World
+from service.admin.context import AdminContext
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,14 +32,14 @@ class WaitingView:
     command: str
 
 
-def waiting(world: World, *, limit: int) -> list[WaitingView]:
+def waiting(context: AdminContext, *, limit: int) -> list[WaitingView]:
     """Those who have been waiting the longest: two queries.
 
     Raises:
         DatabaseError: it cannot be asked.
     """
-    now = world.clock()
-    with world.database.transaction() as tx:
+    now = context.clock()
+    with context.database.transaction() as tx:
         found = search.waiting_longest(tx, limit=limit)
         events = events_of(tx, [one.task_id for one in found])
     return [_view(one, [e for e in events if e.task_id == one.task_id], now) for one in found]
@@ -80,7 +80,7 @@ def _why(one: Waiting, last: TaskEvent | None, now: datetime) -> str:
 
 
 def found(
-    world: Runtime,
+    context: Runtime,
     *,
     text: str = "",
     kind: Kind = Kind.ALL,
@@ -92,5 +92,5 @@ def found(
     Raises:
         DatabaseError: it cannot be asked.
     """
-    with world.database.transaction() as tx:
+    with context.database.transaction() as tx:
         return conversations_found(tx, text=text, kind=kind, after=after, limit=limit)

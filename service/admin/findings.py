@@ -10,7 +10,7 @@ from mirt.clock import lasting
 from mirt.store.queue.health_checks import checks_of_workers
 from mirt.store.reports import overview
 from mirt.store.reports.overview import Effect, Unknown
-from service.admin.context import World
+from service.admin.context import AdminContext
 from service.admin.queues import Activity
 from service.admin.schedule import ScheduledTask
 
@@ -28,13 +28,15 @@ class Problem:
     page: str
 
 
-def problems(world: World, now: Activity, scheduled: Sequence[ScheduledTask]) -> list[Problem]:
+def problems(
+    context: AdminContext, now: Activity, scheduled: Sequence[ScheduledTask]
+) -> list[Problem]:
     """Everything that is wrong, the worst first; empty when nothing is. Three queries.
 
     Raises:
         DatabaseError: it cannot be asked.
     """
-    with world.database.transaction() as tx:
+    with context.database.transaction() as tx:
         unknown = overview.unknown_since(tx, now.at - LATELY)
         checks = list(checks_of_workers(tx, since=now.at - HEALTH_LASTS))
     living = {one.worker.id for one in now.workers}

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from middleware.policy import QUEUES, tasks_of
 from mirt.errors import ErrorCode, PermanentError
 from mirt.store.shop.purge import count_waiting
-from service.admin.context import World
+from service.admin.context import AdminContext
 
 
 @dataclass(frozen=True, slots=True)
@@ -17,7 +17,7 @@ class Purge:
     conversations: int
 
 
-def preview(world: World, queue: str) -> Purge:
+def preview(context: AdminContext, queue: str) -> Purge:
     """What a purge of this queue would remove now.
 
     Raises:
@@ -25,18 +25,18 @@ def preview(world: World, queue: str) -> Purge:
         DatabaseError: it cannot be asked.
     """
     _check(queue)
-    with world.database.transaction() as tx:
+    with context.database.transaction() as tx:
         return Purge(queue, *count_waiting(tx, tasks_of(queue)))
 
 
-def purge(world: World, queue: str) -> int:
+def purge(context: AdminContext, queue: str) -> int:
     """Make dead letters (PURGED) of all that waits in the queue; how many. Raises as above."""
     _check(queue)
     # Saying what it would do needs no broker.
     from broker.task import declared
     from middleware.purge import purge as purge_queue
 
-    return purge_queue(declared.bound, world.database, queue, world.clock)
+    return purge_queue(declared.bound, context.database, queue, context.clock)
 
 
 def _check(queue: str) -> None:

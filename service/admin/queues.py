@@ -10,7 +10,7 @@ from mirt.store.queue import workers
 from mirt.store.queue.workers import Worker
 from mirt.store.reports import overview
 from mirt.store.reports.overview import Minute, Run, TaskFigures
-from service.admin.context import World
+from service.admin.context import AdminContext
 
 RATE_OVER: Final = timedelta(minutes=5)
 MOST_RUNS: Final = 500
@@ -75,14 +75,14 @@ class Activity:
     runs: Sequence[RunView]
 
 
-def activity(world: World) -> Activity:
+def activity(context: AdminContext) -> Activity:
     """Look at queues, workers and what runs: four queries.
 
     Raises:
         DatabaseError: it cannot be asked.
     """
-    now = world.clock()
-    with world.database.transaction() as tx:
+    now = context.clock()
+    with context.database.transaction() as tx:
         figures = overview.figures(tx, since=now - RATE_OVER)
         living = workers.living(tx, now=now)
         running = overview.running(tx, limit=MOST_RUNS)
@@ -139,15 +139,15 @@ def _run(run: Run, now: datetime) -> RunView:
 MINUTES: Final = 60
 
 
-def hour(world: World) -> list[Minute]:
+def hour(context: AdminContext) -> list[Minute]:
     """What was answered and what failed in each of the last 60 minutes, the oldest first.
 
     Raises:
         DatabaseError: it cannot be asked.
     """
-    now = world.clock().replace(second=0, microsecond=0)
+    now = context.clock().replace(second=0, microsecond=0)
     first = now - timedelta(minutes=MINUTES - 1)
-    with world.database.transaction() as tx:
+    with context.database.transaction() as tx:
         found = {minute.at: minute for minute in overview.minutes(tx, since=first)}
     at = (first + timedelta(minutes=n) for n in range(MINUTES))
     return [found.get(minute) or Minute(minute) for minute in at]

@@ -11,7 +11,7 @@ from middleware.policy import TASKS
 from middleware.ticks import latest_tick, next_tick
 from mirt.errors import ErrorCode, PermanentError
 from mirt.store.queue.ticks import last_ticks
-from service.admin.context import World
+from service.admin.context import AdminContext
 
 LATE_AFTER: Final = timedelta(minutes=2)
 """A scheduler that is there sends a tick within its minute."""
@@ -29,14 +29,14 @@ class ScheduledTask:
     is_late: bool
 
 
-def schedule(world: World) -> list[ScheduledTask]:
+def schedule(context: AdminContext) -> list[ScheduledTask]:
     """The schedule, the next first: one query.
 
     Raises:
         DatabaseError: it cannot be asked.
     """
-    now = world.clock()
-    with world.database.transaction() as tx:
+    now = context.clock()
+    with context.database.transaction() as tx:
         last = last_ticks(tx)
     found = [
         ScheduledTask(

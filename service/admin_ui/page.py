@@ -49,7 +49,7 @@ class Done:
 class Desk:
     """What every page needs."""
 
-    world: Runtime
+    runtime: Runtime
     tokens: Tokens
     door: Door
     look: Look
@@ -66,7 +66,7 @@ class Page:
 
     def __init__(self, desk: Desk) -> None:
         self.desk = desk
-        self.world = desk.world
+        self.runtime = desk.runtime
 
     def _serve(
         self,
@@ -115,7 +115,7 @@ class Page:
                 "visitor": visitor,
                 "form_token": door.form_token(visitor) if visitor else "",
                 "said": door.said(visitor, req, resp) if visitor else None,
-                "now": self.world.clock(),
+                "now": self.runtime.clock(),
                 "path": req.path,
                 "here": req.relative_uri,
                 "is_live": view.is_live and visitor is not None,

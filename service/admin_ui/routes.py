@@ -21,13 +21,13 @@ from service.web.bulkhead import Bulkhead
 from service.web.login_throttle import Attempts
 
 
-def routes(world: Runtime, attempts: Attempts) -> Iterator[tuple[str, Any]]:
+def routes(runtime: Runtime, attempts: Attempts) -> Iterator[tuple[str, Any]]:
     """Addresses, and what answers there. ``attempts`` are those at all doors."""
-    tokens, static = Tokens(world.settings), Static()
+    tokens, static = Tokens(runtime.settings), Static()
     desk = Desk(
-        world=world,
+        runtime=runtime,
         tokens=tokens,
-        door=Door(tokens, Sessions(tokens, world.clock), attempts),
+        door=Door(tokens, Sessions(tokens, runtime.clock), attempts),
         look=Look(static),
         bulkhead=Bulkhead("ops", threads=THREADS, within_s=SHOWN_WITHIN_S),
     )

@@ -58,15 +58,15 @@ def acting() -> Iterator[Look]:
     if "log_level" not in settings.model_fields_set:
         settings = settings.model_copy(update={"log_level": "ERROR"})
     configure(settings)
-    world = open_runtime(settings)
-    use_runtime(world)
-    check_schema(world.database)
+    context = open_runtime(settings)
+    use_runtime(context)
+    check_schema(context.database)
     broker = install(settings, works_elsewhere=True)
     try:
-        yield Look(settings, world.database)
+        yield Look(settings, context.database)
     finally:
         broker.close()
-        world.close()
+        context.close()
 
 
 def _require_file(settings: Settings) -> None:

@@ -58,8 +58,8 @@ def list_(
         conversation=conversation,
         now=utc_now(),
     )
-    with looking() as world:
-        found = dead_letters.find(world, chosen, limit=limit)
+    with looking() as context:
+        found = dead_letters.find(context, chosen, limit=limit)
     if as_json:
         emit({"total": found.total, "letters": [_document(one) for one in found.letters]})
         return
@@ -104,8 +104,8 @@ def show(
     as_json: AsJson = False,
 ) -> None:
     """All of a dead letter: arguments, error, traceback, times."""
-    with looking() as world:
-        letter = dead_letters.show(world, task_id)
+    with looking() as context:
+        letter = dead_letters.show(context, task_id)
     if letter is None:
         raise not_found("ID", f"no dead letter of a task {task_id}; mirt dead list")
     arguments = _arguments(letter, texts=texts)
@@ -203,8 +203,8 @@ def _each(
     as_json: bool,
 ) -> None:
     """Count, ask, and do it to no more than was counted: what dies meanwhile is left."""
-    with looking() as world:
-        found = dead_letters.find(world, chosen, limit=len(chosen.task_ids or ()) or 1)
+    with looking() as context:
+        found = dead_letters.find(context, chosen, limit=len(chosen.task_ids or ()) or 1)
     if chosen.task_ids:
         known = {one.task.task_id for one in found.letters}
         if missing := [one for one in chosen.task_ids if one not in known]:
@@ -213,8 +213,8 @@ def _each(
         raise not_found("ID", "no dead letter matches")
     if found.total > 1:
         confirm(f"{verb} {found.total} dead letters {how}?", yes=yes)
-    with acting() as world:
-        count = act(world, chosen)
+    with acting() as context:
+        count = act(context, chosen)
     if as_json:
         emit({"counted": found.total, done: count})
         return

@@ -26,16 +26,16 @@ def purge(
     Messages that wait behind what is removed are removed with it, and nobody is told anything; a
     replay brings all of them back.
     """
-    with looking() as world:
-        meant = preview(world, queue)
-        since = world.clock() - timedelta(seconds=1)
+    with looking() as context:
+        meant = preview(context, queue)
+        since = context.clock() - timedelta(seconds=1)
     if meant.tasks:
         confirm(
             f"Remove {meant.tasks} task(s) of {meant.conversations} conversation(s) from {queue}?",
             yes=yes,
         )
-        with acting() as world:
-            removed = move_to_dead_letters(world, queue)
+        with acting() as context:
+            removed = move_to_dead_letters(context, queue)
     else:
         removed = 0
     back = f"mirt dead replay --queue {queue} --code PURGED --since {since:%Y-%m-%dT%H:%M:%SZ}"

@@ -86,10 +86,10 @@ _updates = itertools.count(int(time.time()))
 
 def _replies(settings: Settings, trace_id: str, *, within_s: float) -> list[str] | None:
     """The replies to the message of this trace; None when there is none in time."""
-    world = open_runtime(settings)
+    context = open_runtime(settings)
     deadline = time.monotonic() + within_s
     while time.monotonic() < deadline:
-        if replies := world.deliveries.sent_in(trace_id):
+        if replies := context.deliveries.sent_in(trace_id):
             return replies
         time.sleep(0.1)
     return None

@@ -72,9 +72,9 @@ def _checked(url: str) -> str:
 
 
 def _ask(question: Callable[[RegisteringChannel], T]) -> T:
-    world = open_runtime(read_settings(quiet=True))
-    with world.connections:
-        bot = world.channels["telegram"]
+    context = open_runtime(read_settings(quiet=True))
+    with context.connections:
+        bot = context.channels["telegram"]
         if not isinstance(bot, RegisteringChannel):
             refuse("mirt telegram needs a bot:", "TELEGRAM_BOT_TOKEN is not set")
         return question(bot)

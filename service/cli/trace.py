@@ -23,8 +23,8 @@ def trace(
     as_json: AsJson = False,
 ) -> None:
     """What happened to a message or in a conversation, with the times and waits between."""
-    with looking() as world:
-        found = Timelines(world.database, world.clock).of(name)
+    with looking() as context:
+        found = Timelines(context.database, context.clock).of(name)
     if found is None:
         raise not_found("ID", f"no trace, task, message or conversation has the id {name}")
     if as_json:

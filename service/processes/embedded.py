@@ -48,15 +48,15 @@ def run(settings: Settings, *, port: int, token_is_made: bool = False) -> None:
     """
     with _only_one(settings):
         upgrade(settings.database_url.get_secret_value())
-        world = open_runtime(settings, show=_show_reply)
-        use_runtime(world)
+        runtime = open_runtime(settings, show=_show_reply)
+        use_runtime(runtime)
         traces.start("embedded")
         broker = install(settings)
-        taken_up = _take_up(settings, world)
+        taken_up = _take_up(settings, runtime)
         worker = start_worker(broker, queues=set(QUEUES), threads=settings.worker_threads)
-        schedule = Schedule(world.clock)
+        schedule = Schedule(runtime.clock)
         schedule.start()
-        app = create_app(world, dispatch=_shown(dispatch_message))
+        app = create_app(runtime, dispatch=_shown(dispatch_message))
         server = _listen(app, port)
         _say_hello(
             settings, port, taken_up, page=_page(settings, port, token_is_made=token_is_made)
@@ -68,13 +68,13 @@ def run(settings: Settings, *, port: int, token_is_made: bool = False) -> None:
             server.close()
             schedule.stop()
             stop_worker(worker, grace_s=GRACE_S)
-            world.close()
+            runtime.close()
             traces.stop()
 
 
-def _take_up(settings: Settings, world: Runtime) -> int:
+def _take_up(settings: Settings, runtime: Runtime) -> int:
     with stores(settings).database.transaction() as tx:
-        return outbox.make_all_due(tx, now=world.clock())
+        return outbox.make_all_due(tx, now=runtime.clock())
 
 
 class _only_one:  # noqa: N801 - reads as a clause

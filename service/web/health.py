@@ -32,13 +32,13 @@ ESSENTIAL: Final = frozenset({"database"})
 WITHIN_S: Final = 1.0
 
 
-def probes_of(world: Runtime) -> dict[str, Probe]:
+def probes_of(runtime: Runtime) -> dict[str, Probe]:
     """A probe for each dependency that is configured."""
-    probes: dict[str, Probe] = {"database": world.database.ping}
-    redis = stores(world.settings).redis
+    probes: dict[str, Probe] = {"database": runtime.database.ping}
+    redis = stores(runtime.settings).redis
     if redis is not None:
         probes["redis"] = redis.ping
-    if world.settings.rabbitmq_url is not None:
+    if runtime.settings.rabbitmq_url is not None:
         probes["rabbitmq"] = _ask_rabbitmq
     return probes
 

@@ -35,14 +35,14 @@ class Metrics:
     ``mirt_source_readable``, and makes nothing up; an outage is when metrics are looked at.
     """
 
-    def __init__(self, world: Runtime) -> None:
+    def __init__(self, runtime: Runtime) -> None:
         """Begin to measure; in the process that serves."""
         queues = {task.name: task.queue for task in TASKS.values()}
-        store = StoreFigures(world.database, world.clock, queues, QUEUES)
+        store = StoreFigures(runtime.database, runtime.clock, queues, QUEUES)
         self._registry = CollectorRegistry()
         self._registry.register(measured_here())
         sources: dict[str, Source] = {"database": store.read}
-        if world.settings.rabbitmq_url is not None:
+        if runtime.settings.rabbitmq_url is not None:
             sources["rabbitmq"] = lambda: _rabbitmq(declared.bound)
         self._registry.register(Sources(sources))
 

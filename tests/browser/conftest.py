@@ -18,7 +18,7 @@ from playwright.sync_api import (
 
 from tests.browser.chromium import ARGUMENTS, CHROMIUM
 from tests.deployment import Deployment, deployment
-from tests.fakes import FakeWorld
+from tests.fakes import FakeServices
 from tests.servers import Postgres, RabbitMQ, Redis
 
 OPERATOR, READER = "operators-token", "readers-token"
@@ -46,7 +46,7 @@ def stage(
 ) -> Iterator[Deployment]:
     """Ingress and workers, as in production."""
     with (
-        FakeWorld() as world,
+        FakeServices() as services,
         rabbitmq.isolated() as rabbitmq_url,
         redis_server.isolated() as redis_url,
         postgres.isolated() as database_url,
@@ -57,7 +57,7 @@ def stage(
             "DATABASE_URL": database_url,
         }
         tokens = {"OPS_TOKEN": OPERATOR, "OPS_READ_TOKEN": READER}
-        with deployment(world, tmp_path_factory.mktemp("logs"), servers, **tokens) as here:
+        with deployment(services, tmp_path_factory.mktemp("logs"), servers, **tokens) as here:
             here.web()
             here.start("worker")
             yield here
@@ -66,12 +66,12 @@ def stage(
 @pytest.fixture
 def deployed(stage: Deployment) -> Iterator[Deployment]:
     """The deployment, in a world that has forgotten what happened before, without dead letters."""
-    stage.world.reset()
+    stage.services.reset()
     with psycopg.connect(stage.environment["DATABASE_URL"]) as connection:
         connection.execute("DELETE FROM dead_letters")
     yield stage
-    stage.world.mend()
-    stage.world.release()
+    stage.services.mend()
+    stage.services.release()
 
 
 @dataclass

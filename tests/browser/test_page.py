@@ -38,13 +38,13 @@ def test_a_stuck_conversation_is_found_and_seen_to_go_on_without_a_reload(
     expect(page.get_by_role("heading", name="Nothing is wrong")).to_be_visible()
     page.evaluate("window.kept = true")
 
-    deployed.world.misbehave("llm", Hang())
+    deployed.services.misbehave("llm", Hang())
     deployed.post(update(7, 1, "Привіт"))
     page.locator("#runs tbody").get_by_role("link", name="7", exact=True).click()
     expect(page.locator("#waits")).to_contain_text("process_and_respond waits for the agent")
     page.evaluate("window.kept = true")
 
-    deployed.world.release()
+    deployed.services.release()
     expect(page.locator("#waits")).to_contain_text("Nothing is going on in it")
     expect(page.locator(".timeline li.delivered")).to_be_visible()
     expect(page.locator(".timeline")).to_contain_text("waited for the agent")
@@ -57,7 +57,7 @@ def test_a_stuck_conversation_is_found_and_seen_to_go_on_without_a_reload(
 def test_a_blocked_bot_is_found_and_its_reply_delivered_once_with_the_keyboard_alone(
     window: Window, deployed: Deployment
 ) -> None:
-    deployed.world.misbehave("telegram", BLOCKED, chat=8)
+    deployed.services.misbehave("telegram", BLOCKED, chat=8)
     deployed.post(update(8, 1, "Привіт"))
     wait_until(lambda: dead(deployed) == 1)
 
@@ -82,16 +82,16 @@ def test_a_blocked_bot_is_found_and_its_reply_delivered_once_with_the_keyboard_a
     expect(page.get_by_role("button", name="Replay 1")).to_be_focused()
     keyboard.press("Enter")
     expect(page.get_by_role("status").get_by_text("1 dead letter replayed.")).to_be_visible()
-    wait_until(lambda: len(deployed.world.sent(8)) == 1)
-    assert len(deployed.world.requests("llm")) == 1, "the agent is not asked again"
+    wait_until(lambda: len(deployed.services.sent(8)) == 1)
+    assert len(deployed.services.requests("llm")) == 1, "the agent is not asked again"
     expect(page.locator("#total")).to_contain_text("There is no dead letter")
 
 
 def test_a_full_dead_letter_queue_is_emptied_of_what_matches(
     window: Window, deployed: Deployment
 ) -> None:
-    deployed.world.misbehave("telegram", BLOCKED, times=60, match="hello")
-    deployed.world.misbehave("llm", Status(401))
+    deployed.services.misbehave("telegram", BLOCKED, times=60, match="hello")
+    deployed.services.misbehave("llm", Status(401))
     deployed.post(update(9, 1, "Привіт"))
     deployed.python(
         "from actors.messages import send_response\n"
@@ -123,17 +123,17 @@ def test_a_full_dead_letter_queue_is_emptied_of_what_matches(
 def test_a_killed_worker_is_seen_and_its_task_begun_again(
     window: Window, deployed: Deployment
 ) -> None:
-    deployed.world.misbehave("llm", Hang())
+    deployed.services.misbehave("llm", Hang())
     window.log_in()
     workers = window.page.locator("#workers tbody tr")
     deployed.post(update(11, 1, "Привіт"))
-    wait_until(lambda: deployed.world.requests("llm"))
+    wait_until(lambda: deployed.services.requests("llm"))
     [old] = children(deployed.started[-1])
     expect(workers.filter(has_text=str(old))).to_contain_text("1 of 16")
     os.kill(old, signal.SIGKILL)
     expect(workers.filter(has_text=str(old))).to_have_count(0)
     expect(workers).to_have_count(1)
-    wait_until(lambda: deployed.world.sent(11))
+    wait_until(lambda: deployed.services.sent(11))
     window.go("/ops/trace?id=11")
     expect(window.page.locator(".timeline li.restarted")).to_contain_text("begun again")
     expect(window.page.locator(".timeline li.delivered")).to_be_visible()
@@ -142,7 +142,7 @@ def test_a_killed_worker_is_seen_and_its_task_begun_again(
 def test_a_script_in_a_name_or_a_message_is_shown_and_does_not_run(
     window: Window, deployed: Deployment
 ) -> None:
-    deployed.world.misbehave("llm", Status(401))
+    deployed.services.misbehave("llm", Status(401))
     body = update(21, 1, SCRIPT)
     body["message"]["from"]["first_name"] = SCRIPT
     deployed.post(body)
@@ -166,7 +166,7 @@ def test_a_script_in_a_name_or_a_message_is_shown_and_does_not_run(
 def test_a_refresh_leaves_alone_what_is_typed_selected_and_focused(
     window: Window, deployed: Deployment
 ) -> None:
-    deployed.world.misbehave("telegram", BLOCKED, chat=12)
+    deployed.services.misbehave("telegram", BLOCKED, chat=12)
     deployed.post(update(12, 1, "Привіт"))
     wait_until(lambda: dead(deployed) >= 1)
     window.log_in()
@@ -175,7 +175,7 @@ def test_a_refresh_leaves_alone_what_is_typed_selected_and_focused(
     page.get_by_label("Conversation").fill("12")
     page.locator("#letters tbody input").first.check()
     page.get_by_label("Conversation").focus()
-    deployed.world.misbehave("telegram", BLOCKED, chat=13)
+    deployed.services.misbehave("telegram", BLOCKED, chat=13)
     deployed.post(update(13, 1, "Привіт"))
     expect(page.locator("#letters tbody tr").first).to_contain_text("13")
     window.refreshes()
@@ -200,7 +200,7 @@ def test_the_page_says_that_it_cannot_refresh_and_goes_on(
 
 
 def test_without_javascript_everything_can_be_done(browser: Browser, deployed: Deployment) -> None:
-    deployed.world.misbehave("telegram", BLOCKED, chat=14)
+    deployed.services.misbehave("telegram", BLOCKED, chat=14)
     deployed.post(update(14, 1, "Привіт"))
     wait_until(lambda: dead(deployed) == 1)
     plain = browser.new_context(java_script_enabled=False)
@@ -212,7 +212,7 @@ def test_without_javascript_everything_can_be_done(browser: Browser, deployed: D
     page.get_by_role("button", name="Replay selected").click()
     page.get_by_role("button", name="Replay 1").click()
     expect(page.locator(".said")).to_have_text("1 dead letter replayed.")
-    wait_until(lambda: len(deployed.world.sent(14)) == 1)
+    wait_until(lambda: len(deployed.services.sent(14)) == 1)
     plain.close()
     assert window.complaints == []
 

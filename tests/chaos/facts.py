@@ -69,7 +69,7 @@ class Facts:
 
 def told(stage: Stage, since: int = 0) -> list[Told]:
     """What customers have got, from number ``since`` on, in the order of its arrival."""
-    return [Told(*one) for one in stage.world.replies(since)]
+    return [Told(*one) for one in stage.services.replies(since)]
 
 
 def dead(stage: Stage) -> list[Dead]:
@@ -97,7 +97,7 @@ def gather(stage: Stage, sent: Mapping[str, Sent]) -> Facts:
     return Facts(
         sent=sent,
         told=told(stage),
-        completions=[Completion(at, names_in(text)) for at, text in stage.world.completions()],
+        completions=[Completion(at, names_in(text)) for at, text in stage.services.completions()],
         deliveries=[Delivery(*row) for row in deliveries],
         dead=dead(stage),
         stored={name: float(at) for text, at in stored for name in names_in(text)},

@@ -16,10 +16,10 @@ def _outside(name: str, api: str, what: Misbehaviour, lasts: tuple[float, float]
 
     @kind(name, api, lasts)
     def misbehaves(stage: Stage, _: random.Random) -> Iterator[Recovered]:
-        stage.world.misbehave(api, what, times=None, path=PATHS[api])
+        stage.services.misbehave(api, what, times=None, path=PATHS[api])
         yield None
-        stage.world.mend(api)
-        stage.world.release()
+        stage.services.mend(api)
+        stage.services.release()
 
 
 _outside("agent answers 429", "llm", TooMany(2), (1, 4))

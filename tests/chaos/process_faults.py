@@ -25,14 +25,14 @@ def _child_killed(stage: Stage, chance: random.Random) -> Iterator[Recovered]:
 @kind("worker killed with its children", "workers", AT_ONCE)
 def _family_killed(stage: Stage, chance: random.Random) -> Iterator[Recovered]:
     replaced = _replaced(stage)
-    stage.services.kill(chance.choice(stage.workers))
+    stage.processes.kill(chance.choice(stage.workers))
     yield replaced
 
 
 @kind("worker parent killed", "workers", AT_ONCE)
 def _parent_killed(stage: Stage, chance: random.Random) -> Iterator[Recovered]:
     replaced = _replaced(stage)
-    stage.services.kill(chance.choice(stage.workers), family=False)
+    stage.processes.kill(chance.choice(stage.workers), family=False)
     yield replaced
 
 
@@ -47,7 +47,7 @@ def _child_held(stage: Stage, chance: random.Random) -> Iterator[Recovered]:
 
 @kind("worker held past its lease", "workers", (1.2 * LEASE_S, 2.5 * LEASE_S))
 def _family_held(stage: Stage, chance: random.Random) -> Iterator[Recovered]:
-    parent = stage.services.process(chance.choice(stage.workers))
+    parent = stage.processes.process(chance.choice(stage.workers))
     # The parent first: it would replace a child that is held.
     family = [parent.pid, *children(parent)]
     for one in family:
@@ -59,7 +59,7 @@ def _family_held(stage: Stage, chance: random.Random) -> Iterator[Recovered]:
 
 @kind("web killed", "web", AT_ONCE)
 def _web_killed(stage: Stage, _: random.Random) -> Iterator[Recovered]:
-    stage.services.kill("web")
+    stage.processes.kill("web")
     yield stage.deployed.is_alive
 
 

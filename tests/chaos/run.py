@@ -86,7 +86,7 @@ def run(options: Options, folder: Path, announce: Announce) -> Run:
             _wait_for_answers(here, customers, announce, within_s=options.patience_s)
         known = facts.gather(here, customers.sent)
         _keep_rows(here, folder)
-        unexpected = list(here.services.unexpected)
+        unexpected = list(here.processes.unexpected)
     took_s = time.monotonic() - began
     return Run(options, known, storm.suffered, dict(customers.answers), unexpected, took_s)
 

@@ -16,7 +16,7 @@ import sqlalchemy
 
 from tests.chaos.supervisor import Supervisor
 from tests.deployment import ROOT, Deployment, children, deployment
-from tests.fakes import FakeWorld, RemoteWorld
+from tests.fakes import FakeServices, RemoteServices
 from tests.polling import wait_until
 from tests.servers import Postgres, RabbitMQ, Redis, start_servers
 from tests.servers.balancer import Balancer
@@ -46,9 +46,9 @@ class Stage:
     rabbitmq: RabbitMQ
     redis: Redis
     postgres: Postgres
-    world: RemoteWorld
+    services: RemoteServices
     deployed: Deployment
-    services: Supervisor
+    processes: Supervisor
     to_rabbitmq: Balancer
     """What every connection to RabbitMQ goes through, and so those to PostgreSQL."""
     to_postgres: Balancer
@@ -56,13 +56,13 @@ class Stage:
     @property
     def workers(self) -> list[str]:
         """The services that take turns."""
-        return [name for name in self.services.services if name.startswith("worker-llm")]
+        return [name for name in self.processes.services if name.startswith("worker-llm")]
 
     def worker_children(self) -> list[int]:
         """The pids of the processes that run turns now."""
         found: list[int] = []
         for name in self.workers:
-            process = self.services.services[name].process
+            process = self.processes.services[name].process
             with suppress(psutil.NoSuchProcess):
                 found += children(process) if process is not None else []
         return found
@@ -115,8 +115,8 @@ def stage(logs: Path, *, agent_s: float, sabotage: str | None) -> Iterator[Stage
             servers.get(Redis),
             servers.get(Postgres),
         )
-        world = stack.enter_context(_world(logs))
-        world.latency("llm", agent_s)
+        services = stack.enter_context(_fake_services(logs))
+        services.latency("llm", agent_s)
         to_rabbitmq = stack.enter_context(Balancer.before(rabbitmq.url))
         to_postgres = stack.enter_context(Balancer.before(postgres.url))
         urls = {
@@ -124,18 +124,22 @@ def stage(logs: Path, *, agent_s: float, sabotage: str | None) -> Iterator[Stage
             "REDIS_URL": stack.enter_context(redis.isolated()),
             "DATABASE_URL": to_postgres.url(stack.enter_context(postgres.isolated())),
         }
-        # The deployment asks the world for its URLs only, and both kinds have those.
-        here = stack.enter_context(deployment(cast("FakeWorld", world), logs, urls, **SETTINGS))
+        # The deployment asks the fake services for its URLs only, and both kinds have those.
+        here = stack.enter_context(
+            deployment(cast("FakeServices", services), logs, urls, **SETTINGS)
+        )
         environment = {**os.environ, **here.environment}
         if sabotage is not None:
             environment |= {"PYTHONPATH": str(SABOTAGE), "CHAOS_SABOTAGE": sabotage}
-        services = Supervisor(environment, logs)
-        stack.callback(services.close)
+        processes = Supervisor(environment, logs)
+        stack.callback(processes.close)
         for name, command in _procfile(here.port):
-            services.start(name, *command)
+            processes.start(name, *command)
             if name == "worker-llm":
-                services.start(name + SECOND, *command)
-        ready = Stage(rabbitmq, redis, postgres, world, here, services, to_rabbitmq, to_postgres)
+                processes.start(name + SECOND, *command)
+        ready = Stage(
+            rabbitmq, redis, postgres, services, here, processes, to_rabbitmq, to_postgres
+        )
         wait_until(here.is_alive, within_s=60, what="the ingress answers")
         wait_until(ready.workers_consume, within_s=60, what="the workers listen")
         yield ready
@@ -155,15 +159,15 @@ def _procfile(port: int) -> Iterator[tuple[str, list[str]]]:
 
 
 @contextmanager
-def _world(logs: Path) -> Iterator[RemoteWorld]:
+def _fake_services(logs: Path) -> Iterator[RemoteServices]:
     with (
-        (logs / "world.log").open("wb") as log,
+        (logs / "services.log").open("wb") as log,
         subprocess.Popen(
             [sys.executable, "-m", "tests.fakes"], cwd=ROOT, stdout=subprocess.PIPE, stderr=log
         ) as process,
     ):
         assert process.stdout is not None
         try:
-            yield RemoteWorld(process.stdout.readline().decode().strip())
+            yield RemoteServices(process.stdout.readline().decode().strip())
         finally:
             process.terminate()

@@ -1,7 +1,7 @@
 """One fake server for all outside APIs, over real HTTP, that can be told to misbehave.
 
 In a test: the fixture ``world``. As a process of its own: ``python -m tests.fakes --port N``,
-told what to do through ``RemoteWorld(url)`` or plain JSON (``control.py``).
+told what to do through ``RemoteServices(url)`` or plain JSON (``control.py``).
 """
 
 from tests.fakes.misbehaviour import (
@@ -16,19 +16,19 @@ from tests.fakes.misbehaviour import (
     Status,
     TooMany,
 )
-from tests.fakes.remote import RemoteWorld
+from tests.fakes.remote import RemoteServices
+from tests.fakes.services import FakeServices
 from tests.fakes.traffic import Reply, Request
-from tests.fakes.world import FakeWorld
 
 __all__ = [
     "Delay",
     "Drip",
     "EmptyCompletion",
-    "FakeWorld",
+    "FakeServices",
     "Garbage",
     "Hang",
     "Misbehaviour",
-    "RemoteWorld",
+    "RemoteServices",
     "Reply",
     "Request",
     "Reset",

@@ -3,7 +3,7 @@
 import argparse
 import signal
 
-from tests.fakes.world import FakeWorld
+from tests.fakes.services import FakeServices
 
 
 def main() -> None:
@@ -12,8 +12,8 @@ def main() -> None:
     parser.add_argument("--port", type=int, default=0, help="0, the default, takes a free one")
     ends = (signal.SIGTERM, signal.SIGINT)
     signal.pthread_sigmask(signal.SIG_BLOCK, ends)
-    with FakeWorld(parser.parse_args().port) as world:
-        print(world.url, flush=True)
+    with FakeServices(parser.parse_args().port) as services:
+        print(services.url, flush=True)
         signal.sigwait(ends)
 
 

@@ -4,11 +4,11 @@ from collections.abc import Iterator
 
 import pytest
 
-from tests.fakes.world import FakeWorld
+from tests.fakes.services import FakeServices
 
 
 @pytest.fixture
-def world() -> Iterator[FakeWorld]:
+def services() -> Iterator[FakeServices]:
     """A world of its own for each test."""
-    with FakeWorld() as fake:
+    with FakeServices() as fake:
         yield fake

@@ -14,8 +14,8 @@ from tests.fakes.urls import Urls
 _NAMES = {kind: name for name, kind in KINDS.items()}
 
 
-class RemoteWorld(Urls):
-    """Speaks as ``FakeWorld`` does, from outside."""
+class RemoteServices(Urls):
+    """Speaks as ``FakeServices`` does, from outside."""
 
     def __init__(self, url: str) -> None:
         """Take the URL that ``python -m tests.fakes`` prints."""

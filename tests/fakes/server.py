@@ -14,7 +14,7 @@ from tests.fakes.misbehaviour import Delay, Drip, Hang, Reset
 from tests.fakes.traffic import APIS, Reply, Request
 
 if TYPE_CHECKING:
-    from tests.fakes.world import FakeWorld
+    from tests.fakes.services import FakeServices
 
 _RESET_ON_CLOSE = struct.pack("ii", 1, 0)
 
@@ -25,9 +25,9 @@ class FakeServer(ThreadingHTTPServer):
     daemon_threads = True
     request_queue_size = 1024
 
-    def __init__(self, world: "FakeWorld", port: int) -> None:
+    def __init__(self, services: "FakeServices", port: int) -> None:
         super().__init__(("127.0.0.1", port), _Handler)
-        self.world = world
+        self.services = services
         self._connections: set[socket.socket] = set()
         self._guard = threading.Lock()
         self.accepted = 0
@@ -80,22 +80,22 @@ class _Handler(BaseHTTPRequestHandler):
         """Say nothing: every request is recorded."""
 
     def _serve(self) -> None:
-        request, world = self._request(), self.server.world
+        request, services = self._request(), self.server.services
         if request.api == "_control":
-            self._write(control.answer(world, request))
+            self._write(control.answer(services, request))
         elif request.api not in APIS:
             self._write(Reply(404, {"error": "no such API"}))
         else:
-            self._answer(request, world)
+            self._answer(request, services)
 
-    def _answer(self, request: Request, world: "FakeWorld") -> None:
-        rule, released, reply = world.take(request)
-        world.pause(world.latency.get(request.api, 0))
+    def _answer(self, request: Request, services: "FakeServices") -> None:
+        rule, released, reply = services.take(request)
+        services.pause(services.latency.get(request.api, 0))
         match rule.what if rule else None:
             case Delay(seconds):
-                world.pause(seconds)
+                services.pause(seconds)
             case Hang():
-                world.hold(released)
+                services.hold(released)
             case Reset():
                 reply = None
             case Drip(pause, headers) if reply:
@@ -138,7 +138,7 @@ class _Handler(BaseHTTPRequestHandler):
             self.wfile.write(head)
         for byte in (head if headers else b"") + content:
             self.wfile.write(bytes([byte]))
-            self.server.world.pause(pause)
+            self.server.services.pause(pause)
 
     def _reset(self) -> None:
         self.close_connection = True

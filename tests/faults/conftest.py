@@ -6,14 +6,14 @@ from pathlib import Path
 import pytest
 
 from tests.deployment import Deployment, deployment
-from tests.fakes import FakeWorld
+from tests.fakes import FakeServices
 
 
 @pytest.fixture
 def deployed(
-    world: FakeWorld, tmp_path: Path, rabbitmq_url: str, redis_url: str, database_url: str
+    services: FakeServices, tmp_path: Path, rabbitmq_url: str, redis_url: str, database_url: str
 ) -> Iterator[Deployment]:
     """Servers and settings; the test starts the processes it wants."""
     servers = {"RABBITMQ_URL": rabbitmq_url, "REDIS_URL": redis_url, "DATABASE_URL": database_url}
-    with deployment(world, tmp_path, servers) as here:
+    with deployment(services, tmp_path, servers) as here:
         yield here

@@ -114,7 +114,7 @@ class Customers:
 
 def replied_to(deployed: Deployment, chat: int) -> list[str]:
     """The messages of a chat in the order in which replies answer them; a reply may answer many."""
-    return re.findall(r"m\d+", " ".join(deployed.world.sent(chat)))
+    return re.findall(r"m\d+", " ".join(deployed.services.sent(chat)))
 
 
 def _chats_with_unknown_outcomes(deployed: Deployment) -> Iterator[str]:

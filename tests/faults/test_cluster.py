@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from tests.deployment import Deployment, deployment
-from tests.fakes import FakeWorld
+from tests.fakes import FakeServices
 from tests.faults.customers import ABOUT_A_SECOND, Customers
 from tests.polling import wait_until
 from tests.servers import ServerUnavailable
@@ -28,11 +28,11 @@ def cluster() -> Iterator[Cluster]:
 
 @pytest.fixture
 def deployed(
-    world: FakeWorld, tmp_path: Path, cluster: Cluster, redis_url: str, database_url: str
+    services: FakeServices, tmp_path: Path, cluster: Cluster, redis_url: str, database_url: str
 ) -> Iterator[Deployment]:
     """On the cluster instead of the one node of the other tests."""
     servers = {"RABBITMQ_URL": cluster.url, "REDIS_URL": redis_url, "DATABASE_URL": database_url}
-    with deployment(world, tmp_path, servers) as here:
+    with deployment(services, tmp_path, servers) as here:
         yield here
 
 
@@ -41,7 +41,7 @@ def deployed(
 def test_the_death_of_the_leading_node_loses_and_doubles_nothing(
     deployed: Deployment, cluster: Cluster
 ) -> None:
-    deployed.world.latency["llm"] = 0.2
+    deployed.services.latency["llm"] = 0.2
     deployed.start("worker", "llm")
     deployed.web()
     with Customers(deployed, range(1, 9)) as customers:
@@ -61,7 +61,7 @@ def test_the_death_of_the_leading_node_loses_and_doubles_nothing(
 def test_a_leading_node_that_is_cut_off_from_the_others_loses_and_doubles_nothing(
     deployed: Deployment, cluster: Cluster
 ) -> None:
-    deployed.world.latency["llm"] = 0.2
+    deployed.services.latency["llm"] = 0.2
     deployed.start("worker", "llm")
     deployed.web()
     with Customers(deployed, range(1, 9)) as customers:
@@ -70,8 +70,8 @@ def test_a_leading_node_that_is_cut_off_from_the_others_loses_and_doubles_nothin
             customers.go_on()
             wait_until(lambda: cluster.leaders("llm") - {FOUNDER}, within_s=30)
             customers.go_on()
-            seen = len(deployed.world.replies())
-            wait_until(lambda: len(deployed.world.replies()) > seen + 40, within_s=60)
+            seen = len(deployed.services.replies())
+            wait_until(lambda: len(deployed.services.replies()) > seen + 40, within_s=60)
         customers.go_on()
     assert customers.statuses() == {200}
     assert customers.slowest_s < ABOUT_A_SECOND

@@ -25,11 +25,11 @@ def dead(deployed: Deployment) -> list[tuple[str, str]]:
 def test_an_agent_that_fails_twice_is_asked_a_third_time(
     running: Deployment, failure: Misbehaviour
 ) -> None:
-    running.world.misbehave("llm", failure, times=2)
+    running.services.misbehave("llm", failure, times=2)
     running.post(update(7, 1, "Привіт"))
-    [reply] = wait_until(lambda: running.world.sent(7))
+    [reply] = wait_until(lambda: running.services.sent(7))
     assert reply != APOLOGY
-    assert len(running.world.requests("llm")) == 3
+    assert len(running.services.requests("llm")) == 3
     assert dead(running) == []
 
 
@@ -41,26 +41,26 @@ def test_an_agent_that_fails_twice_is_asked_a_third_time(
 def test_an_agent_that_never_answers_costs_one_apology_and_a_dead_letter(
     running: Deployment, failure: Misbehaviour, code: str
 ) -> None:
-    running.world.misbehave("llm", failure, times=None)
+    running.services.misbehave("llm", failure, times=None)
     running.post(update(7, 1, "Привіт"))
-    wait_until(lambda: running.world.sent(7))
+    wait_until(lambda: running.services.sent(7))
     assert dead(running) == [("process_and_respond", code)]
-    running.world.mend("llm")
+    running.services.mend("llm")
     running.post(update(7, 2, "Ще раз"))
-    wait_until(lambda: len(running.world.sent(7)) == 2)
-    assert running.world.sent(7)[0] == APOLOGY
+    wait_until(lambda: len(running.services.sent(7)) == 2)
+    assert running.services.sent(7)[0] == APOLOGY
 
 
 def test_a_customer_who_blocked_the_bot_is_a_dead_letter_and_the_next_turn_goes_on(
     running: Deployment,
 ) -> None:
     blocked = Status(403, {"ok": False, "error_code": 403, "description": "Forbidden: blocked"})
-    running.world.misbehave("telegram", blocked, chat=7)
+    running.services.misbehave("telegram", blocked, chat=7)
     running.post(update(7, 1, "Привіт"))
     wait_until(lambda: dead(running) == [("process_and_respond", "CHANNEL_REFUSED")])
-    assert running.world.sent(7) == []
+    assert running.services.sent(7) == []
     running.post(update(7, 2, "Я повернулась"))
-    wait_until(lambda: running.world.sent(7))
+    wait_until(lambda: running.services.sent(7))
 
 
 def test_a_blank_message_is_ignored_aloud(running: Deployment) -> None:
@@ -78,14 +78,16 @@ def test_a_message_of_100_kilobytes_is_refused_with_its_reason(running: Deployme
 
 
 def test_an_agent_that_hangs_is_over_at_the_soft_limit(running: Deployment) -> None:
-    running.world.misbehave("llm", Hang())
+    running.services.misbehave("llm", Hang())
     task = "from actors.messages import process_message as p;"
     running.python(f"{task} p.send_with_options(args=('s', 'hello'), soft_limit_s=1)")
     wait_until(lambda: dead(running) == [("process_message", "TIME_LIMIT")])
 
 
 def test_no_log_line_has_a_secret(running: Deployment) -> None:
-    running.world.misbehave("telegram", Status(401, {"ok": False, "description": "Unauthorized"}))
+    running.services.misbehave(
+        "telegram", Status(401, {"ok": False, "description": "Unauthorized"})
+    )
     running.post(update(7, 1, "Привіт"))
     wait_until(lambda: dead(running))
     for secret in ("123456:token", SECRET, "llm-key"):

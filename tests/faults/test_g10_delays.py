@@ -90,15 +90,15 @@ def test_a_delay_longer_than_the_consumer_timeout_ends_on_time(
 def test_a_turn_longer_than_the_consumer_timeout_is_answered_once(
     deployed: Deployment, rabbitmq: RabbitMQ
 ) -> None:
-    deployed.world.latency["llm"] = 4
+    deployed.services.latency["llm"] = 4
     with rabbitmq.consumer_timeout(seconds=1):
         deployed.start("worker", "llm")
         deployed.web()
         deployed.post(update(7, 1, "Привіт"))
         wait_until(lambda: "Consumer encountered a connection error" in deployed.log_text())
         wait_until(lambda: deployed.rows("SELECT 1 FROM tasks WHERE state = 'done'"))
-    assert len(deployed.world.sent(7)) == 1
-    assert len(deployed.world.requests("llm")) == 1
+    assert len(deployed.services.sent(7)) == 1
+    assert len(deployed.services.requests("llm")) == 1
 
 
 def test_a_delay_survives_a_killed_worker_and_a_wiped_rabbitmq(

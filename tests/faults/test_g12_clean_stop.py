@@ -32,7 +32,7 @@ def test_a_worker_without_its_broker_fails_its_health_check_until_it_is_back(
     rabbitmq.start()
     wait_until(lambda: is_able(deployed), within_s=30)
     deployed.post(update(7, 1, "Привіт"))
-    wait_until(lambda: deployed.world.sent(7))
+    wait_until(lambda: deployed.services.sent(7))
 
 
 def prefetched(deployed: Deployment, queue: str) -> bool:
@@ -50,7 +50,7 @@ def busy(deployed: Deployment, *arguments: str) -> "subprocess.Popen[bytes]":
     wait_until(lambda: deployed.log_text().count("worker_started") == 1)
     for chat in (1, 2):
         deployed.post(update(chat, 1, "Привіт"))
-    wait_until(lambda: len(deployed.world.requests("llm")) == 2)
+    wait_until(lambda: len(deployed.services.requests("llm")) == 2)
     return worker
 
 
@@ -60,7 +60,7 @@ def another(deployed: Deployment) -> None:
 
 
 def agent_calls_of(deployed: Deployment, seconds: float) -> None:
-    deployed.world.latency["llm"] = seconds
+    deployed.services.latency["llm"] = seconds
 
 
 @pytest.mark.parametrize(
@@ -76,18 +76,18 @@ def test_in_the_middle_of_agent_calls_what_was_prefetched_starts_elsewhere_at_on
     deployed.python(f"{send}for chat in ('3', '4'): s.send('telegram', chat, 'prefetched')")
     wait_until(lambda: prefetched(deployed, "webhooks"))
     another(deployed)
-    assert deployed.world.sent(3) == []
+    assert deployed.services.sent(3) == []
     stopping.terminate()
-    wait_until(lambda: all(deployed.world.sent(chat) for chat in (3, 4)), within_s=2)
+    wait_until(lambda: all(deployed.services.sent(chat) for chat in (3, 4)), within_s=2)
     assert stopping.wait(agent_s + 10) == 0
     ran_s = time.monotonic() - began
     assert ran_s < agent_s + 3, f"it stayed for {ran_s - agent_s:.1f} s after its last turn"
-    assert [len(deployed.world.sent(chat)) for chat in (1, 2, 3, 4)] == [1, 1, 1, 1]
-    assert len(deployed.world.requests("llm")) == 2
+    assert [len(deployed.services.sent(chat)) for chat in (1, 2, 3, 4)] == [1, 1, 1, 1]
+    assert len(deployed.services.requests("llm")) == 2
 
 
 def test_at_the_grace_limit_it_exits_and_what_ran_goes_on_elsewhere(deployed: Deployment) -> None:
-    deployed.world.misbehave("llm", Hang(applied=False), times=2)
+    deployed.services.misbehave("llm", Hang(applied=False), times=2)
     deployed.environment = {**deployed.environment, "LEASE_SECONDS": "60"}
     stopping = busy(deployed, "--grace", "2")
     another(deployed)
@@ -95,8 +95,8 @@ def test_at_the_grace_limit_it_exits_and_what_ran_goes_on_elsewhere(deployed: De
     stopping.terminate()
     assert stopping.wait(15) == 0
     assert time.monotonic() - began >= 2
-    wait_until(lambda: all(deployed.world.sent(chat) for chat in (1, 2)), within_s=5)
-    assert [len(deployed.world.sent(chat)) for chat in (1, 2)] == [1, 1]
+    wait_until(lambda: all(deployed.services.sent(chat) for chat in (1, 2)), within_s=5)
+    assert [len(deployed.services.sent(chat)) for chat in (1, 2)] == [1, 1]
 
 
 def test_a_signal_to_every_process_at_once_is_one_asking(deployed: Deployment) -> None:
@@ -105,8 +105,8 @@ def test_a_signal_to_every_process_at_once_is_one_asking(deployed: Deployment) -
     for pid in (*children(stopping), stopping.pid):
         os.kill(pid, signal.SIGTERM)
     assert stopping.wait(15) == 0
-    assert [len(deployed.world.sent(chat)) for chat in (1, 2)] == [1, 1]
-    assert len(deployed.world.requests("llm")) == 2
+    assert [len(deployed.services.sent(chat)) for chat in (1, 2)] == [1, 1]
+    assert len(deployed.services.requests("llm")) == 2
 
 
 def test_a_child_that_is_retired_is_asked_once_when_everybody_is(deployed: Deployment) -> None:
@@ -115,7 +115,7 @@ def test_a_child_that_is_retired_is_asked_once_when_everybody_is(deployed: Deplo
     worker = deployed.start("worker", "llm", "webhooks", "--threads", "2")
     deployed.web()
     deployed.post(update(1, 1, "Привіт"))
-    wait_until(lambda: len(deployed.world.requests("llm")) == 1)
+    wait_until(lambda: len(deployed.services.requests("llm")) == 1)
     deployed.python(
         "from actors.messages import send_response as s; s.send('telegram', '2', 'quick')"
     )
@@ -125,7 +125,7 @@ def test_a_child_that_is_retired_is_asked_once_when_everybody_is(deployed: Deplo
     for pid in (*children(worker), worker.pid):
         os.kill(pid, signal.SIGTERM)
     assert worker.wait(20) == 0
-    assert len(deployed.world.sent(1)) == len(deployed.world.requests("llm")) == 1
+    assert len(deployed.services.sent(1)) == len(deployed.services.requests("llm")) == 1
 
 
 def test_a_child_that_is_held_still_is_replaced_and_its_turns_go_on(deployed: Deployment) -> None:
@@ -134,8 +134,8 @@ def test_a_child_that_is_held_still_is_replaced_and_its_turns_go_on(deployed: De
     worker = busy(deployed)
     [held] = children(worker)
     os.kill(held, signal.SIGSTOP)
-    wait_until(lambda: all(deployed.world.sent(chat) for chat in (1, 2)), within_s=10)
+    wait_until(lambda: all(deployed.services.sent(chat) for chat in (1, 2)), within_s=10)
     assert held not in children(worker)
     unfinished = "SELECT count(*) FROM tasks WHERE starts > 0"
     wait_until(lambda: deployed.rows(unfinished) == [(0,)])
-    assert [len(deployed.world.sent(chat)) for chat in (1, 2)] == [1, 1]
+    assert [len(deployed.services.sent(chat)) for chat in (1, 2)] == [1, 1]

@@ -39,6 +39,6 @@ def test_without_rabbitmq_messages_are_accepted_up_to_the_limit_and_answered_aft
     assert limited.rows("SELECT count(*) FROM inbox") == [(len(accepted),)]
     rabbitmq.start()
     chats = range(1, len(accepted) + 1)
-    wait_until(lambda: all(limited.world.sent(chat) for chat in chats), within_s=40)
-    assert [chat for chat in chats if len(limited.world.sent(chat)) != 1] == []
+    wait_until(lambda: all(limited.services.sent(chat) for chat in chats), within_s=40)
+    assert [chat for chat in chats if len(limited.services.sent(chat)) != 1] == []
     wait_until(lambda: limited.post(update(999, 1, "Привіт")).status_code == 200)

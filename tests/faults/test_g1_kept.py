@@ -19,7 +19,7 @@ EACH = 5
 
 def answered(deployed: Deployment, chat: int) -> list[str]:
     """The messages of a chat in the order in which replies answer them; a reply may answer many."""
-    return re.findall(r"m\d+", " ".join(deployed.world.sent(chat)))
+    return re.findall(r"m\d+", " ".join(deployed.services.sent(chat)))
 
 
 def all_answered(deployed: Deployment, each: int = EACH) -> bool:
@@ -50,7 +50,7 @@ def updates() -> list[dict[str, object]]:
 
 @pytest.fixture
 def slow_agent(deployed: Deployment) -> None:
-    deployed.world.latency["llm"] = 0.2
+    deployed.services.latency["llm"] = 0.2
 
 
 def test_killed_workers_lose_nothing_and_keep_the_order(
@@ -94,8 +94,8 @@ def _kill_one_at_work(
     deployed: Deployment, worker: "subprocess.Popen[bytes]", asked: int = 10
 ) -> None:
     """kill -9 while turns are running, and wait until another child is in its place."""
-    seen = len(deployed.world.requests("llm"))
-    wait_until(lambda: len(deployed.world.requests("llm")) > seen + asked)
+    seen = len(deployed.services.requests("llm"))
+    wait_until(lambda: len(deployed.services.requests("llm")) > seen + asked)
     [victim] = children(worker)
     os.kill(victim, signal.SIGKILL)
     wait_until(lambda: children(worker) not in ([], [victim]))
@@ -109,7 +109,7 @@ def test_a_killed_parent_leaves_nothing_behind_and_its_messages_go_on(
     wait_until(lambda: "worker_started" in deployed.log_text())
     posting = Thread(target=deployed.post_all, args=(updates,))
     posting.start()
-    wait_until(lambda: len(deployed.world.requests("llm")) > 20)
+    wait_until(lambda: len(deployed.services.requests("llm")) > 20)
     doomed.kill()
     doomed.wait()
     other = deployed.start("worker", "llm")
@@ -140,7 +140,7 @@ def test_rabbitmq_being_away_stops_no_webhook_and_all_are_answered_after_it(
     deployed.start("worker", "llm")
     deployed.web()
     assert deployed.post(update(999, 0, "m0")).status_code == 200
-    wait_until(lambda: deployed.world.sent(999))
+    wait_until(lambda: deployed.services.sent(999))
     rabbitmq.kill()
     answers = deployed.post_all(updates)
     assert {answer.status_code for answer in answers} == {200}
@@ -156,7 +156,7 @@ def test_redis_losing_everything_loses_no_message(
     deployed.web()
     posting = Thread(target=deployed.post_all, args=(updates,))
     posting.start()
-    wait_until(lambda: len(deployed.world.requests("llm")) > 20)
+    wait_until(lambda: len(deployed.services.requests("llm")) > 20)
     redis_server.kill()
     redis_server.start()
     posting.join()
@@ -180,7 +180,7 @@ def test_a_restart_of_postgresql_loses_no_accepted_message(
 
     posting = Thread(target=post_all)
     posting.start()
-    wait_until(lambda: len(deployed.world.requests("llm")) > 10)
+    wait_until(lambda: len(deployed.services.requests("llm")) > 10)
     postgres.kill()
     postgres.start()
     posting.join()

@@ -23,7 +23,7 @@ def test_fifty_copies_at_the_same_moment_get_one_reply(deployed: Deployment) -> 
     answers = deployed.post_all([update(7, 1, "Привіт")] * 50, at_once=50)
     assert {answer.status_code for answer in answers} == {200}
     wait_until(lambda: settled(deployed))
-    assert len(deployed.world.sent(7)) == 1
+    assert len(deployed.services.sent(7)) == 1
     assert turns(deployed) == 1
 
 
@@ -39,8 +39,8 @@ def test_a_copy_after_redis_was_emptied_gets_no_second_reply(
         redis.flushall()
     assert deployed.post(update(7, 1, "Привіт")).json()["duplicate"] is True
     deployed.post(update(8, 1, "the end"))
-    wait_until(lambda: deployed.world.sent(8))
-    assert len(deployed.world.sent(7)) == 1
+    wait_until(lambda: deployed.services.sent(8))
+    assert len(deployed.services.sent(7)) == 1
 
 
 def test_copies_while_redis_is_away_get_one_reply(
@@ -52,7 +52,7 @@ def test_copies_while_redis_is_away_get_one_reply(
     answers = deployed.post_all([update(7, 1, "Привіт")] * 20, at_once=10)
     assert {answer.status_code for answer in answers} == {200}
     wait_until(lambda: settled(deployed), within_s=30)
-    assert len(deployed.world.sent(7)) == 1
+    assert len(deployed.services.sent(7)) == 1
 
 
 def test_the_same_message_id_in_two_chats_is_two_messages(deployed: Deployment) -> None:
@@ -61,4 +61,4 @@ def test_the_same_message_id_in_two_chats_is_two_messages(deployed: Deployment) 
     sender = {"from": {"id": 5, "is_bot": False, "first_name": "Оля"}}
     for chat in (70, 80):
         deployed.post(update(chat, 1, "Привіт", **sender))
-    wait_until(lambda: deployed.world.sent(70) and deployed.world.sent(80))
+    wait_until(lambda: deployed.services.sent(70) and deployed.services.sent(80))

@@ -10,42 +10,42 @@ from tests.servers import Postgres
 
 
 def test_a_worker_killed_while_it_delivers_does_not_ask_again(deployed: Deployment) -> None:
-    deployed.world.misbehave("telegram", Hang(applied=False))
+    deployed.services.misbehave("telegram", Hang(applied=False))
     worker = deployed.start("worker", "llm")
     deployed.web()
     deployed.post(update(7, 1, "Привіт"))
-    wait_until(lambda: deployed.world.requests("telegram"))
+    wait_until(lambda: deployed.services.requests("telegram"))
     [child] = children(worker)
     os.kill(child, signal.SIGKILL)
-    wait_until(lambda: len(deployed.world.sent(7)) == 1)
-    assert len(deployed.world.requests("llm")) == 1
+    wait_until(lambda: len(deployed.services.sent(7)) == 1)
+    assert len(deployed.services.requests("llm")) == 1
 
 
 def test_a_channel_that_fails_is_tried_again_without_asking_again(deployed: Deployment) -> None:
-    deployed.world.misbehave("telegram", Status(502), times=2)
+    deployed.services.misbehave("telegram", Status(502), times=2)
     deployed.start("worker", "llm")
     deployed.web()
     deployed.post(update(7, 1, "Привіт"))
-    wait_until(lambda: deployed.world.sent(7))
-    assert len(deployed.world.requests("telegram")) == 3
-    assert len(deployed.world.requests("llm")) == 1
+    wait_until(lambda: deployed.services.sent(7))
+    assert len(deployed.services.requests("telegram")) == 3
+    assert len(deployed.services.requests("llm")) == 1
 
 
 def test_an_answer_that_comes_while_the_database_is_away_is_kept(
     deployed: Deployment, postgres: Postgres
 ) -> None:
-    deployed.world.misbehave("llm", Hang())
+    deployed.services.misbehave("llm", Hang())
     deployed.start("worker", "llm")
     deployed.web()
     deployed.post(update(7, 1, "Привіт"))
-    wait_until(lambda: deployed.world.requests("llm"))
+    wait_until(lambda: deployed.services.requests("llm"))
     postgres.stop()
-    deployed.world.release()
+    deployed.services.release()
     wait_until(lambda: "database_away" in deployed.log_text())
     postgres.start()
     wait_until(lambda: deployed.rows("SELECT 1 FROM deliveries WHERE state = 'sent'"))
-    assert len(deployed.world.sent(7)) == 1
-    assert len(deployed.world.requests("llm")) == 1
+    assert len(deployed.services.sent(7)) == 1
+    assert len(deployed.services.requests("llm")) == 1
 
 
 def test_a_summary_that_comes_while_the_database_is_away_is_kept(
@@ -55,12 +55,12 @@ def test_a_summary_that_comes_while_the_database_is_away_is_kept(
     deployed.web()
     deployed.post(update(7, 1, "Привіт"))
     wait_until(lambda: deployed.rows("SELECT 1 FROM deliveries WHERE state = 'sent'"))
-    deployed.world.misbehave("llm", Hang())
+    deployed.services.misbehave("llm", Hang())
     deployed.python("from service.dispatcher import dispatch_summarization as sum; sum('7')")
-    wait_until(lambda: len(deployed.world.requests("llm")) == 2)
+    wait_until(lambda: len(deployed.services.requests("llm")) == 2)
     postgres.stop()
-    deployed.world.release()
+    deployed.services.release()
     wait_until(lambda: "database_away" in deployed.log_text())
     postgres.start()
     wait_until(lambda: deployed.rows("SELECT 1 FROM conversations WHERE summary IS NOT NULL"))
-    assert len(deployed.world.requests("llm")) == 2
+    assert len(deployed.services.requests("llm")) == 2

@@ -18,20 +18,20 @@ def delivery(deployed: Deployment) -> tuple[str, int] | None:
 def test_a_worker_killed_after_it_sent_leaves_an_unknown_and_it_is_sent_again(
     deployed: Deployment,
 ) -> None:
-    deployed.world.misbehave("telegram", Hang())
+    deployed.services.misbehave("telegram", Hang())
     worker = deployed.start("worker", "llm")
     deployed.web()
     deployed.post(update(7, 1, "Привіт"))
-    wait_until(lambda: deployed.world.sent(7))
+    wait_until(lambda: deployed.services.sent(7))
     [child] = children(worker)
     os.kill(child, signal.SIGKILL)
     wait_until(lambda: delivery(deployed) == ("sent", 1))
-    assert len(deployed.world.sent(7)) == 2
+    assert len(deployed.services.sent(7)) == 2
     assert "delivery_unknown" in deployed.log_text()
 
 
 def test_a_connection_reset_after_sending_is_an_unknown(deployed: Deployment) -> None:
-    deployed.world.misbehave("telegram", Reset())
+    deployed.services.misbehave("telegram", Reset())
     deployed.start("worker", "llm")
     deployed.web()
     deployed.post(update(7, 1, "Привіт"))
@@ -41,15 +41,15 @@ def test_a_connection_reset_after_sending_is_an_unknown(deployed: Deployment) ->
 def test_what_the_channel_answers_while_the_database_is_away_is_not_unknown(
     deployed: Deployment, postgres: Postgres
 ) -> None:
-    deployed.world.misbehave("telegram", Hang())
+    deployed.services.misbehave("telegram", Hang())
     deployed.start("worker", "llm")
     deployed.web()
     deployed.post(update(7, 1, "Привіт"))
-    wait_until(lambda: deployed.world.sent(7))
+    wait_until(lambda: deployed.services.sent(7))
     postgres.stop()
-    deployed.world.release()
+    deployed.services.release()
     wait_until(lambda: "database_away" in deployed.log_text())
     postgres.start()
     wait_until(lambda: (now := delivery(deployed)) and now[0] == "sent")
     assert delivery(deployed) == ("sent", 0)
-    assert len(deployed.world.requests("telegram", "/sendMessage")) == 1
+    assert len(deployed.services.requests("telegram", "/sendMessage")) == 1

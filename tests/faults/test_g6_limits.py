@@ -48,8 +48,8 @@ def test_what_nothing_inside_can_stop_is_over_at_the_hard_limit(
     assert 3 < ran_s < 5
     assert wicked.log_text().count("hard_limit") == 1
     everybody = range(1, NEIGHBOURS + 1)
-    wait_until(lambda: all(wicked.world.sent(n) for n in everybody))
-    assert [n for n in everybody if len(wicked.world.sent(n)) != 1] == []
+    wait_until(lambda: all(wicked.services.sent(n) for n in everybody))
+    assert [n for n in everybody if len(wicked.services.sent(n)) != 1] == []
 
 
 def test_another_that_is_over_while_its_process_ends_is_over_for_good_too(

@@ -16,6 +16,8 @@ def test_a_message_that_aborts_its_worker_is_started_three_times(deployed: Deplo
         "    if n == 50: abort.send()\n"
     )
     wait_until(lambda: deployed.rows("SELECT 1 FROM dead_letters"), within_s=60)
-    wait_until(lambda: all(deployed.world.sent(n) for n in range(1, NEIGHBOURS + 1)), within_s=60)
+    wait_until(
+        lambda: all(deployed.services.sent(n) for n in range(1, NEIGHBOURS + 1)), within_s=60
+    )
     assert deployed.rows("SELECT actor, error_code FROM dead_letters") == [("abort", "WORKER_LOST")]
     assert deployed.log_text().count("worker_died") == 3

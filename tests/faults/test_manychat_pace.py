@@ -1,7 +1,7 @@
 """The account's limit is kept by all processes together; whoever has to wait is not forgotten."""
 
 from tests.deployment import Deployment, children
-from tests.fakes import FakeWorld
+from tests.fakes import FakeServices
 from tests.polling import wait_until
 
 REPLIES = 200
@@ -20,22 +20,22 @@ def most_in_a_second(times: list[float]) -> int:
 
 
 def test_200_replies_of_three_processes_stay_below_the_rate_and_none_is_lost(
-    deployed: Deployment, world: FakeWorld
+    deployed: Deployment, services: FakeServices
 ) -> None:
     deployed.environment = {
         **deployed.environment,
         "MANYCHAT_API_KEY": "mc-key",
         "MANYCHAT_VERIFY_TOKEN": "flow-token",
-        "MANYCHAT_API_URL": world.manychat_url,
+        "MANYCHAT_API_URL": services.manychat_url,
         "MANYCHAT_SENDS_PER_SECOND": str(RATE),
     }
     assert deployed.run("migrate") == 0
     worker = deployed.start("worker", "webhooks", "--processes", "3")
     wait_until(lambda: len(children(worker)) == 3)
     deployed.python(SEND)
-    wait_until(lambda: len(world.manychat.sent) >= REPLIES, within_s=60)
-    times = [request.time for request in world.requests("manychat")]
+    wait_until(lambda: len(services.manychat.sent) >= REPLIES, within_s=60)
+    times = [request.time for request in services.requests("manychat")]
     assert most_in_a_second(times) <= RATE
-    assert sorted(world.manychat.sent) == sorted(
+    assert sorted(services.manychat.sent) == sorted(
         (str(1000 + number), f"reply {number}") for number in range(REPLIES)
     )

@@ -67,7 +67,7 @@ def at_rest(port: int, **gauges: float) -> Scrape | None:
 def write(deployed: Deployment, *, chats: range) -> None:
     answers_ = deployed.post_all([update(chat, 1, "Привіт") for chat in chats])
     assert {answer.status_code for answer in answers_} == {200}
-    wait_until(lambda: all(deployed.world.sent(chat) for chat in chats), within_s=60)
+    wait_until(lambda: all(deployed.services.sent(chat) for chat in chats), within_s=60)
 
 
 def files(deployed: Deployment) -> list[str]:

@@ -53,11 +53,13 @@ def test_children_give_way_to_others_without_a_hole(deployed: Deployment) -> Non
     wait_until(lambda: both_work(deployed))
     with fewest_consumers(deployed, "llm") as counts:
         deployed.post_all([update(chat, 1, "Привіт") for chat in range(1, MESSAGES + 1)])
-        wait_until(lambda: all(deployed.world.sent(c) for c in range(1, MESSAGES + 1)), within_s=60)
+        wait_until(
+            lambda: all(deployed.services.sent(c) for c in range(1, MESSAGES + 1)), within_s=60
+        )
         wait_until(lambda: deployed.log_text().count("worker_stopped") >= 3, within_s=30)
     assert min(counts) >= 2
-    assert len(deployed.world.requests("llm")) == MESSAGES
-    assert [c for c in range(1, MESSAGES + 1) if len(deployed.world.sent(c)) != 1] == []
+    assert len(deployed.services.requests("llm")) == MESSAGES
+    assert [c for c in range(1, MESSAGES + 1) if len(deployed.services.sent(c)) != 1] == []
     assert "worker_died" not in deployed.log_text()
     worker.terminate()
     assert worker.wait(10) == 0
@@ -68,11 +70,11 @@ def test_a_child_that_holds_too_much_memory_gives_way(deployed: Deployment) -> N
     deployed.start("worker", "llm")
     deployed.web()
     deployed.post(update(1, 1, "Привіт"))
-    wait_until(lambda: deployed.world.sent(1))
+    wait_until(lambda: deployed.services.sent(1))
     wait_until(lambda: deployed.log_text().count("worker_stopped") == 1)
     assert deployed.log_text().count("worker_recycled") == 1
     deployed.post(update(1, 2, "Ще раз"))
-    wait_until(lambda: len(deployed.world.sent(1)) == 2)
+    wait_until(lambda: len(deployed.services.sent(1)) == 2)
 
 
 @pytest.mark.slow
@@ -89,7 +91,7 @@ def test_a_child_works_on_while_its_successors_die_young(deployed: Deployment) -
         wait_until(lambda dead=young: dead not in children(worker))  # type: ignore[misc]
     assert old in children(worker)
     deployed.post(update(1, 2, "Ще раз"))
-    wait_until(lambda: len(deployed.world.sent(1)) == 2)
+    wait_until(lambda: len(deployed.services.sent(1)) == 2)
     wait_until(lambda: old not in children(worker))
     assert deployed.log_text().count("worker_died") == 2
 

@@ -56,9 +56,9 @@ def is_finished(deployed: Deployment, trace_id: str) -> bool:
 def test_one_trace_id_finds_every_step_of_a_message_that_fails_dies_and_is_replayed(
     traced: Deployment, collecting: Collector
 ) -> None:
-    world = traced.world
-    world.misbehave("telegram", FAILING, times=2, path="sendMessage")
-    world.misbehave("telegram", BLOCKED, path="sendMessage")
+    services = traced.services
+    services.misbehave("telegram", FAILING, times=2, path="sendMessage")
+    services.misbehave("telegram", BLOCKED, path="sendMessage")
     traced.start("worker", "llm", "webhooks")
     traced.web()
     caller = {"traceparent": TRACEPARENT, "tracestate": "shop=7,other=x"}
@@ -121,7 +121,7 @@ def test_one_trace_id_finds_every_step_of_a_message_that_fails_dies_and_is_repla
     processes = {span.resource["mirt.process"] for span in spans}
     assert processes == {"web", "worker", "replayer"}
 
-    calls = [*world.requests("llm"), *world.requests("telegram")]
+    calls = [*services.requests("llm"), *services.requests("telegram")]
     assert len(calls) == 5
     outbound = {span.span_id for span in spans if span.kind == "client"}
     for call in calls:
@@ -129,7 +129,7 @@ def test_one_trace_id_finds_every_step_of_a_message_that_fails_dies_and_is_repla
         assert (trace_id, parent in outbound, int(flags, 16) & 1) == (TRACE, True, 1)
         assert call.headers["tracestate"] == "shop=7,other=x"
     assert not any("traceparent" in headers for headers in collecting.requests)
-    for secret in ("123456:token", SECRET, "llm-key", "Привіт", world.sent(7)[0]):
+    for secret in ("123456:token", SECRET, "llm-key", "Привіт", services.sent(7)[0]):
         assert not any(secret.encode() in body for body in collecting.bodies)
 
 
@@ -140,7 +140,7 @@ def test_messages_that_are_answered_together_are_linked(
     traced.start("worker", "llm")
     traced.web()
     mine = [traced.post(update(7, n, f"m{n}")).headers["X-Trace-Id"] for n in (1, 2, 3)]
-    wait_until(lambda: traced.world.sent(7))
+    wait_until(lambda: traced.services.sent(7))
     wait_until(lambda: "message_finished" in events_of(traced, mine[0]))
     traced.stop()
     [turn] = [span for span in collecting.of(mine[0]) if span.name == "process_and_respond"]
@@ -177,7 +177,7 @@ def test_a_collector_that_is_ill_costs_no_message_and_holds_up_nobody(
     web = traced.web()
     answers = traced.post_all([update(chat, 1, "Привіт") for chat in range(1, 21)])
     assert {answer.status_code for answer in answers} == {200}
-    wait_until(lambda: all(traced.world.sent(chat) for chat in range(1, 21)))
+    wait_until(lambda: all(traced.services.sent(chat) for chat in range(1, 21)))
     assert traced.rows("SELECT count(*) FROM dead_letters")[0][0] == 0
     for process in (web, worker):
         process.terminate()
@@ -191,11 +191,11 @@ def test_without_a_collector_the_trace_goes_on_all_the_same(deployed: Deployment
     begun = traced.post(update(7, 1, "Привіт")).headers["X-Trace-Id"]
     going_on = {"traceparent": TRACEPARENT, "tracestate": "shop=7"}
     traced.post(update(8, 1, "Привіт"), headers=going_on)
-    wait_until(lambda: traced.world.sent(7) and traced.world.sent(8))
+    wait_until(lambda: traced.services.sent(7) and traced.services.sent(8))
     for chat, trace_id in ((7, begun), (8, TRACE)):
         [call] = [
             call
-            for call in traced.world.requests("telegram")
+            for call in traced.services.requests("telegram")
             if call.path.endswith("sendMessage") and call.chat == str(chat)
         ]
         assert call.headers["traceparent"].split("-")[1] == trace_id

@@ -17,7 +17,7 @@ from mirt.runtime import current_runtime, open_runtime, use_runtime
 from mirt.settings import Settings
 from mirt.store.engine.migrate import upgrade
 from service.processes.child import start_worker, stop_worker
-from tests.fakes import FakeWorld
+from tests.fakes import FakeServices
 from tests.polling import wait_until
 from tests.settings import settings_for, sqlite_url
 
@@ -36,7 +36,7 @@ TRANSPORTS = ("eager", "embedded", "rabbitmq")
 
 @pytest.fixture
 def run(
-    world: FakeWorld,
+    services: FakeServices,
     tmp_path: Path,
     request: pytest.FixtureRequest,
     monkeypatch: pytest.MonkeyPatch,
@@ -59,7 +59,7 @@ def run(
             urls = {name: request.getfixturevalue(name) for name in names}
         if transport == "eager":
             urls["TASKS_EAGER"] = True
-        settings = settings_for(world, **urls, WORKER_THREADS=4, **values)
+        settings = settings_for(services, **urls, WORKER_THREADS=4, **values)
         upgrade(settings.database_url.get_secret_value())
         use_runtime(open_runtime(settings, clock=clock))
         broker = install(settings, clock=clock)

@@ -7,23 +7,23 @@ import pytest
 from actors.messages import send_response
 from mirt.store.engine.stores import stores
 from mirt.store.queue.events import events_of
-from tests.fakes import FakeWorld, TooMany
+from tests.fakes import FakeServices, TooMany
 from tests.integration.conftest import Running
 from tests.polling import wait_until
 
 
 @pytest.mark.parametrize("transport", ["embedded", "rabbitmq"])
 def test_a_429_holds_its_own_chat_for_all_tasks_and_no_other(
-    run: Callable[..., Running], transport: str, world: FakeWorld
+    run: Callable[..., Running], transport: str, services: FakeServices
 ) -> None:
-    world.misbehave("telegram", TooMany(2), times=1, chat="7")
+    services.misbehave("telegram", TooMany(2), times=1, chat="7")
     running = run(transport)
     first = send_response.send("telegram", "7", "first")
     wait_until(lambda: _was_told_to_wait(running, first.message_id))
     send_response.send("telegram", "7", "second")
     send_response.send("telegram", "8", "elsewhere")
-    wait_until(lambda: len(world.sent("7")) == 2)
-    refused, elsewhere, *again = (request.time for request in world.requests("telegram"))
+    wait_until(lambda: len(services.sent("7")) == 2)
+    refused, elsewhere, *again = (request.time for request in services.requests("telegram"))
     assert len(again) == 2
     assert min(again) - refused >= 2
     assert elsewhere < min(again)

@@ -13,7 +13,7 @@ from actors.messages import process_message, send_response
 from middleware.execution import Execution
 from mirt.store.engine.stores import stores
 from mirt.store.tables import dead_letters, tasks
-from tests.fakes import FakeWorld, Status
+from tests.fakes import FakeServices, Status
 from tests.integration.conftest import TRANSPORTS, Running
 from tests.polling import wait_until
 
@@ -44,7 +44,7 @@ def test_what_a_task_returns_is_its_result(run: Run, transport: str) -> None:
 
 
 def test_a_task_id_runs_once_however_often_it_is_sent(
-    run: Run, transport: str, world: FakeWorld
+    run: Run, transport: str, services: FakeServices
 ) -> None:
     run(transport)
     for _ in range(3):
@@ -53,7 +53,7 @@ def test_a_task_id_runs_once_however_often_it_is_sent(
         )
     assert sent.message_id == f"only-{transport}"
     assert result_of(sent)["status"] == "sent"
-    assert world.sent("7") == ["once"]
+    assert services.sent("7") == ["once"]
 
 
 @pytest.mark.parametrize("task_id", ["", "x" * 501, 7])
@@ -65,20 +65,20 @@ def test_a_task_id_that_none_can_have_is_refused(run: Run, transport: str, task_
 
 
 def test_a_retryable_failure_is_tried_again_until_it_succeeds(
-    run: Run, transport: str, world: FakeWorld
+    run: Run, transport: str, services: FakeServices
 ) -> None:
-    world.misbehave("telegram", Status(502), times=2)
+    services.misbehave("telegram", Status(502), times=2)
     running = run(transport)
     sent = send_response.send("telegram", "7", "third time lucky")
     assert result_of(sent)["status"] == "sent"
-    assert len(world.requests("telegram")) == 3
+    assert len(services.requests("telegram")) == 3
     wait_until(lambda: [row.state for row in rows(running, tasks)] == ["done"])
 
 
 def test_a_permanent_failure_is_a_dead_letter_with_its_why(
-    run: Run, transport: str, world: FakeWorld
+    run: Run, transport: str, services: FakeServices
 ) -> None:
-    world.misbehave("telegram", Status(403, {"ok": False, "description": "Forbidden: blocked"}))
+    services.misbehave("telegram", Status(403, {"ok": False, "description": "Forbidden: blocked"}))
     running = run(transport)
     sent = send_response.send("telegram", "7", "hello")
     with pytest.raises(ResultFailure, match="blocked"):
@@ -88,7 +88,7 @@ def test_a_permanent_failure_is_a_dead_letter_with_its_why(
     assert letter.kwargs == {"platform": "telegram", "chat_id": "7", "response_text": "hello"}
     assert "PermanentError" in letter.traceback
     assert letter.attempts == 1
-    assert len(world.requests("telegram")) == 1
+    assert len(services.requests("telegram")) == 1
 
 
 def test_an_unknown_failure_is_not_tried_again(run: Run, transport: str) -> None:
@@ -144,7 +144,7 @@ class Broken(Middleware):
 
 
 def test_a_task_is_not_run_when_what_has_to_agree_fails(
-    run: Run, transport: str, world: FakeWorld
+    run: Run, transport: str, services: FakeServices
 ) -> None:
     running = run(transport)
     running.broker.add_middleware(Broken(times=1))
@@ -152,22 +152,22 @@ def test_a_task_is_not_run_when_what_has_to_agree_fails(
     [letter] = wait_until(lambda: rows(running, dead_letters))
     assert letter.error_code == "UNEXPECTED"
     assert "a hook of ours is broken" in letter.exception
-    assert world.sent("7") == []
+    assert services.sent("7") == []
 
 
 def test_a_task_that_could_not_even_be_claimed_is_run_later(
-    run: Run, transport: str, world: FakeWorld, monkeypatch: pytest.MonkeyPatch
+    run: Run, transport: str, services: FakeServices, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("mirt.store.queue.outbox.REPUBLISH_AFTER", timedelta(seconds=1))
     running = run(transport)
     running.broker.add_middleware(Broken(times=2), before=Execution)
     send_response.send("telegram", "7", "hello")
-    assert world.sent("7") == []
+    assert services.sent("7") == []
 
     def run_at_last() -> bool:
         # There is no worker beside the eager broker that would do it.
         running.broker.publish_due()
-        return world.sent("7") == ["hello"]
+        return services.sent("7") == ["hello"]
 
     wait_until(run_at_last)
     assert rows(running, dead_letters) == []

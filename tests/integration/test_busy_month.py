@@ -13,7 +13,7 @@ from broker.stack import install
 from broker.task import declared
 from mirt.runtime import Runtime, open_runtime, use_runtime
 from service.app import create_app
-from tests.fakes import FakeWorld
+from tests.fakes import FakeServices
 from tests.seed_month import fill
 from tests.settings import settings_for
 
@@ -50,9 +50,9 @@ SINGLE = (
 
 
 @pytest.fixture
-def world_of(database_url: str, world: FakeWorld) -> Iterator[Runtime]:
+def world_of(database_url: str, services: FakeServices) -> Iterator[Runtime]:
     settings = settings_for(
-        world, database_url=database_url, TASKS_EAGER=True, ops_token="operators-token"
+        services, database_url=database_url, TASKS_EAGER=True, ops_token="operators-token"
     )
     opened = open_runtime(settings)
     use_runtime(opened)
@@ -63,22 +63,22 @@ def world_of(database_url: str, world: FakeWorld) -> Iterator[Runtime]:
 
 
 @contextmanager
-def counted(world: Runtime) -> Iterator[list[str]]:
+def counted(services: Runtime) -> Iterator[list[str]]:
     made: list[str] = []
 
     def note(_connection: object, _cursor: object, statement: str, *_: object) -> None:
         made.append(statement)
 
-    event.listen(world.database.engine, "before_cursor_execute", note)
+    event.listen(services.database.engine, "before_cursor_execute", note)
     try:
         yield made
     finally:
-        event.remove(world.database.engine, "before_cursor_execute", note)
+        event.remove(services.database.engine, "before_cursor_execute", note)
 
 
-def asked(world: Runtime, client: TestClient, address: str) -> int:
+def asked(services: Runtime, client: TestClient, address: str) -> int:
     path, _, query = address.partition("?")
-    with counted(world) as made:
+    with counted(services) as made:
         answer = client.simulate_get(path, query_string=query, headers=BEARER)
     assert answer.status_code in {200, 404}, address
     return len(made)

@@ -14,7 +14,7 @@ from mirt.store.engine.database import Database
 from mirt.store.engine.stores import stores
 from mirt.store.queue.dead_letters import Choice, DeadLetter, discard_dead, list_dead
 from mirt.texts import APOLOGY
-from tests.fakes import FakeWorld, Status
+from tests.fakes import FakeServices, Status
 from tests.integration.conftest import TRANSPORTS, Running
 from tests.polling import wait_until
 
@@ -37,61 +37,61 @@ def run_again(running: Running, choice: Choice | None = None) -> int:
 
 @pytest.mark.parametrize("transport", TRANSPORTS)
 def test_a_replayed_letter_runs_once_and_keeps_its_trace(
-    run: Run, transport: str, world: FakeWorld
+    run: Run, transport: str, services: FakeServices
 ) -> None:
-    world.misbehave("telegram", REFUSED)
+    services.misbehave("telegram", REFUSED)
     running = run(transport)
     sent = send_response.send("telegram", "7", "hello")
     [letter] = wait_until(lambda: dead(running))
     assert letter.trace_id == sent.options["trace_id"]
     assert run_again(running) == 1
     assert run_again(running) == 0
-    wait_until(lambda: world.sent("7") == ["hello"])
+    wait_until(lambda: services.sent("7") == ["hello"])
     assert dead(running) == []
 
 
 @pytest.mark.parametrize("transport", TRANSPORTS)
 def test_a_replay_that_fails_again_is_one_dead_letter(
-    run: Run, transport: str, world: FakeWorld
+    run: Run, transport: str, services: FakeServices
 ) -> None:
-    world.misbehave("telegram", REFUSED, times=2)
+    services.misbehave("telegram", REFUSED, times=2)
     running = run(transport)
     send_response.send("telegram", "7", "hello")
     wait_until(lambda: dead(running))
     run_again(running)
-    wait_until(lambda: len(world.requests("telegram")) == 2 and dead(running))
+    wait_until(lambda: len(services.requests("telegram")) == 2 and dead(running))
     assert len(dead(running)) == 1
 
 
 def test_a_turn_that_is_replayed_is_answered_before_what_came_later(
-    run: Run, world: FakeWorld
+    run: Run, services: FakeServices
 ) -> None:
-    world.misbehave("llm", Status(401))
+    services.misbehave("llm", Status(401))
     running = run("eager")
     process_and_respond.send("7", "перше", "telegram", "7")
-    assert world.sent("7") == [APOLOGY]
+    assert services.sent("7") == [APOLOGY]
     assert run_again(running) == 1
-    assert "перше" in world.sent("7")[1]
+    assert "перше" in services.sent("7")[1]
     process_and_respond.send("7", "друге", "telegram", "7")
-    assert "друге" in world.sent("7")[2]
+    assert "друге" in services.sent("7")[2]
 
 
 def test_a_reply_that_was_refused_is_delivered_by_a_replay_without_asking_again(
-    run: Run, world: FakeWorld
+    run: Run, services: FakeServices
 ) -> None:
-    world.misbehave("telegram", REFUSED)
+    services.misbehave("telegram", REFUSED)
     running = run("eager")
     process_and_respond.send("7", "Привіт", "telegram", "7")
-    assert world.sent("7") == []
+    assert services.sent("7") == []
     assert run_again(running) == 1
-    assert len(world.sent("7")) == 1
-    assert len(world.requests("llm")) == 1
+    assert len(services.sent("7")) == 1
+    assert len(services.requests("llm")) == 1
 
 
 def test_500_letters_replayed_by_filter_from_two_sides_run_once_each(
-    run: Run, world: FakeWorld
+    run: Run, services: FakeServices
 ) -> None:
-    world.misbehave("telegram", REFUSED, times=500)
+    services.misbehave("telegram", REFUSED, times=500)
     running = run("rabbitmq")
     for chat in range(500):
         send_response.send("telegram", str(chat), "hello")
@@ -100,8 +100,8 @@ def test_500_letters_replayed_by_filter_from_two_sides_run_once_each(
     with ThreadPoolExecutor(2) as sides:
         replayed = list(sides.map(lambda _: run_again(running, choice), range(2)))
     assert sum(replayed) == 500
-    wait_until(lambda: all(world.sent(str(chat)) for chat in range(500)), within_s=90)
-    assert [c for c in range(500) if len(world.sent(str(c))) != 1] == []
+    wait_until(lambda: all(services.sent(str(chat)) for chat in range(500)), within_s=90)
+    assert [c for c in range(500) if len(services.sent(str(c))) != 1] == []
 
 
 def _count(running: Running) -> int:
@@ -109,9 +109,9 @@ def _count(running: Running) -> int:
         return len(list_dead(tx, Choice(), limit=1000))
 
 
-def test_letters_are_chosen_by_everything_that_is_given(run: Run, world: FakeWorld) -> None:
-    world.misbehave("llm", Status(401), times=None)
-    world.misbehave("telegram", REFUSED, times=None)
+def test_letters_are_chosen_by_everything_that_is_given(run: Run, services: FakeServices) -> None:
+    services.misbehave("llm", Status(401), times=None)
+    services.misbehave("telegram", REFUSED, times=None)
     running = run("eager")
     process_and_respond.send("7", "Привіт", "telegram", "7")
     send_response.send("telegram", "8", "hello")

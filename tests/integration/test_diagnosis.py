@@ -5,21 +5,21 @@ from datetime import timedelta
 from mirt.clock import utc_now
 from service.admin.doctor.doctor import diagnose
 from service.admin.doctor.finding import Finding, Verdict
-from tests.fakes import FakeWorld
+from tests.fakes import FakeServices
 from tests.settings import settings_for
 
 
-def clocks_found(world: FakeWorld, urls: dict[str, str], off: timedelta) -> list[Finding]:
-    found = diagnose(settings_for(world, **urls), clock=lambda: utc_now() + off)
+def clocks_found(services: FakeServices, urls: dict[str, str], off: timedelta) -> list[Finding]:
+    found = diagnose(settings_for(services, **urls), clock=lambda: utc_now() + off)
     return [one for one in found if one.about == "clock"]
 
 
 def test_a_clock_that_is_off_is_found_against_each_server_that_has_one(
-    world: FakeWorld, rabbitmq_url: str, redis_url: str, database_url: str
+    services: FakeServices, rabbitmq_url: str, redis_url: str, database_url: str
 ) -> None:
     urls = {"rabbitmq_url": rabbitmq_url, "redis_url": redis_url, "database_url": database_url}
-    assert [one.verdict for one in clocks_found(world, urls, timedelta())] == [Verdict.FINE] * 2
-    late = clocks_found(world, urls, timedelta(seconds=-30))
+    assert [one.verdict for one in clocks_found(services, urls, timedelta())] == [Verdict.FINE] * 2
+    late = clocks_found(services, urls, timedelta(seconds=-30))
     assert [one.verdict for one in late] == [Verdict.WRONG] * 2
     for one, server in zip(late, ("PostgreSQL", "Redis"), strict=True):
         assert one.found.startswith(f"{server} is 3")

@@ -17,7 +17,7 @@ from mirt.runtime import current_runtime
 from mirt.store.shop import mailbox
 from mirt.texts import FOLLOWUP_TEXTS, GREETING
 from service import dispatcher
-from tests.fakes import FakeWorld
+from tests.fakes import FakeServices
 from tests.integration.conftest import TRANSPORTS, Running
 from tests.polling import wait_until
 from tests.unit.orders.examples import order
@@ -33,13 +33,13 @@ def result_of(message: Any) -> Any:
 
 @pytest.fixture(params=TRANSPORTS)
 def served(
-    run: Callable[..., Running], world: FakeWorld, request: pytest.FixtureRequest
-) -> FakeWorld:
-    run(request.param, snitkix_api_url=world.crm_url, **SET_UP)
-    return world
+    run: Callable[..., Running], services: FakeServices, request: pytest.FixtureRequest
+) -> FakeServices:
+    run(request.param, snitkix_api_url=services.crm_url, **SET_UP)
+    return services
 
 
-def test_every_task_that_is_sent_returns_what_it_says(served: FakeWorld) -> None:
+def test_every_task_that_is_sent_returns_what_it_says(served: FakeServices) -> None:
     told: dict[str, Any] = {}
 
     def tell(message: Any) -> Any:
@@ -110,7 +110,7 @@ def test_every_task_that_is_sent_returns_what_it_says(served: FakeWorld) -> None
     assert served.sent("42") == ["echo: І шапка?", "Ваше замовлення вже їде", FOLLOWUP_TEXTS[0]]
 
 
-def test_every_dispatcher_returns_what_it_says_and_its_work_is_done(served: FakeWorld) -> None:
+def test_every_dispatcher_returns_what_it_says_and_its_work_is_done(served: FakeServices) -> None:
     kept = dispatcher.dispatch_message("42", "/start", chat_id="42", fire_and_forget=True)
     assert kept == {
         "queued": True,

@@ -22,7 +22,7 @@ from mirt.store.tables import (
 from mirt.texts import FOLLOWUP_TEXTS
 from service import dispatcher
 from tests.clock import Hands
-from tests.fakes import FakeWorld, Reset, Status, TooMany
+from tests.fakes import FakeServices, Reset, Status, TooMany
 from tests.integration.conftest import TRANSPORTS, Running
 from tests.polling import wait_until
 
@@ -33,7 +33,7 @@ CHAT = "42"
 class Shop:
     """A service whose work is done at once, and the clock it goes by."""
 
-    world: FakeWorld
+    services: FakeServices
     hands: Hands
 
     def hear(self, chat: str = CHAT, platform: str = "telegram") -> None:
@@ -47,14 +47,14 @@ class Shop:
         return queued
 
     def reminders(self, chat: str = CHAT) -> list[str]:
-        return [text for text in self.world.sent(chat) if text in FOLLOWUP_TEXTS]
+        return [text for text in self.services.sent(chat) if text in FOLLOWUP_TEXTS]
 
 
 @pytest.fixture
-def shop(run: Callable[..., Running], world: FakeWorld) -> Shop:
+def shop(run: Callable[..., Running], services: FakeServices) -> Shop:
     hands = Hands()
     run("eager", clock=hands)
-    return Shop(world, hands)
+    return Shop(services, hands)
 
 
 def rows(table: Any) -> list[Any]:
@@ -112,7 +112,7 @@ def test_a_reminder_that_was_queued_before_the_customer_wrote_is_not_sent(shop: 
 def test_a_reminder_that_failed_is_sent_by_its_retry(shop: Shop) -> None:
     shop.hear()
     shop.hands.forward(hours=24)
-    shop.world.misbehave("telegram", Status(502), times=2)
+    shop.services.misbehave("telegram", Status(502), times=2)
     shop.check()
     assert shop.reminders() == [FOLLOWUP_TEXTS[0]]
 
@@ -121,7 +121,7 @@ def test_a_reminder_that_failed_is_sent_by_its_retry(shop: Shop) -> None:
 def test_a_reminder_that_is_not_sent_leaves_no_delivery_open(shop: Shop, what: Any) -> None:
     shop.hear()
     shop.hands.forward(hours=24)
-    shop.world.misbehave("telegram", what, times=4)
+    shop.services.misbehave("telegram", what, times=4)
     shop.check()
     (dead,) = rows(dead_letters)
     assert dead.error_code == "RETRIES_EXHAUSTED"
@@ -130,16 +130,16 @@ def test_a_reminder_that_is_not_sent_leaves_no_delivery_open(shop: Shop, what: A
 
 
 def test_a_reminder_that_failed_and_is_not_wanted_any_more_leaves_no_delivery_open(
-    run: Callable[..., Running], world: FakeWorld
+    run: Callable[..., Running], services: FakeServices
 ) -> None:
     hands = Hands()
     run("embedded", clock=hands)
-    shop = Shop(world, hands)
+    shop = Shop(services, hands)
     shop.hear()
-    wait_until(lambda: len(world.sent(CHAT)) == 1)
+    wait_until(lambda: len(services.sent(CHAT)) == 1)
     wait_until(lambda: rows(conversations)[0].head_task_id is None)
     hands.forward(hours=24)
-    world.misbehave("telegram", Status(502))
+    services.misbehave("telegram", Status(502))
     declared.bound.publish_all(current_runtime().followups.take_due())
     wait_until(lambda: [one.attempt for one in rows(tasks) if one.actor == "send_followup"] == [1])
     shop.hear()
@@ -150,18 +150,20 @@ def test_a_reminder_that_failed_and_is_not_wanted_any_more_leaves_no_delivery_op
     assert [one.state for one in rows(deliveries) if one.text in FOLLOWUP_TEXTS] == ["failed"]
 
 
-def test_a_chat_may_be_named_by_its_number(run: Callable[..., Running], world: FakeWorld) -> None:
+def test_a_chat_may_be_named_by_its_number(
+    run: Callable[..., Running], services: FakeServices
+) -> None:
     run("rabbitmq")
     dispatcher.dispatch_message("web-7", "Привіт", fire_and_forget=False)
     wait_until(lambda: rows(conversations)[0].head_task_id is None)
     dispatcher.dispatch_followup("web-7", "telegram", 42)
-    wait_until(lambda: Shop(world, Hands()).reminders() == [FOLLOWUP_TEXTS[0]])
+    wait_until(lambda: Shop(services, Hands()).reminders() == [FOLLOWUP_TEXTS[0]])
 
 
 def test_a_reminder_is_stored_as_said_only_when_it_was_delivered(shop: Shop) -> None:
     shop.hear()
     shop.hands.forward(hours=24)
-    shop.world.misbehave("telegram", Status(403), times=1)
+    shop.services.misbehave("telegram", Status(403), times=1)
     shop.check()
     assert [row.content for row in rows(history) if row.content in FOLLOWUP_TEXTS] == []
     assert [row.error_code for row in rows(dead_letters)] == ["CHANNEL_REFUSED"]
@@ -172,7 +174,7 @@ def test_the_agent_is_told_of_what_was_sent(shop: Shop) -> None:
     shop.hands.forward(hours=24)
     shop.check()
     shop.hear()
-    asked = shop.world.requests("llm")[-1].body["messages"]
+    asked = shop.services.requests("llm")[-1].body["messages"]
     assert {"role": "assistant", "content": FOLLOWUP_TEXTS[0]} in asked
 
 
@@ -235,12 +237,12 @@ def test_a_delay_that_is_none_is_refused_and_nothing_kept(shop: Shop, delay: flo
 
 @pytest.mark.parametrize("transport", TRANSPORTS)
 def test_a_dispatched_reminder_reaches_the_customer(
-    run: Callable[..., Running], world: FakeWorld, transport: str
+    run: Callable[..., Running], services: FakeServices, transport: str
 ) -> None:
     run(transport)
-    shop = Shop(world, Hands())
+    shop = Shop(services, Hands())
     shop.hear()
-    wait_until(lambda: len(world.sent(CHAT)) == 1)
+    wait_until(lambda: len(services.sent(CHAT)) == 1)
     wait_until(lambda: rows(conversations)[0].head_task_id is None)
     answer = dispatcher.dispatch_followup(CHAT)
     assert answer == {"queued": True, "task_id": answer["task_id"]}
@@ -248,10 +250,10 @@ def test_a_dispatched_reminder_reaches_the_customer(
 
 
 def test_without_tasks_the_caller_does_the_work(
-    run: Callable[..., Running], world: FakeWorld
+    run: Callable[..., Running], services: FakeServices
 ) -> None:
     run("embedded", work=False, TASKS_ENABLED=False)
-    Shop(world, Hands()).hear()
+    Shop(services, Hands()).hear()
     answer = dispatcher.dispatch_followup(CHAT)
     assert (answer["queued"], answer["status"], answer["content"]) == (
         False,
@@ -264,6 +266,6 @@ def test_a_429_of_one_chat_does_not_hold_the_reminder_of_another(shop: Shop) -> 
     shop.hear("1")
     shop.hear("2")
     shop.hands.forward(hours=24)
-    shop.world.misbehave("telegram", TooMany(1), times=1, chat="1")
+    shop.services.misbehave("telegram", TooMany(1), times=1, chat="1")
     shop.check()
     assert (shop.reminders("1"), shop.reminders("2")) == ([FOLLOWUP_TEXTS[0]], [FOLLOWUP_TEXTS[0]])

@@ -19,7 +19,7 @@ from mirt.store.tables import conversations, dead_letters, deliveries, history, 
 from service import dispatcher
 from service.app import create_app
 from tests.clock import Hands
-from tests.fakes import FakeWorld, Status
+from tests.fakes import FakeServices, Status
 from tests.integration.conftest import TRANSPORTS, Running
 from tests.polling import wait_until
 from tests.servers import Redis
@@ -80,9 +80,9 @@ def test_a_dependency_that_is_down_is_seen(
     assert re.search(r'mirt_dependency_healthy{dependency="redis",worker=".*"} 0.0', metrics())
 
 
-def test_metrics_tell_of_what_failed(run: Callable[..., Running], world: FakeWorld) -> None:
+def test_metrics_tell_of_what_failed(run: Callable[..., Running], services: FakeServices) -> None:
     run("eager")
-    world.misbehave("telegram", Status(403, {"ok": False, "description": "blocked"}))
+    services.misbehave("telegram", Status(403, {"ok": False, "description": "blocked"}))
     dispatcher.dispatch_message("42", "Привіт", "telegram", "42", fire_and_forget=True)
     assert 'mirt_dead_letters{code="CHANNEL_REFUSED",task="process_and_respond"} 1.0' in metrics()
 
@@ -113,12 +113,12 @@ def rows(table: Table) -> int:
 
 
 def test_what_is_over_and_old_goes_and_nothing_else(
-    run: Callable[..., Running], world: FakeWorld
+    run: Callable[..., Running], services: FakeServices
 ) -> None:
     hands = Hands()
     run("eager", clock=hands)
     dispatcher.dispatch_message("1", "Давно", "telegram", "1", fire_and_forget=True)
-    world.misbehave("telegram", Status(403, {"ok": False, "description": "blocked"}))
+    services.misbehave("telegram", Status(403, {"ok": False, "description": "blocked"}))
     dispatcher.dispatch_message("2", "Давно", "telegram", "2", fire_and_forget=True)
     hands.forward(days=31)
     dispatcher.dispatch_message("3", "Щойно", "telegram", "3", fire_and_forget=True)

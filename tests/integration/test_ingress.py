@@ -16,7 +16,7 @@ import pytest
 
 from mirt.store.engine.migrate import upgrade
 from tests.deployment import SECRET, Deployment, deployment, update
-from tests.fakes import FakeWorld
+from tests.fakes import FakeServices
 from tests.polling import wait_until
 from tests.servers import Postgres, RabbitMQ, Redis
 from tests.servers.ports import free_port
@@ -76,11 +76,11 @@ def web(deployed: Deployment) -> Deployment:
 
 @pytest.fixture
 def deployed(
-    world: FakeWorld, tmp_path: Path, rabbitmq_url: str, redis_url: str, database_url: str
+    services: FakeServices, tmp_path: Path, rabbitmq_url: str, redis_url: str, database_url: str
 ) -> Iterator[Deployment]:
     """Servers and settings of a distributed service, of which nothing runs."""
     servers = {"RABBITMQ_URL": rabbitmq_url, "REDIS_URL": redis_url, "DATABASE_URL": database_url}
-    with deployment(world, tmp_path, servers) as here:
+    with deployment(services, tmp_path, servers) as here:
         yield here
 
 

@@ -12,7 +12,7 @@ from mirt.errors import PermanentError
 from mirt.observe.secrets import STRUCK_OUT
 from mirt.store.engine.stores import stores
 from mirt.store.tables import dead_letters, deliveries, orders, task_events
-from tests.fakes import FakeWorld, Status
+from tests.fakes import FakeServices, Status
 from tests.integration.conftest import Running
 from tests.polling import wait_until
 from tests.unit.orders.examples import order
@@ -29,10 +29,10 @@ def rows(running: Running, table: Any) -> list[Any]:
 
 @pytest.mark.parametrize("said", [SECRET, IN_URL])
 def test_a_crm_that_repeats_our_key_does_not_get_it_kept(
-    run: Run, world: FakeWorld, said: str
+    run: Run, services: FakeServices, said: str
 ) -> None:
-    world.misbehave("crm", Status(422, {"error": f"no such key: {said}"}))
-    running = run("eager", snitkix_api_key=SECRET, snitkix_api_url=world.crm_url)
+    services.misbehave("crm", Status(422, {"error": f"no such key: {said}"}))
+    running = run("eager", snitkix_api_key=SECRET, snitkix_api_url=services.crm_url)
     create_crm_order.send(order())
     kept = [rows(running, table) for table in (orders, dead_letters, task_events)]
     assert [len(found) for found in kept] == [1, 1, 1]
@@ -41,10 +41,10 @@ def test_a_crm_that_repeats_our_key_does_not_get_it_kept(
 
 
 def test_a_delivery_that_fails_keeps_its_error_without_the_token(
-    run: Run, world: FakeWorld
+    run: Run, services: FakeServices
 ) -> None:
     said = {"ok": False, "error_code": 403, "description": f"not for {IN_URL}"}
-    world.misbehave("telegram", Status(403, said))
+    services.misbehave("telegram", Status(403, said))
     running = run("eager", ops_token=SECRET)
     sent = send_response.send("telegram", "7", "hello")
     [delivery], [letter] = rows(running, deliveries), rows(running, dead_letters)
@@ -73,9 +73,9 @@ def test_a_traceback_is_kept_without_the_secrets_of_its_causes(
     assert SECRET not in letter.traceback
 
 
-def test_an_error_on_postgres_is_kept_without_secrets(run: Run, world: FakeWorld) -> None:
+def test_an_error_on_postgres_is_kept_without_secrets(run: Run, services: FakeServices) -> None:
     said = {"ok": False, "error_code": 403, "description": f"not for {SECRET}"}
-    world.misbehave("telegram", Status(403, said))
+    services.misbehave("telegram", Status(403, said))
     running = run("rabbitmq", ops_token=SECRET)
     send_response.send("telegram", "7", "hello")
     [letter] = wait_until(lambda: rows(running, dead_letters))

@@ -15,7 +15,7 @@ from mirt.runtime import current_runtime
 from service import dispatcher
 from service.app import create_app
 from tests.clock import Hands
-from tests.fakes import FakeWorld, Status, TooMany
+from tests.fakes import FakeServices, Status, TooMany
 from tests.integration.conftest import Running
 
 TOKEN = {"X-ManyChat-Token": "flow-token"}
@@ -29,9 +29,9 @@ def hands() -> Hands:
 
 
 @pytest.fixture
-def post(run: Callable[..., Running], world: FakeWorld, hands: Hands) -> Post:
+def post(run: Callable[..., Running], services: FakeServices, hands: Hands) -> Post:
     """Post to a shop on ManyChat whose work is done at once."""
-    run("eager", clock=hands, manychat_api_url=world.manychat_url, **MANYCHAT)
+    run("eager", clock=hands, manychat_api_url=services.manychat_url, **MANYCHAT)
     client = TestClient(create_app(current_runtime()))
 
     def send(body: Any, headers: dict[str, str] = TOKEN) -> Result:
@@ -47,10 +47,12 @@ def says(text: str, **message: Any) -> dict[str, Any]:
 @pytest.mark.parametrize(
     "body", [says("Є сукня?"), {"clientId": "42", "message": "Є сукня?", "type": "instagram"}]
 )
-def test_both_shapes_are_answered_with_a_content(post: Post, world: FakeWorld, body: Any) -> None:
+def test_both_shapes_are_answered_with_a_content(
+    post: Post, services: FakeServices, body: Any
+) -> None:
     answer = post(body)
     assert (answer.status_code, answer.json) == (200, {"status": "accepted"})
-    (sent,) = world.requests("manychat", "/fb/sending/sendContent")
+    (sent,) = services.requests("manychat", "/fb/sending/sendContent")
     assert sent.headers["authorization"] == "Bearer mc-key"
     assert sent.body == {
         "subscriber_id": "42",
@@ -87,16 +89,16 @@ def test_a_message_that_says_nothing_is_refused_by_its_field(post: Post, message
 
 
 def test_the_same_id_again_is_a_duplicate_however_late(
-    post: Post, world: FakeWorld, hands: Hands
+    post: Post, services: FakeServices, hands: Hands
 ) -> None:
     post(says("Є сукня?", id="m-1"))
     hands.forward(hours=1)
     assert post(says("Є сукня?", id="m-1")).json["duplicate"]
-    assert len(world.sent("42")) == 1
+    assert len(services.sent("42")) == 1
 
 
 def test_without_an_id_the_same_text_within_five_seconds_is_a_double_click(
-    post: Post, world: FakeWorld, hands: Hands
+    post: Post, services: FakeServices, hands: Hands
 ) -> None:
     post(says("Так"))
     hands.forward(seconds=4)
@@ -104,13 +106,13 @@ def test_without_an_id_the_same_text_within_five_seconds_is_a_double_click(
     assert "duplicate" not in post(says("Ні")).json
     hands.forward(seconds=2)
     assert "duplicate" not in post(says("Так")).json
-    assert world.sent("42") == ["echo: Так", "echo: Ні", "echo: Так"]
+    assert services.sent("42") == ["echo: Так", "echo: Ні", "echo: Так"]
 
 
 def test_two_clicks_at_the_same_moment_are_one(
-    run: Callable[..., Running], world: FakeWorld
+    run: Callable[..., Running], services: FakeServices
 ) -> None:
-    run("rabbitmq", work=False, manychat_api_url=world.manychat_url, **MANYCHAT)
+    run("rabbitmq", work=False, manychat_api_url=services.manychat_url, **MANYCHAT)
     channel = current_runtime().channels["manychat"]
     message: Any = channel.parse(says("Так"))
 
@@ -130,28 +132,32 @@ def test_two_clicks_at_the_same_moment_are_one(
     assert duplicates.count(False) == 1
 
 
-def test_the_same_id_on_two_platforms_is_two_conversations(post: Post, world: FakeWorld) -> None:
+def test_the_same_id_on_two_platforms_is_two_conversations(
+    post: Post, services: FakeServices
+) -> None:
     dispatcher.dispatch_message("42", "Мене звати Ігор", "telegram", "42", fire_and_forget=True)
     post(says("Як мене звати?"))
-    assert "Ігор" not in world.requests("llm")[-1].text
-    assert world.manychat.sent == [("42", "echo: Як мене звати?")]
+    assert "Ігор" not in services.requests("llm")[-1].text
+    assert services.manychat.sent == [("42", "echo: Як мене звати?")]
 
 
-def test_a_refusal_is_not_tried_again(post: Post, world: FakeWorld) -> None:
+def test_a_refusal_is_not_tried_again(post: Post, services: FakeServices) -> None:
     refusal = {"status": "error", "message": "outside of the 24 hours window"}
-    world.misbehave("manychat", Status(200, refusal), times=None)
+    services.misbehave("manychat", Status(200, refusal), times=None)
     post(says("Є сукня?"))
-    assert len(world.requests("manychat")) == 1
+    assert len(services.requests("manychat")) == 1
 
 
-def test_what_manychat_asks_to_wait_for_is_sent_afterwards(post: Post, world: FakeWorld) -> None:
-    world.misbehave("manychat", TooMany(1))
+def test_what_manychat_asks_to_wait_for_is_sent_afterwards(
+    post: Post, services: FakeServices
+) -> None:
+    services.misbehave("manychat", TooMany(1))
     post(says("Є сукня?"))
-    assert world.sent("42") == ["echo: Є сукня?"]
+    assert services.sent("42") == ["echo: Є сукня?"]
 
 
 def test_a_reminder_goes_to_manychat_within_its_window_only(
-    post: Post, world: FakeWorld, hands: Hands
+    post: Post, services: FakeServices, hands: Hands
 ) -> None:
     results = declared.bound.get_results_backend()
     post(says("Є сукня?"))
@@ -160,15 +166,15 @@ def test_a_reminder_goes_to_manychat_within_its_window_only(
     hands.forward(hours=0.1)
     skipped = results.get_result(send_followup.send("42"))
     assert skipped == {"status": "skipped", "session_id": "42", "reason": "window_closed"}
-    assert len(world.sent("42")) == 2
+    assert len(services.sent("42")) == 2
 
 
-def test_tags_and_fields_are_kept_by_manychat(post: Post, world: FakeWorld) -> None:
+def test_tags_and_fields_are_kept_by_manychat(post: Post, services: FakeServices) -> None:
     post(says("Є сукня?"))
-    world.manychat.tags["42"].add("new")
+    services.manychat.tags["42"].add("new")
     mark_customer.send("manychat", "42", {"size": "110"}, ["buyer"], ["new"])
-    assert world.manychat.tags["42"] == {"buyer"}
-    assert world.manychat.fields["42"] == {"size": "110"}
+    assert services.manychat.tags["42"] == {"buyer"}
+    assert services.manychat.fields["42"] == {"size": "110"}
 
 
 def test_telegram_keeps_no_marks(post: Post) -> None:
@@ -178,10 +184,10 @@ def test_telegram_keeps_no_marks(post: Post) -> None:
     assert outcome["status"] == "skipped"
 
 
-def test_marks_are_set_again_after_a_failure(post: Post, world: FakeWorld) -> None:
-    world.misbehave("manychat", Status(502), path="/fb/subscriber/addTagByName")
+def test_marks_are_set_again_after_a_failure(post: Post, services: FakeServices) -> None:
+    services.misbehave("manychat", Status(502), path="/fb/subscriber/addTagByName")
     mark_customer.send("manychat", "42", None, ["buyer"])
-    assert world.manychat.tags["42"] == {"buyer"}
+    assert services.manychat.tags["42"] == {"buyer"}
 
 
 def test_manychat_is_the_channel_and_not_its_stand_in(post: Post) -> None:

@@ -19,7 +19,7 @@ from service import dispatcher
 from service.app import create_app
 from tests.clock import Hands
 from tests.deployment import SECRET, update
-from tests.fakes import FakeWorld, Reset, Status, TooMany
+from tests.fakes import FakeServices, Reset, Status, TooMany
 from tests.integration.conftest import TRANSPORTS, Running
 from tests.polling import wait_until
 from tests.scrape import Scrape
@@ -74,19 +74,19 @@ def test_a_turn_that_goes_well(run: Run, transport: str) -> None:
 
 @pytest.mark.parametrize("transport", TRANSPORTS)
 def test_what_is_refused_is_dead_and_what_passes_is_a_retry(
-    run: Run, transport: str, world: FakeWorld
+    run: Run, transport: str, services: FakeServices
 ) -> None:
     run(transport)
     since = Since()
-    world.misbehave("telegram", Status(500), times=1)
+    services.misbehave("telegram", Status(500), times=1)
     send_response.send("telegram", "7", "привіт")
-    wait_until(lambda: world.sent("7"))
+    wait_until(lambda: services.sent("7"))
     wait_until(lambda: since("mirt_messages_finished_total", outcome="done") == 1)
     assert since("mirt_retries_total", task="send_response", error="ExternalServiceError") == 1
     assert since("mirt_messages_finished_total", task="send_response", outcome="retried") == 1
     assert since("mirt_deliveries_total", outcome="retried") == 1
 
-    world.misbehave("telegram", REFUSED)
+    services.misbehave("telegram", REFUSED)
     send_response.send("telegram", "8", "привіт")
     code = {"task": "send_response", "code": "CHANNEL_REFUSED"}
     wait_until(lambda: since("mirt_messages_finished_total", outcome="dead") == 1)
@@ -95,10 +95,12 @@ def test_what_is_refused_is_dead_and_what_passes_is_a_retry(
     assert scrape().sum("mirt_dead_letters", **code) == 1
 
 
-def test_a_reply_of_which_nobody_knows_is_unknown_and_then_sent(run: Run, world: FakeWorld) -> None:
+def test_a_reply_of_which_nobody_knows_is_unknown_and_then_sent(
+    run: Run, services: FakeServices
+) -> None:
     run("eager")
     since = Since()
-    world.misbehave("telegram", Reset())
+    services.misbehave("telegram", Reset())
     send_response.send("telegram", "7", "привіт")
     assert since("mirt_deliveries_total", channel="telegram", outcome="unknown") == 1
     assert since("mirt_deliveries_total", channel="telegram", outcome="sent") == 1
@@ -118,31 +120,31 @@ def test_a_copy_of_what_is_done_is_skipped(run: Run) -> None:
     [(TooMany(1), "limited"), (Status(422), "refused"), (Status(500), "failed")],
 )
 def test_the_crm_is_measured_by_what_it_answers(
-    run: Run, world: FakeWorld, what: Any, outcome: str
+    run: Run, services: FakeServices, what: Any, outcome: str
 ) -> None:
-    run("eager", snitkix_api_url=world.crm_url, snitkix_api_key="crm-key")
+    run("eager", snitkix_api_url=services.crm_url, snitkix_api_key="crm-key")
     since = Since()
-    world.misbehave("crm", what)
+    services.misbehave("crm", what)
     create_crm_order.send(order())
     assert since("mirt_crm_seconds_count", outcome=outcome) == 1
     well = 0 if outcome == "refused" else 1
     assert since("mirt_crm_seconds_count", call="create", outcome="answered") == well
 
 
-def test_an_order_that_may_have_been_created_is_unknown(run: Run, world: FakeWorld) -> None:
-    run("eager", snitkix_api_url=world.crm_url, snitkix_api_key="crm-key")
+def test_an_order_that_may_have_been_created_is_unknown(run: Run, services: FakeServices) -> None:
+    run("eager", snitkix_api_url=services.crm_url, snitkix_api_key="crm-key")
     since = Since()
-    world.misbehave("crm", Reset())
+    services.misbehave("crm", Reset())
     create_crm_order.send(order())
     assert since("mirt_crm_seconds_count", call="create", outcome="unknown") == 1
     assert since("mirt_crm_seconds_count", call="find", outcome="answered") == 1
     assert scrape().sum("mirt_unknown_outcomes", of="order") == 1
 
 
-def test_an_agent_that_refuses_is_not_one_that_fails(run: Run, world: FakeWorld) -> None:
+def test_an_agent_that_refuses_is_not_one_that_fails(run: Run, services: FakeServices) -> None:
     run("eager")
     since = Since()
-    world.misbehave("llm", Status(401))
+    services.misbehave("llm", Status(401))
     write("1")
     assert since("mirt_agent_seconds_count", call="answer", outcome="refused") == 1
     assert since("mirt_llm_tokens_total") == 0

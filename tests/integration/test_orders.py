@@ -25,7 +25,7 @@ from mirt.store.tables import conversations, dead_letters, orders, tasks
 from service import dispatcher
 from service.app import create_app
 from tests.clock import Hands
-from tests.fakes import FakeWorld, Reset, Status, TooMany
+from tests.fakes import FakeServices, Reset, Status, TooMany
 from tests.integration.conftest import TRANSPORTS, Running
 from tests.polling import wait_until
 from tests.unit.orders.examples import order
@@ -34,9 +34,9 @@ CRM = {"snitkix_api_key": "crm-key", "OPS_TOKEN": "ops"}
 
 
 @pytest.fixture
-def crm(run: Callable[..., Running], world: FakeWorld) -> Any:
-    run("eager", snitkix_api_url=world.crm_url, **CRM)
-    return world.crm
+def crm(run: Callable[..., Running], services: FakeServices) -> Any:
+    run("eager", snitkix_api_url=services.crm_url, **CRM)
+    return services.crm
 
 
 def rows(table: Any) -> list[Any]:
@@ -63,35 +63,37 @@ def test_one_name_is_one_order_however_often_it_is_sent(crm: Any) -> None:
 
 
 @pytest.mark.parametrize("what", [Reset(), Status(500), TooMany(1), Status(503)])
-def test_what_passes_is_tried_again_and_created_once(crm: Any, world: FakeWorld, what: Any) -> None:
-    world.misbehave("crm", what, times=2)
+def test_what_passes_is_tried_again_and_created_once(
+    crm: Any, services: FakeServices, what: Any
+) -> None:
+    services.misbehave("crm", what, times=2)
     assert result_of(create_crm_order.send(order()))["status"] == "created"
     assert len(crm.orders) == 1
 
 
 def test_an_order_whose_answer_was_lost_is_adopted_and_counted_as_unknown(
-    crm: Any, world: FakeWorld
+    crm: Any, services: FakeServices
 ) -> None:
-    world.misbehave("crm", Reset())
+    services.misbehave("crm", Reset())
     create_crm_order.send(order())
     assert [one["id"] for one in crm.orders] == ["crm-1"]
     (kept,) = rows(orders)
     assert (kept.state, kept.unknown, kept.crm_order_id) == ("created", 1, "crm-1")
 
 
-def test_a_bad_phone_number_is_not_tried_again(crm: Any, world: FakeWorld) -> None:
+def test_a_bad_phone_number_is_not_tried_again(crm: Any, services: FakeServices) -> None:
     bad = order(customer={**order()["customer"], "phone": "12345"})
     create_crm_order.send(bad)
     (dead,) = rows(dead_letters)
     assert (dead.error_code, dead.attempts) == ("INVALID_INPUT", 1)
     assert "customer.phone" in dead.exception
-    assert world.requests("crm") == []
+    assert services.requests("crm") == []
 
 
 def test_what_the_crm_refuses_is_not_tried_again_and_may_be_corrected(
-    crm: Any, world: FakeWorld
+    crm: Any, services: FakeServices
 ) -> None:
-    world.misbehave("crm", Status(422, {"message": "phone: is blacklisted"}))
+    services.misbehave("crm", Status(422, {"message": "phone: is blacklisted"}))
     create_crm_order.send(order())
     (dead,) = rows(dead_letters)
     assert (dead.error_code, dead.attempts) == ("CRM_REJECTED", 1)
@@ -103,13 +105,13 @@ def test_what_the_crm_refuses_is_not_tried_again_and_may_be_corrected(
 
 
 def test_an_order_that_failed_is_created_by_its_replay(
-    crm: Any, world: FakeWorld, monkeypatch: pytest.MonkeyPatch
+    crm: Any, services: FakeServices, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("mirt.http.breaker.Breaker.wait_s", lambda _: 0)
-    world.misbehave("crm", Status(500), times=6)
+    services.misbehave("crm", Status(500), times=6)
     message = create_crm_order.send(order())
     assert [kept.state for kept in rows(orders)] == ["failed"]
-    world.mend()
+    services.mend()
     choice = Choice(task_ids=[message.message_id])
     assert replay(declared.bound, current_runtime().database, choice, utc_now) == 1
     assert [kept.state for kept in rows(orders)] == ["created"]
@@ -155,9 +157,9 @@ def test_a_late_worker_does_not_overwrite_a_later_status(crm: Any) -> None:
 
 
 def test_an_order_is_synced_by_the_number_that_it_has_in_the_crm(
-    crm: Any, world: FakeWorld
+    crm: Any, services: FakeServices
 ) -> None:
-    world.misbehave("crm", Status(200, {"id": 7, "status": "paid"}))
+    services.misbehave("crm", Status(200, {"id": 7, "status": "paid"}))
     assert result_of(sync_order_status.send(cast("str", 7), "42"))["order_id"] == "7"
 
 
@@ -217,13 +219,13 @@ def test_without_a_token_configured_nobody_is_let_in(run: Callable[..., Running]
 
 @pytest.mark.parametrize("transport", TRANSPORTS)
 def test_a_dispatched_order_is_created(
-    run: Callable[..., Running], world: FakeWorld, transport: str
+    run: Callable[..., Running], services: FakeServices, transport: str
 ) -> None:
-    run(transport, snitkix_api_url=world.crm_url, **CRM)
+    run(transport, snitkix_api_url=services.crm_url, **CRM)
     answer = dispatcher.dispatch_crm_order(order(**PRICED))
     assert answer == {"queued": True, "task_id": answer["task_id"]}
     wait_until(lambda: [one.state for one in rows(orders)] == ["created"])
-    (created,) = world.crm.orders
+    (created,) = services.crm.orders
     assert (created["items"][0]["price"], created["total"]) == (19.99, 59.97)
 
 
@@ -231,34 +233,34 @@ PRICED = {"items": [{**order()["items"][0], "price": Decimal("19.99"), "quantity
 
 
 def test_one_name_is_one_order_when_many_workers_create_it_at_once(
-    run: Callable[..., Running], world: FakeWorld
+    run: Callable[..., Running], services: FakeServices
 ) -> None:
-    run("rabbitmq", snitkix_api_url=world.crm_url, **CRM)
-    world.latency["crm"] = 0.5
+    run("rabbitmq", snitkix_api_url=services.crm_url, **CRM)
+    services.latency["crm"] = 0.5
     results = declared.bound.get_results_backend()
     sent = [create_crm_order.send(order()) for _ in range(4)]
     ids = {results.get_result(one, block=True, timeout=20_000)["order_id"] for one in sent}
-    assert (ids, len(world.crm.orders)) == ({"crm-1"}, 1)
+    assert (ids, len(services.crm.orders)) == ({"crm-1"}, 1)
 
 
 def test_an_order_that_another_task_is_creating_is_waited_for_and_not_asked_for(
-    run: Callable[..., Running], world: FakeWorld
+    run: Callable[..., Running], services: FakeServices
 ) -> None:
     hands = Hands()
-    run("eager", clock=hands, snitkix_api_url=world.crm_url, **CRM)
+    run("eager", clock=hands, snitkix_api_url=services.crm_url, **CRM)
     asking(claimed(hands, "one"), hands)
     with pytest.raises(RateLimitError, match="another task"):
         current_runtime().orders.create(claimed(hands, "two"), order())
-    assert world.requests("crm") == []
+    assert services.requests("crm") == []
 
 
 def test_what_no_database_can_keep_is_left_out_and_nothing_lost(
-    run: Callable[..., Running], world: FakeWorld
+    run: Callable[..., Running], services: FakeServices
 ) -> None:
-    run("rabbitmq", snitkix_api_url=world.crm_url, **CRM)
+    run("rabbitmq", snitkix_api_url=services.crm_url, **CRM)
     create_crm_order.send({**order(), "note": "a\0b\ud800"})
     wait_until(lambda: [one.state for one in rows(orders)] == ["created"])
-    world.misbehave("crm", Status(422, rb'{"message": "name: a\u0000b"}'))
+    services.misbehave("crm", Status(422, rb'{"message": "name: a\u0000b"}'))
     create_crm_order.send(order(external_id="order-2"))
     (dead,) = wait_until(lambda: rows(dead_letters))
     assert dead.error_code == "CRM_REJECTED"
@@ -279,43 +281,43 @@ def claimed(hands: Hands, task_id: str = "one") -> Lease:
     return lease
 
 
-def created(world: FakeWorld) -> int:
+def created(services: FakeServices) -> int:
     """How often the CRM was asked to create an order."""
-    return sum(request.method == "POST" for request in world.requests("crm"))
+    return sum(request.method == "POST" for request in services.requests("crm"))
 
 
 def test_an_order_that_the_crm_may_still_be_creating_is_not_asked_for_again(
-    run: Callable[..., Running], world: FakeWorld
+    run: Callable[..., Running], services: FakeServices
 ) -> None:
     hands = Hands()
-    run("eager", clock=hands, snitkix_api_url=world.crm_url, **CRM)
+    run("eager", clock=hands, snitkix_api_url=services.crm_url, **CRM)
     lease, create = claimed(hands), current_runtime().orders.create
-    world.misbehave("crm", Reset(applied=False))
+    services.misbehave("crm", Reset(applied=False))
     with pytest.raises(OutcomeUnknownError):
         create(lease, order())
     for _ in range(2):
         hands.forward(seconds=SETTLED_AFTER_S / 2 - 1)
         with pytest.raises(RateLimitError) as told:
             create(lease, order())
-    assert (told.value.retry_after, created(world)) == (2, 1)
+    assert (told.value.retry_after, created(services)) == (2, 1)
     assert [(one.state, one.unknown) for one in rows(orders)] == [("unknown", 1)]
     hands.forward(seconds=2)
     assert create(lease, order())["status"] == "created"
-    assert (len(world.crm.orders), created(world)) == (1, 2)
+    assert (len(services.crm.orders), created(services)) == (1, 2)
 
 
 def test_neither_is_one_whose_worker_was_lost_a_moment_ago(
-    run: Callable[..., Running], world: FakeWorld
+    run: Callable[..., Running], services: FakeServices
 ) -> None:
     hands = Hands()
-    run("eager", clock=hands, snitkix_api_url=world.crm_url, **CRM)
+    run("eager", clock=hands, snitkix_api_url=services.crm_url, **CRM)
     lease = claimed(hands)
     asking(lease, hands)
     hands.forward(seconds=1)
     for _ in range(2):
         with pytest.raises(RateLimitError):
             current_runtime().orders.create(lease, order())
-    assert created(world) == 0
+    assert created(services) == 0
     assert [(one.state, one.unknown) for one in rows(orders)] == [("unknown", 1)]
 
 
@@ -362,9 +364,9 @@ def test_what_a_late_worker_learns_changes_no_order_that_is_created(
 
 
 def test_without_tasks_the_caller_gets_the_result(
-    run: Callable[..., Running], world: FakeWorld
+    run: Callable[..., Running], services: FakeServices
 ) -> None:
-    run("embedded", work=False, TASKS_ENABLED=False, snitkix_api_url=world.crm_url, **CRM)
+    run("embedded", work=False, TASKS_ENABLED=False, snitkix_api_url=services.crm_url, **CRM)
     assert dispatcher.dispatch_crm_order(order()) == {
         "queued": False,
         "status": "created",

@@ -14,7 +14,7 @@ from mirt.store.queue.dead_letters import Choice
 from mirt.store.queue.events import EventKind, TaskEvent, events_of
 from mirt.store.queue.workers import Worker
 from service.processes.child import stop_worker
-from tests.fakes import FakeWorld, Hang, Status
+from tests.fakes import FakeServices, Hang, Status
 from tests.integration.conftest import TRANSPORTS, Running
 from tests.polling import wait_until
 
@@ -54,29 +54,29 @@ def test_a_worker_that_says_nothing_any_more_is_gone_within_15_seconds(run: Run)
 
 
 def test_a_worker_that_stops_is_seen_stopping_while_its_task_runs(
-    run: Run, world: FakeWorld
+    run: Run, services: FakeServices
 ) -> None:
     running = run("rabbitmq")
-    world.misbehave("llm", Hang())
+    services.misbehave("llm", Hang())
     process_and_respond.send("7", "Привіт", "telegram", "7")
-    wait_until(lambda: world.requests("llm"))
+    wait_until(lambda: services.requests("llm"))
     assert running.worker is not None
     running.broker.emit_before("worker_shutdown", running.worker)
     wait_until(lambda: living(running) and living(running)[0].stopping)
-    world.release()
+    services.release()
 
 
 @pytest.mark.parametrize("transport", TRANSPORTS)
 def test_every_failure_and_decision_is_written_down_with_its_why(
-    run: Run, world: FakeWorld, transport: str
+    run: Run, services: FakeServices, transport: str
 ) -> None:
-    world.misbehave("telegram", Status(500), times=2)
-    world.misbehave("telegram", REFUSED)
+    services.misbehave("telegram", Status(500), times=2)
+    services.misbehave("telegram", REFUSED)
     running = run(transport)
     message = send_response.send("telegram", "7", "hello")
     wait_until(lambda: _kinds(running, message.message_id)[-1:] == [EventKind.DIED])
     replay(running.broker, stores(running.settings).database, Choice(), utc_now)
-    wait_until(lambda: world.sent("7"))
+    wait_until(lambda: services.sent("7"))
 
     first, second, died, replayed = events(running, message.message_id)
     assert (first.kind, second.kind, replayed.kind) == ("retried", "retried", "replayed")
@@ -89,10 +89,10 @@ def test_every_failure_and_decision_is_written_down_with_its_why(
 
 
 def test_an_error_that_quotes_what_cannot_be_stored_is_a_dead_letter_all_the_same(
-    run: Run, world: FakeWorld
+    run: Run, services: FakeServices
 ) -> None:
     body = {"ok": False, "error_code": 400, "description": NUL}
-    world.misbehave("telegram", Status(400, body=body))
+    services.misbehave("telegram", Status(400, body=body))
     running = run("rabbitmq")
     message = send_response.send("telegram", "7", "hello")
     wait_until(lambda: _kinds(running, message.message_id) == [EventKind.DIED])

@@ -17,7 +17,7 @@ from mirt.store.tables import conversations, inbox, tasks
 from service.admin import purge
 from service.dispatcher import dispatch_message
 from service.processes.child import start_worker, stop_worker
-from tests.fakes import FakeWorld, Status
+from tests.fakes import FakeServices, Status
 from tests.integration.conftest import Running
 from tests.polling import wait_until
 from tests.unit.business import rows
@@ -51,9 +51,9 @@ def heads() -> dict[str, Any]:
     }
 
 
-def heard(world: FakeWorld) -> str:
+def heard(services: FakeServices) -> str:
     """What the agent has heard, in order: it echoes it."""
-    return " | ".join(world.sent("7"))
+    return " | ".join(services.sent("7"))
 
 
 def work(running: Running) -> None:
@@ -77,7 +77,7 @@ def test_the_preview_counts_what_the_purge_removes(run: Run, transport: str) -> 
 @pytest.mark.parametrize("debounce_s", [0, 30])
 @pytest.mark.parametrize("transport", TRANSPORTS)
 def test_a_replay_brings_head_and_those_behind_it_back_in_order_answered_once(
-    run: Run, world: FakeWorld, transport: str, debounce_s: float
+    run: Run, services: FakeServices, transport: str, debounce_s: float
 ) -> None:
     running = run(transport, work=False, debounce_seconds=debounce_s)
     write("7", "перше", "друге", "третє")
@@ -85,16 +85,20 @@ def test_a_replay_brings_head_and_those_behind_it_back_in_order_answered_once(
     work(running)
     assert bring_back(running) == 1
     wait_until(lambda: set(states().values()) == {"answered"} and heads() == {"7": None})
-    asked = [text for text in ("перше", "друге", "третє") if heard(world).count(text) == 1]
+    asked = [text for text in ("перше", "друге", "третє") if heard(services).count(text) == 1]
     assert asked == ["перше", "друге", "третє"]
-    assert heard(world).index("перше") < heard(world).index("друге") < heard(world).index("третє")
-    assert len(world.sent("7")) == 1
+    assert (
+        heard(services).index("перше")
+        < heard(services).index("друге")
+        < heard(services).index("третє")
+    )
+    assert len(services.sent("7")) == 1
     assert bring_back(running) == 0
 
 
 @pytest.mark.parametrize("transport", TRANSPORTS)
 def test_what_arrives_between_purge_and_replay_is_answered_too_and_once(
-    run: Run, world: FakeWorld, transport: str
+    run: Run, services: FakeServices, transport: str
 ) -> None:
     running = run(transport, work=False)
     write("7", "перше", "друге")
@@ -107,16 +111,16 @@ def test_what_arrives_between_purge_and_replay_is_answered_too_and_once(
     wait_until(lambda: heads() == {"7": None})
     for text in ("перше", "друге", "нове", "найновіше"):
         assert states()[text] == "answered"
-    said = heard(world)
+    said = heard(services)
     assert said.index("перше") < said.index("друге")
     assert said.index("нове") < said.index("найновіше")
 
 
 @pytest.mark.parametrize("transport", TRANSPORTS)
 def test_those_behind_a_reply_that_is_yet_to_be_delivered_come_back_too(
-    run: Run, world: FakeWorld, transport: str
+    run: Run, services: FakeServices, transport: str
 ) -> None:
-    world.misbehave("telegram", Status(500), times=None)
+    services.misbehave("telegram", Status(500), times=None)
     running = run(transport, retry_base_seconds=60)
     write("7", "перше")
     wait_until(lambda: states() == {"перше": "answered"} and _waits(running))
@@ -126,27 +130,27 @@ def test_those_behind_a_reply_that_is_yet_to_be_delivered_come_back_too(
     running.worker = None
     assert purge.purge(current_runtime(), "llm") == 1
     assert states() == {"перше": "answered", "друге": "failed", "третє": "failed"}
-    world.mend("telegram")
+    services.mend("telegram")
     current_runtime().close()
     running = run(transport)
     assert bring_back(running) == 1
     wait_until(lambda: set(states().values()) == {"answered"})
     wait_until(lambda: heads() == {"7": None})
-    assert len(world.sent("7")) == 2
-    assert "перше" in world.sent("7")[0]
-    assert "друге" in world.sent("7")[1]
-    assert len(world.requests("llm")) == 2, "the first had been answered before"
+    assert len(services.sent("7")) == 2
+    assert "перше" in services.sent("7")[0]
+    assert "друге" in services.sent("7")[1]
+    assert len(services.requests("llm")) == 2, "the first had been answered before"
 
 
 def test_a_replay_ends_though_what_it_replays_fails_again_at_once(
-    run: Run, world: FakeWorld
+    run: Run, services: FakeServices
 ) -> None:
-    world.misbehave("telegram", Status(403, {"ok": False, "description": "blocked"}), times=None)
+    services.misbehave("telegram", Status(403, {"ok": False, "description": "blocked"}), times=None)
     running = run("eager")
     for chat in range(120):
         send_response.send("telegram", str(chat), "hello")
     assert replay(running.broker, current_runtime().database, Choice(), utc_now) == 120
-    assert len(world.requests("telegram")) == 240
+    assert len(services.requests("telegram")) == 240
 
 
 def test_an_order_that_is_purged_is_said_to_have_failed_and_comes_back(run: Run) -> None:

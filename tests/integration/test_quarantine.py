@@ -12,7 +12,7 @@ from mirt.clock import utc_now
 from mirt.store.queue import leases
 from mirt.store.tables import tasks
 from service.processes.child import stop_worker
-from tests.fakes import FakeWorld
+from tests.fakes import FakeServices
 from tests.integration.conftest import Running
 from tests.polling import wait_until
 
@@ -36,7 +36,7 @@ def of_chat(running: Running, chat: str) -> tuple[str, int, int]:
 
 
 def test_until_it_is_alone_its_last_start_is_at_no_moment_counted(
-    run: Run, world: FakeWorld
+    run: Run, services: FakeServices
 ) -> None:
     running = run("eager")
     killed_twice(running, "7")
@@ -47,22 +47,22 @@ def test_until_it_is_alone_its_last_start_is_at_no_moment_counted(
 
     event.listen(running.broker.database.engine, "commit", note)
     running.broker.publish_due()
-    assert world.sent("7") == ["hello"]
+    assert services.sent("7") == ["hello"]
     assert [starts for starts, _ in groupby(counted)] == [2, 3, 0]
 
 
 def test_a_suspect_that_waits_to_be_alone_does_not_begin_when_its_worker_stops(
-    run: Run, world: FakeWorld
+    run: Run, services: FakeServices
 ) -> None:
     running = run("embedded")
     assert running.worker is not None
-    world.latency["telegram"] = 1
+    services.latency["telegram"] = 1
     send_response.send("telegram", "8", "hello")
-    wait_until(lambda: world.requests("telegram"))
+    wait_until(lambda: services.requests("telegram"))
     killed_twice(running, "7")
     running.broker.publish_due()
     # Claimed a third time, and given back: it waits for the other.
     wait_until(lambda: of_chat(running, "7") == ("queued", 3, 2))
     stop_worker(running.worker, grace_s=10)
-    assert (world.sent("8"), world.sent("7")) == (["hello"], [])
+    assert (services.sent("8"), services.sent("7")) == (["hello"], [])
     assert of_chat(running, "7") == ("queued", 3, 2)

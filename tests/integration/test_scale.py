@@ -21,7 +21,7 @@ from service.admin.findings import problems
 from service.admin.queues import activity
 from service.admin.schedule import schedule
 from service.cli.context import Look
-from tests.fakes import FakeWorld
+from tests.fakes import FakeServices
 from tests.settings import settings_for
 
 SEED = """
@@ -61,10 +61,10 @@ ANALYZE;
 
 
 @pytest.fixture
-def look(world: FakeWorld, database_url: str) -> Iterator[Look]:
+def look(services: FakeServices, database_url: str) -> Iterator[Look]:
     with psycopg.connect(database_url) as connection:
         connection.execute(SEED)
-    settings = settings_for(world, database_url=database_url)
+    settings = settings_for(services, database_url=database_url)
     database = Database(database_url, pool_size=1, reads_only=True)
     yield Look(settings, database)
     database.close()

@@ -14,7 +14,7 @@ from mirt.runtime import current_runtime
 from mirt.store.tables import conversations, dead_letters, history
 from service import dispatcher
 from tests.clock import Hands
-from tests.fakes import FakeWorld, Hang, Status
+from tests.fakes import FakeServices, Hang, Status
 from tests.integration.conftest import TRANSPORTS, Running
 from tests.polling import wait_until
 
@@ -26,7 +26,7 @@ PROMPT = "Стисло підсумуй"
 class Shop:
     """A service whose work is done at once, and the clock it goes by."""
 
-    world: FakeWorld
+    services: FakeServices
     hands: Hands
 
     def hear(self, text: str, chat: str = CHAT) -> None:
@@ -40,10 +40,10 @@ class Shop:
 
 
 @pytest.fixture
-def shop(run: Callable[..., Running], world: FakeWorld) -> Shop:
+def shop(run: Callable[..., Running], services: FakeServices) -> Shop:
     hands = Hands()
     run("eager", clock=hands)
-    return Shop(world, hands)
+    return Shop(services, hands)
 
 
 def result_of(message: Any) -> dict[str, Any]:
@@ -63,8 +63,8 @@ def summary(chat: str = CHAT) -> str | None:
         return found
 
 
-def asked_to_sum_up(world: FakeWorld) -> list[list[dict[str, str]]]:
-    asked = [request.body["messages"] for request in world.requests("llm")]
+def asked_to_sum_up(services: FakeServices) -> list[list[dict[str, str]]]:
+    asked = [request.body["messages"] for request in services.requests("llm")]
     return [messages for messages in asked if messages[0]["content"].startswith(PROMPT)]
 
 
@@ -83,7 +83,7 @@ def test_the_agent_is_told_the_summary_afterwards(shop: Shop) -> None:
     shop.hands.forward(days=3)
     shop.check()
     shop.hear("Беру")
-    told = shop.world.requests("llm")[-1].body["messages"]
+    told = shop.services.requests("llm")[-1].body["messages"]
     assert any("Є сукня?" in one["content"] for one in told if one["role"] == "system")
 
 
@@ -95,7 +95,7 @@ def test_the_next_summary_is_written_over_the_one_before_not_instead_of_it(shop:
     shop.hear("Беру")
     shop.hands.forward(days=3)
     shop.check()
-    _, second = asked_to_sum_up(shop.world)
+    _, second = asked_to_sum_up(shop.services)
     assert before is not None
     assert before in second[1]["content"]
     assert "Беру" in second[2]["content"]
@@ -104,7 +104,7 @@ def test_the_next_summary_is_written_over_the_one_before_not_instead_of_it(shop:
 def test_what_the_agent_could_not_sum_up_is_not_deleted(shop: Shop) -> None:
     shop.hear("Є сукня?")
     shop.hands.forward(days=3)
-    shop.world.misbehave("llm", Status(400), match=PROMPT)
+    shop.services.misbehave("llm", Status(400), match=PROMPT)
     shop.check()
     assert len(said()) == 2
     assert summary() is None
@@ -118,7 +118,7 @@ def test_a_summary_that_cannot_be_saved_deletes_nothing(shop: Shop) -> None:
         tx.exec_driver_sql(REFUSE_SUMMARIES)
     shop.hands.forward(days=3)
     shop.check()
-    assert len(asked_to_sum_up(shop.world)) == 1
+    assert len(asked_to_sum_up(shop.services)) == 1
     assert (len(said()), summary()) == (2, None)
 
 
@@ -130,31 +130,31 @@ BEGIN SELECT RAISE(ABORT, 'the disk is full'); END
 
 
 def test_what_the_customer_writes_meanwhile_stays(
-    run: Callable[..., Running], world: FakeWorld
+    run: Callable[..., Running], services: FakeServices
 ) -> None:
     run("embedded", SUMMARY_RETENTION_DAYS=0)
-    Shop(world, Hands()).hear("Є сукня?")
+    Shop(services, Hands()).hear("Є сукня?")
     wait_until(lambda: len(said()) == 2)
-    hanging = world.misbehave("llm", Hang(), match=PROMPT)
+    hanging = services.misbehave("llm", Hang(), match=PROMPT)
     summarize_session.send(CHAT)
-    world.wait_until(lambda: hanging.used == 1)
-    Shop(world, Hands()).hear("І шапка?")
+    services.wait_until(lambda: hanging.used == 1)
+    Shop(services, Hands()).hear("І шапка?")
     wait_until(lambda: len(said()) == 4)
-    world.release()
+    services.release()
     wait_until(lambda: summary() is not None)
     assert said() == ["І шапка?", "echo: І шапка?"]
 
 
 def test_of_two_summaries_at_once_the_second_overwrites_nothing(
-    run: Callable[..., Running], world: FakeWorld
+    run: Callable[..., Running], services: FakeServices
 ) -> None:
     run("embedded")
-    Shop(world, Hands()).hear("Є сукня?")
+    Shop(services, Hands()).hear("Є сукня?")
     wait_until(lambda: len(said()) == 2)
-    hanging = world.misbehave("llm", Hang(), times=2, match=PROMPT)
+    hanging = services.misbehave("llm", Hang(), times=2, match=PROMPT)
     both = [summarize_session.send(CHAT) for _ in range(2)]
-    world.wait_until(lambda: hanging.used == 2)
-    world.release()
+    services.wait_until(lambda: hanging.used == 2)
+    services.release()
     results = declared.bound.get_results_backend()
     outcomes = [results.get_result(one, block=True, timeout=10_000) for one in both]
     assert sorted(one["status"] for one in outcomes) == ["skipped", "summarized"]
@@ -179,7 +179,7 @@ def test_a_long_conversation_is_summed_up_in_rounds(
         shop.hear(f"повідомлення {number}")
     outcome = result_of(summarize_session.send(CHAT))
     assert (outcome["status"], said()) == ("summarized", [])
-    assert len(asked_to_sum_up(shop.world)) > 1
+    assert len(asked_to_sum_up(shop.services)) > 1
 
 
 @pytest.mark.parametrize("session_id", ["nobody", CHAT])
@@ -191,10 +191,10 @@ def test_where_nothing_was_said_nothing_is_summed_up(shop: Shop, session_id: str
 
 @pytest.mark.parametrize("transport", TRANSPORTS)
 def test_a_dispatched_summary_is_written(
-    run: Callable[..., Running], world: FakeWorld, transport: str
+    run: Callable[..., Running], services: FakeServices, transport: str
 ) -> None:
     run(transport)
-    Shop(world, Hands()).hear("Є сукня?")
+    Shop(services, Hands()).hear("Є сукня?")
     wait_until(lambda: len(said()) == 2)
     answer = dispatcher.dispatch_summarization(CHAT)
     assert answer == {"queued": True, "task_id": answer["task_id"]}
@@ -203,10 +203,10 @@ def test_a_dispatched_summary_is_written(
 
 
 def test_without_tasks_the_caller_gets_the_result(
-    run: Callable[..., Running], world: FakeWorld
+    run: Callable[..., Running], services: FakeServices
 ) -> None:
     run("embedded", work=False, TASKS_ENABLED=False)
-    Shop(world, Hands()).hear("Є сукня?")
+    Shop(services, Hands()).hear("Є сукня?")
     answer = dispatcher.dispatch_summarization(CHAT)
     assert answer == {
         "queued": False,

@@ -14,7 +14,7 @@ from mirt.store.tables import deliveries
 from mirt.timeline import Step, Timeline, What
 from service.admin.conversations import WaitingView, waiting
 from service.dispatcher import dispatch_message
-from tests.fakes import FakeWorld, Hang, Status, TooMany
+from tests.fakes import FakeServices, Hang, Status, TooMany
 from tests.fakes.misbehaviour import Delay
 from tests.integration.conftest import TRANSPORTS, Running
 from tests.polling import wait_until
@@ -45,10 +45,10 @@ def dead(running: Running) -> int:
 
 @pytest.mark.parametrize("transport", TRANSPORTS)
 def test_retried_twice_dead_and_replayed_is_one_trace_with_every_step(
-    run: Run, world: FakeWorld, transport: str
+    run: Run, services: FakeServices, transport: str
 ) -> None:
-    world.misbehave("telegram", Status(500), times=2)
-    world.misbehave("telegram", REFUSED)
+    services.misbehave("telegram", Status(500), times=2)
+    services.misbehave("telegram", REFUSED)
     running = run(transport)
     sent = process_and_respond.send("7", "Привіт", "telegram", "7", message_id="m1")
     trace_id = sent.options["trace_id"]
@@ -68,77 +68,79 @@ def test_retried_twice_dead_and_replayed_is_one_trace_with_every_step(
     assert "Привіт" not in " ".join(one.text for one in told(trace_id).steps)
 
 
-def test_the_wait_for_the_agent_is_told_as_such(run: Run, world: FakeWorld) -> None:
-    world.misbehave("llm", Delay(0.8))
+def test_the_wait_for_the_agent_is_told_as_such(run: Run, services: FakeServices) -> None:
+    services.misbehave("llm", Delay(0.8))
     run("embedded")
     process_and_respond.send("7", "Привіт", "telegram", "7")
-    wait_until(lambda: world.sent("7"))
+    wait_until(lambda: services.sent("7"))
     wait_until(lambda: What.DELIVERED in whats("7"))
     answered = step("7", What.ANSWERED)
     assert answered.waited_for == "the agent"
     assert 0.7 < answered.waited_s < 5
 
 
-def test_the_wait_for_a_worker_is_told_as_such(run: Run, world: FakeWorld) -> None:
-    world.misbehave("llm", Hang(), times=4)
+def test_the_wait_for_a_worker_is_told_as_such(run: Run, services: FakeServices) -> None:
+    services.misbehave("llm", Hang(), times=4)
     run("embedded")
     for chat in ("1", "2", "3", "4"):
         process_and_respond.send(chat, "Привіт", "telegram", chat)
-    wait_until(lambda: len(world.requests("llm")) == 4)
+    wait_until(lambda: len(services.requests("llm")) == 4)
     dispatch_message("7", "Привіт", chat_id="7", fire_and_forget=True)
     assert step("7", What.NOW).text.endswith("waits for a free worker")
     wait_until(lambda: _waits_of("7")[0].waited_s > 0.7)
     assert _waits_of("7")[0].why == "no worker has taken it up"
-    world.release()
-    wait_until(lambda: world.sent("7"))
+    services.release()
+    wait_until(lambda: services.sent("7"))
     assert step("7", What.BEGAN).waited_for == "a free worker"
 
 
 def test_the_wait_for_its_turn_is_told_as_such_and_who_has_the_turn(
-    run: Run, world: FakeWorld
+    run: Run, services: FakeServices
 ) -> None:
-    world.misbehave("llm", Hang())
+    services.misbehave("llm", Hang())
     run("embedded")
     first = process_and_respond.send("7", "перше", "telegram", "7")
-    wait_until(lambda: world.requests("llm"))
+    wait_until(lambda: services.requests("llm"))
     second = process_and_respond.send("7", "друге", "telegram", "7")
     [wait] = wait_until(lambda: [w for w in waiting(current_runtime(), limit=5) if w.messages == 2])
     assert (wait.task_id, wait.state, wait.attempt) == (first.message_id, "running", 1)
     wait_until(lambda: waiting(current_runtime(), limit=1)[0].waited_s > 0.7)
-    world.release()
-    wait_until(lambda: len(world.sent("7")) == 2)
+    services.release()
+    wait_until(lambda: len(services.sent("7")) == 2)
     wait_until(lambda: not waiting(current_runtime(), limit=1))
     began = step(second.options["trace_id"], What.BEGAN)
     assert began.waited_for == "its turn in the conversation"
 
 
 def test_a_pause_before_a_retry_and_one_that_was_asked_for_are_told_apart(
-    run: Run, world: FakeWorld
+    run: Run, services: FakeServices
 ) -> None:
-    world.misbehave("telegram", Status(500), chat="7")
-    world.misbehave("telegram", TooMany(1), chat="8")
+    services.misbehave("telegram", Status(500), chat="7")
+    services.misbehave("telegram", TooMany(1), chat="8")
     run("embedded", retry_base_seconds=3)
     for chat in ("7", "8"):
         send_response.send("telegram", chat, "hello")
-    wait_until(lambda: world.sent("7") and world.sent("8"))
-    failed, asked = (step_of_reply(chat, world) for chat in ("7", "8"))
+    wait_until(lambda: services.sent("7") and services.sent("8"))
+    failed, asked = (step_of_reply(chat, services) for chat in ("7", "8"))
     assert "asked for (429)" in (asked.waited_for or "")
     assert asked.waited_s >= 1
     if failed.waited_for:
         assert "before the next attempt" in failed.waited_for
 
 
-def test_quiet_that_a_debounce_waits_for_is_told_as_such(run: Run, world: FakeWorld) -> None:
+def test_quiet_that_a_debounce_waits_for_is_told_as_such(run: Run, services: FakeServices) -> None:
     run("embedded", debounce_seconds=1)
     dispatch_message("7", "Привіт", chat_id="7", fire_and_forget=True)
     [wait] = waiting(current_runtime(), limit=5)
     assert "quiet" in wait.why
     assert step("7", What.NOW).text.endswith("s")
-    wait_until(lambda: world.sent("7"))
+    wait_until(lambda: services.sent("7"))
     assert step("7", What.BEGAN).waited_for == "quiet in the conversation"
 
 
-def test_two_chats_with_the_same_message_id_are_both_named(run: Run, world: FakeWorld) -> None:
+def test_two_chats_with_the_same_message_id_are_both_named(
+    run: Run, services: FakeServices
+) -> None:
     run("eager")
     for chat in ("7", "8"):
         process_and_respond.send(chat, f"from {chat}", "telegram", chat, message_id="1")
@@ -160,14 +162,14 @@ def test_a_task_without_a_conversation_has_a_timeline_by_its_id_and_by_its_trace
 
 
 def test_a_message_answered_with_another_has_the_turn_of_that_other(
-    run: Run, world: FakeWorld
+    run: Run, services: FakeServices
 ) -> None:
     run("embedded", debounce_seconds=0.5)
     sent = [
         dispatch_message("7", text, chat_id="7", fire_and_forget=True)
         for text in ("перше", "друге")
     ]
-    wait_until(lambda: world.sent("7"))
+    wait_until(lambda: services.sent("7"))
     for one in sent:
         wait_until(lambda one=one: What.DELIVERED in whats(one["trace_id"]))  # type: ignore[misc]
         assert What.ANSWERED in whats(one["trace_id"])
@@ -182,7 +184,7 @@ def _waits_of(session_id: str) -> list[WaitingView]:
     return [one for one in waiting(current_runtime(), limit=10) if one.session_id == session_id]
 
 
-def step_of_reply(chat: str, world: FakeWorld) -> Step:
+def step_of_reply(chat: str, services: FakeServices) -> Step:
     wait_until(lambda: all(row.finished_at for row in rows(current_runtime().database, deliveries)))
     [row] = [row for row in rows(current_runtime().database, deliveries) if row.chat_id == chat]
     return step(row.id, What.DELIVERED)

@@ -15,7 +15,7 @@ from service.admin.queues import activity
 from service.app import create_app
 from service.cli.app import cli
 from service.dispatcher import dispatch_message
-from tests.fakes import FakeWorld, Reset
+from tests.fakes import FakeServices, Reset
 from tests.integration.conftest import Running
 from tests.polling import wait_until
 from tests.unit.business import rows
@@ -37,11 +37,11 @@ REQUIRED = (
 
 
 @pytest.fixture(params=["eager", "rabbitmq"])
-def service(run: Run, world: FakeWorld, request: pytest.FixtureRequest) -> Running:
+def service(run: Run, services: FakeServices, request: pytest.FixtureRequest) -> Running:
     return run(
         request.param,
         snitkix_api_key="crm-key",
-        snitkix_api_url=world.crm_url,
+        snitkix_api_url=services.crm_url,
         ops_token="operators-token",
     )
 
@@ -79,10 +79,10 @@ def page(address: str) -> str:
     return answer.text
 
 
-def test_an_order_leads_to_its_conversation(service: Running, world: FakeWorld) -> None:
+def test_an_order_leads_to_its_conversation(service: Running, services: FakeServices) -> None:
     for chat in ("41", "42", "43"):
         dispatch_message(chat, "Беру", chat_id=chat, fire_and_forget=False)
-    world.misbehave("crm", Reset())
+    services.misbehave("crm", Reset())
     create_crm_order.send(order(source_id="42"))
     wait_until(lambda: outcomes(orders) == CREATED_AFTER_ALL)
     found = problem_with("order")
@@ -93,9 +93,9 @@ def test_an_order_leads_to_its_conversation(service: Running, world: FakeWorld) 
 
 
 def test_an_order_that_belongs_to_no_conversation_leads_to_its_trace(
-    service: Running, world: FakeWorld
+    service: Running, services: FakeServices
 ) -> None:
-    world.misbehave("crm", Reset())
+    services.misbehave("crm", Reset())
     create_crm_order.send(order(source_id="nobody"))
     wait_until(lambda: outcomes(orders) == CREATED_AFTER_ALL)
     found = problem_with("order")
@@ -104,8 +104,8 @@ def test_an_order_that_belongs_to_no_conversation_leads_to_its_trace(
     assert told in page(found.page)
 
 
-def test_a_reply_leads_to_its_conversation(service: Running, world: FakeWorld) -> None:
-    world.misbehave("telegram", Reset())
+def test_a_reply_leads_to_its_conversation(service: Running, services: FakeServices) -> None:
+    services.misbehave("telegram", Reset())
     dispatch_message("42", "Беру", chat_id="42", fire_and_forget=True)
     wait_until(lambda: outcomes(deliveries) == SENT_AFTER_ALL)
     found = problem_with("reply")

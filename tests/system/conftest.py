@@ -15,7 +15,7 @@ import psycopg
 import pytest
 from psycopg import sql
 
-from tests.fakes import FakeWorld
+from tests.fakes import FakeServices
 from tests.faults.conftest import deployed as deployed  # noqa: PLC0414
 from tests.polling import wait_until
 from tests.servers import Postgres
@@ -91,13 +91,13 @@ def embedded(tmp_path: Path) -> Iterator[Embedded]:
 
 
 @pytest.fixture
-def connected(embedded: Embedded, world: FakeWorld) -> Embedded:
+def connected(embedded: Embedded, services: FakeServices) -> Embedded:
     """With a bot and an agent in the fake world."""
     embedded.settings = {
         "TELEGRAM_BOT_TOKEN": "123456:token",
-        "TELEGRAM_API_URL": world.telegram_url,
+        "TELEGRAM_API_URL": services.telegram_url,
         "LLM_API_KEY": "llm-key",
-        "LLM_BASE_URL": world.llm_url,
+        "LLM_BASE_URL": services.llm_url,
     }
     return embedded
 

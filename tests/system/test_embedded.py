@@ -6,7 +6,7 @@ import urllib.request
 from typing import Any
 
 from tests.deployment import update
-from tests.fakes import FakeWorld, Hang
+from tests.fakes import FakeServices, Hang
 from tests.polling import wait_until
 from tests.system.conftest import Embedded
 
@@ -64,33 +64,35 @@ def test_a_message_is_answered_by_an_agent_that_says_what_it_is(embedded: Embedd
     wait_until(lambda: "→ 1001 Привіт 👋" in embedded.output and "← 1001" in embedded.output)
 
 
-def test_a_photo_with_a_caption_reaches_the_agent(connected: Embedded, world: FakeWorld) -> None:
+def test_a_photo_with_a_caption_reaches_the_agent(
+    connected: Embedded, services: FakeServices
+) -> None:
     connected.up()
     photo = {"photo": [{"file_id": "small"}, {"file_id": "large"}], "caption": "Є такий розмір? 👗"}
     body = update(7, 1, "", **photo)
     del body["message"]["text"]
     post(connected, body)
-    [reply] = wait_until(lambda: world.sent(7))
+    [reply] = wait_until(lambda: services.sent(7))
     assert "Є такий розмір? 👗" in reply
-    assert "[фото]" in str(world.requests("llm")[0].body)
+    assert "[фото]" in str(services.requests("llm")[0].body)
 
 
 def test_a_message_killed_in_mid_turn_is_answered_once_after_the_restart(
-    connected: Embedded, world: FakeWorld
+    connected: Embedded, services: FakeServices
 ) -> None:
-    world.misbehave("llm", Hang())
+    services.misbehave("llm", Hang())
     process = connected.up()
     post(connected, update(7, 1, "Привіт"))
-    wait_until(lambda: world.requests("llm"))
+    wait_until(lambda: services.requests("llm"))
     process.kill()
     process.wait()
     connected.up()
-    wait_until(lambda: world.sent(7))
+    wait_until(lambda: services.sent(7))
     assert "taken up  1 message" in connected.output
     post(connected, update(7, 1, "Привіт"))
     post(connected, update(7, 2, "Дякую"))
-    wait_until(lambda: len(world.sent(7)) == 2)
-    assert "Дякую" in world.sent(7)[1]
+    wait_until(lambda: len(services.sent(7)) == 2)
+    assert "Дякую" in services.sent(7)[1]
 
 
 def test_a_second_process_on_the_same_file_is_refused(embedded: Embedded) -> None:
@@ -100,8 +102,8 @@ def test_a_second_process_on_the_same_file_is_refused(embedded: Embedded) -> Non
     assert "already running" in second.stderr
 
 
-def test_a_port_that_is_taken_is_named(embedded: Embedded, world: FakeWorld) -> None:
-    taken = world.url.rpartition(":")[2]
+def test_a_port_that_is_taken_is_named(embedded: Embedded, services: FakeServices) -> None:
+    taken = services.url.rpartition(":")[2]
     refused = embedded.mirt("up", "--port", taken)
     assert refused.returncode != 0
     assert f"127.0.0.1:{taken}" in refused.stderr

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from tests.deployment import Deployment, children, update
-from tests.fakes import FakeWorld, Hang, Status
+from tests.fakes import FakeServices, Hang, Status
 from tests.polling import wait_until
 
 BLOCKED = Status(403, {"ok": False, "error_code": 403, "description": "Forbidden: blocked"})
@@ -20,13 +20,13 @@ def letters(deployed: Deployment, *filters: str) -> list[dict[str, Any]]:
 
 
 def test_a_conversation_whose_agent_hangs_is_found_by_inspect_and_by_trace(
-    deployed: Deployment, world: FakeWorld
+    deployed: Deployment, services: FakeServices
 ) -> None:
-    world.misbehave("llm", Hang())
+    services.misbehave("llm", Hang())
     deployed.web()
     deployed.start("worker", "llm")
     deployed.post(update(7, 1, "Привіт"))
-    wait_until(lambda: world.requests("llm"))
+    wait_until(lambda: services.requests("llm"))
     deployed.post(update(7, 2, "Ви тут?"))
 
     [run] = wait_until(lambda: deployed.json("inspect", "active")["active"])
@@ -47,15 +47,15 @@ def test_a_conversation_whose_agent_hangs_is_found_by_inspect_and_by_trace(
     assert "2 message(s) wait" in told.stdout
     assert "Привіт" not in told.stdout
     assert "Привіт" in deployed.mirt("trace", "7", "--texts").stdout
-    world.release()
-    wait_until(lambda: len(world.sent(7)) == 2)
+    services.release()
+    wait_until(lambda: len(services.sent(7)) == 2)
     assert deployed.json("inspect", "active")["active"] == []
 
 
 def test_a_blocked_bot_is_seen_and_after_unblocking_a_replay_delivers_once(
-    deployed: Deployment, world: FakeWorld
+    deployed: Deployment, services: FakeServices
 ) -> None:
-    world.misbehave("telegram", BLOCKED)
+    services.misbehave("telegram", BLOCKED)
     deployed.web()
     deployed.start("worker")
     deployed.post(update(7, 1, "Привіт"))
@@ -73,13 +73,13 @@ def test_a_blocked_bot_is_seen_and_after_unblocking_a_replay_delivers_once(
     assert document["traceback"].startswith("Traceback")
 
     assert deployed.json("dead", "replay", letter["task_id"]) == {"counted": 1, "replayed": 1}
-    wait_until(lambda: world.sent(7))
+    wait_until(lambda: services.sent(7))
     again = deployed.mirt("dead", "replay", letter["task_id"])
     assert again.returncode == 1
     assert "NOT_FOUND" in again.stderr
     wait_until(lambda: deployed.json("inspect")["problems"] == [])
-    assert len(world.sent(7)) == 1
-    assert len(world.requests("llm")) == 1
+    assert len(services.sent(7)) == 1
+    assert len(services.requests("llm")) == 1
     trace = deployed.json("trace", letter["trace_id"])
     assert (trace["trace_id"], trace["session_id"]) == (letter["trace_id"], "7")
     steps = [step["what"] for step in trace["steps"]]
@@ -88,9 +88,9 @@ def test_a_blocked_bot_is_seen_and_after_unblocking_a_replay_delivers_once(
 
 
 def test_a_full_dead_letter_queue_is_emptied_by_filter_and_only_after_a_yes(
-    deployed: Deployment, world: FakeWorld
+    deployed: Deployment, services: FakeServices
 ) -> None:
-    world.misbehave("telegram", BLOCKED, times=None)
+    services.misbehave("telegram", BLOCKED, times=None)
     deployed.start("worker")
     deployed.python(
         "from actors.messages import send_response\n"
@@ -109,13 +109,13 @@ def test_a_full_dead_letter_queue_is_emptied_by_filter_and_only_after_a_yes(
 
 
 def test_a_killed_worker_disappears_and_its_task_goes_on_in_another(
-    deployed: Deployment, world: FakeWorld
+    deployed: Deployment, services: FakeServices
 ) -> None:
-    world.misbehave("llm", Hang())
+    services.misbehave("llm", Hang())
     deployed.web()
     first = deployed.start("worker", "llm")
     deployed.post(update(7, 1, "Привіт"))
-    wait_until(lambda: world.requests("llm"))
+    wait_until(lambda: services.requests("llm"))
     [before] = wait_until(lambda: deployed.json("inspect", "stats")["workers"])
     family = [first.pid, *children(first)]
     for pid in family:
@@ -129,15 +129,15 @@ def test_a_killed_worker_disappears_and_its_task_goes_on_in_another(
         within_s=15,
     )
     assert time.monotonic() - killed_at < 15
-    world.mend("llm")
-    wait_until(lambda: world.sent(7), within_s=30)
-    assert len(world.sent(7)) == 1
+    services.mend("llm")
+    wait_until(lambda: services.sent(7), within_s=30)
+    assert len(services.sent(7)) == 1
     told = deployed.mirt("trace", "7").stdout
     assert "begun again" in told
 
 
 def test_a_message_is_sent_to_a_deployment_and_what_is_wrong_is_said(
-    deployed: Deployment, world: FakeWorld
+    deployed: Deployment, services: FakeServices
 ) -> None:
     port = ["--port", str(deployed.port)]
     nobody = deployed.mirt("send", "Привіт", *port)

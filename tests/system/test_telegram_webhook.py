@@ -4,18 +4,18 @@ import json
 
 import pytest
 
-from tests.fakes import FakeWorld, Status
+from tests.fakes import FakeServices, Status
 from tests.system.conftest import Embedded
 
 SECRET = "s3cret"
 
 
 @pytest.fixture
-def shop(embedded: Embedded, world: FakeWorld) -> Embedded:
+def shop(embedded: Embedded, services: FakeServices) -> Embedded:
     embedded.settings = {
         "TELEGRAM_BOT_TOKEN": "123456:token",
         "TELEGRAM_WEBHOOK_SECRET": SECRET,
-        "TELEGRAM_API_URL": world.telegram_url,
+        "TELEGRAM_API_URL": services.telegram_url,
     }
     return embedded
 
@@ -24,12 +24,12 @@ def shop(embedded: Embedded, world: FakeWorld) -> Embedded:
     "url", ["https://shop.example", "https://shop.example/webhooks/telegram", "https://a.b:8443/x"]
 )
 def test_messages_and_nothing_else_are_asked_for_with_the_secret(
-    shop: Embedded, world: FakeWorld, url: str
+    shop: Embedded, services: FakeServices, url: str
 ) -> None:
     done = shop.mirt("telegram", "set-webhook", url)
     assert done.returncode == 0, done.stderr
     address = "https://shop.example/webhooks/telegram" if "shop" in url else url
-    assert world.telegram.webhook == {
+    assert services.telegram.webhook == {
         "url": address,
         "allowed_updates": ["message"],
         "secret_token": SECRET,
@@ -39,30 +39,32 @@ def test_messages_and_nothing_else_are_asked_for_with_the_secret(
 
 @pytest.mark.parametrize("url", ["http://shop.example", "shop.example", "https://a.b:8000"])
 def test_an_address_that_telegram_would_not_take_is_not_sent(
-    shop: Embedded, world: FakeWorld, url: str
+    shop: Embedded, services: FakeServices, url: str
 ) -> None:
     refused = shop.mirt("telegram", "set-webhook", url)
     assert refused.returncode == 2
     assert "Telegram" in refused.stderr
-    assert world.requests("telegram") == []
+    assert services.requests("telegram") == []
 
 
-def test_what_telegram_reports_is_shown(shop: Embedded, world: FakeWorld) -> None:
+def test_what_telegram_reports_is_shown(shop: Embedded, services: FakeServices) -> None:
     report = {
         "url": "https://shop.example/webhooks/telegram",
         "pending_update_count": 17,
         "last_error_date": 1790000000,
         "last_error_message": "Connection timed out",
     }
-    world.misbehave("telegram", Status(200, {"ok": True, "result": report}), times=2)
+    services.misbehave("telegram", Status(200, {"ok": True, "result": report}), times=2)
     shown = shop.mirt("telegram", "info")
     for text in ("shop.example/webhooks", "17", "Connection timed out (2026-09-21 14:13:20 UTC)"):
         assert text in shown.stdout
     assert json.loads(shop.mirt("telegram", "info", "--json").stdout) == report
 
 
-def test_what_telegram_refuses_is_said_without_the_token(shop: Embedded, world: FakeWorld) -> None:
-    world.misbehave("telegram", Status(401, {"ok": False, "description": "Unauthorized"}))
+def test_what_telegram_refuses_is_said_without_the_token(
+    shop: Embedded, services: FakeServices
+) -> None:
+    services.misbehave("telegram", Status(401, {"ok": False, "description": "Unauthorized"}))
     refused = shop.mirt("telegram", "info")
     assert refused.returncode == 1
     assert "Unauthorized" in refused.stderr

@@ -29,7 +29,7 @@ from mirt.http import Answer, ExternalService
 from mirt.http.answer import read_retry_after
 from mirt.http.breaker import Breaker
 from mirt.http.network import BoundedStream, over_by
-from tests.fakes import Drip, FakeWorld, Garbage, Hang, Misbehaviour, Reset, Status, TooMany
+from tests.fakes import Drip, FakeServices, Garbage, Hang, Misbehaviour, Reset, Status, TooMany
 
 TOKEN, KEY = "123456:very-secret-token", "sk-very-secret-key"
 NOWHERE = "http://127.0.0.1:1"
@@ -38,12 +38,16 @@ Build = Callable[..., ExternalService]
 
 
 @pytest.fixture
-def build(world: FakeWorld) -> Iterator[Build]:
+def build(services: FakeServices) -> Iterator[Build]:
     """Services of the fake world with short timeouts, closed at the end."""
     opened = []
 
     def build(
-        base_url: str = world.url, *, timeout: float = 5, breaker: bool = True, connections: int = 8
+        base_url: str = services.url,
+        *,
+        timeout: float = 5,
+        breaker: bool = True,
+        connections: int = 8,
     ) -> ExternalService:
         service = ExternalService(
             "crm",
@@ -75,33 +79,35 @@ def test_a_json_answer_comes_back_parsed(build: Build) -> None:
     assert answer.headers["CONTENT-TYPE"] == "application/json"
 
 
-def test_parameters_and_headers_arrive(build: Build, world: FakeWorld) -> None:
+def test_parameters_and_headers_arrive(build: Build, services: FakeServices) -> None:
     build().call("GET", "/getMe", params={"external_id": "a b"})
-    (request,) = world.requests()
+    (request,) = services.requests()
     assert request.query == {"external_id": "a b"}
     assert request.headers["authorization"] == f"Bearer {KEY}"
 
 
-def test_half_an_emoji_is_no_reason_to_fail(build: Build, world: FakeWorld) -> None:
+def test_half_an_emoji_is_no_reason_to_fail(build: Build, services: FakeServices) -> None:
     ask(build(), "cut \ud83d")
-    assert world.sent(7) == ["cut ?"]
+    assert services.sent(7) == ["cut ?"]
 
 
-def test_connections_are_kept_alive_and_shared_by_threads(build: Build, world: FakeWorld) -> None:
+def test_connections_are_kept_alive_and_shared_by_threads(
+    build: Build, services: FakeServices
+) -> None:
     service = build(connections=2)
     with ThreadPoolExecutor(8) as threads:
         list(threads.map(lambda n: ask(service, str(n)), range(40)))
-    assert len(world.sent(7)) == 40
-    assert world.connections <= 2
+    assert len(services.sent(7)) == 40
+    assert services.connections <= 2
 
 
-def test_calls_to_one_service_run_at_the_same_time(build: Build, world: FakeWorld) -> None:
-    world.misbehave("telegram", Hang(), times=4)
+def test_calls_to_one_service_run_at_the_same_time(build: Build, services: FakeServices) -> None:
+    services.misbehave("telegram", Hang(), times=4)
     service = build()
     with ThreadPoolExecutor(4) as threads:
         calls = [threads.submit(ask, service) for _ in range(4)]
-        world.wait_until(lambda: len(world.requests()) == 4)
-        world.release()
+        services.wait_until(lambda: len(services.requests()) == 4)
+        services.release()
         assert {call.result().status for call in calls} == {200}
 
 
@@ -113,29 +119,31 @@ def test_a_closed_service_opens_again_when_asked(build: Build) -> None:
 
 
 @pytest.mark.parametrize("status", [408, 500, 502, 503, 504])
-def test_what_passes_is_worth_another_try(build: Build, world: FakeWorld, status: int) -> None:
-    world.misbehave("telegram", Status(status))
+def test_what_passes_is_worth_another_try(
+    build: Build, services: FakeServices, status: int
+) -> None:
+    services.misbehave("telegram", Status(status))
     with pytest.raises(ExternalServiceError, match=f"crm: POST /sendMessage answered {status}"):
         ask(build())
 
 
 @pytest.mark.parametrize("status", [301, 400, 401, 403, 404, 409, 422])
-def test_a_refusal_is_permanent(build: Build, world: FakeWorld, status: int) -> None:
-    world.misbehave("telegram", Status(status, headers={"Location": "/elsewhere"}))
+def test_a_refusal_is_permanent(build: Build, services: FakeServices, status: int) -> None:
+    services.misbehave("telegram", Status(status, headers={"Location": "/elsewhere"}))
     with pytest.raises(PermanentError) as refused:
         ask(build())
     assert refused.value.error_code is ErrorCode.CRM_REJECTED
-    assert len(world.requests()) == 1
+    assert len(services.requests()) == 1
 
 
-def test_a_refusal_that_the_caller_accepts_comes_back(build: Build, world: FakeWorld) -> None:
-    world.misbehave("telegram", Status(422, {"message": "no such size"}))
+def test_a_refusal_that_the_caller_accepts_comes_back(build: Build, services: FakeServices) -> None:
+    services.misbehave("telegram", Status(422, {"message": "no such size"}))
     answer = build().call("POST", "/sendMessage", accept=[422])
     assert (answer.status, answer.body) == (422, {"message": "no such size"})
 
 
-def test_429_says_how_long_to_wait(build: Build, world: FakeWorld) -> None:
-    world.misbehave("telegram", Status(429, headers={"Retry-After": "17"}))
+def test_429_says_how_long_to_wait(build: Build, services: FakeServices) -> None:
+    services.misbehave("telegram", Status(429, headers={"Retry-After": "17"}))
     with pytest.raises(RateLimitError) as limited:
         build().call("POST", "/sendMessage", accept=range(400, 500))
     assert limited.value.retry_after == 17
@@ -192,9 +200,9 @@ LOST_ANSWERS = [
 
 @pytest.mark.parametrize("how", LOST_ANSWERS)
 def test_a_lost_answer_leaves_the_outcome_unknown(
-    build: Build, world: FakeWorld, how: Misbehaviour
+    build: Build, services: FakeServices, how: Misbehaviour
 ) -> None:
-    world.misbehave("telegram", how)
+    services.misbehave("telegram", how)
     began = time.monotonic()
     with pytest.raises(OutcomeUnknownError):
         ask(build(timeout=0.3))
@@ -203,42 +211,44 @@ def test_a_lost_answer_leaves_the_outcome_unknown(
 
 @pytest.mark.parametrize("how", LOST_ANSWERS)
 def test_a_lost_answer_to_an_idempotent_call_is_only_a_failure(
-    build: Build, world: FakeWorld, how: Misbehaviour
+    build: Build, services: FakeServices, how: Misbehaviour
 ) -> None:
-    world.misbehave("telegram", how)
+    services.misbehave("telegram", how)
     with pytest.raises(ExternalServiceError) as failed:
         ask(build(timeout=0.3), idempotent=True)
     assert not isinstance(failed.value, OutcomeUnknownError)
 
 
-def test_a_reset_of_a_kept_connection_is_not_sent_again(build: Build, world: FakeWorld) -> None:
+def test_a_reset_of_a_kept_connection_is_not_sent_again(
+    build: Build, services: FakeServices
+) -> None:
     service = build()
     ask(service, "first")
-    world.misbehave("telegram", Reset(applied=True))
+    services.misbehave("telegram", Reset(applied=True))
     with pytest.raises(OutcomeUnknownError):
         ask(service, "second")
-    assert world.sent(7) == ["first", "second"]
+    assert services.sent(7) == ["first", "second"]
 
 
 @pytest.mark.parametrize("how", [Hang(), Drip(), Drip(headers=True)])
 def test_the_deadline_of_the_work_ends_the_request(
-    build: Build, world: FakeWorld, how: Misbehaviour
+    build: Build, services: FakeServices, how: Misbehaviour
 ) -> None:
-    world.misbehave("telegram", how)
+    services.misbehave("telegram", how)
     began = time.monotonic()
     with deadline_in(0.3), pytest.raises(SoftTimeLimitExceeded):
         ask(build(timeout=30))
     assert 0.25 < time.monotonic() - began < 1
 
 
-def test_after_the_deadline_nothing_is_sent(build: Build, world: FakeWorld) -> None:
+def test_after_the_deadline_nothing_is_sent(build: Build, services: FakeServices) -> None:
     with deadline_in(0), pytest.raises(SoftTimeLimitExceeded):
         ask(build())
-    assert world.requests() == []
+    assert services.requests() == []
 
 
-def test_its_own_timeout_is_no_soft_limit(build: Build, world: FakeWorld) -> None:
-    world.misbehave("telegram", Hang())
+def test_its_own_timeout_is_no_soft_limit(build: Build, services: FakeServices) -> None:
+    services.misbehave("telegram", Hang())
     with deadline_in(30), pytest.raises(OutcomeUnknownError):
         ask(build(timeout=0.2))
 
@@ -271,42 +281,42 @@ def test_a_server_that_sips_cannot_hold_the_request() -> None:
     assert 0 < sum(map(len, slow.taken)) < 200_000
 
 
-def test_a_large_request_arrives_whole(build: Build, world: FakeWorld) -> None:
+def test_a_large_request_arrives_whole(build: Build, services: FakeServices) -> None:
     text = "слово " * 100_000
     build().call("POST", "/sendMessage", json={"chat_id": 7, "text": text}, accept=[400])
-    assert world.requests()[0].body["text"] == text
+    assert services.requests()[0].body["text"] == text
 
 
 def test_waiting_for_a_free_connection_is_bounded_and_surely_not_sent(
-    build: Build, world: FakeWorld
+    build: Build, services: FakeServices
 ) -> None:
-    world.misbehave("telegram", Hang())
+    services.misbehave("telegram", Hang())
     service = build(connections=1)
     holder = threading.Thread(target=ask, args=(service,))
     holder.start()
-    world.wait_until(lambda: len(world.requests()) == 1)
+    services.wait_until(lambda: len(services.requests()) == 1)
     with pytest.raises(ExternalServiceError) as failed:
         service.call("POST", "/sendMessage", timeout=0.2)
     assert not isinstance(failed.value, OutcomeUnknownError)
-    world.release()
+    services.release()
     holder.join()
 
 
 def test_after_five_failures_in_a_row_a_service_is_left_alone(
-    build: Build, world: FakeWorld
+    build: Build, services: FakeServices
 ) -> None:
-    world.misbehave("telegram", Status(503), times=None)
+    services.misbehave("telegram", Status(503), times=None)
     service = build()
     for _ in range(5):
         with pytest.raises(ExternalServiceError, match="answered 503"):
             ask(service)
     with pytest.raises(RateLimitError, match="keeps failing"):
         ask(service)
-    assert len(world.requests()) == 5
+    assert len(services.requests()) == 5
 
 
-def test_lost_answers_open_the_breaker_too(build: Build, world: FakeWorld) -> None:
-    world.misbehave("telegram", Reset(), times=None)
+def test_lost_answers_open_the_breaker_too(build: Build, services: FakeServices) -> None:
+    services.misbehave("telegram", Reset(), times=None)
     service = build()
     for _ in range(5):
         with pytest.raises(OutcomeUnknownError):
@@ -317,9 +327,9 @@ def test_lost_answers_open_the_breaker_too(build: Build, world: FakeWorld) -> No
 
 @pytest.mark.parametrize("how", [Status(400), Status(404), TooMany(1), Garbage()])
 def test_answers_that_are_our_own_fault_never_open_the_breaker(
-    build: Build, world: FakeWorld, how: Misbehaviour
+    build: Build, services: FakeServices, how: Misbehaviour
 ) -> None:
-    world.misbehave("telegram", how, times=20)
+    services.misbehave("telegram", how, times=20)
     service = build()
     for _ in range(20):
         with pytest.raises(WorkerError):
@@ -327,8 +337,8 @@ def test_answers_that_are_our_own_fault_never_open_the_breaker(
     assert ask(service).status == 200
 
 
-def test_without_a_breaker_every_call_is_made(build: Build, world: FakeWorld) -> None:
-    world.misbehave("telegram", Status(503), times=20)
+def test_without_a_breaker_every_call_is_made(build: Build, services: FakeServices) -> None:
+    services.misbehave("telegram", Status(503), times=20)
     service = build(breaker=False)
     for _ in range(20):
         with pytest.raises(ExternalServiceError):
@@ -388,10 +398,10 @@ def assert_tells_no_secret(error: BaseException, logged: str) -> None:
 
 @pytest.mark.parametrize("fault", FAULTS)
 def test_no_failure_tells_a_secret(
-    build: Build, world: FakeWorld, caplog: pytest.LogCaptureFixture, fault: Misbehaviour
+    build: Build, services: FakeServices, caplog: pytest.LogCaptureFixture, fault: Misbehaviour
 ) -> None:
     caplog.set_level(logging.DEBUG)
-    world.misbehave("telegram", fault)
+    services.misbehave("telegram", fault)
     with pytest.raises(WorkerError) as failed:
         ask(build(timeout=0.3))
     assert_tells_no_secret(failed.value, caplog.text)
@@ -410,10 +420,10 @@ def test_no_failure_to_connect_tells_a_secret(
 
 
 def test_the_deadline_tells_no_secret(
-    build: Build, world: FakeWorld, caplog: pytest.LogCaptureFixture
+    build: Build, services: FakeServices, caplog: pytest.LogCaptureFixture
 ) -> None:
     caplog.set_level(logging.DEBUG)
-    world.misbehave("telegram", Hang())
+    services.misbehave("telegram", Hang())
     with deadline_in(0.2), pytest.raises(SoftTimeLimitExceeded) as failed:
         ask(build())
     assert_tells_no_secret(failed.value, caplog.text)
@@ -426,10 +436,12 @@ def test_a_success_logs_no_secret(build: Build, caplog: pytest.LogCaptureFixture
     assert "a customer's words" not in caplog.text + repr(answer)
 
 
-def test_a_key_that_no_header_can_carry_is_refused_without_being_told(world: FakeWorld) -> None:
+def test_a_key_that_no_header_can_carry_is_refused_without_being_told(
+    services: FakeServices,
+) -> None:
     service = ExternalService(
         "crm",
-        world.url,
+        services.url,
         headers={"Authorization": SecretStr("Bearer very\nsecret")},
         timeout=1,
         refusal_code=ErrorCode.CRM_REJECTED,
@@ -440,13 +452,15 @@ def test_a_key_that_no_header_can_carry_is_refused_without_being_told(world: Fak
     assert refused.value.__context__ is None
 
 
-def test_a_secret_that_is_repeated_in_an_answer_is_masked(build: Build, world: FakeWorld) -> None:
-    world.misbehave("telegram", Status(403, {"description": f"bot {TOKEN} was blocked"}))
+def test_a_secret_that_is_repeated_in_an_answer_is_masked(
+    build: Build, services: FakeServices
+) -> None:
+    services.misbehave("telegram", Status(403, {"description": f"bot {TOKEN} was blocked"}))
     answer = build().call("POST", "/sendMessage", accept=[403])
     assert answer.body == {"description": "bot *** was blocked"}
 
 
-def test_a_deeply_nested_answer_counts_as_no_json(build: Build, world: FakeWorld) -> None:
-    world.misbehave("telegram", Status(200, b"[" * 200_000))
+def test_a_deeply_nested_answer_counts_as_no_json(build: Build, services: FakeServices) -> None:
+    services.misbehave("telegram", Status(200, b"[" * 200_000))
     with pytest.raises(OutcomeUnknownError, match="without JSON"):
         ask(build())

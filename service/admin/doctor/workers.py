@@ -16,7 +16,7 @@ FIRST_TICK_S: Final = 120.0
 
 
 @dataclass(frozen=True, slots=True)
-class _World:
+class _Workers:
     database: Database
     clock: Clock
 
@@ -27,11 +27,11 @@ def look_at_work(database: Database, clock: Clock, settings: Settings) -> Iterat
     Raises:
         DatabaseError: it cannot be asked.
     """
-    world = _World(database, clock)
-    now = activity(world)
+    context = _Workers(database, clock)
+    now = activity(context)
     embedded = settings.mode is Mode.EMBEDDED
     yield _workers(now, "mirt up" if embedded else "mirt worker")
-    yield _scheduler(world, now, "mirt up" if embedded else "mirt scheduler")
+    yield _scheduler(context, now, "mirt up" if embedded else "mirt scheduler")
     if dead := sum(queue.dead for queue in now.queues):
         yield Finding("dead letters", Verdict.NOTE, f"{dead} wait for a decision", "mirt dead list")
 
@@ -48,8 +48,8 @@ def _workers(now: Activity, start: str) -> Finding:
     return Finding("workers", Verdict.FINE, found)
 
 
-def _scheduler(world: _World, now: Activity, start: str) -> Finding:
-    tasks = schedule(world)
+def _scheduler(context: _Workers, now: Activity, start: str) -> Finding:
+    tasks = schedule(context)
     late = [one.task for one in tasks if one.is_late]
     if late:
         return Finding("scheduler", Verdict.WRONG, f"no tick of {', '.join(late)}", start)
@@ -58,5 +58,5 @@ def _scheduler(world: _World, now: Activity, start: str) -> Finding:
         began_lately = any(one.uptime_s < FIRST_TICK_S for one in now.workers)
         verdict = Verdict.NOTE if began_lately else Verdict.WRONG
         return Finding("scheduler", verdict, "it has never sent a tick", start)
-    ago_s = (world.clock() - last).total_seconds()
+    ago_s = (context.clock() - last).total_seconds()
     return Finding("scheduler", Verdict.FINE, f"its last tick was {max(0.0, ago_s):.0f} s ago")

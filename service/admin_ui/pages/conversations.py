@@ -34,13 +34,13 @@ class Conversations(Shown):
             raise _invalid(f"q: at most {LONGEST_SEARCH} characters can be searched for")
         kind = _kind(req.get_param("kind") or Kind.ALL)
         after = _place(req.get_param("after") or "")
-        rows = found(self.world, text=text, kind=kind, after=after, limit=ON_A_PAGE + 1)
+        rows = found(self.runtime, text=text, kind=kind, after=after, limit=ON_A_PAGE + 1)
         shown, asked = rows[:ON_A_PAGE], {"q": text, "kind": kind.value}
         context = {
             "kinds": [(name, label, _address({**asked, "kind": name})) for name, label in KINDS],
             "kind": kind,
             "q": text,
-            "rows": [(row, standing(row, self.world.clock())) for row in shown],
+            "rows": [(row, standing(row, self.runtime.clock())) for row in shown],
             "first": _address(asked) if after else None,
             "older": _address({**asked, "after": _after(shown[-1])})
             if len(rows) > len(shown)

@@ -30,9 +30,9 @@ class DeadLetters(Shown):
     def show(self, req: falcon.Request, visitor: Visitor) -> View:
         """The latest of those that match."""
         what = chosen(lambda name: req.get_param(name) or "")
-        now, number = self.world.clock(), _number(req.get_param("page") or "1")
+        now, number = self.runtime.clock(), _number(req.get_param("page") or "1")
         offset = (number - 1) * ON_A_PAGE
-        found = dead_letters.find(self.world, what.until(now), limit=ON_A_PAGE, offset=offset)
+        found = dead_letters.find(self.runtime, what.until(now), limit=ON_A_PAGE, offset=offset)
         last = max(1, -(-found.total // ON_A_PAGE))
         join = "&" if "?" in what.address else "?"
         context = {
@@ -55,7 +55,7 @@ class Letter(Shown):
     def show(self, req: falcon.Request, visitor: Visitor) -> View:
         """Its arguments, its error and its way."""
         name = (req.get_param("id") or "").strip()
-        letter = None if "\0" in name else dead_letters.show(self.world, name)
+        letter = None if "\0" in name else dead_letters.show(self.runtime, name)
         if letter is None:
             return View("unknown.html", {"name": name}, status=falcon.HTTP_404)
         texts = req.get_param("texts") == "1"
@@ -86,7 +86,7 @@ class Decide(Acting):
         ids = form.get("id", []) if which == SELECTED else None
         if ids == []:
             raise PermanentError("no letter is selected", ErrorCode.INVALID_INPUT)
-        now = self.world.clock()
+        now = self.runtime.clock()
         what = fixed(chosen(lambda name: value(form, name), ids), now)
         choice = what.until(now, value(form, "until"))
         back = chosen(lambda name: value(form, name)).address
@@ -96,7 +96,7 @@ class Decide(Acting):
                 "do": f"{action}-{which}",
                 "what": what,
                 "until": choice.until,
-                "total": dead_letters.find(self.world, choice, limit=1).total,
+                "total": dead_letters.find(self.runtime, choice, limit=1).total,
                 "back": back,
             }
             return View("confirm.html", context, is_live=False)
@@ -107,7 +107,7 @@ class Decide(Acting):
 
     def _do(self, action: str, choice: Choice) -> int:
         done = dead_letters.replay if action == REPLAYED else dead_letters.discard
-        return done(self.world, choice)
+        return done(self.runtime, choice)
 
 
 def _decision(name: str) -> tuple[str, str]:

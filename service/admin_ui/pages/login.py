@@ -51,7 +51,7 @@ class Login(Shown):
         Only there: elsewhere a proxy would have written the address into its log.
         """
         role = None
-        if self.world.settings.mode is Mode.EMBEDDED:
+        if self.runtime.settings.mode is Mode.EMBEDDED:
             try:
                 role = self.desk.door.role_of(token, req)
             except TooManyAttempts as wait:

@@ -24,10 +24,10 @@ class Now(Shown):
 
     def show(self, req: falcon.Request, visitor: Visitor) -> View:
         """What is wrong, the last hour, the queues, what runs, and the workers."""
-        seen, minutes = activity(self.world), hour(self.world)
+        seen, minutes = activity(self.runtime), hour(self.runtime)
         context = {
             "seen": seen,
-            "problems": problems(self.world, seen, schedule(self.world)),
+            "problems": problems(self.runtime, seen, schedule(self.runtime)),
             "minutes": [minute for minute in minutes if minute.answered or minute.failed],
             "plots": plots(minutes),
             "plot_height": HEIGHT,

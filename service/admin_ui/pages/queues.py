@@ -15,7 +15,7 @@ class Queues(Shown, Acting):
     def show(self, req: falcon.Request, visitor: Visitor) -> View:
         """Every queue, and the tasks that run on it."""
         context = {
-            "seen": activity(self.world),
+            "seen": activity(self.runtime),
             "policies": QUEUES,
             "tasks": {queue: [TASKS[name] for name in tasks_of(queue)] for queue in QUEUES},
         }
@@ -25,9 +25,9 @@ class Queues(Shown, Acting):
         """Say what a purge would remove; do it when that is confirmed."""
         queue = value(form, "queue")
         if value(form, "confirmed") != "yes":
-            would = purge.preview(self.world, queue)
+            would = purge.preview(self.runtime, queue)
             return View("purge.html", {"would": would}, is_live=False)
-        count = purge.purge(self.world, queue)
+        count = purge.purge(self.runtime, queue)
         self.desk.note(visitor, "purged", count=count, queue=queue)
         tasks = "1 task was" if count == 1 else f"{count:,} tasks were"
         return Done(f"{queue}: {tasks} removed, each is a dead letter (PURGED).", "/ops/queues")

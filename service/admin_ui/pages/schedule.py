@@ -12,7 +12,7 @@ class Schedule(Shown, Acting):
 
     def show(self, req: falcon.Request, visitor: Visitor) -> View:
         """The schedule, the next first."""
-        return View("schedule.html", {"scheduled": schedule(self.world)})
+        return View("schedule.html", {"scheduled": schedule(self.runtime)})
 
     def act(self, form: Form, visitor: Visitor) -> View | Done:
         """Have a task run once more."""

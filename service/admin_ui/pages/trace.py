@@ -30,7 +30,7 @@ class Trace(Shown):
         name = (req.get_param("id") or "").strip()
         if not name or "\0" in name:
             raise PermanentError("id: name a conversation, trace or task", ErrorCode.INVALID_INPUT)
-        timeline = self.world.timelines.of(name)
+        timeline = self.runtime.timelines.of(name)
         if timeline is None:
             return View("unknown.html", {"name": name}, status=falcon.HTTP_404)
         texts = req.get_param("texts") == "1"

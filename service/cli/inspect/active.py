@@ -9,8 +9,8 @@ from service.cli.output import AsJson, Column, Row, emit, seconds, table
 
 def active(*, as_json: AsJson = False) -> None:
     """Which worker runs what, for which conversation, for how long, and which attempt it is."""
-    with looking() as world:
-        now = activity(world)
+    with looking() as context:
+        now = activity(context)
     living = {one.worker.id for one in now.workers}
     if as_json:
         emit({"at": now.at, "active": [_as_object(run, living) for run in now.runs]})

@@ -30,10 +30,10 @@ def overview(ctx: typer.Context, *, as_json: AsJson = False, limit: Limit = MOST
     from service.admin.findings import problems
     from service.admin.schedule import schedule
 
-    with looking() as world:
-        now = activity(world)
-        wrong = problems(world, now, schedule(world))
-        waits = waiting(world, limit=limit)
+    with looking() as context:
+        now = activity(context)
+        wrong = problems(context, now, schedule(context))
+        waits = waiting(context, limit=limit)
     if as_json:
         emit(
             {

@@ -11,8 +11,8 @@ def registered(*, as_json: AsJson = False) -> None:
     from middleware.policy import QUEUES, TASKS
     from service.admin.schedule import schedule
 
-    with looking() as world:
-        ticks = {one.task: one for one in schedule(world)}
+    with looking() as context:
+        ticks = {one.task: one for one in schedule(context)}
     if as_json:
         emit(
             {

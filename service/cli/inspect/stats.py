@@ -16,8 +16,8 @@ if TYPE_CHECKING:
 
 def stats(*, as_json: AsJson = False) -> None:
     """How each queue and each worker stands."""
-    with looking() as world:
-        now = activity(world)
+    with looking() as context:
+        now = activity(context)
     if as_json:
         emit(
             {
@@ -34,9 +34,9 @@ def stats(*, as_json: AsJson = False) -> None:
 
 def queues(*, as_json: AsJson = False) -> None:
     """The queues as the database knows them, and as RabbitMQ itself says."""
-    with looking() as world:
-        now = activity(world)
-        url = world.settings.rabbitmq_url
+    with looking() as context:
+        now = activity(context)
+        url = context.settings.rabbitmq_url
     said = None
     if url is not None:
         from broker.rabbitmq.depths import read_depths

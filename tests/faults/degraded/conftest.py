@@ -6,7 +6,7 @@ from itertools import count
 import pytest
 
 from tests.deployment import Deployment, deployment
-from tests.fakes import FakeWorld
+from tests.fakes import FakeServices
 from tests.faults.customers import Customers
 from tests.servers import Postgres, RabbitMQ, Redis
 from tests.servers.balancer import Balancer
@@ -47,17 +47,17 @@ def deployed(
     """An ingress, and a worker with turns that take a while: some run when a server falls ill."""
     logs = tmp_path_factory.mktemp("deployment")
     with (
-        FakeWorld() as world,
+        FakeServices() as services,
         redis_server.isolated() as redis_url,
         postgres.isolated() as database_url,
     ):
-        world.latency["llm"] = 0.2
+        services.latency["llm"] = 0.2
         servers = {
             "RABBITMQ_URL": to_rabbitmq.url(vhost_url),
             "REDIS_URL": redis_url,
             "DATABASE_URL": to_postgres.url(database_url),
         }
-        with deployment(world, logs, servers) as here:
+        with deployment(services, logs, servers) as here:
             here.start("worker", "llm")
             here.web()
             yield here

@@ -18,7 +18,7 @@ from mirt.errors import (
     PermanentError,
     RateLimitError,
 )
-from tests.fakes import FakeWorld, Hang, Status, TooMany
+from tests.fakes import FakeServices, Hang, Status, TooMany
 from tests.unit.channels.payloads import json_with, nested
 
 KEY = SecretStr("key")
@@ -182,16 +182,16 @@ def test_without_a_token_everything_is_accepted() -> None:
 
 
 @pytest.fixture
-def manychat(world: FakeWorld) -> Iterator[ManyChatChannel]:
-    opened = ManyChatChannel(api_key=KEY, token=None, api_url=world.manychat_url, timeout=0.5)
+def manychat(services: FakeServices) -> Iterator[ManyChatChannel]:
+    opened = ManyChatChannel(api_key=KEY, token=None, api_url=services.manychat_url, timeout=0.5)
     yield opened
     opened.close()
 
 
-def test_a_reply_arrives_in_one_bubble(manychat: ManyChatChannel, world: FakeWorld) -> None:
+def test_a_reply_arrives_in_one_bubble(manychat: ManyChatChannel, services: FakeServices) -> None:
     receipt = manychat.send("42", "Вітаю!")
     assert (receipt.provider_message_id, receipt.chat_id) == (None, "42")
-    (request,) = world.requests("manychat", "/fb/sending/sendContent")
+    (request,) = services.requests("manychat", "/fb/sending/sendContent")
     assert request.headers["authorization"] == "Bearer key"
     assert request.body == {
         "subscriber_id": "42",
@@ -203,22 +203,22 @@ def test_a_reply_arrives_in_one_bubble(manychat: ManyChatChannel, world: FakeWor
 
 
 def test_a_long_reply_is_several_bubbles_of_one_request(
-    manychat: ManyChatChannel, world: FakeWorld
+    manychat: ManyChatChannel, services: FakeServices
 ) -> None:
     (part,) = manychat.split("слово " * 1000)
     manychat.send("42", part)
-    assert len(world.requests("manychat")) == 1
-    assert len(world.sent("42")) == 4
-    assert " ".join(world.sent("42")) == part
+    assert len(services.requests("manychat")) == 1
+    assert len(services.sent("42")) == 4
+    assert " ".join(services.sent("42")) == part
 
 
 def test_a_reply_of_more_bubbles_than_a_request_takes_is_several_parts(
-    manychat: ManyChatChannel, world: FakeWorld
+    manychat: ManyChatChannel, services: FakeServices
 ) -> None:
     text = "слово " * 4000
     for part in manychat.split(text):
         manychat.send("42", part)
-    assert " ".join(world.sent("42")) == text.strip()
+    assert " ".join(services.sent("42")) == text.strip()
 
 
 def test_a_blank_reply_has_no_parts(manychat: ManyChatChannel) -> None:
@@ -227,18 +227,18 @@ def test_a_blank_reply_has_no_parts(manychat: ManyChatChannel) -> None:
 
 @pytest.mark.parametrize("status", [200, 400, 403])
 def test_a_refusal_is_permanent_whatever_its_status(
-    manychat: ManyChatChannel, world: FakeWorld, status: int
+    manychat: ManyChatChannel, services: FakeServices, status: int
 ) -> None:
     refusal = {"status": "error", "message": "outside the 24 hours window"}
-    world.misbehave("manychat", Status(status, refusal))
+    services.misbehave("manychat", Status(status, refusal))
     with pytest.raises(PermanentError, match="outside the 24 hours window") as refused:
         manychat.send("42", "Вітаю!")
     assert refused.value.error_code is ErrorCode.CHANNEL_REFUSED
 
 
-def test_429_waits_and_5xx_tries_again(manychat: ManyChatChannel, world: FakeWorld) -> None:
-    world.misbehave("manychat", TooMany(retry_after=9))
-    world.misbehave("manychat", Status(500))
+def test_429_waits_and_5xx_tries_again(manychat: ManyChatChannel, services: FakeServices) -> None:
+    services.misbehave("manychat", TooMany(retry_after=9))
+    services.misbehave("manychat", Status(500))
     with pytest.raises(RateLimitError) as limited:
         manychat.send("42", "Вітаю!")
     assert limited.value.retry_after == 9
@@ -248,8 +248,8 @@ def test_429_waits_and_5xx_tries_again(manychat: ManyChatChannel, world: FakeWor
 
 @pytest.mark.parametrize("how", [Hang(), Status(200, {"hello": "world"})])
 def test_an_answer_that_is_lost_leaves_the_outcome_unknown(
-    manychat: ManyChatChannel, world: FakeWorld, how: Hang | Status
+    manychat: ManyChatChannel, services: FakeServices, how: Hang | Status
 ) -> None:
-    world.misbehave("manychat", how)
+    services.misbehave("manychat", how)
     with pytest.raises(OutcomeUnknownError):
         manychat.send("42", "Вітаю!")

@@ -16,55 +16,59 @@ from mirt.errors import (
     RateLimitError,
     SoftTimeLimitExceeded,
 )
-from tests.fakes import FakeWorld, Garbage, Hang, Reset, Status, TooMany
+from tests.fakes import FakeServices, Garbage, Hang, Reset, Status, TooMany
 from tests.fakes.telegram import refusal
 
 
 @pytest.fixture
-def telegram(world: FakeWorld) -> Iterator[TelegramChannel]:
+def telegram(services: FakeServices) -> Iterator[TelegramChannel]:
     channel = TelegramChannel(
         token=SecretStr("1:token"),
         secret=SecretStr("s3cret"),
-        api_url=world.telegram_url + "/",
+        api_url=services.telegram_url + "/",
         timeout=0.5,
     )
     yield channel
     channel.close()
 
 
-def test_a_part_arrives_and_brings_its_id(telegram: TelegramChannel, world: FakeWorld) -> None:
+def test_a_part_arrives_and_brings_its_id(
+    telegram: TelegramChannel, services: FakeServices
+) -> None:
     receipt = telegram.send("77", "Вітаю! 😀")
     assert (receipt.chat_id, receipt.provider_message_id) == ("77", "1000")
-    assert world.sent(77) == ["Вітаю! 😀"]
-    assert world.requests()[0].path == "/bot1:token/sendMessage"
+    assert services.sent(77) == ["Вітаю! 😀"]
+    assert services.requests()[0].path == "/bot1:token/sendMessage"
 
 
 def test_a_reply_names_the_message_and_does_not_insist_on_it(
-    telegram: TelegramChannel, world: FakeWorld
+    telegram: TelegramChannel, services: FakeServices
 ) -> None:
     telegram.send("77", "Так", reply_to="5")
-    assert world.requests()[0].body == {
+    assert services.requests()[0].body == {
         "chat_id": 77,
         "text": "Так",
         "reply_parameters": {"message_id": 5, "allow_sending_without_reply": True},
     }
 
 
-def test_parts_are_what_telegram_takes(telegram: TelegramChannel, world: FakeWorld) -> None:
+def test_parts_are_what_telegram_takes(telegram: TelegramChannel, services: FakeServices) -> None:
     parts = telegram.split("😀" * 4096 + " " + "слово " * 2000)
     for part in parts:
         telegram.send("77", part)
-    assert world.sent(77) == parts
+    assert services.sent(77) == parts
     assert max(map(utf16_length, parts)) == 4096
 
 
-def test_429_waits_as_long_as_the_body_says(telegram: TelegramChannel, world: FakeWorld) -> None:
-    world.misbehave("telegram", TooMany(retry_after=35), chat=77)
+def test_429_waits_as_long_as_the_body_says(
+    telegram: TelegramChannel, services: FakeServices
+) -> None:
+    services.misbehave("telegram", TooMany(retry_after=35), chat=77)
     with pytest.raises(RateLimitError) as limited:
         telegram.send("77", "Вітаю")
     assert limited.value.retry_after == 35
     telegram.send("78", "Вітаю")
-    assert world.sent(78) == ["Вітаю"], "other chats go on"
+    assert services.sent(78) == ["Вітаю"], "other chats go on"
 
 
 @pytest.mark.parametrize(
@@ -77,40 +81,40 @@ def test_429_waits_as_long_as_the_body_says(telegram: TelegramChannel, world: Fa
     ],
 )
 def test_a_refusal_is_permanent_and_says_why(
-    telegram: TelegramChannel, world: FakeWorld, code: int, reason: str
+    telegram: TelegramChannel, services: FakeServices, code: int, reason: str
 ) -> None:
-    world.misbehave("telegram", refusal(code, reason))
+    services.misbehave("telegram", refusal(code, reason))
     with pytest.raises(PermanentError, match=reason) as refused:
         telegram.send("77", "Вітаю")
     assert refused.value.error_code is ErrorCode.CHANNEL_REFUSED
 
 
-def test_a_chat_that_moved_is_followed(telegram: TelegramChannel, world: FakeWorld) -> None:
+def test_a_chat_that_moved_is_followed(telegram: TelegramChannel, services: FakeServices) -> None:
     moved = refusal(400, "Bad Request: group chat was upgraded", migrate_to_chat_id=-100500)
-    world.misbehave("telegram", moved)
+    services.misbehave("telegram", moved)
     assert telegram.send("-77", "Вітаю", reply_to="5").chat_id == "-100500"
-    assert world.sent(-100500) == ["Вітаю"]
+    assert services.sent(-100500) == ["Вітаю"]
 
 
-def test_a_chat_is_followed_once_only(telegram: TelegramChannel, world: FakeWorld) -> None:
+def test_a_chat_is_followed_once_only(telegram: TelegramChannel, services: FakeServices) -> None:
     moved = refusal(400, "Bad Request: group chat was upgraded", migrate_to_chat_id=-100500)
-    world.misbehave("telegram", moved, times=None)
+    services.misbehave("telegram", moved, times=None)
     with pytest.raises(PermanentError):
         telegram.send("-77", "Вітаю")
-    assert len(world.requests()) == 2
+    assert len(services.requests()) == 2
 
 
 def test_a_chat_id_that_is_no_number_is_refused_unasked(
-    telegram: TelegramChannel, world: FakeWorld
+    telegram: TelegramChannel, services: FakeServices
 ) -> None:
     with pytest.raises(PermanentError) as refused:
         telegram.send("olena", "Вітаю")
     assert refused.value.error_code is ErrorCode.CHANNEL_REFUSED
-    assert world.requests() == []
+    assert services.requests() == []
 
 
-def test_5xx_is_worth_another_try(telegram: TelegramChannel, world: FakeWorld) -> None:
-    world.misbehave("telegram", Status(502, b"<html>Bad Gateway</html>"))
+def test_5xx_is_worth_another_try(telegram: TelegramChannel, services: FakeServices) -> None:
+    services.misbehave("telegram", Status(502, b"<html>Bad Gateway</html>"))
     with pytest.raises(ExternalServiceError):
         telegram.send("77", "Вітаю")
 
@@ -119,22 +123,22 @@ def test_5xx_is_worth_another_try(telegram: TelegramChannel, world: FakeWorld) -
     "how", [Hang(), Reset(), Garbage(), Status(200, {"ok": False}), Status(200, [1])]
 )
 def test_an_answer_that_is_lost_or_makes_no_sense_leaves_the_outcome_unknown(
-    telegram: TelegramChannel, world: FakeWorld, how: Hang | Reset | Garbage | Status
+    telegram: TelegramChannel, services: FakeServices, how: Hang | Reset | Garbage | Status
 ) -> None:
-    world.misbehave("telegram", how)
+    services.misbehave("telegram", how)
     with pytest.raises(OutcomeUnknownError):
         telegram.send("77", "Вітаю")
 
 
-def test_the_deadline_ends_a_send(telegram: TelegramChannel, world: FakeWorld) -> None:
-    world.misbehave("telegram", Hang())
+def test_the_deadline_ends_a_send(telegram: TelegramChannel, services: FakeServices) -> None:
+    services.misbehave("telegram", Hang())
     with deadline_in(0.2), pytest.raises(SoftTimeLimitExceeded):
         telegram.send("77", "Вітаю")
 
 
-def test_typing_is_shown(telegram: TelegramChannel, world: FakeWorld) -> None:
+def test_typing_is_shown(telegram: TelegramChannel, services: FakeServices) -> None:
     telegram.typing("77")
-    (request,) = world.requests("telegram", "/sendChatAction")
+    (request,) = services.requests("telegram", "/sendChatAction")
     assert request.body == {"chat_id": 77, "action": "typing"}
 
 
@@ -142,12 +146,14 @@ def test_typing_is_shown(telegram: TelegramChannel, world: FakeWorld) -> None:
     "how", [Status(500), TooMany(30), refusal(403, "Forbidden"), Reset(), Garbage(), Hang()]
 )
 def test_typing_never_fails(
-    telegram: TelegramChannel, world: FakeWorld, how: Status | TooMany | Reset | Garbage | Hang
+    telegram: TelegramChannel,
+    services: FakeServices,
+    how: Status | TooMany | Reset | Garbage | Hang,
 ) -> None:
-    world.misbehave("telegram", how)
+    services.misbehave("telegram", how)
     with deadline_in(0.3):
         telegram.typing("77")
-    assert len(world.requests("telegram", "/sendChatAction")) == 1
+    assert len(services.requests("telegram", "/sendChatAction")) == 1
 
 
 def test_typing_in_a_chat_that_cannot_be_is_no_error(telegram: TelegramChannel) -> None:
@@ -155,10 +161,10 @@ def test_typing_in_a_chat_that_cannot_be_is_no_error(telegram: TelegramChannel) 
 
 
 def test_the_webhook_is_registered_with_our_secret(
-    telegram: TelegramChannel, world: FakeWorld
+    telegram: TelegramChannel, services: FakeServices
 ) -> None:
     telegram.set_webhook("https://shop.example/webhooks/telegram")
-    assert world.telegram.webhook == {
+    assert services.telegram.webhook == {
         "url": "https://shop.example/webhooks/telegram",
         "allowed_updates": ["message"],
         "secret_token": "s3cret",
@@ -166,8 +172,8 @@ def test_the_webhook_is_registered_with_our_secret(
     assert telegram.webhook_info()["url"] == "https://shop.example/webhooks/telegram"
 
 
-def test_a_refused_webhook_says_why(telegram: TelegramChannel, world: FakeWorld) -> None:
-    world.misbehave(
+def test_a_refused_webhook_says_why(telegram: TelegramChannel, services: FakeServices) -> None:
+    services.misbehave(
         "telegram", refusal(400, "Bad Request: bad webhook: HTTPS url must be provided")
     )
     with pytest.raises(PermanentError, match="HTTPS url must be provided"):

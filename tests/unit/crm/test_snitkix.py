@@ -16,23 +16,23 @@ from mirt.errors import (
 )
 from mirt.orders import read_order
 from mirt.orders.body import crm_body
-from tests.fakes import FakeWorld, Garbage, Reset, Status, TooMany
+from tests.fakes import FakeServices, Garbage, Reset, Status, TooMany
 from tests.unit.orders.examples import order
 
 BODY = crm_body(read_order(order()))
 
 
 @pytest.fixture
-def crm(world: FakeWorld) -> Iterator[SnitkixCrm]:
-    crm = SnitkixCrm(api_key=SecretStr("crm-secret"), api_url=world.crm_url)
+def crm(services: FakeServices) -> Iterator[SnitkixCrm]:
+    crm = SnitkixCrm(api_key=SecretStr("crm-secret"), api_url=services.crm_url)
     yield crm
     crm.close()
 
 
-def test_an_order_is_created_with_the_real_key(crm: SnitkixCrm, world: FakeWorld) -> None:
+def test_an_order_is_created_with_the_real_key(crm: SnitkixCrm, services: FakeServices) -> None:
     created = crm.create(BODY)
     assert created == CrmOrder("crm-1", "order-1", "new")
-    (request,) = world.requests("crm")
+    (request,) = services.requests("crm")
     assert request.headers["authorization"] == "Bearer crm-secret"
     assert request.body == BODY
 
@@ -47,25 +47,27 @@ def test_an_order_is_created_with_the_real_key(crm: SnitkixCrm, world: FakeWorld
     ],
 )
 def test_the_id_is_read_wherever_the_crm_has_put_it(
-    crm: SnitkixCrm, world: FakeWorld, body: object
+    crm: SnitkixCrm, services: FakeServices, body: object
 ) -> None:
-    world.misbehave("crm", Status(201, body))
+    services.misbehave("crm", Status(201, body))
     assert crm.create(BODY) == CrmOrder("7", "order-1", "new")
 
 
 @pytest.mark.parametrize("body", [{}, [], {"id": None}, {"id": ""}, {"data": []}, "created"])
-def test_a_create_without_an_id_is_unknown(crm: SnitkixCrm, world: FakeWorld, body: object) -> None:
-    world.misbehave("crm", Status(201, body))
+def test_a_create_without_an_id_is_unknown(
+    crm: SnitkixCrm, services: FakeServices, body: object
+) -> None:
+    services.misbehave("crm", Status(201, body))
     with pytest.raises(OutcomeUnknownError):
         crm.create(BODY)
 
 
 @pytest.mark.parametrize("field", ["data", "orders"])
 def test_a_list_of_orders_is_read_wherever_the_crm_has_put_it(
-    crm: SnitkixCrm, world: FakeWorld, field: str
+    crm: SnitkixCrm, services: FakeServices, field: str
 ) -> None:
     found = {"order_id": 7, "external_id": "order-1", "status": "pending"}
-    world.misbehave("crm", Status(200, {field: [found]}))
+    services.misbehave("crm", Status(200, {field: [found]}))
     assert crm.find("order-1") == CrmOrder("7", "order-1", "pending_payment")
 
 
@@ -76,40 +78,40 @@ def test_an_order_is_found_by_our_own_name(crm: SnitkixCrm) -> None:
 
 
 def test_a_crm_that_gives_orders_of_others_has_not_found_ours(
-    crm: SnitkixCrm, world: FakeWorld
+    crm: SnitkixCrm, services: FakeServices
 ) -> None:
     others = {"orders": [{"id": 7, "external_id": "order-7", "status": "new"}]}
-    world.misbehave("crm", Status(200, others))
+    services.misbehave("crm", Status(200, others))
     assert crm.find("order-1") is None
 
 
-def test_a_status_is_told_in_our_words(crm: SnitkixCrm, world: FakeWorld) -> None:
+def test_a_status_is_told_in_our_words(crm: SnitkixCrm, services: FakeServices) -> None:
     order_id = crm.create(BODY).order_id
-    world.crm.orders[0]["status"] = "pending"
+    services.crm.orders[0]["status"] = "pending"
     assert crm.get(order_id).status == "pending_payment"
-    world.crm.orders[0]["status"] = "shipped"
+    services.crm.orders[0]["status"] = "shipped"
     assert crm.get(order_id).status == "shipped"
 
 
 @pytest.mark.parametrize("code", [400, 401, 403, 404, 422])
 def test_a_refusal_is_permanent_and_has_the_crms_own_words(
-    crm: SnitkixCrm, world: FakeWorld, code: int
+    crm: SnitkixCrm, services: FakeServices, code: int
 ) -> None:
-    world.misbehave("crm", Status(code, {"message": "phone: is blacklisted"}))
+    services.misbehave("crm", Status(code, {"message": "phone: is blacklisted"}))
     with pytest.raises(PermanentError, match="phone: is blacklisted") as refused:
         crm.create(BODY)
     assert refused.value.error_code == ErrorCode.CRM_REJECTED
 
 
 @pytest.mark.parametrize("code", [500, 502, 503])
-def test_an_error_of_the_crm_passes(crm: SnitkixCrm, world: FakeWorld, code: int) -> None:
-    world.misbehave("crm", Status(code))
+def test_an_error_of_the_crm_passes(crm: SnitkixCrm, services: FakeServices, code: int) -> None:
+    services.misbehave("crm", Status(code))
     with pytest.raises(ExternalServiceError):
         crm.create(BODY)
 
 
-def test_it_says_how_long_to_wait(crm: SnitkixCrm, world: FakeWorld) -> None:
-    world.misbehave("crm", TooMany(17))
+def test_it_says_how_long_to_wait(crm: SnitkixCrm, services: FakeServices) -> None:
+    services.misbehave("crm", TooMany(17))
     with pytest.raises(RateLimitError) as told:
         crm.create(BODY)
     assert told.value.retry_after == 17
@@ -117,17 +119,17 @@ def test_it_says_how_long_to_wait(crm: SnitkixCrm, world: FakeWorld) -> None:
 
 @pytest.mark.parametrize("what", [Reset(), Garbage()])
 def test_a_create_without_an_answer_that_makes_sense_is_unknown(
-    crm: SnitkixCrm, world: FakeWorld, what: Reset | Garbage
+    crm: SnitkixCrm, services: FakeServices, what: Reset | Garbage
 ) -> None:
-    world.misbehave("crm", what)
+    services.misbehave("crm", what)
     with pytest.raises(OutcomeUnknownError):
         crm.create(BODY)
 
 
 @pytest.mark.parametrize("order_id", ["", "../health", "a/b", "a?b"])
 def test_an_id_that_is_none_is_not_asked_for(
-    crm: SnitkixCrm, world: FakeWorld, order_id: str
+    crm: SnitkixCrm, services: FakeServices, order_id: str
 ) -> None:
     with pytest.raises(PermanentError, match="order_id"):
         crm.get(order_id)
-    assert world.requests("crm") == []
+    assert services.requests("crm") == []

@@ -20,7 +20,7 @@ from mirt.llm.openai import OpenAiAgent
 from tests.fakes import (
     Drip,
     EmptyCompletion,
-    FakeWorld,
+    FakeServices,
     Garbage,
     Hang,
     Misbehaviour,
@@ -34,16 +34,16 @@ HELLO = [ChatMessage("user", "Привіт")]
 
 
 @pytest.fixture
-def agent(world: FakeWorld) -> Iterator[OpenAiAgent]:
-    agent = OpenAiAgent(api_key=SecretStr(KEY), base_url=world.llm_url, model="m/one")
+def agent(services: FakeServices) -> Iterator[OpenAiAgent]:
+    agent = OpenAiAgent(api_key=SecretStr(KEY), base_url=services.llm_url, model="m/one")
     yield agent
     agent.close()
 
 
 def test_an_answer_brings_its_text_its_model_and_its_cost(
-    agent: OpenAiAgent, world: FakeWorld
+    agent: OpenAiAgent, services: FakeServices
 ) -> None:
-    world.llm.reply = lambda _: "  Вітаю вас! \n"
+    services.llm.reply = lambda _: "  Вітаю вас! \n"
     completion = agent.answer(HELLO, summary=None)
     assert (completion.text, completion.model) == ("Вітаю вас!", "m/one")
     assert completion.prompt_tokens > 1
@@ -51,7 +51,7 @@ def test_an_answer_brings_its_text_its_model_and_its_cost(
 
 
 def test_the_model_is_asked_with_prompt_summary_and_conversation(
-    agent: OpenAiAgent, world: FakeWorld
+    agent: OpenAiAgent, services: FakeServices
 ) -> None:
     said = [
         ChatMessage("user", "Є сукня?"),
@@ -59,7 +59,7 @@ def test_the_model_is_asked_with_prompt_summary_and_conversation(
         ChatMessage("user", "А синя?"),
     ]
     assert agent.answer(said, summary="Донька Оля, зріст 110").text == "echo: А синя?"
-    (request,) = world.requests("llm")
+    (request,) = services.requests("llm")
     assert request.headers["authorization"] == f"Bearer {KEY}"
     asked = request.body
     assert {k: asked[k] for k in ("model", "temperature", "max_tokens")} == {
@@ -73,19 +73,19 @@ def test_the_model_is_asked_with_prompt_summary_and_conversation(
 
 
 def test_without_a_summary_there_is_one_system_message(
-    agent: OpenAiAgent, world: FakeWorld
+    agent: OpenAiAgent, services: FakeServices
 ) -> None:
     agent.answer(HELLO, summary=None)
-    roles = [message["role"] for message in world.requests("llm")[0].body["messages"]]
+    roles = [message["role"] for message in services.requests("llm")[0].body["messages"]]
     assert roles == ["system", "user"]
 
 
 def test_a_summary_is_made_of_both_voices_and_of_the_summary_before(
-    agent: OpenAiAgent, world: FakeWorld
+    agent: OpenAiAgent, services: FakeServices
 ) -> None:
     said = [ChatMessage("user", "Зріст 110"), ChatMessage("assistant", "Розмір 110")]
     agent.summarise(said, summary="Донька Оля")
-    first, before, asked = world.requests("llm")[0].body["messages"]
+    first, before, asked = services.requests("llm")[0].body["messages"]
     assert "підсумуй" in first["content"]
     assert "Донька Оля" in before["content"]
     assert asked["content"] == "Покупець: Зріст 110\nКонсультант: Розмір 110"
@@ -107,33 +107,35 @@ def test_a_summary_is_made_of_both_voices_and_of_the_summary_before(
     ],
 )
 def test_what_is_no_completion_is_a_failure_of_the_service(
-    agent: OpenAiAgent, world: FakeWorld, how: Misbehaviour
+    agent: OpenAiAgent, services: FakeServices, how: Misbehaviour
 ) -> None:
-    world.misbehave("llm", how)
+    services.misbehave("llm", how)
     with pytest.raises(ExternalServiceError):
         agent.answer(HELLO, summary=None)
 
 
 @pytest.mark.parametrize("status", [400, 401, 402, 403, 404, 422])
 def test_a_refusal_is_permanent_and_says_why(
-    agent: OpenAiAgent, world: FakeWorld, status: int
+    agent: OpenAiAgent, services: FakeServices, status: int
 ) -> None:
-    world.misbehave("llm", Status(status, {"error": {"message": f"not with {KEY}"}}))
+    services.misbehave("llm", Status(status, {"error": {"message": f"not with {KEY}"}}))
     with pytest.raises(PermanentError, match=rf"{status} not with \*\*\*$") as refused:
         agent.answer(HELLO, summary=None)
     assert refused.value.error_code is ErrorCode.LLM_REFUSED
 
 
-def test_429_waits_for_the_seconds_of_the_header(agent: OpenAiAgent, world: FakeWorld) -> None:
-    world.misbehave("llm", TooMany(retry_after=12))
+def test_429_waits_for_the_seconds_of_the_header(
+    agent: OpenAiAgent, services: FakeServices
+) -> None:
+    services.misbehave("llm", TooMany(retry_after=12))
     with pytest.raises(RateLimitError) as limited:
         agent.answer(HELLO, summary=None)
     assert limited.value.retry_after == 12
 
 
-def test_429_waits_until_the_date_of_the_header(agent: OpenAiAgent, world: FakeWorld) -> None:
+def test_429_waits_until_the_date_of_the_header(agent: OpenAiAgent, services: FakeServices) -> None:
     later = datetime.now(UTC) + timedelta(seconds=100)
-    world.misbehave("llm", TooMany(retry_after=format_datetime(later, usegmt=True)))
+    services.misbehave("llm", TooMany(retry_after=format_datetime(later, usegmt=True)))
     with pytest.raises(RateLimitError) as limited:
         agent.answer(HELLO, summary=None)
     assert 90 < limited.value.retry_after <= 100
@@ -141,32 +143,32 @@ def test_429_waits_until_the_date_of_the_header(agent: OpenAiAgent, world: FakeW
 
 @pytest.mark.parametrize("how", [Hang(), Drip(headers=True)])
 def test_only_the_deadline_ends_the_wait(
-    agent: OpenAiAgent, world: FakeWorld, how: Misbehaviour
+    agent: OpenAiAgent, services: FakeServices, how: Misbehaviour
 ) -> None:
-    world.misbehave("llm", how)
+    services.misbehave("llm", how)
     with deadline_in(0.3), pytest.raises(SoftTimeLimitExceeded):
         agent.answer(HELLO, summary=None)
 
 
 def test_an_answer_without_its_cost_is_still_an_answer(
-    agent: OpenAiAgent, world: FakeWorld
+    agent: OpenAiAgent, services: FakeServices
 ) -> None:
-    world.misbehave("llm", Status(200, {"choices": [{"message": {"content": "Так"}}]}))
+    services.misbehave("llm", Status(200, {"choices": [{"message": {"content": "Так"}}]}))
     assert agent.answer(HELLO, summary=None) == Completion("Так", "m/one", 0, 0)
 
 
-def test_an_answer_is_what_a_database_can_keep(agent: OpenAiAgent, world: FakeWorld) -> None:
+def test_an_answer_is_what_a_database_can_keep(agent: OpenAiAgent, services: FakeServices) -> None:
     cut = b'{"choices":[{"message":{"content":"a\\u0000b \\ud83d"}}]}'
-    world.misbehave("llm", Status(200, cut))
+    services.misbehave("llm", Status(200, cut))
     assert agent.answer(HELLO, summary=None).text == "ab ?"
 
 
 ORDER = Tool("create_order", "Створи замовлення", {"type": "object", "properties": {}})
 
 
-def test_the_model_is_told_of_the_tools(agent: OpenAiAgent, world: FakeWorld) -> None:
+def test_the_model_is_told_of_the_tools(agent: OpenAiAgent, services: FakeServices) -> None:
     agent.answer(HELLO, summary=None, tools=[ORDER])
-    (request,) = world.requests("llm")
+    (request,) = services.requests("llm")
     assert request.body["tools"] == [
         {
             "type": "function",
@@ -180,30 +182,30 @@ def test_the_model_is_told_of_the_tools(agent: OpenAiAgent, world: FakeWorld) ->
 
 
 def test_a_call_of_a_tool_is_an_action_and_its_numbers_stay_exact(
-    agent: OpenAiAgent, world: FakeWorld
+    agent: OpenAiAgent, services: FakeServices
 ) -> None:
-    world.llm.calls = lambda _: [("create_order", '{"price": 499.90, "quantity": 2}')]
+    services.llm.calls = lambda _: [("create_order", '{"price": 499.90, "quantity": 2}')]
     completion = agent.answer(HELLO, summary=None, tools=[ORDER])
     assert completion.actions == (Action("create_order", {"price": "499.90", "quantity": 2}),)
     assert completion.text == "echo: Привіт"
 
 
-def test_a_call_without_a_text_is_a_completion(agent: OpenAiAgent, world: FakeWorld) -> None:
-    world.llm.reply = lambda _: ""
-    world.llm.calls = lambda _: [("create_order", "{}")]
+def test_a_call_without_a_text_is_a_completion(agent: OpenAiAgent, services: FakeServices) -> None:
+    services.llm.reply = lambda _: ""
+    services.llm.calls = lambda _: [("create_order", "{}")]
     completion = agent.answer(HELLO, summary=None, tools=[ORDER])
     assert (completion.text, len(completion.actions)) == ("", 1)
 
 
-def test_a_call_of_something_else_is_none(agent: OpenAiAgent, world: FakeWorld) -> None:
-    world.llm.calls = lambda _: [("delete_everything", "{}")]
+def test_a_call_of_something_else_is_none(agent: OpenAiAgent, services: FakeServices) -> None:
+    services.llm.calls = lambda _: [("delete_everything", "{}")]
     assert agent.answer(HELLO, summary=None, tools=[ORDER]).actions == ()
     assert agent.answer(HELLO, summary=None).actions == ()
 
 
 @pytest.mark.parametrize("written", ["{broken", "[1, 2]", '"text"', ""])
 def test_arguments_that_are_no_object_are_none(
-    agent: OpenAiAgent, world: FakeWorld, written: str
+    agent: OpenAiAgent, services: FakeServices, written: str
 ) -> None:
-    world.llm.calls = lambda _: [("create_order", written)]
+    services.llm.calls = lambda _: [("create_order", written)]
     assert agent.answer(HELLO, summary=None, tools=[ORDER]).actions == (Action("create_order", {}),)

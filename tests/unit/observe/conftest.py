@@ -12,7 +12,7 @@ from structlog.typing import FilteringBoundLogger
 
 from mirt.observe import secrets
 from mirt.observe.logs import QUIET_LIBRARIES, configure
-from tests.fakes import FakeWorld
+from tests.fakes import FakeServices
 from tests.settings import settings_for
 
 SECRET = "ops-token-9f8e7d"
@@ -20,13 +20,13 @@ Configure = Callable[..., FilteringBoundLogger]
 
 
 @pytest.fixture
-def configured(world: FakeWorld) -> Iterator[Configure]:
+def configured(services: FakeServices) -> Iterator[Configure]:
     root, quiet = logging.getLogger(), (*QUIET_LIBRARIES, "dramatiq", "gunicorn.error")
     before = (root.handlers[:], root.level, {name: logging.getLogger(name).level for name in quiet})
     hooks = (sys.excepthook, threading.excepthook, sys.unraisablehook)
 
     def set_up(**values: Any) -> FilteringBoundLogger:
-        configure(settings_for(world, **{"ops_token": SECRET, "log_format": "json", **values}))
+        configure(settings_for(services, **{"ops_token": SECRET, "log_format": "json", **values}))
         logger: FilteringBoundLogger = structlog.get_logger("test")
         return logger
 

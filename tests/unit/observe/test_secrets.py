@@ -20,7 +20,7 @@ from structlog.typing import FilteringBoundLogger
 from mirt.observe.secrets import STRUCK_OUT, Secrets, struck_out
 from mirt.settings import Settings
 from service.processes.gunicorn_log import Lines
-from tests.fakes import FakeWorld
+from tests.fakes import FakeServices
 from tests.settings import settings_for
 from tests.unit.observe.conftest import SECRET, Configure
 
@@ -45,10 +45,10 @@ def secret_of(field: str) -> str:
     return f"p@s/s:w \"{core_of(field)}'\\ü+%41"
 
 
-def all_settings(world: FakeWorld) -> Settings:
+def all_settings(services: FakeServices) -> Settings:
     values = {name: secret_of(name) for name in FIELDS if name not in URLS}
     values |= {name: url.format(quote(secret_of(name), safe="")) for name, url in URLS.items()}
-    return settings_for(world, **values, snitkix_api_url="http://crm", log_format="json")
+    return settings_for(services, **values, snitkix_api_url="http://crm", log_format="json")
 
 
 def forms_of(secret: str) -> Iterator[str]:
@@ -177,12 +177,12 @@ def test_the_secrets_that_are_tested_are_all_there_are() -> None:
 @pytest.mark.parametrize("way", WAYS)
 def test_no_secret_of_the_settings_arrives_in_any_form(
     configured: Configure,
-    world: FakeWorld,
+    services: FakeServices,
     capsys: pytest.CaptureFixture[str],
     way: str,
     log_format: str,
 ) -> None:
-    settings = all_settings(world)
+    settings = all_settings(services)
     values = {name: getattr(settings, name) for name in (*FIELDS, "snitkix_api_url")}
     log = configured(**{**values, "log_format": log_format})
     for field in FIELDS:
@@ -195,9 +195,9 @@ def test_no_secret_of_the_settings_arrives_in_any_form(
 
 @pytest.mark.parametrize("name", URLS)
 def test_a_url_that_holds_a_secret_is_struck_out_as_a_whole(
-    configured: Configure, world: FakeWorld, capsys: pytest.CaptureFixture[str], name: str
+    configured: Configure, services: FakeServices, capsys: pytest.CaptureFixture[str], name: str
 ) -> None:
-    settings = all_settings(world)
+    settings = all_settings(services)
     values = {field: getattr(settings, field) for field in (*FIELDS, "snitkix_api_url")}
     configured(**values).info("using", url=getattr(settings, name).get_secret_value())
     assert json.loads(capsys.readouterr().err)["url"] == STRUCK_OUT
@@ -289,8 +289,8 @@ def test_the_headers_of_the_exporter_are_secret_too(
     assert struck_out("token abcdef") == f"token {STRUCK_OUT}"
 
 
-def test_words_that_are_no_secrets_stay(world: FakeWorld) -> None:
-    known = Secrets(all_settings(world).secrets)
+def test_words_that_are_no_secrets_stay(services: FakeServices) -> None:
+    known = Secrets(all_settings(services).secrets)
     text = "answered 500: Internal Server Error; POST /sendMessage to telegram, attempt 3 of 4"
     assert known.struck_out(text) == text
 

@@ -18,7 +18,7 @@ from mirt.runtime import Runtime, open_runtime, use_runtime
 from mirt.store.engine.migrate import upgrade
 from service.app import create_app
 from tests.deployment import SECRET
-from tests.fakes import FakeWorld
+from tests.fakes import FakeServices
 from tests.settings import settings_for, sqlite_url
 
 
@@ -53,14 +53,14 @@ def migrated(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture
-def ingress(world: FakeWorld, tmp_path: Path, migrated: Path) -> Iterator[Open]:
+def ingress(services: FakeServices, tmp_path: Path, migrated: Path) -> Iterator[Open]:
     """Open an ingress; ``app`` are arguments of ``create_app``, the rest are settings."""
     opened: list[Runtime] = []
 
     def open_ingress(app: Mapping[str, Any] | None = None, **settings: Any) -> Ingress:
         shutil.copy(migrated, tmp_path / "mirt.db")
         values = {"database_url": sqlite_url(tmp_path), "TASKS_EAGER": True, **settings}
-        chosen = settings_for(world, **values)
+        chosen = settings_for(services, **values)
         opened.append(open_runtime(chosen))
         use_runtime(opened[-1])
         install(chosen)

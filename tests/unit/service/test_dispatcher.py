@@ -20,7 +20,7 @@ from mirt.runtime import Runtime, open_runtime, use_runtime
 from mirt.store.tables import inbox, tasks
 from service.dispatcher import ResultTimeoutError, dispatch_message
 from service.processes.child import start_worker, stop_worker
-from tests.fakes import FakeWorld, Status
+from tests.fakes import FakeServices, Status
 from tests.settings import settings_for, sqlite_url
 from tests.unit.business import rows
 
@@ -38,13 +38,13 @@ Serve = Callable[..., Service]
 
 
 @pytest.fixture
-def serve(world: FakeWorld, tmp_path: Path, migrated: Path) -> Iterator[Serve]:
+def serve(services: FakeServices, tmp_path: Path, migrated: Path) -> Iterator[Serve]:
     """Open the business and a broker as the settings ask for; ``work`` starts a worker too."""
     close: list[Callable[[], object]] = [declared.release]
 
     def open_service(*, work: bool = False, **values: Any) -> Service:
         shutil.copy(migrated, tmp_path / "mirt.db")
-        settings = settings_for(world, database_url=sqlite_url(tmp_path), **values)
+        settings = settings_for(services, database_url=sqlite_url(tmp_path), **values)
         opened = open_runtime(settings)
         use_runtime(opened)
         broker = install(settings)
@@ -79,23 +79,25 @@ def test_with_tasks_disabled_the_answer_is_returned(serve: Serve) -> None:
 
 
 def test_with_tasks_disabled_a_reply_that_is_to_be_delivered_is(
-    serve: Serve, world: FakeWorld
+    serve: Serve, services: FakeServices
 ) -> None:
     serve(TASKS_ENABLED=False)
     answer = dispatch_message("s", "hello", chat_id="7", fire_and_forget=True)
     assert (answer["queued"], answer["response"]) == (False, "echo: hello")
-    assert world.sent("7") == ["echo: hello"]
+    assert services.sent("7") == ["echo: hello"]
 
 
-def test_with_eager_tasks_the_work_is_done_when_it_returns(serve: Serve, world: FakeWorld) -> None:
+def test_with_eager_tasks_the_work_is_done_when_it_returns(
+    serve: Serve, services: FakeServices
+) -> None:
     service = serve(TASKS_EAGER=True)
     answer = dispatch_message("s", "hello", chat_id="7", fire_and_forget=True)
     assert answer["queued"]
-    assert world.sent("7") == ["echo: hello"]
+    assert services.sent("7") == ["echo: hello"]
     assert [row.state for row in service.rows(tasks)] == ["done"]
 
 
-def test_a_queued_message_is_answered_later(serve: Serve, world: FakeWorld) -> None:
+def test_a_queued_message_is_answered_later(serve: Serve, services: FakeServices) -> None:
     service = serve()
     with bound_contextvars(trace_id="trace"):
         answer = dispatch_message("s", "hello", chat_id="7", message_id="5")
@@ -108,7 +110,7 @@ def test_a_queued_message_is_answered_later(serve: Serve, world: FakeWorld) -> N
     }
     assert [row.task_id for row in service.rows(inbox)] == [answer["task_id"]]
     assert published(service) == [answer["task_id"]]
-    assert world.requests("llm") == []
+    assert services.requests("llm") == []
 
 
 @pytest.mark.parametrize(
@@ -148,7 +150,7 @@ def test_who_waits_in_vain_is_told_for_how_long_and_that_the_message_is_kept(
 
 
 def test_who_waits_for_a_message_that_was_answered_with_another_gets_that_answer(
-    serve: Serve, world: FakeWorld
+    serve: Serve, services: FakeServices
 ) -> None:
     service = serve(RESULT_TIMEOUT=1)
     dispatch_message("s", "one", chat_id="7", message_id="1")
@@ -160,19 +162,19 @@ def test_who_waits_for_a_message_that_was_answered_with_another_gets_that_answer
     finally:
         stop_worker(worker, grace_s=10)
     assert first["result"]["response"] == second["result"]["response"]
-    assert len(world.requests("llm")) == 1
+    assert len(services.requests("llm")) == 1
 
 
-def test_who_waits_for_a_failure_is_told_of_it(serve: Serve, world: FakeWorld) -> None:
-    world.misbehave("llm", Status(400), times=None)
+def test_who_waits_for_a_failure_is_told_of_it(serve: Serve, services: FakeServices) -> None:
+    services.misbehave("llm", Status(400), times=None)
     serve(work=True)
     with pytest.raises(PermanentError, match="the task has failed") as failure:
         dispatch_message("s", "hello", chat_id="7", wait=True)
     assert failure.value.error_code == ErrorCode.LLM_REFUSED
 
 
-def test_with_tasks_disabled_a_failure_is_the_callers(serve: Serve, world: FakeWorld) -> None:
-    world.misbehave("llm", Status(400), times=None)
+def test_with_tasks_disabled_a_failure_is_the_callers(serve: Serve, services: FakeServices) -> None:
+    services.misbehave("llm", Status(400), times=None)
     serve(TASKS_ENABLED=False)
     with pytest.raises(PermanentError) as failure:
         dispatch_message("s", "hello", chat_id="7")

@@ -17,7 +17,7 @@ from mirt.store.queue.tasks import TaskMessage
 from mirt.store.tables import conversations, inbox, tasks
 from service.admin_ui.auth.roles import Role
 from tests.deployment import update
-from tests.fakes import FakeWorld, Status
+from tests.fakes import FakeServices, Status
 from tests.unit.service.admin_ui.conftest import OPERATOR, PAGES, Come
 from tests.unit.service.conftest import Ingress
 
@@ -39,16 +39,16 @@ def letter(number: int, **task: str) -> DeadLetter:
     )
 
 
-def write(world: Runtime, *letters: DeadLetter, ago_s: float = 1) -> None:
-    with world.database.transaction() as tx:
+def write(services: Runtime, *letters: DeadLetter, ago_s: float = 1) -> None:
+    with services.database.transaction() as tx:
         for one in letters:
             write_dead_letter(tx, one, now=utc_now() - timedelta(seconds=ago_s))
 
 
-def fill(world: Runtime, first: int, last: int) -> None:
+def fill(services: Runtime, first: int, last: int) -> None:
     """Conversations that wait, with tasks and dead letters."""
     now, numbers = utc_now(), range(first, last)
-    with world.database.transaction() as tx:
+    with services.database.transaction() as tx:
         tx.execute(
             insert(conversations),
             [
@@ -100,22 +100,22 @@ def fill(world: Runtime, first: int, last: int) -> None:
                 for n in numbers
             ],
         )
-    write(world, *(letter(n) for n in numbers))
+    write(services, *(letter(n) for n in numbers))
 
 
 @contextmanager
-def counted(world: Runtime) -> Iterator[list[str]]:
+def counted(services: Runtime) -> Iterator[list[str]]:
     """The queries that are made inside."""
     made: list[str] = []
 
     def note(_connection: object, _cursor: object, statement: str, *_: object) -> None:
         made.append(statement)
 
-    event.listen(world.database.engine, "before_cursor_execute", note)
+    event.listen(services.database.engine, "before_cursor_execute", note)
     try:
         yield made
     finally:
-        event.remove(world.database.engine, "before_cursor_execute", note)
+        event.remove(services.database.engine, "before_cursor_execute", note)
 
 
 @pytest.mark.parametrize(
@@ -141,9 +141,9 @@ def test_a_page_asks_the_database_as_often_for_300_rows_as_for_10(
 
 
 def test_a_script_in_a_name_or_a_message_is_text(
-    here: Ingress, come: Come, world: FakeWorld
+    here: Ingress, come: Come, services: FakeServices
 ) -> None:
-    world.misbehave("llm", Status(401))
+    services.misbehave("llm", Status(401))
     body = update(7, 1, SCRIPT)
     body["message"]["from"]["first_name"] = SCRIPT
     assert here.post(body).status_code == 200
@@ -167,10 +167,10 @@ def test_a_script_in_a_name_or_a_message_is_text(
     assert shown >= 6
 
 
-def _letters(world: Runtime) -> list[DeadLetter]:
+def _letters(services: Runtime) -> list[DeadLetter]:
     from mirt.store.queue.dead_letters import Choice, list_dead
 
-    with world.database.transaction() as tx:
+    with services.database.transaction() as tx:
         return list_dead(tx, Choice())
 
 

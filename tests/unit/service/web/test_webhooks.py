@@ -5,41 +5,43 @@ from typing import Any
 import pytest
 
 from tests.deployment import update
-from tests.fakes import FakeWorld
+from tests.fakes import FakeServices
 from tests.unit.service.conftest import Open
 
 
 def test_a_message_is_accepted_and_its_customer_gets_a_reply(
-    ingress: Open, world: FakeWorld
+    ingress: Open, services: FakeServices
 ) -> None:
     answer = ingress().post(update(7, 1, "Привіт"))
     assert (answer.status_code, answer.json) == (200, {"status": "accepted"})
-    assert len(world.sent(7)) == 1
+    assert len(services.sent(7)) == 1
 
 
-def test_second_copy_of_an_update_gets_no_second_reply(ingress: Open, world: FakeWorld) -> None:
+def test_second_copy_of_an_update_gets_no_second_reply(
+    ingress: Open, services: FakeServices
+) -> None:
     here = ingress()
     here.post(update(7, 1, "Привіт"))
     answer = here.post(update(7, 1, "Привіт"))
     assert (answer.status_code, answer.json) == (200, {"status": "accepted", "duplicate": True})
-    assert len(world.sent(7)) == 1
+    assert len(services.sent(7)) == 1
 
 
 def test_the_same_message_number_in_another_chat_is_another_message(
-    ingress: Open, world: FakeWorld
+    ingress: Open, services: FakeServices
 ) -> None:
     here = ingress()
     here.post(update(7, 1, "Привіт"))
     assert here.post(update(8, 1, "Привіт")).json == {"status": "accepted"}
-    assert (len(world.sent(7)), len(world.sent(8))) == (1, 1)
+    assert (len(services.sent(7)), len(services.sent(8))) == (1, 1)
 
 
 def test_where_tasks_are_not_enabled_the_reply_is_there_before_the_answer(
-    ingress: Open, world: FakeWorld
+    ingress: Open, services: FakeServices
 ) -> None:
     answer = ingress(TASKS_ENABLED=False).post(update(7, 1, "Привіт"))
     assert answer.json == {"status": "accepted"}
-    assert len(world.sent(7)) == 1
+    assert len(services.sent(7)) == 1
 
 
 def test_everything_that_the_channel_knows_is_handed_over(ingress: Open) -> None:
@@ -63,34 +65,38 @@ def test_everything_that_the_channel_knows_is_handed_over(ingress: Open) -> None
     assert metadata["dedup_key"] == "7:1"
 
 
-def test_a_photo_without_words_is_a_message(ingress: Open, world: FakeWorld) -> None:
+def test_a_photo_without_words_is_a_message(ingress: Open, services: FakeServices) -> None:
     photo = update(7, 1, "")
     del photo["message"]["text"]
     photo["message"]["photo"] = [{"file_id": "small"}, {"file_id": "large"}]
     assert ingress().post(photo).json == {"status": "accepted"}
-    assert len(world.sent(7)) == 1
+    assert len(services.sent(7)) == 1
 
 
-def test_an_update_that_is_not_for_us_is_not_sent_again(ingress: Open, world: FakeWorld) -> None:
+def test_an_update_that_is_not_for_us_is_not_sent_again(
+    ingress: Open, services: FakeServices
+) -> None:
     answer = ingress().post({"update_id": 1, "edited_message": {"message_id": 1}})
     assert answer.status_code == 200
     assert answer.json == {"status": "ignored", "kind": "edited_message"}
-    assert world.sent(7) == []
+    assert services.sent(7) == []
 
 
 @pytest.mark.parametrize("blank", ["", " ", "\n\t", "\u00a0"])
-def test_a_blank_message_is_not_sent_again(ingress: Open, world: FakeWorld, blank: str) -> None:
+def test_a_blank_message_is_not_sent_again(
+    ingress: Open, services: FakeServices, blank: str
+) -> None:
     answer = ingress().post(update(7, 1, blank))
     assert (answer.status_code, answer.json) == (200, {"status": "ignored", "kind": "empty"})
-    assert world.sent(7) == []
+    assert services.sent(7) == []
 
 
-def test_half_of_an_emoji_does_not_cost_the_message(ingress: Open, world: FakeWorld) -> None:
+def test_half_of_an_emoji_does_not_cost_the_message(ingress: Open, services: FakeServices) -> None:
     body = (
         rb'{"update_id":1,"message":{"message_id":1,"chat":{"id":7},"text":"\u041e\u043a \ud83d"}}'
     )
     assert ingress().post(body).json == {"status": "accepted"}
-    assert len(world.sent(7)) == 1
+    assert len(services.sent(7)) == 1
 
 
 def test_every_missing_field_is_named(ingress: Open) -> None:
@@ -109,13 +115,13 @@ def test_a_text_that_is_too_long_is_refused_without_quoting_it(ingress: Open) ->
 
 @pytest.mark.parametrize("secret", [None, "", "wrong", "webhook-secre", "webhook-secret2", "ї"])
 def test_who_does_not_know_the_secret_is_refused(
-    ingress: Open, world: FakeWorld, secret: str | None
+    ingress: Open, services: FakeServices, secret: str | None
 ) -> None:
     given = secret.encode().decode("latin-1") if secret else secret
     answer = ingress().post(update(7, 1, "Привіт"), secret=given)
     assert answer.status_code == 401
     assert answer.json == {"error": "UNAUTHORIZED", "message": "the secret is missing or wrong"}
-    assert world.sent(7) == []
+    assert services.sent(7) == []
 
 
 def test_the_secret_is_asked_for_before_the_body_is_looked_at(ingress: Open) -> None:
@@ -125,7 +131,7 @@ def test_the_secret_is_asked_for_before_the_body_is_looked_at(ingress: Open) -> 
 
 
 def test_without_a_secret_in_the_settings_updates_are_accepted(
-    ingress: Open, world: FakeWorld
+    ingress: Open, services: FakeServices
 ) -> None:
     here = ingress(telegram_webhook_secret=None)
     assert here.post(update(7, 1, "Привіт"), secret=None).json == {"status": "accepted"}

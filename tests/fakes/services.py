@@ -24,7 +24,7 @@ class Api(Protocol):
         ...
 
 
-class FakeWorld(Urls):
+class FakeServices(Urls):
     """All outside APIs on one port, from ``with`` to its end.
 
     A request is recorded, then takes effect, then waits as it is told, then is answered.
