@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from broker.task import declared, task
+from broker.task import registry, task
 from middleware.execution import current_lease
 from mirt.runtime import current_runtime
 
@@ -54,5 +54,5 @@ def check_all_sessions_for_followups() -> dict[str, Any]:
     """Queue every follow-up that is due, once. Returns ``{status: "ok", queued}``."""
     return {
         "status": "ok",
-        "queued": declared.bound.publish_all(current_runtime().followups.take_due()),
+        "queued": registry.broker.publish_all(current_runtime().followups.take_due()),
     }

@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from broker.task import declared, task
+from broker.task import registry, task
 from middleware.execution import current_lease
 from mirt.runtime import current_runtime
 
@@ -26,4 +26,4 @@ def worker_health_check() -> dict[str, Any]:
     Returns ``{status: "healthy"|"degraded", timestamp, worker_id, checks: {redis, database,
     rabbitmq}}``; a check is ``ok``, ``off`` where it is not configured, or what is wrong.
     """
-    return current_runtime().health.check(current_lease().owner, rabbitmq=declared.bound.probe)
+    return current_runtime().health.check(current_lease().owner, rabbitmq=registry.broker.probe)

@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from broker.task import declared, task
+from broker.task import registry, task
 from mirt.runtime import current_runtime
 
 
@@ -13,11 +13,11 @@ def sweep_mailboxes() -> dict[str, Any]:
     Returns ``{status: "ok", repaired, published}``.
     """
     repaired = current_runtime().conversations.repair()
-    declared.bound.publish(repaired)
+    registry.broker.publish(repaired)
     return {
         "status": "ok",
         "repaired": len(repaired),
-        "published": declared.bound.publish_due(),
+        "published": registry.broker.publish_due(),
     }
 
 

@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from broker.task import conclude, task
+from broker.task import publish_and_return, task
 from middleware.execution import current_lease
 from mirt.channels import InboundMessage, Marks
 from mirt.conversations import ANSWERING, DELIVERING
@@ -80,7 +80,7 @@ def send_response(
         reply_to=reply_to_message_id,
         trace_id=lease.trace_id,
     )
-    return conclude(current_runtime().turns.speak(lease, delivery))
+    return publish_and_return(current_runtime().turns.speak(lease, delivery))
 
 
 @task()
@@ -104,4 +104,4 @@ def _answer(actor: str, message: InboundMessage) -> dict[str, Any]:
     mail = runtime.conversations.checked(
         message, task_id=lease.task_id, actor=actor, trace_id=lease.trace_id
     )
-    return conclude(runtime.turns.answer(lease, mail))
+    return publish_and_return(runtime.turns.answer(lease, mail))

@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from broker.task import declared, task
+from broker.task import registry, task
 from middleware.execution import current_lease
 from mirt.runtime import current_runtime
 
@@ -25,5 +25,5 @@ def check_all_sessions_for_summarization() -> dict[str, Any]:
     """Queue a summary of every conversation that is due. Returns ``{status: "ok", queued}``."""
     return {
         "status": "ok",
-        "queued": declared.bound.publish_all(current_runtime().summaries.take_due()),
+        "queued": registry.broker.publish_all(current_runtime().summaries.take_due()),
     }

@@ -38,7 +38,7 @@ class Depth:
 
 
 @dataclass(frozen=True, slots=True)
-class Unsure:
+class PublishResult:
     """Messages of which it is not certain that the transport has them."""
 
     failed: Sequence[Message[Any]] = ()
@@ -87,7 +87,7 @@ class DurableBroker(Broker):
         return None
 
     @abstractmethod
-    def transmit(self, messages: Sequence[Message[Any]], *, within_s: float) -> Unsure:
+    def transmit(self, messages: Sequence[Message[Any]], *, within_s: float) -> PublishResult:
         """Hand messages to the transport, which has ``within_s`` seconds to confirm them.
 
         Never raises. One that was not confirmed in time and fails later is the broker's to have
@@ -164,7 +164,7 @@ class DurableBroker(Broker):
             unsure = self._transmit([message], within_s=CALL_S if kept else SEND_S)
             if unsure.ids and not kept:
                 raise BrokerUnavailableError("RabbitMQ has not confirmed the message")
-            self._again_soon(unsure.failed)
+            self._reschedule(unsure.failed)
         self.emit_after("enqueue", message, delay)
         return message
 
@@ -198,11 +198,11 @@ class DurableBroker(Broker):
         """
         known = [to_message(task) for task in tasks if task.actor in TASKS]
         failed = self._transmit(known, within_s=CALL_S).failed
-        self._again_soon(failed)
+        self._reschedule(failed)
         for task in tasks:
             if task.actor not in TASKS:
                 # What could not be buried comes due again.
-                any(one.unknown(task) for one in self._unread())
+                any(one.bury_unknown_task(task) for one in self._unread())
         return len(known) - len(failed)
 
     def publish_all(self, batches: Iterable[Sequence[TaskMessage]]) -> int:
@@ -219,7 +219,7 @@ class DurableBroker(Broker):
             due = outbox.take_due(tx, now=self.clock(), limit=limit)
         return self.publish(due)
 
-    def _transmit(self, messages: Sequence[Message[Any]], *, within_s: float) -> Unsure:
+    def _transmit(self, messages: Sequence[Message[Any]], *, within_s: float) -> PublishResult:
         started = datetime.now(UTC)
         unsure = self.transmit(messages, within_s=within_s)
         if unsure.unconfirmed:
@@ -227,9 +227,9 @@ class DurableBroker(Broker):
         if traces.is_on():
             ended, doubtful = datetime.now(UTC), unsure.ids
             for message in messages:
-                traces.passed(
+                traces.record_span(
                     f"publish {message.queue_name}",
-                    traces.carried(message.options, message.message_id),
+                    traces.extract(message.options, message.message_id),
                     started,
                     ended,
                     kind="producer",
@@ -254,7 +254,7 @@ class DurableBroker(Broker):
         with self.database.transaction() as tx:
             return outbox.add(tx, to_task(message), now=now, due_at=due_at)
 
-    def _again_soon(self, failed: Sequence[Message[Any]]) -> None:
+    def _reschedule(self, failed: Sequence[Message[Any]]) -> None:
         if not failed:
             return
         log.warning("not_published", tasks=len(failed))

@@ -9,7 +9,7 @@ from typing import Any
 from dramatiq import Message, MessageProxy, Middleware
 from dramatiq.worker import WorkerThread
 
-from broker.durable import DurableBroker, Unsure
+from broker.durable import DurableBroker, PublishResult
 from middleware.envelopes import to_message
 from mirt.clock import Clock
 from mirt.store.engine.database import Database
@@ -30,20 +30,20 @@ class EagerBroker(DurableBroker):
         self._thread = threading.local()
         super().__init__(middleware=middleware)
 
-    def transmit(self, messages: Sequence[Message[Any]], *, within_s: float) -> Unsure:
+    def transmit(self, messages: Sequence[Message[Any]], *, within_s: float) -> PublishResult:
         """Run them, and what they send, before returning."""
         waiting: deque[bytes] | None = getattr(self._thread, "waiting", None)
         encoded = [message.encode() for message in messages]
         if waiting is not None:
             waiting.extend(encoded)
-            return Unsure()
+            return PublishResult()
         self._thread.waiting = waiting = deque(encoded)
         try:
             while waiting:
                 self._run(Message.decode(waiting.popleft()))
         finally:
             self._thread.waiting = None
-        return Unsure()
+        return PublishResult()
 
     def _run(self, message: Message[Any]) -> None:
         settlement = _Settlement(self)

@@ -7,7 +7,7 @@ from typing import Any
 from dramatiq import Consumer, Message, MessageProxy, Middleware
 from dramatiq.brokers.stub import StubBroker, _StubConsumer
 
-from broker.durable import DurableBroker, Unsure
+from broker.durable import DurableBroker, PublishResult
 from mirt.clock import Clock
 from mirt.store.engine.database import Database
 
@@ -22,11 +22,11 @@ class EmbeddedBroker(DurableBroker, StubBroker):
         self.clock = clock
         super().__init__(middleware=middleware)
 
-    def transmit(self, messages: Sequence[Message[Any]], *, within_s: float) -> Unsure:
+    def transmit(self, messages: Sequence[Message[Any]], *, within_s: float) -> PublishResult:
         """Put them into their queues, which never fails."""
         for message in messages:
             self.queues[message.queue_name].put(message.encode())
-        return Unsure()
+        return PublishResult()
 
     def consume(self, queue_name: str, prefetch: int = 1, timeout: int = 100) -> Consumer:
         """Consume a queue."""
@@ -37,16 +37,16 @@ class EmbeddedBroker(DurableBroker, StubBroker):
         self.queues[queue_name] = Queue()
 
 
-class ElsewhereBroker(EmbeddedBroker):
+class OutboxOnlyBroker(EmbeddedBroker):
     """For a command beside ``mirt up``, which has the queues in its own memory.
 
     It takes nothing, so that all it is given is due at once, and the outbox of ``mirt up`` has it
     half a second later.
     """
 
-    def transmit(self, messages: Sequence[Message[Any]], *, within_s: float) -> Unsure:
+    def transmit(self, messages: Sequence[Message[Any]], *, within_s: float) -> PublishResult:
         """Take none of them."""
-        return Unsure(failed=messages)
+        return PublishResult(failed=messages)
 
 
 class _EmbeddedConsumer(_StubConsumer):

@@ -8,13 +8,13 @@ from dramatiq.results import ResultBackend
 
 from broker.durable import DurableBroker
 from broker.eager import EagerBroker
-from broker.embedded import ElsewhereBroker, EmbeddedBroker
+from broker.embedded import EmbeddedBroker, OutboxOnlyBroker
 from broker.pump import OutboxPump
 from broker.rabbitmq import RabbitBroker
-from broker.task import declared
+from broker.task import registry
 from middleware.dead_letters import UnreadMessages
 from middleware.execution import Execution
-from middleware.hard_limits import Board, HardLimits
+from middleware.hard_limits import DeadlineTable, HardLimits
 from middleware.leases import LeaseKeeper, owner_name
 from middleware.log_context import LogContext
 from middleware.metrics import Metrics
@@ -34,8 +34,8 @@ def install(
     *,
     clock: Clock = utc_now,
     worker_id: str | None = None,
-    board: Board | None = None,
-    works_elsewhere: bool = False,
+    deadlines: DeadlineTable | None = None,
+    outbox_only: bool = False,
 ) -> DurableBroker:
     """Bind every task to the broker that the settings ask for, and return it.
 
@@ -44,15 +44,19 @@ def install(
     ``works_elsewhere`` the embedded mode's workers are those of another process.
     """
     opened = stores(settings)
-    stack = middleware(settings, opened, clock, worker_id or owner_name(), board)
-    broker = _broker(settings, opened, clock, stack, works_elsewhere=works_elsewhere)
-    declared.release()
-    declared.bind(broker)
+    stack = middleware(settings, opened, clock, worker_id or owner_name(), deadlines)
+    broker = _broker(settings, opened, clock, stack, outbox_only=outbox_only)
+    registry.release()
+    registry.bind(broker)
     return broker
 
 
 def middleware(
-    settings: Settings, opened: Stores, clock: Clock, worker_id: str, board: Board | None = None
+    settings: Settings,
+    opened: Stores,
+    clock: Clock,
+    worker_id: str,
+    deadlines: DeadlineTable | None = None,
 ) -> list[Middleware]:
     """The middleware, outermost first: ``before`` runs downwards, ``after`` upwards."""
     lease = timedelta(seconds=settings.lease_seconds)
@@ -79,7 +83,7 @@ def middleware(
         Execution(opened.database, clock, keeper, settlement),
         # Inside the claim: waiting for the database is not the task's own time.
         TimeLimits(),
-        *([HardLimits(board)] if board is not None else []),
+        *([HardLimits(deadlines)] if deadlines is not None else []),
         # Innermost, so that a result is there before its task is said to be done.
         KeptResults(_results(opened)),
     ]
@@ -91,14 +95,14 @@ def _broker(
     clock: Clock,
     stack: list[Middleware],
     *,
-    works_elsewhere: bool,
+    outbox_only: bool,
 ) -> DurableBroker:
     database = opened.database
     # Without tasks there are no workers: whoever has something to do does it.
     if settings.tasks_eager or not settings.tasks_enabled:
         return EagerBroker(database=database, clock=clock, middleware=stack)
     if settings.rabbitmq_url is None:
-        embedded = ElsewhereBroker if works_elsewhere else EmbeddedBroker
+        embedded = OutboxOnlyBroker if outbox_only else EmbeddedBroker
         return embedded(database=database, clock=clock, middleware=stack)
     return RabbitBroker(
         settings.rabbitmq_url.get_secret_value(),
@@ -121,4 +125,4 @@ def _as_the_environment_says() -> DurableBroker:
     return install(settings)
 
 
-declared.made_by(_as_the_environment_says)
+registry.set_factory(_as_the_environment_says)

@@ -32,7 +32,7 @@ class TaskLimitsError(Exception):
     """A task is declared whose limits no worker can keep."""
 
 
-class Declarations:
+class TaskRegistry:
     """Stands for the broker until there is one, and then for that one.
 
     It is also Dramatiq's global broker, so that ``dramatiq actors`` finds the tasks.
@@ -58,12 +58,12 @@ class Declarations:
                 if actor.actor_name not in broker.actors:
                     broker.declare_actor(actor)
 
-    def made_by(self, make: Callable[[], DurableBroker]) -> None:
+    def set_factory(self, make: Callable[[], DurableBroker]) -> None:
         """Say how a broker is made when one is needed and none is bound."""
         self._make = make
 
     @property
-    def bound(self) -> DurableBroker:
+    def broker(self) -> DurableBroker:
         """The broker that is bound; it is made now if there is none."""
         with self._lock:
             if self._broker is None:
@@ -82,14 +82,14 @@ class Declarations:
 
     def enqueue(self, message: Message[Any], *, delay: int | None = None) -> Message[Any]:
         """Send to the broker that is bound."""
-        return self.bound.enqueue(message, delay=delay)
+        return self.broker.enqueue(message, delay=delay)
 
     def __getattr__(self, name: str) -> Any:
-        return getattr(self.bound, name)
+        return getattr(self.broker, name)
 
 
-declared = Declarations()
-dramatiq.set_broker(declared)  # type: ignore[arg-type]
+registry = TaskRegistry()
+dramatiq.set_broker(registry)  # type: ignore[arg-type]
 
 
 class Task(Actor[P, R]):
@@ -139,7 +139,7 @@ def task(
         _check_limits(policy)
         return Task(
             function,
-            broker=declared,  # type: ignore[arg-type]
+            broker=registry,  # type: ignore[arg-type]
             actor_name=name,
             queue_name=policy.queue,
             priority=0,
@@ -188,13 +188,13 @@ class Conclusion(Protocol):
         """Whether it waits elsewhere and has no result yet."""
 
 
-def conclude(work: Conclusion) -> dict[str, Any]:
+def publish_and_return(work: Conclusion) -> dict[str, Any]:
     """Publish what follows from a piece of work, and return its result.
 
     Raises:
         SkipMessage: when it is parked.
     """
-    declared.bound.publish([*work.publications, *work.following])
+    registry.broker.publish([*work.publications, *work.following])
     if work.parked or work.result is None:
         raise SkipMessage("it waits until its turn comes")
     return work.result

@@ -41,11 +41,11 @@ class UnreadMessages(Middleware):
         """Bury a message whose actor is unknown; all others are buried already."""
         if message.actor_name in broker.actors or getattr(message, "buried", False):
             return
-        message.buried = self.unknown(
+        message.buried = self.bury_unknown_task(
             to_task(message), queue=message.queue_name, sent_at=message.message_datetime
         )
 
-    def unknown(
+    def bury_unknown_task(
         self, task: TaskMessage, *, queue: str = NO_QUEUE, sent_at: datetime | None = None
     ) -> bool:
         """Bury a task that this version does not know; False if that could not be written.
@@ -73,7 +73,7 @@ class UnreadMessages(Middleware):
             _tell(letter)
         return True
 
-    def undecodable(self, queue: str, body: bytes) -> bool:
+    def bury_undecodable(self, queue: str, body: bytes) -> bool:
         """Bury a body that is no message, as it came; whether that could be written."""
         letter = DeadLetter(
             task=TaskMessage(

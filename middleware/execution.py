@@ -15,7 +15,7 @@ from dramatiq.middleware import MiddlewareError, SkipMessage
 from middleware import lifecycle
 from middleware.envelopes import to_task
 from middleware.leases import LeaseKeeper
-from middleware.quarantine import Cell, is_last_start, verdict
+from middleware.quarantine import SharedExclusiveLock, fatal_error, is_last_start
 from middleware.settlement import Settlement
 from mirt.clock import Clock
 from mirt.errors import DatabaseError, ErrorCode, LeaseLostError, PermanentError
@@ -55,7 +55,7 @@ class Execution(Middleware):
         self._clock = clock
         self._keeper = keeper
         self._settlement = settlement
-        self._cell = Cell()
+        self._admission = SharedExclusiveLock()
 
     def before_process_message(self, broker: Broker, message: Any) -> None:
         """Claim the task.
@@ -64,22 +64,22 @@ class Execution(Middleware):
             SkipMessage: this copy has nothing to do; the task's row says what happens next.
             NotNow: the database cannot be asked, or the worker stops.
         """
-        lease = self._enter(message, alone=False)
+        lease = self._enter(message, exclusive=False)
         if is_last_start(lease):
             # It is nobody's again: another process may run it, which is alone sooner.
-            self._cell.leave()
-            lease = self._enter(message, alone=True)
+            self._admission.release()
+            lease = self._enter(message, exclusive=True)
         self._keeper.add(lease)
         lifecycle.claimed(message, lease)
-        if guilty := verdict(lease):
-            self._quarantine(broker, message, lease, guilty)
-            raise SkipMessage(guilty.message)
+        if fatal := fatal_error(lease):
+            self._quarantine(broker, message, lease, fatal)
+            raise SkipMessage(fatal.message)
         _lease.set(lease)
         lifecycle.started(message, lease, now=self._clock())
 
     def before_worker_shutdown(self, broker: Broker, worker: Any) -> None:
         """Let nobody in any more: who waits at the door has not begun."""
-        self._cell.close()
+        self._admission.close()
 
     def after_process_message(
         self,
@@ -112,24 +112,24 @@ class Execution(Middleware):
 
     def _forget(self, lease: Lease) -> None:
         _lease.set(None)
-        self._cell.leave()
+        self._admission.release()
         self._keeper.remove(lease)
 
-    def _enter(self, message: Any, *, alone: bool) -> Lease:
+    def _enter(self, message: Any, *, exclusive: bool) -> Lease:
         """Wait to be let in, and claim the task only then: who waits holds nothing."""
-        if not self._cell.enter(alone=alone):
+        if not self._admission.acquire(exclusive=exclusive):
             message.give_back = True
             raise NotNow("the worker stops")
         try:
-            lease = self._claimed(message, alone=alone)
+            lease = self._claimed(message, exclusive=exclusive)
             if lease is None:
                 raise SkipMessage(f"task {message.message_id} is not to be run now")
         except BaseException:
-            self._cell.leave()
+            self._admission.release()
             raise
         return lease
 
-    def _claimed(self, message: Any, *, alone: bool) -> Lease | None:
+    def _claimed(self, message: Any, *, exclusive: bool) -> Lease | None:
         """The claim, which is given back already when it is of a suspect that is not alone."""
         task, now = to_task(message), self._clock()
         try:
@@ -139,7 +139,7 @@ class Execution(Middleware):
                 )
                 if lease is None:
                     return None
-                if is_last_start(lease) and not alone:
+                if is_last_start(lease) and not exclusive:
                     leases.give_back(tx, lease, now=now)
                 elif lease.starts > 1:
                     events.note(tx, _restarted(lease, now))
@@ -154,11 +154,11 @@ class Execution(Middleware):
         return lease
 
     def _quarantine(
-        self, broker: Broker, message: Any, lease: Lease, guilty: PermanentError
+        self, broker: Broker, message: Any, lease: Lease, fatal: PermanentError
     ) -> None:
         try:
-            code = guilty.error_code or ErrorCode.WORKER_LOST
-            self._settlement.bury(broker, message, lease, guilty, code)
+            code = fatal.error_code or ErrorCode.WORKER_LOST
+            self._settlement.bury(broker, message, lease, fatal, code)
         except DatabaseError as failed:
             message.give_back = True
             lifecycle.not_settled(message, failed)

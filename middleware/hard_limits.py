@@ -21,18 +21,18 @@ from middleware.policy import LONGEST_TASK_ID, TASKS
 
 LONGEST_ID: Final = 4 * LONGEST_TASK_ID
 """Bytes: one that was cut off would name no task, and its limit would be kept for nobody."""
-_SLOT: Final = struct.Struct(f"<dq{LONGEST_ID}s")
+_ROW: Final = struct.Struct(f"<dq{LONGEST_ID}s")
 
 
 @dataclass(frozen=True, slots=True)
-class OnBoard:
+class RunningTask:
     """A message that runs. ``fence`` tells this run of the task from any other."""
 
     task_id: str
     fence: int
 
 
-class Board:
+class DeadlineTable:
     """Deadlines in shared memory: a slot for each thread of a child.
 
     A slot has the deadline (a reading of ``CLOCK_MONOTONIC``, which all processes of a machine
@@ -40,37 +40,37 @@ class Board:
     cleared first, so a reader never takes one task's deadline for another's.
     """
 
-    def __init__(self, path: Path, *, slots: int) -> None:
+    def __init__(self, path: Path, *, rows: int) -> None:
         """Open the board, or make it if it is not there."""
-        self.slots = slots
+        self.rows = rows
         with path.open("a+b") as file:
-            file.truncate(slots * _SLOT.size)
-            self._memory = mmap.mmap(file.fileno(), slots * _SLOT.size)
+            file.truncate(rows * _ROW.size)
+            self._memory = mmap.mmap(file.fileno(), rows * _ROW.size)
 
-    def occupy(self, slot: int, task_id: str, fence: int, *, until: float) -> None:
+    def set(self, row: int, task_id: str, fence: int, *, until: float) -> None:
         """Say what runs in this slot, and until when."""
-        self.clear(slot)
+        self.clear(row)
         encoded = task_id.encode()
-        _SLOT.pack_into(self._memory, slot * _SLOT.size, 0.0, fence, encoded)
-        struct.pack_into("<d", self._memory, slot * _SLOT.size, until)
+        _ROW.pack_into(self._memory, row * _ROW.size, 0.0, fence, encoded)
+        struct.pack_into("<d", self._memory, row * _ROW.size, until)
 
-    def clear(self, slot: int) -> None:
+    def clear(self, row: int) -> None:
         """Say that nothing runs in this slot."""
-        struct.pack_into("<d", self._memory, slot * _SLOT.size, 0.0)
+        struct.pack_into("<d", self._memory, row * _ROW.size, 0.0)
 
     def wipe(self) -> None:
         """Clear every slot: another child takes the place."""
-        for slot in range(self.slots):
-            self.clear(slot)
+        for row in range(self.rows):
+            self.clear(row)
 
-    def overdue(self, now: float) -> Iterator[OnBoard]:
+    def overdue(self, now: float) -> Iterator[RunningTask]:
         """What should have been over before ``now``."""
-        for slot in range(self.slots):
-            until, fence, task_id = _SLOT.unpack_from(self._memory, slot * _SLOT.size)
+        for row in range(self.rows):
+            until, fence, task_id = _ROW.unpack_from(self._memory, row * _ROW.size)
             if 0 < until < now:
-                yield OnBoard(task_id.rstrip(b"\0").decode(errors="replace"), fence)
+                yield RunningTask(task_id.rstrip(b"\0").decode(errors="replace"), fence)
 
-    def running(self) -> list[OnBoard]:
+    def running(self) -> list[RunningTask]:
         """What runs, overdue or not."""
         return list(self.overdue(inf))
 
@@ -81,10 +81,10 @@ class HardLimits(Middleware):
     The option ``hard_limit_s`` of a message, in seconds, can tighten the limit and never widen it.
     """
 
-    def __init__(self, board: Board) -> None:
-        self._board = board
+    def __init__(self, deadlines: DeadlineTable) -> None:
+        self._deadlines = deadlines
         self._thread = threading.local()
-        self._free = list(range(board.slots))
+        self._free = list(range(deadlines.rows))
         self._lock = threading.Lock()
 
     def before_process_message(self, broker: Broker, message: Any) -> None:
@@ -93,9 +93,9 @@ class HardLimits(Middleware):
         own = TASKS[message.actor_name].hard_s
         limit = min(own, message.options.get("hard_limit_s", own))
         with self._lock:
-            self._thread.slot = self._free.pop()
+            self._thread.row = self._free.pop()
         until = time.monotonic() + limit
-        self._board.occupy(self._thread.slot, lease.task_id, lease.fence, until=until)
+        self._deadlines.set(self._thread.row, lease.task_id, lease.fence, until=until)
 
     def after_process_message(
         self,
@@ -106,13 +106,13 @@ class HardLimits(Middleware):
         exception: BaseException | None = None,
     ) -> None:
         """Stop it."""
-        slot = getattr(self._thread, "slot", None)
-        if slot is None:
+        row = getattr(self._thread, "slot", None)
+        if row is None:
             return
-        self._board.clear(slot)
-        self._thread.slot = None
+        self._deadlines.clear(row)
+        self._thread.row = None
         with self._lock:
-            self._free.append(slot)
+            self._free.append(row)
 
     def after_skip_message(self, broker: Broker, message: Any) -> None:
         """As after any other end."""

@@ -23,7 +23,7 @@ def claimed(message: Any, lease: Lease) -> None:
     """The task is claimed: from now on every line says which attempt it is, from 1."""
     message.claimed = time.monotonic()
     structlog.contextvars.bind_contextvars(attempt=lease.attempt + 1)
-    traces.current().note({"mirt.attempt": lease.attempt + 1})
+    traces.current().set_attributes({"mirt.attempt": lease.attempt + 1})
 
 
 def started(message: Any, lease: Lease, *, now: datetime) -> None:
@@ -33,9 +33,9 @@ def started(message: Any, lease: Lease, *, now: datetime) -> None:
     log.info(
         "message_started", queue=message.queue_name, waited_ms=waited_ms, worker_id=lease.owner
     )
-    traces.passed(
+    traces.record_span(
         f"wait {message.queue_name}",
-        traces.carried(message.options, message.message_id),
+        traces.extract(message.options, message.message_id),
         min(since, now),
         now,
         attributes={"messaging.message.id": lease.task_id, "mirt.attempt": lease.attempt + 1},
@@ -115,7 +115,7 @@ _OURS = (ErrorCode.TIME_LIMIT, ErrorCode.WORKER_LOST)
 
 def _outcome(what: str, error: BaseException | None = None, error_code: str | None = None) -> None:
     span = traces.current()
-    span.note({"mirt.outcome": what, "mirt.error_code": error_code})
+    span.set_attributes({"mirt.outcome": what, "mirt.error_code": error_code})
     if error is not None:
         span.fail(error)
 

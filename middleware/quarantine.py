@@ -21,7 +21,7 @@ def is_last_start(lease: Lease) -> bool:
     return lease.starts == STARTS
 
 
-def verdict(lease: Lease) -> PermanentError | None:
+def fatal_error(lease: Lease) -> PermanentError | None:
     """What the task has failed with already, before it is started again."""
     if lease.error_code is not None:
         return PermanentError("it was stopped at its hard limit", lease.error_code)
@@ -32,41 +32,41 @@ def verdict(lease: Lease) -> PermanentError | None:
     )
 
 
-class Cell:
+class SharedExclusiveLock:
     """Lets any number of tasks in together, or one alone, until it is closed."""
 
     def __init__(self) -> None:
         self._changed = threading.Condition()
         self._inside = 0
-        self._alone = False
-        self._wanting_alone = 0
+        self._exclusive = False
+        self._waiting_exclusive = 0
         self._closed = False
 
-    def enter(self, *, alone: bool) -> bool:
+    def acquire(self, *, exclusive: bool) -> bool:
         """Wait until the task may run: for the end of the others if it is to be alone.
 
         False when the cell is closed, and it may not.
         """
         with self._changed:
-            if alone:
-                self._wanting_alone += 1
+            if exclusive:
+                self._waiting_exclusive += 1
                 self._changed.wait_for(lambda: self._closed or not self._inside)
-                self._wanting_alone -= 1
+                self._waiting_exclusive -= 1
             else:
                 self._changed.wait_for(
-                    lambda: self._closed or not (self._alone or self._wanting_alone)
+                    lambda: self._closed or not (self._exclusive or self._waiting_exclusive)
                 )
             if self._closed:
                 return False
-            self._alone = alone
+            self._exclusive = exclusive
             self._inside += 1
             return True
 
-    def leave(self) -> None:
+    def release(self) -> None:
         """Let others in."""
         with self._changed:
             self._inside -= 1
-            self._alone = False
+            self._exclusive = False
             self._changed.notify_all()
 
     def close(self) -> None:

@@ -11,7 +11,7 @@ from dramatiq.results.backend import DEFAULT_TIMEOUT
 from dramatiq.results.backends import StubBackend
 from dramatiq.results.backends.redis import RedisBackend
 
-from mirt.observe.secrets import struck_out
+from mirt.observe.secrets import redact
 from mirt.store.engine.redis_client import BestEffort
 
 log = structlog.get_logger(__name__)
@@ -58,7 +58,7 @@ class KeptResults(Results):
     def after_nack(self, broker: Broker, message: Any) -> None:
         """Store the failure: its class and its text, without secrets."""
         failure = message._exception or RuntimeError("unknown")
-        if (text := struck_out(str(failure))) != str(failure):
+        if (text := redact(str(failure))) != str(failure):
             failure = type(type(failure).__name__, (RuntimeError,), {})(text)
         self._store_failure(message, failure)
 

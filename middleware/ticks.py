@@ -63,4 +63,4 @@ def take_ticks(
 
 
 def _run(task: str, tick: datetime) -> TaskMessage:
-    return TaskMessage(f"{task}@{tick.isoformat()}", task, options=traces.fresh(task))
+    return TaskMessage(f"{task}@{tick.isoformat()}", task, options=traces.new_options(task))

@@ -18,7 +18,7 @@ class Tracing(Middleware):
     def before_enqueue(self, broker: Broker, message: Any, delay: int | None) -> None:
         """Let the message carry its place, unless its sender has said which, and its session."""
         if "trace_id" not in message.options:
-            with traces.entered(f"send {message.actor_name}") as place:
+            with traces.start_or_join(f"send {message.actor_name}") as place:
                 message.options.update(place.options)
         elif "traceparent" not in message.options:
             message.options.update(traces.context_of(message.options["trace_id"]))
@@ -27,7 +27,7 @@ class Tracing(Middleware):
 
     def before_process_message(self, broker: Broker, message: Any) -> None:
         """Go to that place, and begin a span."""
-        place = traces.carried(message.options, message.message_id)
+        place = traces.extract(message.options, message.message_id)
         message.options.setdefault("trace_id", place.trace_id)
         message.span = traces.begin(
             message.actor_name,

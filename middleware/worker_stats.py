@@ -13,7 +13,7 @@ _LAYOUT: Final = struct.Struct("<Q?")
 _SIGN: Final = struct.Struct("<d")
 
 
-class Tally:
+class WorkerStats:
     """How many messages are finished, whether the child was ever able to work, its last sign.
 
     One child writes, its parent reads. The sign is a reading of ``CLOCK_MONOTONIC``, which all
@@ -33,7 +33,7 @@ class Tally:
         return int(_LAYOUT.unpack_from(self._memory)[0])
 
     @property
-    def able(self) -> bool:
+    def ready(self) -> bool:
         """Whether the child has once had all its threads and connections."""
         return bool(_LAYOUT.unpack_from(self._memory)[1])
 
@@ -43,26 +43,26 @@ class Tally:
         (last,) = _SIGN.unpack_from(self._memory, _LAYOUT.size)
         return time.monotonic() - last if last else 0.0
 
-    def say_alive(self) -> None:
+    def beat(self) -> None:
         """Give a sign of life."""
         _SIGN.pack_into(self._memory, _LAYOUT.size, time.monotonic())
 
     def count(self) -> None:
         """Another message has been run."""
         with self._lock:
-            _LAYOUT.pack_into(self._memory, 0, self.finished + 1, self.able)
+            _LAYOUT.pack_into(self._memory, 0, self.finished + 1, self.ready)
 
-    def say_able(self) -> None:
+    def mark_ready(self) -> None:
         """Say that from now on it takes work."""
         with self._lock:
             _LAYOUT.pack_into(self._memory, 0, self.finished, True)
 
 
-class Counting(Middleware):
+class TaskCounter(Middleware):
     """Counts what has been run; a message that was skipped has cost nothing."""
 
-    def __init__(self, tally: Tally) -> None:
-        self._tally = tally
+    def __init__(self, stats: WorkerStats) -> None:
+        self._stats = stats
 
     def after_process_message(
         self,
@@ -73,4 +73,4 @@ class Counting(Middleware):
         exception: BaseException | None = None,
     ) -> None:
         """Count it."""
-        self._tally.count()
+        self._stats.count()

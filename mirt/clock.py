@@ -25,7 +25,7 @@ def utc_now() -> datetime:
 _UNITS: Final = ((86_400, "d", 3_600, "h"), (3_600, "h", 60, "min"), (60, "min", 1, "s"))
 
 
-def lasting(seconds: float) -> str:
+def format_duration(seconds: float) -> str:
     """A duration as people say it: ``0.8 s``, ``42 s``, ``4 min 10 s``, ``2 d 3 h``."""
     if seconds < 10:
         return f"{max(0.0, seconds):.1f}".removesuffix(".0") + " s"

@@ -21,7 +21,7 @@ from mirt.store.engine.database import Database
 from mirt.store.queue import outbox
 from mirt.store.queue.tasks import TaskMessage
 from mirt.store.reports.backlog import Backlog, measure
-from mirt.store.shared.seen_ids import RecentIds
+from mirt.store.shared.seen_ids import SeenIds
 from mirt.store.shop import mailbox
 from mirt.store.shop.mailbox import KeptMail, Mail
 
@@ -58,7 +58,7 @@ class Conversations:
         self,
         database: Database,
         clock: Clock,
-        recent: RecentIds,
+        recent: SeenIds,
         *,
         platforms: Collection[str],
         debounce_s: float = 0,
@@ -138,7 +138,7 @@ class Conversations:
         """
         if mailbox.lock_head(tx, session_id) != after:
             return None
-        return self._lead_with_next(tx, session_id, now=now)
+        return self._promote_oldest(tx, session_id, now=now)
 
     def repair(self) -> list[TaskMessage]:
         """Give the turn to somebody wherever somebody waits and nobody's turn it is."""
@@ -147,7 +147,7 @@ class Conversations:
         with self._database.transaction() as tx:
             for session_id in mailbox.stranded(tx, limit=100):
                 if mailbox.lock_head(tx, session_id) is None:
-                    found.append(self._lead_with_next(tx, session_id, now=now))
+                    found.append(self._promote_oldest(tx, session_id, now=now))
         return [publication for publication in found if publication]
 
     def _clicked_before(self, tx: Connection, mail: Mail, *, now: datetime) -> str | None:
@@ -156,21 +156,21 @@ class Conversations:
         if key is None or mail.message_id is not None or not self._double_click:
             return None
         # Two copies at the same moment: the second waits here, and finds the first.
-        mailbox.greet(tx, mail, now=now)
+        mailbox.record_activity_and_lock(tx, mail, now=now)
         lately = mailbox.received_since(tx, mail.session_id, now - self._double_click)
         return next((one.task_id for one in lately if one.metadata.get("content_key") == key), None)
 
     def _enter(self, tx: Connection, mail: Mail, *, now: datetime) -> TaskMessage | None:
-        head = mailbox.greet(tx, mail, now=now)
+        head = mailbox.record_activity_and_lock(tx, mail, now=now)
         if head is None:
-            return self._lead(tx, mail, received=now, last=now, now=now)
+            return self._make_head(tx, mail, received=now, last=now, now=now)
         if self._debounce:
             outbox.delay_unstarted(
                 tx, head, until=now + self._debounce, at_most=self._debounce * LONGEST_QUIET
             )
         return None
 
-    def _lead_with_next(
+    def _promote_oldest(
         self, tx: Connection, session_id: str, *, now: datetime
     ) -> TaskMessage | None:
         waiting = mailbox.waiting(tx, session_id, limit=TURN_MESSAGES)
@@ -178,9 +178,9 @@ class Conversations:
             mailbox.set_head(tx, session_id, None)
             return None
         head, last = waiting[0], waiting[-1]
-        return self._lead(tx, head, received=head.received_at, last=last.received_at, now=now)
+        return self._make_head(tx, head, received=head.received_at, last=last.received_at, now=now)
 
-    def _lead(
+    def _make_head(
         self, tx: Connection, mail: Mail, *, received: datetime, last: datetime, now: datetime
     ) -> TaskMessage | None:
         mailbox.set_head(tx, mail.session_id, mail.task_id)

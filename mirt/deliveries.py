@@ -16,9 +16,9 @@ from sqlalchemy import Connection
 from mirt.channels import Channel, MarkingChannel, Marks
 from mirt.clock import Clock
 from mirt.errors import (
+    CooldownError,
     ErrorCode,
     OutcomeUnknownError,
-    OwnPauseError,
     PermanentError,
     RateLimitError,
     RetryableError,
@@ -26,10 +26,10 @@ from mirt.errors import (
 )
 from mirt.observe import metrics, traces
 from mirt.store.engine.database import Database
-from mirt.store.engine.retrying import persistently
+from mirt.store.engine.retrying import commit_with_retry
 from mirt.store.queue import leases
 from mirt.store.queue.leases import Lease
-from mirt.store.shared.cooldowns import Waits
+from mirt.store.shared.cooldowns import Cooldowns
 from mirt.store.shop import deliveries as store
 from mirt.store.shop.deliveries import Delivery, DeliveryState
 
@@ -40,12 +40,12 @@ class Deliveries:
     """Brings replies to customers, through the channel each of them came from."""
 
     def __init__(
-        self, database: Database, channels: Mapping[str, Channel], clock: Clock, waits: Waits
+        self, database: Database, channels: Mapping[str, Channel], clock: Clock, waits: Cooldowns
     ) -> None:
         self._database = database
         self._channels = channels
         self._clock = clock
-        self._waits = waits
+        self._cooldowns = waits
 
     def deliver(self, lease: Lease, delivery_id: str) -> dict[str, Any]:
         """Send what has not been sent of the delivery; what the caller is told of it.
@@ -109,7 +109,7 @@ class Deliveries:
     def _send_part(
         self, lease: Lease, channel: Channel, delivery: Delivery, parts: list[str]
     ) -> Delivery:
-        self._waits.check(channel.limited(delivery.chat_id))
+        self._cooldowns.check(channel.rate_limit_scope(delivery.chat_id))
         with self._database.transaction() as tx:
             leases.verify(tx, lease)
             store.begin_part(tx, delivery)
@@ -156,13 +156,13 @@ class Deliveries:
     @contextmanager
     def _as_asked(self, channel: Channel, chat_id: str) -> Iterator[None]:
         """Do not ask who has asked us to wait, and note who does."""
-        self._waits.check(channel.limited(chat_id))
+        self._cooldowns.check(channel.rate_limit_scope(chat_id))
         try:
             yield
-        except OwnPauseError:
+        except CooldownError:
             raise
         except RateLimitError as asked:
-            self._waits.note(channel.limited(chat_id), asked.retry_after)
+            self._cooldowns.note(channel.rate_limit_scope(chat_id), asked.retry_after)
             raise
 
     def _not_sent(self, delivery: Delivery, error: Exception, *, unknown: bool) -> None:
@@ -174,7 +174,7 @@ class Deliveries:
 
     def _settle(self, write: Callable[[Connection], None]) -> None:
         """Note what the channel has answered, which it will not say a second time."""
-        persistently(self._database, write)
+        commit_with_retry(self._database, write)
 
 
 def _count(delivery: Delivery, outcome: str) -> None:

@@ -3,7 +3,7 @@
 WorkerError
 ├── RetryableError                 try again later, with growing pauses
 │   ├── RateLimitError             no sooner than ``retry_after`` seconds from now
-│   │   └── OwnPauseError          … and it is we who want to wait
+│   │   └── CooldownError          … and it is we who want to wait
 │   ├── ExternalServiceError       Telegram, ManyChat, the LLM or the CRM failed
 │   │   └── OutcomeUnknownError    … after the request was sent: it may have taken effect
 │   ├── DatabaseError              PostgreSQL could not be asked
@@ -68,7 +68,7 @@ class RateLimitError(RetryableError):
         self.retry_after = retry_after
 
 
-class OwnPauseError(RateLimitError):
+class CooldownError(RateLimitError):
     """Nobody was asked: our own pace, a service that keeps failing, a wait that is not over."""
 
 

@@ -89,7 +89,9 @@ class FollowUps:
             silence = store.lock_silence(tx, session_id)
             new = outbox.add(
                 tx,
-                _publication(task_id, session_id, channel, chat_id, traces.onward(FOLLOWING_UP)),
+                _publication(
+                    task_id, session_id, channel, chat_id, traces.child_options(FOLLOWING_UP)
+                ),
                 now=now,
                 due_at=now + timedelta(hours=delay_hours),
             )
@@ -160,7 +162,7 @@ class FollowUps:
                 store.take(tx, taken, now=now)
             batch = [
                 _publication(
-                    id_, one.session_id, one.platform, one.chat_id, traces.fresh(FOLLOWING_UP)
+                    id_, one.session_id, one.platform, one.chat_id, traces.new_options(FOLLOWING_UP)
                 )
                 for id_, one in due
             ]

@@ -35,9 +35,9 @@ from mirt.orders import Orders
 from mirt.settings import Mode, Settings, load_settings
 from mirt.store.engine.database import Database
 from mirt.store.engine.stores import stores
-from mirt.store.shared.cooldowns import NoWaits, OwnWaits, SharedWaits, Waits
-from mirt.store.shared.rate_limits import OwnPace, Pace, SharedPace
-from mirt.store.shared.seen_ids import NoRecentIds, RedisRecentIds
+from mirt.store.shared.cooldowns import Cooldowns, LocalCooldowns, NoCooldowns, RedisCooldowns
+from mirt.store.shared.rate_limits import LocalRateLimiter, RateLimiter, RedisRateLimiter
+from mirt.store.shared.seen_ids import NoSeenIds, RedisRecentIds
 from mirt.summaries import Summaries
 from mirt.timeline import Timelines
 from mirt.turns import DirectTurns, Endings, Turns
@@ -83,12 +83,12 @@ def open_runtime(
     conversations = Conversations(
         database,
         clock,
-        RedisRecentIds(redis) if redis is not None else NoRecentIds(),
+        RedisRecentIds(redis) if redis is not None else NoSeenIds(),
         platforms=channels.keys(),
         debounce_s=settings.debounce_seconds,
         double_click_s=settings.manychat_double_click_seconds,
     )
-    deliveries = Deliveries(database, channels, clock, _waits(settings, redis))
+    deliveries = Deliveries(database, channels, clock, _cooldowns(settings, redis))
     agent = _agent(settings, connections)
     turns = Turns(database, conversations, deliveries, agent, clock)
     endings = Endings(conversations, clock)
@@ -146,16 +146,16 @@ def _nobody(settings: Settings) -> SecretStr | None:
     return SecretStr("") if settings.mode is Mode.DISTRIBUTED else None
 
 
-def _pace(settings: Settings, redis: Redis | None, name: str, per_second: float) -> Pace:
+def _pace(settings: Settings, redis: Redis | None, name: str, per_second: float) -> RateLimiter:
     if redis is None:
-        return OwnPace(per_second)
-    return SharedPace(redis, name, per_second, processes=settings.manychat_processes)
+        return LocalRateLimiter(per_second)
+    return RedisRateLimiter(redis, name, per_second, processes=settings.manychat_processes)
 
 
-def _waits(settings: Settings, redis: Redis | None) -> Waits:
+def _cooldowns(settings: Settings, redis: Redis | None) -> Cooldowns:
     if settings.tasks_eager or not settings.tasks_enabled:
-        return NoWaits()
-    return OwnWaits() if redis is None else SharedWaits(redis)
+        return NoCooldowns()
+    return LocalCooldowns() if redis is None else RedisCooldowns(redis)
 
 
 def _agent(settings: Settings, connections: ExitStack) -> Agent:

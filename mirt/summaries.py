@@ -15,7 +15,7 @@ from mirt.clock import Clock
 from mirt.llm import Agent, ChatMessage
 from mirt.observe import traces
 from mirt.store.engine.database import Database
-from mirt.store.engine.retrying import persistently
+from mirt.store.engine.retrying import commit_with_retry
 from mirt.store.queue import leases, outbox
 from mirt.store.queue.leases import Lease
 from mirt.store.queue.tasks import TaskMessage
@@ -77,7 +77,7 @@ class Summaries:
                     task_id=f"summary:{session_id}:{since.isoformat()}",
                     actor=SUMMARISING,
                     kwargs={"session_id": session_id},
-                    options=traces.fresh(SUMMARISING),
+                    options=traces.new_options(SUMMARISING),
                 )
                 for session_id, since in found
             ]
@@ -100,7 +100,7 @@ class Summaries:
             leases.verify(tx, lease)
             return store.replace_with_summary(tx, session_id, what, summary, now=now)
 
-        stored = persistently(self._database, write)
+        stored = commit_with_retry(self._database, write)
         log.info("summarised" if stored else "summary_came_late", messages=len(what.lines))
         return stored
 

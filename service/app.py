@@ -19,7 +19,7 @@ from service.web.bulkhead import Bulkhead
 from service.web.errors import answer_errors
 from service.web.health import Alive, Ready, probes_of
 from service.web.load_shedding import Shedding
-from service.web.login_throttle import Attempts
+from service.web.login_throttle import LoginThrottle
 from service.web.metrics import Metrics
 from service.web.request_log import Measuring, Tracing
 from service.web.tasks import WORK, Tasks
@@ -51,7 +51,7 @@ def create_app(
     keep = _bounded(dispatch, runtime)
     for name, channel in runtime.channels.items():
         app.add_route(f"/webhooks/{name}", Webhook(channel, keep))
-    attempts = Attempts()
+    attempts = LoginThrottle()
     bearer = Bearer(runtime.settings.ops_token, attempts)
     for name, work in WORK.items():
         app.add_route(f"/tasks/{name}", Tasks(bearer, work))

@@ -15,7 +15,7 @@ from dramatiq.results import ResultFailure, ResultMissing
 from actors.crm import create_crm_order
 from actors.followups import send_followup
 from actors.summarization import summarize_session
-from broker.task import conclude, declared
+from broker.task import publish_and_return, registry
 from middleware.envelopes import to_message
 from middleware.policy import TASKS
 from mirt.channels import InboundMessage
@@ -76,7 +76,7 @@ def dispatch_message(
     # A message id is unique within a chat only, so the session takes part in the identity.
     task_id = webhook_task_id(platform, message_id, f"{session_id}/{user_id or ''}", "process")
     actor = DELIVERING if fire_and_forget else ANSWERING
-    with traces.entered("dispatch_message") as place:
+    with traces.start_or_join("dispatch_message") as place:
         return _accept(message, task_id, actor, place.trace_id, wait=wait)
 
 
@@ -87,7 +87,7 @@ def _accept(
     mail = runtime.conversations.checked(message, task_id=task_id, actor=actor, trace_id=trace_id)
     if not runtime.settings.tasks_enabled:
         outcome = runtime.direct.answer(mail, queue_of=lambda task: TASKS[task].queue)
-        response = conclude(outcome)["response"]
+        response = publish_and_return(outcome)["response"]
         return {"queued": False, "response": response, "trace_id": trace_id}
     accepted = runtime.conversations.accept(mail)
     answer = {
@@ -99,7 +99,7 @@ def _accept(
     }
     log.info("message_accepted", task=actor, session_id=accepted.session_id, **answer)
     if accepted.publication is not None:
-        declared.bound.publish([accepted.publication])
+        registry.broker.publish([accepted.publication])
     if wait:
         answer["result"] = _result(runtime, mail)
     return answer
@@ -166,7 +166,7 @@ def schedule_followup(
 
 def _dispatch(actor: Actor[Any, Any], arguments: dict[str, Any], **options: Any) -> dict[str, Any]:
     task_id = f"{actor.actor_name}:{uuid.uuid4().hex}"
-    with traces.entered(f"dispatch {actor.actor_name}") as place:
+    with traces.start_or_join(f"dispatch {actor.actor_name}") as place:
         options |= {"task_id": task_id, **place.options}
         message = actor.send_with_options(kwargs=arguments, **options)
     if current_runtime().settings.tasks_enabled:
@@ -176,7 +176,7 @@ def _dispatch(actor: Actor[Any, Any], arguments: dict[str, Any], **options: Any)
 
 def _outcome(message: Message[Any]) -> dict[str, Any]:
     try:
-        return dict(declared.bound.get_results_backend().get_result(message))
+        return dict(registry.broker.get_results_backend().get_result(message))
     except ResultFailure as failed:
         raise _failure(current_runtime(), message.message_id, failed) from None
 
@@ -218,7 +218,7 @@ def _result(runtime: Runtime, mail: Mail) -> dict[str, Any]:
     The database knows it too when Redis has lost it, and when the message was answered together
     with others.
     """
-    backend = declared.bound.get_results_backend()
+    backend = registry.broker.get_results_backend()
     message, best_effort = to_message(as_task(mail)), BestEffort("waiting for a result")
     deadline = time.monotonic() + runtime.settings.result_timeout
     look_again = 0.0

@@ -51,8 +51,8 @@ control_socket_disable = True
 def on_starting(server: Any) -> None:
     """Found the family of processes that is measured as one; in the arbiter."""
     server.measured = private_folder("mirt-web-")
-    server.seats = multiprocess.Seats(server.measured)
-    multiprocess.found(server.measured)
+    server.seats = multiprocess.ProcessNumbers(server.measured)
+    multiprocess.init_parent(server.measured)
 
 
 def pre_fork(server: Any, worker: Any) -> None:
@@ -62,7 +62,7 @@ def pre_fork(server: Any, worker: Any) -> None:
 
 def post_fork(_server: Any, worker: Any) -> None:
     """Take the seat; in the worker."""
-    multiprocess.join(worker.seat)
+    multiprocess.init_child(worker.seat)
 
 
 def child_exit(server: Any, worker: Any) -> None:

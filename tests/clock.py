@@ -1,17 +1,21 @@
-"""A clock whose hands a test moves."""
+"""A clock that a test moves."""
 
+from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from typing import Final
+
+NOON: Final = datetime(2026, 3, 1, 12, tzinfo=UTC)
 
 
-class Hands:
-    """Stands still until it is moved."""
+@dataclass
+class FakeClock:
+    """Stands still until a test advances it: ``clock.advance(hours=2)``."""
 
-    def __init__(self) -> None:
-        self.now = datetime(2026, 11, 23, 12, tzinfo=UTC)
+    now: datetime = NOON
 
     def __call__(self) -> datetime:
         return self.now
 
-    def forward(self, **by: float) -> None:
-        """Move by ``hours=…``, ``days=…``."""
+    def advance(self, **by: float) -> None:
+        """Move forward by ``seconds=…``, ``hours=…``, ``days=…``."""
         self.now += timedelta(**by)

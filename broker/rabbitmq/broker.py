@@ -14,7 +14,7 @@ from pika import BlockingConnection
 from pika.adapters.blocking_connection import BlockingChannel
 from pika.exceptions import ChannelClosedByBroker
 
-from broker.durable import Depth, DurableBroker, Unsure
+from broker.durable import Depth, DurableBroker, PublishResult
 from broker.rabbitmq.connection import UNREACHABLE, connection_parameters, reason
 from broker.rabbitmq.consumer import RabbitConsumer
 from broker.rabbitmq.depths import read_depths
@@ -56,7 +56,7 @@ class RabbitBroker(DurableBroker):
         self._threads = threads
         self._publisher: Publisher | None = None
         self._lock = threading.Lock()
-        self._late = LateFailures(self._again_soon)
+        self._late = LateConfirms(self._reschedule)
         super().__init__(middleware=middleware)
 
     @property
@@ -86,7 +86,7 @@ class RabbitBroker(DurableBroker):
         names = [name for queue in QUEUES for name in (queue, rejects_name(queue))]
         return partial(read_depths, self._url, names)
 
-    def transmit(self, messages: Sequence[Message[Any]], *, within_s: float) -> Unsure:
+    def transmit(self, messages: Sequence[Message[Any]], *, within_s: float) -> PublishResult:
         """Publish them together and wait for their confirms."""
         confirms = [
             self.publisher.publish(m.queue_name, m.encode(), message_id=m.message_id)
@@ -100,7 +100,7 @@ class RabbitBroker(DurableBroker):
                 self._late.watch(message, confirm)
             elif confirm.exception() is not None:
                 failed.append(message)
-        return Unsure(failed, unconfirmed)
+        return PublishResult(failed, unconfirmed)
 
     def consume(self, queue_name: str, prefetch: int = 1, timeout: int = 5000) -> Consumer:
         """Consume a queue; a process holds no more of it than it can run at once."""
@@ -139,7 +139,7 @@ class RabbitBroker(DurableBroker):
             raise BrokerUnavailableError(f"RabbitMQ: {reason(failed)}") from None
 
     def _bury_undecodable(self, queue: str, body: bytes) -> bool:
-        return any(one.undecodable(queue, body) for one in self._unread())
+        return any(one.bury_undecodable(queue, body) for one in self._unread())
 
     def _find_lost_messages(self, ready: Counts) -> None:
         # Called by the publisher's own thread, which must not wait for a database.
@@ -176,15 +176,15 @@ def _purge(queue: str, channel: BlockingChannel) -> None:
             raise
 
 
-class LateFailures:
+class LateConfirms:
     """Gives on what fails late, many at a time: a connection that is lost fails all it had.
 
     It hears of them in the publisher's own thread, which must not wait for a database, and gives
     them on in another.
     """
 
-    def __init__(self, give_on: Callable[[Sequence[Message[Any]]], None]) -> None:
-        self._give_on = give_on
+    def __init__(self, hand_over: Callable[[Sequence[Message[Any]]], None]) -> None:
+        self._hand_on = hand_over
         self._failed: list[Message[Any]] = []
         self._lock = threading.Lock()
         self._thread: threading.Thread | None = None
@@ -204,10 +204,10 @@ class LateFailures:
         with self._lock:
             self._failed.append(message)
             if len(self._failed) == 1:
-                self._thread = threading.Thread(target=self._give, name="late", daemon=True)
+                self._thread = threading.Thread(target=self._hand_over, name="late", daemon=True)
                 self._thread.start()
 
-    def _give(self) -> None:
+    def _hand_over(self) -> None:
         with self._lock:
             failed, self._failed = self._failed, []
-        self._give_on(failed)
+        self._hand_on(failed)

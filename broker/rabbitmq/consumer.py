@@ -96,27 +96,31 @@ class RabbitConsumer(Consumer):
         """Settle a message that is done with, or give it back if nobody could work on it."""
         if self._is_own(message):
             if message.give_back:
-                self._soon(partial(self._requeue_later, message.tag))
+                self._on_connection_thread(partial(self._requeue_later, message.tag))
             else:
-                self._soon(partial(self._channel.basic_ack, message.tag))
+                self._on_connection_thread(partial(self._channel.basic_ack, message.tag))
 
     def nack(self, message: MessageProxy) -> None:
         """Settle a message that has failed: unless it is buried it goes among the rejects."""
         if self._is_own(message):
             if message.buried:
-                self._soon(partial(self._channel.basic_ack, message.tag))
+                self._on_connection_thread(partial(self._channel.basic_ack, message.tag))
             else:
-                self._soon(partial(self._channel.basic_nack, message.tag, requeue=False))
+                self._on_connection_thread(
+                    partial(self._channel.basic_nack, message.tag, requeue=False)
+                )
 
     def requeue(self, messages: Iterable[MessageProxy]) -> None:
         """Give prefetched messages back at once, for other workers."""
         for message in messages:
             if self._is_own(message):
-                self._soon(partial(self._channel.basic_nack, message.tag, requeue=True))
+                self._on_connection_thread(
+                    partial(self._channel.basic_nack, message.tag, requeue=True)
+                )
 
     def cancel(self) -> None:
         """Take no more messages; those that are held can still be settled."""
-        self._soon(self._cancel)
+        self._on_connection_thread(self._cancel)
 
     def close(self) -> None:
         """Close the connection; RabbitMQ gives what is not settled to others."""
@@ -149,7 +153,7 @@ class RabbitConsumer(Consumer):
             log.warning("stale_settlement_dropped", message_id=message.message_id)
         return own
 
-    def _soon(self, settle: Any) -> None:
+    def _on_connection_thread(self, settle: Any) -> None:
         # Worker threads settle messages, but a pika connection belongs to its consumer's thread.
         try:
             self._connection.add_callback_threadsafe(settle)

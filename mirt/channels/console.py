@@ -23,9 +23,9 @@ class ConsoleChannel:
         """As the channel it stands in for."""
         return self._channel.parse(payload)
 
-    def limited(self, chat_id: str) -> str:
+    def rate_limit_scope(self, chat_id: str) -> str:
         """As the channel it stands in for."""
-        return self._channel.limited(chat_id)
+        return self._channel.rate_limit_scope(chat_id)
 
     def split(self, text: str) -> list[str]:
         """As the channel it stands in for."""

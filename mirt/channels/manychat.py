@@ -20,7 +20,7 @@ from mirt.channels.webhook import (
 )
 from mirt.errors import ErrorCode, OutcomeUnknownError, PermanentError
 from mirt.http import Answer, ExternalService
-from mirt.store.shared.rate_limits import Pace
+from mirt.store.shared.rate_limits import RateLimiter
 
 LONGEST_BUBBLE: Final = 2000
 MOST_BUBBLES: Final = 10
@@ -121,8 +121,8 @@ class ManyChatChannel:
         content_type: str | None = "instagram",
         timeout: float = 20,
         max_connections: int = 32,
-        sending: Pace | None = None,
-        marking: Pace | None = None,
+        sending: RateLimiter | None = None,
+        marking: RateLimiter | None = None,
     ) -> None:
         """Take the key, the platform that contents are for (``None``: Messenger), and seconds.
 
@@ -183,7 +183,7 @@ class ManyChatChannel:
             ),
         )
 
-    def limited(self, chat_id: str) -> str:
+    def rate_limit_scope(self, chat_id: str) -> str:
         """The limits are those of the account."""
         return self.name
 
@@ -221,7 +221,7 @@ class ManyChatChannel:
         """Close the connections."""
         self._api.close()
 
-    def _wait_for(self, pace: Pace | None) -> None:
+    def _wait_for(self, pace: RateLimiter | None) -> None:
         if pace is not None:
             self._api.open()  # before, or the slots of all who wait for it are used at once
             pace.wait()

@@ -88,7 +88,7 @@ class Channel(Protocol):
         """
         ...
 
-    def limited(self, chat_id: str) -> str:
+    def rate_limit_scope(self, chat_id: str) -> str:
         """Whose limit a 429 is about, by name: of the chat, or of the whole account."""
         ...
 

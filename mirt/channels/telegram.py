@@ -128,7 +128,7 @@ class TelegramChannel:
             return Ignored(f"message:{_kind(inner, _OTHER_MESSAGES)}")
         return _inbound(update.update_id, message)
 
-    def limited(self, chat_id: str) -> str:
+    def rate_limit_scope(self, chat_id: str) -> str:
         """Each chat has a limit; that of the bot is told in the same words, to many chats."""
         return f"telegram:{chat_id}"
 

@@ -22,7 +22,7 @@ _end: ContextVar[float] = ContextVar("request_end", default=inf)
 
 
 @contextmanager
-def over_by(end: float) -> Iterator[None]:
+def request_deadline(end: float) -> Iterator[None]:
     """Let every wait for the network inside be over by ``end``, a reading of ``monotonic``."""
     token = _end.set(end)
     try:

@@ -10,17 +10,17 @@ from pydantic import SecretStr
 
 from mirt import clock
 from mirt.errors import (
+    CooldownError,
     ErrorCode,
     ExternalServiceError,
     OutcomeUnknownError,
-    OwnPauseError,
     PermanentError,
     RateLimitError,
     SoftTimeLimitExceeded,
 )
 from mirt.http.answer import Answer, bounded, read_retry_after
 from mirt.http.breaker import Breaker
-from mirt.http.network import over_by
+from mirt.http.network import request_deadline
 from mirt.http.pool import AnswerTooLargeError, Pool
 from mirt.observe import traces
 
@@ -87,7 +87,7 @@ class ExternalService:
 
         Raises:
             RateLimitError: on 429; ``retry_after`` is between a second and an hour.
-            OwnPauseError: not sent, since the service keeps failing.
+            CooldownError: not sent, since the service keeps failing.
             OutcomeUnknownError: the request left and no answer that makes sense came back.
             ExternalServiceError: it was not sent, or the service answered 5xx.
             PermanentError: the service refused it; with the refusal code.
@@ -98,11 +98,11 @@ class ExternalService:
         left = clock.remaining(seconds)
         if (rest := self._breaker.wait_s()) > 0:
             # A wait, no attempt: nothing was tried, so no retry is used up.
-            raise OwnPauseError(f"{self.name}: {what} not sent: it keeps failing", rest)
+            raise CooldownError(f"{self.name}: {what} not sent: it keeps failing", rest)
         about = {"peer.service": self.name, "http.request.method": method, "url.template": path}
         with traces.span(f"{method} {self.name}", "client", about) as sent:
             answer = self._sent(method, path, json, params, seconds, left, idempotent=idempotent)
-            sent.note({"http.response.status_code": answer.status})
+            sent.set_attributes({"http.response.status_code": answer.status})
             return self._judged(answer, what, accept, idempotent=idempotent)
 
     def _sent(
@@ -119,7 +119,7 @@ class ExternalService:
         end = time.monotonic() + left
         failure: Exception
         try:
-            with over_by(end):
+            with request_deadline(end):
                 return self._pool.exchange(method, path, json=json, params=params, within_s=left)
         except (httpx.HTTPError, httpx.InvalidURL, AnswerTooLargeError) as error:
             failure = error

@@ -66,7 +66,7 @@ def configure_ours(settings: Settings) -> None:
     secrets.use(settings.secrets)
 
     def written(_logger: WrappedLogger, _method: str, line: EventDict) -> str:
-        return secrets.struck_out(str(line))
+        return secrets.redact(str(line))
 
     structlog.configure(
         processors=[*_shared(), _renderer(settings), written],
@@ -85,7 +85,7 @@ def _shared() -> list[Processor]:
         structlog.processors.TimeStamper(fmt="iso", utc=True),
         structlog.processors.StackInfoRenderer(),
         structlog.processors.format_exc_info,
-        strike_out(secrets.struck_out),
+        redacting_processor(secrets.redact),
     ]
 
 
@@ -95,8 +95,8 @@ def _renderer(settings: Settings) -> Processor:
     return structlog.dev.ConsoleRenderer(colors=sys.stderr.isatty())
 
 
-def strike_out(
-    struck_out: Callable[[str], str],
+def redacting_processor(
+    redact: Callable[[str], str],
 ) -> Callable[[WrappedLogger, str, EventDict], EventDict]:
     """A processor that makes plain values of an event's, with the secrets struck out."""
 
@@ -108,7 +108,7 @@ def strike_out(
         if value is None or isinstance(value, bool):
             return value
         text = _text(value)
-        struck = struck_out(text)
+        struck = redact(text)
         # A token may be all digits.
         return value if isinstance(value, int | float) and struck == text else struck
 
@@ -130,7 +130,7 @@ class _WithoutSecrets(structlog.stdlib.ProcessorFormatter):
     """Once more over the finished line, for what a renderer has made of its values."""
 
     def format(self, record: logging.LogRecord) -> str:
-        return secrets.struck_out(super().format(record))
+        return secrets.redact(super().format(record))
 
 
 class _Lines(logging.StreamHandler[Any]):

@@ -28,7 +28,7 @@ PARENT: Final = "parent"
 _seat = PARENT
 
 
-def found(folder: Path) -> None:
+def init_parent(folder: Path) -> None:
     """Found a family in this folder, as its parent: before its first child, with one thread.
 
     What this process has measured before is forgotten.
@@ -45,7 +45,7 @@ def found(folder: Path) -> None:
             metric.reopen()
 
 
-def join(seat: str) -> None:
+def init_child(seat: str) -> None:
     """Take a seat, in a child of the founder, before its first thread.
 
     Every file is opened here: when the folder goes, because the parent is dead, what this child
@@ -54,13 +54,13 @@ def join(seat: str) -> None:
     global _seat  # noqa: PLW0603
     if not _is_shared():
         # Elsewhere than on Linux a child is a new program, which knows the environment only.
-        found(Path(os.environ[FOLDER]))
+        init_parent(Path(os.environ[FOLDER]))
     _seat = seat
     PROCESSES.set(1)
     PROCESS_STARTS.inc()
 
 
-class Seats:
+class ProcessNumbers:
     """The seats of a family, given out by its parent."""
 
     def __init__(self, folder: Path) -> None:
@@ -91,7 +91,7 @@ class OneProcess(Collector):
                 yield from metric.collect()
 
 
-class Family(Collector):
+class FamilyCollector(Collector):
     """What all processes of a folder have measured, the dead ones too."""
 
     def __init__(self, folder: Path) -> None:
@@ -105,7 +105,7 @@ class Family(Collector):
 
 def measured_here() -> Collector:
     """What is to be shown of this process, and of its family if it has one."""
-    return Family(Path(os.environ[FOLDER])) if _is_shared() else OneProcess()
+    return FamilyCollector(Path(os.environ[FOLDER])) if _is_shared() else OneProcess()
 
 
 def _is_shared() -> bool:

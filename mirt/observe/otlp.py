@@ -21,7 +21,6 @@ from opentelemetry.sdk.trace.id_generator import RandomIdGenerator
 from opentelemetry.trace import (
     NonRecordingSpan,
     Span,
-    SpanContext,
     SpanKind,
     Status,
     StatusCode,
@@ -29,17 +28,18 @@ from opentelemetry.trace import (
     TraceState,
     set_span_in_context,
 )
+from opentelemetry.trace import SpanContext as OtelSpanContext
 
 from mirt.errors import WorkerError
-from mirt.observe.secrets import struck_out
-from mirt.observe.trace_context import Trace
+from mirt.observe.secrets import redact
+from mirt.observe.trace_context import SpanContext
 
 STOP_WITHIN_S: Final = 3.0
 """What a process that stops gives the collector to take the last spans."""
 LONGEST_TEXT: Final = 4_000
 
 
-class Exporting:
+class SpanExporter:
     """The tracer of one process."""
 
     def __init__(self, process: str) -> None:
@@ -63,18 +63,18 @@ class Exporting:
     def begin(
         self,
         name: str,
-        place: Trace,
+        place: SpanContext,
         kind: str,
         attributes: Mapping[str, Any],
         *,
         started: datetime | None = None,
-    ) -> "Recorded":
+    ) -> "RecordedSpan":
         """Begin a span under this place; the first of its trace is the root."""
         context = Context()
         if place.span_id:
             context = set_span_in_context(NonRecordingSpan(_context_of(place)), context)
         self._ids.next_trace(int(place.trace_id, 16))
-        return Recorded(
+        return RecordedSpan(
             self._tracer.start_span(
                 name,
                 context,
@@ -92,17 +92,17 @@ class Exporting:
         stopping.join(STOP_WITHIN_S)
 
 
-class Recorded:
+class RecordedSpan:
     """A span that is recorded."""
 
     def __init__(self, span: Span) -> None:
         self._span = span
 
     @property
-    def place(self) -> Trace:
+    def place(self) -> SpanContext:
         """Where it stands in its trace."""
         context = self._span.get_span_context()
-        return Trace(
+        return SpanContext(
             f"{context.trace_id:032x}",
             f"{context.span_id:016x}",
             f"{context.trace_flags:02x}",
@@ -113,24 +113,24 @@ class Recorded:
         """Give it another name."""
         self._span.update_name(name)
 
-    def note(self, attributes: Mapping[str, Any]) -> None:
+    def set_attributes(self, attributes: Mapping[str, Any]) -> None:
         """Set attributes."""
         self._span.set_attributes(_fit(attributes))
 
-    def link(self, other: Trace) -> None:
+    def link(self, other: SpanContext) -> None:
         """Link it to a place in another trace."""
         self._span.add_link(_context_of(other))
 
     def fail(self, error: BaseException | str) -> None:
         """Set the status, and note the exception without what it may say of a customer."""
         if isinstance(error, str):
-            self._span.set_status(Status(StatusCode.ERROR, struck_out(error)[:LONGEST_TEXT]))
+            self._span.set_status(Status(StatusCode.ERROR, redact(error)[:LONGEST_TEXT]))
             return
         kind = type(error).__name__
         # The text of an error that is not ours may quote what it choked on, and so may its causes:
         # of those there are source lines only.
-        ours = struck_out(str(error))[:LONGEST_TEXT] if isinstance(error, WorkerError) else ""
-        lines = struck_out("".join(traceback.format_tb(error.__traceback__)))
+        ours = redact(str(error))[:LONGEST_TEXT] if isinstance(error, WorkerError) else ""
+        lines = redact("".join(traceback.format_tb(error.__traceback__)))
         self._span.set_attribute("error.type", kind)
         self._span.add_event(
             "exception",
@@ -164,8 +164,8 @@ class _Ids(RandomIdGenerator):
         return int.from_bytes(os.urandom(8)) or 1
 
 
-def _context_of(place: Trace) -> SpanContext:
-    return SpanContext(
+def _context_of(place: SpanContext) -> OtelSpanContext:
+    return OtelSpanContext(
         int(place.trace_id, 16),
         int(place.span_id, 16),
         is_remote=True,
@@ -176,7 +176,7 @@ def _context_of(place: Trace) -> SpanContext:
 
 def _fit(attributes: Mapping[str, Any]) -> dict[str, Any]:
     return {
-        name: struck_out(value) if isinstance(value, str) else value
+        name: redact(value) if isinstance(value, str) else value
         for name, value in attributes.items()
         if value is not None
     }

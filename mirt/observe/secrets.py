@@ -12,7 +12,7 @@ from collections.abc import Iterable, Iterator
 from typing import Final
 from urllib.parse import unquote, urlsplit
 
-STRUCK_OUT: Final = "[secret]"
+REDACTED: Final = "[secret]"
 SHORTEST_SECRET: Final = 4
 """A shorter value stands in too many words to be struck out of them."""
 SHORTEST_PIECE: Final = 6
@@ -43,10 +43,10 @@ class Secrets:
         hidden = {value for value in values if len(value) >= SHORTEST_SECRET}
         self._secrets = [_Secret(value) for value in sorted(hidden, key=len, reverse=True)]
 
-    def struck_out(self, text: str) -> str:
+    def redact(self, text: str) -> str:
         """The text without them."""
         for secret in self._secrets:
-            text = secret.struck_out(text)
+            text = secret.redact(text)
         return text
 
 
@@ -58,12 +58,12 @@ class _Secret:
         self._written = re.compile("".join(map(_written, value)))
         self._encoded = sorted(set(_encoded(value.encode(errors="replace"))), key=len, reverse=True)
 
-    def struck_out(self, text: str) -> str:
+    def redact(self, text: str) -> str:
         if self._anchor in text:
-            text = self._written.sub(STRUCK_OUT, text)
+            text = self._written.sub(REDACTED, text)
         for encoded in self._encoded:
             if encoded in text:
-                text = text.replace(encoded, STRUCK_OUT)
+                text = text.replace(encoded, REDACTED)
         return text
 
 
@@ -76,9 +76,9 @@ def use(values: Iterable[str]) -> None:
     _known = Secrets([*values, *_of_the_exporter()])
 
 
-def struck_out(text: str) -> str:
+def redact(text: str) -> str:
     """The text without the secrets of this process."""
-    return _known.struck_out(text)
+    return _known.redact(text)
 
 
 def _written(letter: str) -> str:

@@ -23,7 +23,7 @@ _TRACE_ID: Final = re.compile(r"(?!0{32})[0-9a-f]{32}")
 
 
 @dataclass(frozen=True, slots=True)
-class Trace:
+class SpanContext:
     """A place in a trace: what follows from there belongs under it.
 
     Without ``span_id`` nobody has recorded a span yet. ``flags`` and ``state`` are as they came.
@@ -53,30 +53,30 @@ class Trace:
         return {"trace_id": self.trace_id, **self.context}
 
 
-def new_trace() -> Trace:
+def new_trace() -> SpanContext:
     """The beginning of a trace. All its bits are random, as samplers expect of an id."""
-    return Trace(os.urandom(16).hex())
+    return SpanContext(os.urandom(16).hex())
 
 
-def received(traceparent: str | None, tracestate: str | None = None) -> Trace | None:
+def parse_headers(traceparent: str | None, tracestate: str | None = None) -> SpanContext | None:
     """The place that a caller's headers name; None when they are not valid."""
     found = _TRACEPARENT.fullmatch(traceparent or "")
     if found is None or (found["version"] == "00" and found["more"]):
         return None
-    return Trace(found["trace"], found["span"], found["flags"], _valid_state(tracestate))
+    return SpanContext(found["trace"], found["span"], found["flags"], _valid_state(tracestate))
 
 
-def carried(options: Mapping[str, Any], task_id: str) -> Trace:
+def extract(options: Mapping[str, Any], task_id: str) -> SpanContext:
     """The place that a message belongs to.
 
     One that carries none, sent by somebody else, has a trace that follows from its task: the same
     for each attempt.
     """
     trace_id = options.get("trace_id")
-    found = received(options.get("traceparent"), options.get("tracestate"))
+    found = parse_headers(options.get("traceparent"), options.get("tracestate"))
     if found is not None and trace_id in (None, found.trace_id):
         return found
-    return Trace(str(trace_id or hashlib.sha256(task_id.encode()).hexdigest()[:32]))
+    return SpanContext(str(trace_id or hashlib.sha256(task_id.encode()).hexdigest()[:32]))
 
 
 def _valid_state(tracestate: str | None) -> str:

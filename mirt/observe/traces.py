@@ -20,32 +20,32 @@ from typing import TYPE_CHECKING, Any, Final, Literal, Self
 
 import structlog
 
-from mirt.observe.trace_context import Trace, carried, new_trace, received
+from mirt.observe.trace_context import SpanContext, extract, new_trace, parse_headers
 
 if TYPE_CHECKING:
-    from mirt.observe.otlp import Exporting, Recorded
+    from mirt.observe.otlp import RecordedSpan, SpanExporter
 
 log = structlog.get_logger(__name__)
 
 __all__ = [
     "Span",
-    "Trace",
+    "SpanContext",
     "begin",
-    "carried",
+    "child_options",
     "context_of",
     "current",
-    "entered",
-    "fresh",
+    "current_context",
+    "extract",
     "headers",
-    "here",
     "is_asked_for",
     "is_on",
+    "new_options",
     "new_trace",
-    "onward",
-    "passed",
-    "received",
+    "parse_headers",
+    "record_span",
     "span",
     "start",
+    "start_or_join",
     "stop",
 ]
 
@@ -53,7 +53,7 @@ Kind = Literal["internal", "server", "client", "producer", "consumer"]
 Attributes = Mapping[str, Any]
 
 
-def here() -> Trace | None:
+def current_context() -> SpanContext | None:
     """The place where this thread works; None outside of any trace."""
     span = _current.get()
     return None if span is None else span.trace
@@ -61,36 +61,36 @@ def here() -> Trace | None:
 
 def context_of(trace_id: str) -> dict[str, str]:
     """The W3C headers of the place where this thread works, if that is in this trace."""
-    place = here()
+    place = current_context()
     return place.context if place is not None and place.trace_id == trace_id else {}
 
 
-def fresh(task: str) -> dict[str, str]:
+def new_options(task: str) -> dict[str, str]:
     """The options of a message that begins a trace of its own; what leads to it is linked."""
     trace = new_trace()
     if _exporting is None:
         return trace.options
-    cause = here()
+    cause = current_context()
     with begin(f"create {task}", trace, "producer") as one:
         if cause is not None:
             one.link(cause)
         return one.trace.options
 
 
-def onward(task: str) -> dict[str, str]:
+def child_options(task: str) -> dict[str, str]:
     """The options of a message that belongs to what this thread does, or begins a trace."""
-    place = here()
-    return fresh(task) if place is None else place.options
+    place = current_context()
+    return new_options(task) if place is None else place.options
 
 
 def headers() -> dict[str, str]:
     """What a call to somebody else carries of the trace; nothing outside of any."""
-    place = here()
+    place = current_context()
     if place is None or not place.is_valid:
         return {}
     if place.span_id:
         return place.context
-    return Trace(place.trace_id, os.urandom(8).hex(), place.flags, place.state).context
+    return SpanContext(place.trace_id, os.urandom(8).hex(), place.flags, place.state).context
 
 
 class Span:
@@ -99,22 +99,22 @@ class Span:
     What it raises is noted: its class, the text of errors of our own, and where it happened.
     """
 
-    def __init__(self, trace: Trace, recorded: "Recorded | None" = None) -> None:
+    def __init__(self, trace: SpanContext, recorded: "RecordedSpan | None" = None) -> None:
         self.trace = trace
         self._recorded = recorded
-        self._entered: Token[Span | None] | None = None
+        self._token: Token[Span | None] | None = None
 
-    def note(self, attributes: Attributes) -> None:
+    def set_attributes(self, attributes: Attributes) -> None:
         """Say something of it."""
         if self._recorded is not None:
-            self._recorded.note(attributes)
+            self._recorded.set_attributes(attributes)
 
     def rename(self, name: str) -> None:
         """Give it a name that is only known now."""
         if self._recorded is not None:
             self._recorded.rename(name)
 
-    def link(self, other: Trace) -> None:
+    def link(self, other: SpanContext) -> None:
         """Say that it works for another trace too."""
         if self._recorded is not None and other.span_id:
             self._recorded.link(other)
@@ -131,13 +131,13 @@ class Span:
 
     def enter(self) -> None:
         """Let it be the place where this thread works."""
-        self._entered = _current.set(self)
+        self._token = _current.set(self)
 
     def leave(self) -> None:
         """Go back to where the thread was before."""
-        if self._entered is not None:
-            _current.reset(self._entered)
-            self._entered = None
+        if self._token is not None:
+            _current.reset(self._token)
+            self._token = None
 
     def __enter__(self) -> Self:
         self.enter()
@@ -155,9 +155,9 @@ class Span:
         self.end()
 
 
-_NOWHERE: Final = Span(Trace(""))
+_NOWHERE: Final = Span(SpanContext(""))
 _current: ContextVar[Span | None] = ContextVar("span", default=None)
-_exporting: "Exporting | None" = None
+_exporting: "SpanExporter | None" = None
 
 
 def current() -> Span:
@@ -166,7 +166,7 @@ def current() -> Span:
 
 
 def begin(
-    name: str, place: Trace, kind: Kind = "internal", attributes: Attributes | None = None
+    name: str, place: SpanContext, kind: Kind = "internal", attributes: Attributes | None = None
 ) -> Span:
     """Begin a span under this place; the caller ends it."""
     exporting = _exporting
@@ -184,7 +184,7 @@ def span(
 
     Outside of any trace there is nothing to be under, and no span.
     """
-    place = here()
+    place = current_context()
     if place is None or _exporting is None:
         yield _NOWHERE
         return
@@ -193,20 +193,20 @@ def span(
 
 
 @contextmanager
-def entered(name: str) -> Iterator[Trace]:
+def start_or_join(name: str) -> Iterator[SpanContext]:
     """The trace of this thread; where there is none, one that begins here with a span."""
-    place = here()
+    place = current_context()
     if place is not None:
         yield place
         return
     bound = structlog.contextvars.get_contextvars().get("trace_id")
-    with begin(name, Trace(str(bound)) if bound else new_trace()) as one:
+    with begin(name, SpanContext(str(bound)) if bound else new_trace()) as one:
         yield one.trace
 
 
-def passed(
+def record_span(
     name: str,
-    place: Trace,
+    place: SpanContext,
     started: datetime,
     ended: datetime,
     *,
@@ -230,9 +230,9 @@ def start(process: str) -> None:
     if _exporting is not None or not is_asked_for(os.environ):
         return
     try:
-        from mirt.observe.otlp import Exporting
+        from mirt.observe.otlp import SpanExporter
 
-        _exporting = Exporting(process)
+        _exporting = SpanExporter(process)
     except Exception:
         log.exception("traces_not_exported")
 

@@ -25,7 +25,7 @@ from mirt.observe import traces
 from mirt.orders.body import crm_body
 from mirt.orders.order import Order, read_order
 from mirt.store.engine.database import Database
-from mirt.store.engine.retrying import persistently
+from mirt.store.engine.retrying import commit_with_retry
 from mirt.store.queue import leases
 from mirt.store.queue.leases import Lease
 from mirt.store.shop import orders as store
@@ -168,12 +168,12 @@ class Orders:
             leases.verify(tx, lease)
             store.created(tx, kept, crm_order_id=found.order_id, status=found.status, now=now)
 
-        persistently(self._database, write)
+        commit_with_retry(self._database, write)
 
     def _settle(self, settled: Settled, kept: KeptOrder, error: WorkerError) -> None:
         """Note what has become of the request."""
         why, now = error.message, self._clock()
-        persistently(self._database, lambda tx: settled(tx, kept, error=why, now=now))
+        commit_with_retry(self._database, lambda tx: settled(tx, kept, error=why, now=now))
 
 
 def _result(external_id: str, crm_order_id: str | None) -> dict[str, Any]:

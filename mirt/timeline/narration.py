@@ -6,7 +6,7 @@ from typing import Any, Final
 
 from sqlalchemy import Row
 
-from mirt.clock import lasting
+from mirt.clock import format_duration
 from mirt.store.queue.events import EventKind, TaskEvent
 from mirt.store.queue.tasks import TaskState
 from mirt.store.reports.timeline_rows import Known
@@ -127,7 +127,7 @@ def _waits_for(task: Row[Any], asks: str | None, now: datetime) -> str | None:
     if task.state == TaskState.RUNNING:
         running_s = (now - task.started_at).total_seconds()
         whom = asks or "its end"
-        return f"{whom}: it has been running for {lasting(running_s)} in {task.owner}"
+        return f"{whom}: it has been running for {format_duration(running_s)} in {task.owner}"
     return None
 
 

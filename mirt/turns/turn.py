@@ -35,7 +35,7 @@ from mirt.errors import ErrorCode, PermanentError
 from mirt.llm import PHOTO, Agent, ChatMessage
 from mirt.observe import metrics, traces
 from mirt.store.engine.database import Database
-from mirt.store.engine.retrying import persistently
+from mirt.store.engine.retrying import commit_with_retry
 from mirt.store.queue import leases, outbox
 from mirt.store.queue.dead_letters import Choice, list_dead
 from mirt.store.queue.leases import Lease
@@ -158,7 +158,10 @@ class Turns:
         now = self._clock()
         with self._database.transaction() as tx:
             leases.verify(tx, lease)
-            if mailbox.keep(tx, mail, now=now) and mailbox.greet(tx, mail, now=now) is None:
+            if (
+                mailbox.keep(tx, mail, now=now)
+                and mailbox.record_activity_and_lock(tx, mail, now=now) is None
+            ):
                 mailbox.set_head(tx, mail.session_id, mail.task_id)
             head = mailbox.lock_head(tx, mail.session_id)
             if answered := store.reply_to(tx, mail.task_id):
@@ -174,7 +177,7 @@ class Turns:
             )
             mailbox.take(tx, [one.id for one in heard], turn_id=mail.task_id)
             for other in heard[1:]:
-                traces.current().link(traces.carried(as_task(other).options, other.task_id))
+                traces.current().link(traces.extract(as_task(other).options, other.task_id))
             if is_command(heard[0]):
                 return _Open(heard)
             return _Open(heard, *store.recall(tx, mail.session_id, limit=HISTORY_LINES))
@@ -194,7 +197,7 @@ class Turns:
         conversation += [ChatMessage(role="user", content=_heard(mail)) for mail in turn.heard]
         with traces.span("agent answer", attributes={"mirt.messages": len(turn.heard)}) as asked:
             answer = self._agent.answer(conversation, summary=turn.summary, tools=TOOLS)
-            asked.note(
+            asked.set_attributes(
                 {
                     "gen_ai.response.model": answer.model,
                     "gen_ai.usage.input_tokens": answer.prompt_tokens,
@@ -217,7 +220,7 @@ class Turns:
             if store.find_reply(tx, mail.task_id) is None:
                 self._write(tx, mail, turn, reply)
 
-        persistently(self._database, write)
+        commit_with_retry(self._database, write)
         others = [one.trace_id for one in turn.heard if one.task_id != mail.task_id]
         log.info(
             "answered",

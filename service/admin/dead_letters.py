@@ -36,10 +36,10 @@ def show(context: AdminContext, task_id: str) -> DeadLetter | None:
 def replay(context: AdminContext, choice: Choice) -> int:
     """Have those that are meant run once more, each exactly once; how many there were."""
     # Looking at letters needs no broker.
-    from broker.task import declared
+    from broker.task import registry
     from middleware.dead_letters import replay as replay_letters
 
-    return replay_letters(declared.bound, context.database, choice, context.clock)
+    return replay_letters(registry.broker, context.database, choice, context.clock)
 
 
 def discard(context: AdminContext, choice: Choice) -> int:

@@ -6,7 +6,7 @@ from datetime import timedelta
 from typing import Final
 from urllib.parse import quote
 
-from mirt.clock import lasting
+from mirt.clock import format_duration
 from mirt.store.queue.health_checks import checks_of_workers
 from mirt.store.reports import overview
 from mirt.store.reports.overview import Effect, Unknown
@@ -61,7 +61,7 @@ def _of_queues(now: Activity) -> Iterator[Problem]:
             yield Problem(f"{waits} and no worker works on it", f"mirt worker {queue.name}", "/ops")
         elif queue.oldest_wait_s > WAITS_LONG_S:
             yield Problem(
-                f"{waits}, the oldest for {lasting(queue.oldest_wait_s)}",
+                f"{waits}, the oldest for {format_duration(queue.oldest_wait_s)}",
                 "mirt inspect active",
                 "/ops/conversations?kind=waiting",
             )
@@ -72,8 +72,8 @@ def _of_runs(now: Activity) -> Iterator[Problem]:
         if run.is_late:
             whom = f" for conversation {run.session_id}" if run.session_id else ""
             yield Problem(
-                f"{run.task}{whom} has been running for {lasting(run.running_s)} "
-                f"(it may for {lasting(run.soft_s)}), attempt {run.attempt}",
+                f"{run.task}{whom} has been running for {format_duration(run.running_s)} "
+                f"(it may for {format_duration(run.soft_s)}), attempt {run.attempt}",
                 f"mirt trace {run.task_id}",
                 f"/ops/trace?id={quote(run.session_id or run.task_id, safe='')}",
             )

@@ -33,10 +33,10 @@ def purge(context: AdminContext, queue: str) -> int:
     """Make dead letters (PURGED) of all that waits in the queue; how many. Raises as above."""
     _check(queue)
     # Saying what it would do needs no broker.
-    from broker.task import declared
+    from broker.task import registry
     from middleware.purge import purge as purge_queue
 
-    return purge_queue(declared.bound, context.database, queue, context.clock)
+    return purge_queue(registry.broker, context.database, queue, context.clock)
 
 
 def _check(queue: str) -> None:

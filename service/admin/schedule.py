@@ -63,10 +63,10 @@ def run_now(task: str) -> str:
     if task not in TASKS or TASKS[task].schedule is None:
         raise PermanentError(f"task: {task} is not in the schedule", ErrorCode.INVALID_INPUT)
     # Looking at the schedule needs no broker.
-    from broker.task import declared
+    from broker.task import registry
 
     task_id = f"{task}@now:{uuid.uuid4().hex[:12]}"
-    declared.bound.get_actor(task).send_with_options(task_id=task_id)
+    registry.broker.get_actor(task).send_with_options(task_id=task_id)
     return task_id
 
 

@@ -4,7 +4,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Final
 
-from mirt.clock import lasting
+from mirt.clock import format_duration
 from mirt.store.reports.overview import Minute
 
 STEP: Final = 6
@@ -70,15 +70,15 @@ def _latency(minutes: Sequence[Minute]) -> Plot:
     says = "No message was answered in the last hour."
     if total:
         says = (
-            f"From message to answer {lasting(mean)} on average, "
-            f"at most {lasting(worst.slowest_s)} ({_at(worst)})."
+            f"From message to answer {format_duration(mean)} on average, "
+            f"at most {format_duration(worst.slowest_s)} ({_at(worst)})."
         )
     return Plot(
         "Latency",
-        lasting(mean) if total else "–",
+        format_duration(mean) if total else "–",
         "on average",
         says,
-        f"{lasting(worst.slowest_s)} the slowest" if total else "",
+        f"{format_duration(worst.slowest_s)} the slowest" if total else "",
         "slow",
         _bars(
             minutes,

@@ -10,9 +10,9 @@ import structlog
 
 from mirt.errors import PermanentError, RetryableError
 from mirt.runtime import Runtime
-from service.admin_ui.auth.access import FORM_TOKEN, Door, Refused, Visitor
+from service.admin_ui.auth.access import FORM_TOKEN, Access, Principal, Refused
 from service.admin_ui.auth.roles import Tokens
-from service.admin_ui.templates import Look
+from service.admin_ui.templates import Templates
 from service.web.bodies import read_form
 from service.web.bulkhead import Bulkhead
 from service.web.login_throttle import TooManyAttempts
@@ -46,44 +46,44 @@ class Done:
 
 
 @dataclass(frozen=True, slots=True)
-class Desk:
+class PageContext:
     """What every page needs."""
 
     runtime: Runtime
     tokens: Tokens
-    door: Door
-    look: Look
+    access: Access
+    look: Templates
     bulkhead: Bulkhead
 
-    def note(self, visitor: Visitor, did: str, **about: Any) -> None:
+    def note(self, principal: Principal, did: str, **about: Any) -> None:
         """Log what somebody did, by their role and their session."""
-        session = visitor.session.id[:6] if visitor.session else "bearer"
-        log.info("operator", did=did, role=visitor.role.value, session=session, **about)
+        session = principal.session.id[:6] if principal.session else "bearer"
+        log.info("operator", did=did, role=principal.role.value, session=session, **about)
 
 
 class Page:
     """An address of the page."""
 
-    def __init__(self, desk: Desk) -> None:
-        self.desk = desk
-        self.runtime = desk.runtime
+    def __init__(self, page_context: PageContext) -> None:
+        self.page_context = page_context
+        self.runtime = page_context.runtime
 
     def _serve(
         self,
         req: falcon.Request,
         resp: falcon.Response,
-        work: Callable[[Visitor], View | Done],
+        work: Callable[[Principal], View | Done],
     ) -> None:
-        visitor = None
+        principal = None
         try:
-            if not self.desk.tokens:
+            if not self.page_context.tokens:
                 self._render(req, resp, None, View("off.html", status=falcon.HTTP_404))
                 return
-            visitor = self.desk.door.visitor(req)
-            if visitor is None:
+            principal = self.page_context.access.principal(req)
+            if principal is None:
                 self._render(req, resp, None, ask_to_log_in(req))
                 return
-            answer = work(visitor)
+            answer = work(principal)
         except TooManyAttempts as wait:
             answer = not_now(resp, wait)
         except Refused as refused:
@@ -99,46 +99,46 @@ class Page:
             is_get = req.method == "GET"
             answer = _wrong(falcon.HTTP_503, title, why, is_live=is_get)
         if isinstance(answer, View):
-            self._render(req, resp, visitor, answer)
-        elif visitor is not None:
-            self._redirect(req, resp, visitor, answer)
+            self._render(req, resp, principal, answer)
+        elif principal is not None:
+            self._redirect(req, resp, principal, answer)
 
     def _render(
-        self, req: falcon.Request, resp: falcon.Response, visitor: Visitor | None, view: View
+        self, req: falcon.Request, resp: falcon.Response, principal: Principal | None, view: View
     ) -> None:
-        door = self.desk.door
+        access = self.page_context.access
         resp.status = view.status
         resp.content_type = falcon.MEDIA_HTML
-        resp.text = self.desk.look.render(
+        resp.text = self.page_context.look.render(
             view.template,
             **{
-                "visitor": visitor,
-                "form_token": door.form_token(visitor) if visitor else "",
-                "said": door.said(visitor, req, resp) if visitor else None,
+                "visitor": principal,
+                "form_token": access.form_token(principal) if principal else "",
+                "said": access.said(principal, req, resp) if principal else None,
                 "now": self.runtime.clock(),
                 "path": req.path,
                 "here": req.relative_uri,
-                "is_live": view.is_live and visitor is not None,
+                "is_live": view.is_live and principal is not None,
                 **view.context,
             },
         )
 
     def _redirect(
-        self, req: falcon.Request, resp: falcon.Response, visitor: Visitor, done: Done
+        self, req: falcon.Request, resp: falcon.Response, principal: Principal, done: Done
     ) -> None:
-        if visitor.session is None:
+        if principal.session is None:
             resp.media = {"message": done.said}
             return
-        self.desk.door.say(visitor, done.said, req, resp)
+        self.page_context.access.say(principal, done.said, req, resp)
         resp.status = falcon.HTTP_303
         resp.location = done.to
 
 
-class Shown(Page, ABC):
+class ReadPage(Page, ABC):
     """A page to be looked at."""
 
     @abstractmethod
-    def show(self, req: falcon.Request, visitor: Visitor) -> View:
+    def show(self, req: falcon.Request, principal: Principal) -> View:
         """The page, as it is now.
 
         Raises:
@@ -148,24 +148,24 @@ class Shown(Page, ABC):
 
     def on_get(self, req: falcon.Request, resp: falcon.Response) -> None:
         """Show the page to whoever may see it."""
-        look = self.desk.bulkhead.call
-        self._serve(req, resp, lambda visitor: look(lambda: self.show(req, visitor)))
+        look = self.page_context.bulkhead.call
+        self._serve(req, resp, lambda principal: look(lambda: self.show(req, principal)))
 
 
-class Acting(Page, ABC):
+class FormPage(Page, ABC):
     """A page whose forms do something."""
 
     @abstractmethod
-    def act(self, form: Form, visitor: Visitor) -> View | Done:
+    def act(self, form: Form, principal: Principal) -> View | Done:
         """Do what a form asks for, or ask whether it is meant. Raises as a page does."""
 
     def on_post(self, req: falcon.Request, resp: falcon.Response) -> None:
         """Do what an operator asks for from our own page."""
 
-        def act(visitor: Visitor) -> View | Done:
+        def act(principal: Principal) -> View | Done:
             form = read_form(req)
-            self.desk.door.check_form(req, visitor, value(form, FORM_TOKEN))
-            return self.act(form, visitor)
+            self.page_context.access.check_form(req, principal, value(form, FORM_TOKEN))
+            return self.act(form, principal)
 
         self._serve(req, resp, act)
 

@@ -7,7 +7,7 @@ from typing import Any, Final
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
-from mirt.clock import lasting
+from mirt.clock import format_duration
 from service.admin_ui.static import Static
 
 TEMPLATES: Final = Path(__file__).with_name("templates")
@@ -20,7 +20,7 @@ PAGES: Final = (
 )
 
 
-class Look:
+class Templates:
     """Renders templates."""
 
     def __init__(self, static: Static) -> None:
@@ -33,7 +33,12 @@ class Look:
         )
         self._templates.globals.update(static=static.address, pages=PAGES)
         self._templates.filters.update(
-            iso=iso, lasting=lasting, relative=relative, utc=utc, count=_count, pretty=_pretty
+            iso=iso,
+            format_duration=format_duration,
+            relative=relative,
+            utc=utc,
+            count=_count,
+            pretty=_pretty,
         )
 
     def render(self, template: str, **context: Any) -> str:

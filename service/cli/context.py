@@ -15,7 +15,7 @@ from service.exit_codes import UNAVAILABLE
 
 
 @dataclass(frozen=True, slots=True)
-class Look:
+class CommandContext:
     """Enough for whoever looks: nothing can be written by it."""
 
     settings: Settings
@@ -24,7 +24,7 @@ class Look:
 
 
 @contextmanager
-def looking() -> Iterator[Look]:
+def read_only() -> Iterator[CommandContext]:
     """Open the database to read it, beside whatever works with it.
 
     Raises:
@@ -35,13 +35,13 @@ def looking() -> Iterator[Look]:
     database = Database(settings.database_url.get_secret_value(), pool_size=1, reads_only=True)
     try:
         check_schema(database)
-        yield Look(settings, database)
+        yield CommandContext(settings, database)
     finally:
         database.close()
 
 
 @contextmanager
-def acting() -> Iterator[Look]:
+def full_access() -> Iterator[CommandContext]:
     """Open everything that a replay or a purge needs, with every task bound to its broker.
 
     Raises:
@@ -61,9 +61,9 @@ def acting() -> Iterator[Look]:
     context = open_runtime(settings)
     use_runtime(context)
     check_schema(context.database)
-    broker = install(settings, works_elsewhere=True)
+    broker = install(settings, outbox_only=True)
     try:
-        yield Look(settings, context.database)
+        yield CommandContext(settings, context.database)
     finally:
         broker.close()
         context.close()

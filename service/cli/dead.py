@@ -10,7 +10,7 @@ from mirt.clock import utc_now
 from mirt.store.queue.dead_letters import Choice, DeadLetter
 from service.admin import dead_letters
 from service.admin.redaction import without_texts
-from service.cli.context import Look, acting, looking
+from service.cli.context import CommandContext, full_access, read_only
 from service.cli.dead_letter_filter import (
     All,
     Code,
@@ -58,7 +58,7 @@ def list_(
         conversation=conversation,
         now=utc_now(),
     )
-    with looking() as context:
+    with read_only() as context:
         found = dead_letters.find(context, chosen, limit=limit)
     if as_json:
         emit({"total": found.total, "letters": [_document(one) for one in found.letters]})
@@ -104,7 +104,7 @@ def show(
     as_json: AsJson = False,
 ) -> None:
     """All of a dead letter: arguments, error, traceback, times."""
-    with looking() as context:
+    with read_only() as context:
         letter = dead_letters.show(context, task_id)
     if letter is None:
         raise not_found("ID", f"no dead letter of a task {task_id}; mirt dead list")
@@ -196,14 +196,14 @@ def _each(
     chosen: Choice,
     verb: str,
     how: str,
-    act: Callable[[Look, Choice], int],
+    act: Callable[[CommandContext, Choice], int],
     done: str,
     *,
     yes: bool,
     as_json: bool,
 ) -> None:
     """Count, ask, and do it to no more than was counted: what dies meanwhile is left."""
-    with looking() as context:
+    with read_only() as context:
         found = dead_letters.find(context, chosen, limit=len(chosen.task_ids or ()) or 1)
     if chosen.task_ids:
         known = {one.task.task_id for one in found.letters}
@@ -213,7 +213,7 @@ def _each(
         raise not_found("ID", "no dead letter matches")
     if found.total > 1:
         confirm(f"{verb} {found.total} dead letters {how}?", yes=yes)
-    with acting() as context:
+    with full_access() as context:
         count = act(context, chosen)
     if as_json:
         emit({"counted": found.total, done: count})

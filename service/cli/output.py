@@ -33,8 +33,8 @@ class Column:
     style: str | None = None
 
 
-Cell = str | int | float | None
-Row = tuple[Sequence[Cell], str | None]
+SharedExclusiveLock = str | int | float | None
+Row = tuple[Sequence[SharedExclusiveLock], str | None]
 """The cells of a line, and its style."""
 
 
@@ -120,7 +120,7 @@ def _fitting(columns: Sequence[Column], cells: list[list[str]], width: int) -> l
     return kept
 
 
-def _shown(cell: Cell) -> str:
+def _shown(cell: SharedExclusiveLock) -> str:
     if cell is None:
         return "-"
     return f"{cell:.1f}" if isinstance(cell, float) else str(cell)

@@ -8,7 +8,7 @@ import typer
 from service.admin.purge import preview
 from service.admin.purge import purge as move_to_dead_letters
 from service.cli import options
-from service.cli.context import acting, looking
+from service.cli.context import full_access, read_only
 from service.cli.options import Yes, confirm
 from service.cli.output import AsJson, emit, say
 
@@ -26,7 +26,7 @@ def purge(
     Messages that wait behind what is removed are removed with it, and nobody is told anything; a
     replay brings all of them back.
     """
-    with looking() as context:
+    with read_only() as context:
         meant = preview(context, queue)
         since = context.clock() - timedelta(seconds=1)
     if meant.tasks:
@@ -34,7 +34,7 @@ def purge(
             f"Remove {meant.tasks} task(s) of {meant.conversations} conversation(s) from {queue}?",
             yes=yes,
         )
-        with acting() as context:
+        with full_access() as context:
             removed = move_to_dead_letters(context, queue)
     else:
         removed = 0

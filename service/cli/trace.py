@@ -7,7 +7,7 @@ import typer
 
 from mirt.timeline import Step, Timelines, What
 from mirt.timeline.timelines import Timeline
-from service.cli.context import looking
+from service.cli.context import read_only
 from service.cli.errors import not_found
 from service.cli.output import AsJson, emit, hang, say, seconds
 
@@ -23,7 +23,7 @@ def trace(
     as_json: AsJson = False,
 ) -> None:
     """What happened to a message or in a conversation, with the times and waits between."""
-    with looking() as context:
+    with read_only() as context:
         found = Timelines(context.database, context.clock).of(name)
     if found is None:
         raise not_found("ID", f"no trace, task, message or conversation has the id {name}")

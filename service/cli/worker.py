@@ -9,7 +9,7 @@ from mirt.settings import Mode
 from service.cli.options import MetricsPort
 from service.processes import heartbeat
 from service.processes.startup import read_settings, refuse, require_schema
-from service.processes.supervisor import Parent
+from service.processes.supervisor import Supervisor
 
 GRACE_S: Final = 95.0
 """Longer than the hardest limit of the tasks that talk to customers."""
@@ -44,7 +44,7 @@ def worker(
     if settings.mode is not Mode.DISTRIBUTED:
         refuse("mirt worker needs RabbitMQ:", "RABBITMQ_URL is not set; for one process: mirt up")
     require_schema(settings)
-    parent = Parent(
+    parent = Supervisor(
         settings,
         queues=queues or list(QUEUES),
         processes=processes,

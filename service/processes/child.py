@@ -23,8 +23,8 @@ import actors  # noqa: F401 - declares the tasks
 from broker.durable import DurableBroker
 from broker.rabbitmq.consumer import RabbitConsumer
 from broker.stack import install
-from middleware.hard_limits import Board
-from middleware.worker_stats import Counting, Tally
+from middleware.hard_limits import DeadlineTable
+from middleware.worker_stats import TaskCounter, WorkerStats
 from mirt.observe import multiprocess, traces
 from mirt.runtime import open_runtime, use_runtime
 from service.processes.fork import RETIRE, STOP_SIGNALS, die_with
@@ -47,23 +47,23 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options = _parse(arguments)
     if not die_with(options.parent):
         return 0
-    multiprocess.join(options.seat)
+    multiprocess.init_child(options.seat)
     stop = _stop_on_signals(options.parent)
     settings = read_settings()
     structlog.contextvars.bind_contextvars(worker=options.worker_id)
-    board = Board(options.board, slots=options.threads)
-    tally = Tally(options.tally)
-    broker = install(settings, worker_id=options.worker_id, board=board)
-    broker.add_middleware(Counting(tally))
+    deadlines = DeadlineTable(options.deadlines, rows=options.threads)
+    stats = WorkerStats(options.stats)
+    broker = install(settings, worker_id=options.worker_id, deadlines=deadlines)
+    broker.add_middleware(TaskCounter(stats))
     use_runtime(open_runtime(settings))
     traces.start("worker")
     worker = start_worker(broker, queues=set(options.queues), threads=options.threads)
     heartbeat = Heartbeat(options.heartbeat, lambda: is_able(worker))
     heartbeat.start()
-    threading.Thread(target=_give_signs, args=(tally,), name="signs", daemon=True).start()
+    threading.Thread(target=_give_signs, args=(stats,), name="signs", daemon=True).start()
     while not stop.wait(LOOK_S):
         if is_able(worker):
-            tally.say_able()
+            stats.mark_ready()
             stop.wait()
     heartbeat.stop()
     stop_worker(worker, grace_s=options.grace)
@@ -103,10 +103,10 @@ def stop_worker(worker: Worker, *, grace_s: float) -> None:
     log.info("worker_stopped")
 
 
-def _give_signs(tally: Tally) -> NoReturn:
+def _give_signs(stats: WorkerStats) -> NoReturn:
     # To the very end: a child that stops may go on for as long as its grace.
     while True:
-        tally.say_alive()
+        stats.beat()
         time.sleep(SIGN_EVERY_S)
 
 
@@ -136,8 +136,8 @@ def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--grace", type=float, required=True)
     parser.add_argument("--parent", type=int, required=True)
     parser.add_argument("--heartbeat", type=Path, required=True)
-    parser.add_argument("--board", type=Path, required=True)
-    parser.add_argument("--tally", type=Path, required=True)
+    parser.add_argument("--deadlines", type=Path, required=True)
+    parser.add_argument("--stats", type=Path, required=True)
     parser.add_argument("--worker-id", required=True)
     parser.add_argument("--seat", required=True)
     return parser.parse_args(arguments)

@@ -19,7 +19,7 @@ from rich.console import Console
 from rich.markup import escape
 
 from broker.stack import install
-from broker.task import declared
+from broker.task import registry
 from middleware.policy import QUEUES
 from mirt.clock import Clock
 from mirt.observe import traces
@@ -187,4 +187,4 @@ class Schedule:
             tick = now.replace(second=0, microsecond=0) + timedelta(minutes=1)
             if self._stopping.wait((tick - now).total_seconds()):
                 return
-            declared.bound.tick(tick)
+            registry.broker.tick(tick)

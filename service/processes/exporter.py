@@ -20,7 +20,7 @@ import structlog
 from prometheus_client import CollectorRegistry
 from prometheus_client.exposition import ThreadingWSGIServer, make_wsgi_app
 
-from mirt.observe.multiprocess import Family
+from mirt.observe.multiprocess import FamilyCollector
 from service.processes.fork import begin, die_with
 
 log = structlog.get_logger(__name__)
@@ -75,7 +75,7 @@ def _serve(folder: Path, port: int, removes: bool, parent: int) -> None:  # noqa
 
 def _listen(folder: Path, port: int, parent: int) -> WSGIServer | None:
     registry = CollectorRegistry()
-    registry.register(Family(folder))
+    registry.register(FamilyCollector(folder))
     while os.getppid() == parent:
         try:
             server = make_server(

@@ -24,9 +24,9 @@ PREFIX: Final = "mirt-worker-"
 class Heartbeat:
     """Touches ``path`` once a second for as long as ``able`` says so."""
 
-    def __init__(self, path: Path, able: Callable[[], bool]) -> None:
+    def __init__(self, path: Path, ready: Callable[[], bool]) -> None:
         self._path = path
-        self._able = able
+        self._able = ready
         self._stopping = threading.Event()
         self._thread = threading.Thread(target=self._run, name="heartbeat", daemon=True)
 

@@ -15,7 +15,7 @@ from mirt.observe import metrics
 from mirt.store.engine.database import Database
 from service.processes import heartbeat
 from service.processes.recycling import Limits
-from service.processes.worker_process import STOP_MARGIN_S, Child, Started
+from service.processes.worker_process import STOP_MARGIN_S, WorkerConfig, WorkerProcess
 
 log = structlog.get_logger(__name__)
 
@@ -25,28 +25,30 @@ ABLE_WITHIN_S: Final = 60.0
 """A successor that cannot work by then gives up; the old child works on."""
 
 
-class Place:
+class WorkerSlot:
     """Keeps one child working here, until it is told to stop.
 
     A child that dies is replaced, after a growing pause if it has died young.
     """
 
-    def __init__(self, number: int, child: Child, database: Database, limits: Limits) -> None:
-        self._child = child
+    def __init__(
+        self, number: int, config: WorkerConfig, database: Database, limits: Limits
+    ) -> None:
+        self._config = config
         self._database = database
         self._limits = limits
-        self._beat = child.folder / str(number)
+        self._beat = config.folder / str(number)
         heartbeat.expect(self._beat)
-        self._current: Started | None = None
-        self._successor: Started | None = None
-        self._leaving: Started | None = None
+        self._current: WorkerProcess | None = None
+        self._successor: WorkerProcess | None = None
+        self._leaving: WorkerProcess | None = None
         self._why = ""
         self._short_lives = 0
         self._start_at = 0.0
         self._succeed_at = 0.0
 
     @property
-    def children(self) -> list[Started]:
+    def children(self) -> list[WorkerProcess]:
         """Those that live, or whose end has not been noticed."""
         here = (self._current, self._successor, self._leaving)
         return [child for child in here if child is not None]
@@ -79,8 +81,10 @@ class Place:
         self._see_current()
         self._see_successor()
 
-    def _start(self) -> Started:
-        return Started(self._child, self._database, self._limits.of_one(random.uniform), self._beat)
+    def _start(self) -> WorkerProcess:
+        return WorkerProcess(
+            self._config, self._database, self._limits.of_one(random.uniform), self._beat
+        )
 
     def _see_current(self) -> None:
         child = self._current
@@ -100,7 +104,7 @@ class Place:
             self._died(child)
             self._successor = None
             self._succeed_at = time.monotonic() + _pause(self._short_lives)
-        elif child.able and not child.told_to_stop:
+        elif child.ready and not child.told_to_stop:
             old, self._current, self._successor = self._current, child, None
             self._short_lives = 0
             if old is not None:
@@ -108,7 +112,7 @@ class Place:
         elif child.lived_s > ABLE_WITHIN_S:
             child.stop(within_s=STOP_MARGIN_S)
 
-    def _retire(self, old: Started) -> None:
+    def _retire(self, old: WorkerProcess) -> None:
         used = old.usage
         metrics.WORKER_RECYCLES.inc(why=self._why)
         log.info(
@@ -119,7 +123,7 @@ class Place:
             memory_mb=round(used.memory_mb),
             lived_s=round(old.lived_s, 1),
         )
-        old.stop(within_s=self._child.grace_s + STOP_MARGIN_S)
+        old.stop(within_s=self._config.grace_s + STOP_MARGIN_S)
         self._leaving = old
 
     def _see_leaving(self) -> None:
@@ -130,7 +134,7 @@ class Place:
             child.clear()
             child.forget()
 
-    def _died(self, child: Started) -> None:
+    def _died(self, child: WorkerProcess) -> None:
         lived_s = child.lived_s
         metrics.WORKER_DEATHS.inc(why=_end(child.code))
         log.error("worker_died", pid=child.pid, code=child.code, lived_s=round(lived_s, 1))

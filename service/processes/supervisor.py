@@ -15,23 +15,23 @@ from typing import Final
 import structlog
 
 from mirt.observe import multiprocess
-from mirt.observe.multiprocess import Seats
+from mirt.observe.multiprocess import ProcessNumbers
 from mirt.settings import Settings
 from mirt.store.engine.stores import stores
 from service.processes.exporter import Exporter
 from service.processes.fork import STOP_SIGNALS, warm_up
 from service.processes.heartbeat import new_folder
 from service.processes.recycling import Limits
-from service.processes.slot import Place
+from service.processes.slot import WorkerSlot
 from service.processes.stop_signal import Stop
-from service.processes.worker_process import STOP_MARGIN_S, Child
+from service.processes.worker_process import STOP_MARGIN_S, WorkerConfig
 
 log = structlog.get_logger(__name__)
 
 LOOK_S: Final = 0.2
 
 
-class Parent:
+class Supervisor:
     """Starts ``processes`` children and replaces those that die or are due, until told to stop.
 
     A child that dies young is replaced after a growing pause, of half a minute at most. ``child``
@@ -57,26 +57,26 @@ class Parent:
         self._grace_s = grace_s
         self._child = child
         lease = timedelta(seconds=settings.lease_seconds)
-        seats = Seats(self._measured)
-        how = Child(child, queues, threads, grace_s, self._folder, lease, seats)
+        seats = ProcessNumbers(self._measured)
+        how = WorkerConfig(child, queues, threads, grace_s, self._folder, lease, seats)
         limits = Limits.by_default(
             settings.worker_max_tasks, settings.worker_max_memory_mb, threads=threads
         )
         database = stores(settings).database
-        self._places = [Place(number, how, database, limits) for number in range(processes)]
+        self._slots = [WorkerSlot(number, how, database, limits) for number in range(processes)]
         self._stopping = Stop()
 
     def run(self) -> int:
         """Keep the children running until SIGTERM or SIGINT; the exit code of the process."""
         for signum in STOP_SIGNALS:
             signal.signal(signum, lambda *_: self._stopping.ask())
-        multiprocess.found(self._measured)
+        multiprocess.init_parent(self._measured)
         self._export()
         warm_up(self._child)
         while not self._stopping.is_asked():
             self._export()
-            for place in self._places:
-                place.look_after()
+            for slot in self._slots:
+                slot.look_after()
             self._recycle()
             self._stopping.wait(LOOK_S)
         self._stop()
@@ -90,15 +90,15 @@ class Parent:
             self._exporter.look_after()
 
     def _recycle(self) -> None:
-        if any(place.is_changing for place in self._places):
+        if any(slot.is_changing for slot in self._slots):
             return
-        due = {since: place for place in self._places if (since := place.due_since) is not None}
+        due = {since: slot for slot in self._slots if (since := slot.due_since) is not None}
         if due:
             due[min(due)].succeed()
 
     def _stop(self) -> None:
-        log.info("workers_stopping", processes=len(self._places))
-        running = [child for place in self._places for child in place.children]
+        log.info("workers_stopping", processes=len(self._slots))
+        running = [child for slot in self._slots for child in slot.children]
         for child in running:
             child.stop(within_s=self._grace_s + STOP_MARGIN_S)
         # To the very end: limits and leases hold for what still runs, too.

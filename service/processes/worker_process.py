@@ -11,13 +11,13 @@ from typing import Final
 
 import structlog
 
-from middleware.hard_limits import Board, OnBoard
+from middleware.hard_limits import DeadlineTable, RunningTask
 from middleware.leases import owner_name
-from middleware.worker_stats import Tally
+from middleware.worker_stats import WorkerStats
 from mirt.clock import deadline_in, utc_now
 from mirt.errors import DatabaseError, ErrorCode, SoftTimeLimitExceeded
 from mirt.observe.memory import resident_mb
-from mirt.observe.multiprocess import Seats
+from mirt.observe.multiprocess import ProcessNumbers
 from mirt.store.engine.database import Database
 from mirt.store.queue import leases, workers
 from mirt.store.queue.leases import Lease
@@ -37,7 +37,7 @@ STOP_MARGIN_S: Final = 5.0
 
 
 @dataclass(frozen=True, slots=True)
-class Child:
+class WorkerConfig:
     """How a child is started. ``module`` declares its tasks; ``folder`` holds its files.
 
     ``seats`` are where children keep what they measure.
@@ -49,41 +49,43 @@ class Child:
     grace_s: float
     folder: Path
     lease: timedelta
-    seats: Seats
+    seats: ProcessNumbers
 
 
-class Started:
+class WorkerProcess:
     """A running child, under a name that no other has had. ``beat`` is its place's heartbeat."""
 
-    def __init__(self, child: Child, database: Database, limits: Limits, beat: Path) -> None:
+    def __init__(
+        self, config: WorkerConfig, database: Database, limits: Limits, beat: Path
+    ) -> None:
         self.worker_id = owner_name()
         self.limits = limits
         self.started_at = time.monotonic()
         self.told_to_stop = False
-        self._child = child
+        self._config = config
         self._database = database
-        self._seat = child.seats.take()
+        self._seat = config.seats.take()
         self._kill_at: float | None = None
-        self._condemned: set[OnBoard] = set()
+        self._timed_out: set[RunningTask] = set()
         self._renew_at = 0.0
         name = self.worker_id.rpartition(":")[2]
-        self._files = child.folder / f".{name}.board", child.folder / f".{name}.tally"
-        self._board = Board(self._files[0], slots=child.threads)
-        self._tally = Tally(self._files[1])
+        self._files = config.folder / f".{name}.deadlines", config.folder / f".{name}.stats"
+        self._deadlines = DeadlineTable(self._files[0], rows=config.threads)
+        self._stats = WorkerStats(self._files[1])
         self.process = self._fork(beat)
         log.info("worker_process", pid=self.pid, worker_id=self.worker_id)
 
     def _fork(self, beat: Path) -> BaseProcess:
-        board, tally = map(str, self._files)
+        deadlines, stats = map(str, self._files)
         # A connection must not be in two processes.
         self._database.close()
         return fork(
-            self._child.module,
+            self._config.module,
             [
-                *self._child.queues,
-                *("--threads", str(self._child.threads), "--grace", str(self._child.grace_s)),
+                *self._config.queues,
+                *("--threads", str(self._config.threads), "--grace", str(self._config.grace_s)),
                 *("--parent", str(os.getpid()), "--worker-id", self.worker_id),
-                *("--heartbeat", str(beat), "--board", board, "--tally", tally),
+                *("--heartbeat", str(beat), "--deadlines", deadlines, "--stats", stats),
                 *("--seat", self._seat),
             ],
         )
@@ -104,14 +106,14 @@ class Started:
         return time.monotonic() - self.started_at
 
     @property
-    def able(self) -> bool:
+    def ready(self) -> bool:
         """Whether it has begun to take work."""
-        return self._tally.able
+        return self._stats.ready
 
     @property
     def usage(self) -> Usage:
         """What it has done and holds."""
-        return Usage(self._tally.finished, resident_mb(self.pid))
+        return Usage(self._stats.finished, resident_mb(self.pid))
 
     def watch(self) -> None:
         """See to it that what is past its hard limit is over, and a child that was to stop too.
@@ -125,12 +127,12 @@ class Started:
         elsewhere.
         """
         now = time.monotonic()
-        if self._tally.silent_s > SILENT_S:
+        if self._stats.silent_s > SILENT_S:
             self._see_silent(now)
-        if overdue := set(self._board.overdue(now)) - self._condemned:
+        if overdue := set(self._deadlines.overdue(now)) - self._timed_out:
             for one in overdue:
                 log.error("hard_limit", pid=self.pid, task_id=one.task_id)
-            self._condemn(overdue)
+            self._mark_timed_out(overdue)
             self.stop(within_s=HARD_GRACE_S)
         if self._kill_at is not None and now >= self._kill_at:
             log.error("worker_killed", pid=self.pid, why="it outlived the grace")
@@ -165,15 +167,15 @@ class Started:
     def forget(self) -> None:
         """Remove the files of the child, which is dead; another may take its seat."""
         self.process.close()
-        self._child.seats.leave(self._seat)
+        self._config.seats.leave(self._seat)
         for file in self._files:
             file.unlink(missing_ok=True)
 
     def _see_silent(self, now: float) -> None:
-        lease = self._child.lease
+        lease = self._config.lease
         if is_held(self.pid):
-            if self._tally.silent_s > lease.total_seconds() and self._kill_at is None:
-                log.error("worker_held", pid=self.pid, silent_s=round(self._tally.silent_s, 1))
+            if self._stats.silent_s > lease.total_seconds() and self._kill_at is None:
+                log.error("worker_held", pid=self.pid, silent_s=round(self._stats.silent_s, 1))
                 # Its death is our doing, and none of its tasks'.
                 self.told_to_stop = True
                 self._kill_at = now
@@ -182,24 +184,26 @@ class Started:
             self._renew()
 
     def _renew(self) -> None:
-        running = [Lease(one.task_id, self.worker_id, one.fence) for one in self._board.running()]
+        running = [
+            Lease(one.task_id, self.worker_id, one.fence) for one in self._deadlines.running()
+        ]
         if not running:
             return
         try:
             with deadline_in(DATABASE_S), self._database.transaction() as tx:
-                leases.renew(tx, running, until=utc_now() + self._child.lease)
+                leases.renew(tx, running, until=utc_now() + self._config.lease)
         except (DatabaseError, SoftTimeLimitExceeded) as failed:
             log.warning("lease_renewal_failed", why=failed.message, tasks=len(running))
 
-    def _condemn(self, runs: set[OnBoard]) -> None:
+    def _mark_timed_out(self, runs: set[RunningTask]) -> None:
         try:
             with deadline_in(DATABASE_S), self._database.transaction() as tx:
                 for run in runs:
-                    leases.condemn(
+                    leases.mark_timed_out(
                         tx, self.worker_id, run.task_id, run.fence, error_code=ErrorCode.TIME_LIMIT
                     )
         except (DatabaseError, SoftTimeLimitExceeded) as failed:
             # It is tried again for as long as the child lives.
             log.warning("not_condemned", why=failed.message)
         else:
-            self._condemned |= runs
+            self._timed_out |= runs

@@ -4,13 +4,13 @@ import falcon
 from pydantic import SecretStr
 
 from mirt.channels.webhook import same_secret
-from service.web.login_throttle import Attempts, TooManyAttempts
+from service.web.login_throttle import LoginThrottle, TooManyAttempts
 
 
 class Bearer:
     """The bearer token of operators. Without one configured nobody is let in."""
 
-    def __init__(self, token: SecretStr | None, attempts: Attempts) -> None:
+    def __init__(self, token: SecretStr | None, attempts: LoginThrottle) -> None:
         self._token = token
         self._attempts = attempts
 
@@ -26,7 +26,7 @@ class Bearer:
         if self._token is not None and scheme.lower() == "bearer":
             is_right = same_secret(given.strip(), self._token)
             try:
-                self._attempts.judge(req, is_right=is_right)
+                self._attempts.check(req, is_right=is_right)
             except TooManyAttempts as wait:
                 raise falcon.HTTPTooManyRequests(retry_after=wait.retry_after) from None
         if not is_right:

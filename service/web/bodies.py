@@ -51,13 +51,13 @@ def read_form(req: falcon.Request) -> dict[str, list[str]]:
 
 
 def _read(req: falcon.Request) -> bytes:
-    declared = req.content_length
-    if declared is None and not req.env.get("wsgi.input_terminated"):
+    registry = req.content_length
+    if registry is None and not req.env.get("wsgi.input_terminated"):
         return b""  # such a server has no end of the body to show: reading would wait for ever
-    if declared is not None and declared > LONGEST_BODY:
+    if registry is not None and registry > LONGEST_BODY:
         raise falcon.HTTPContentTooLarge
     try:
-        body: bytes = req.stream.read(LONGEST_BODY + 1 if declared is None else declared)
+        body: bytes = req.stream.read(LONGEST_BODY + 1 if registry is None else registry)
     except (OSError, ParseException):
         _refuse("the body broke off, or its chunks are malformed")
     if len(body) > LONGEST_BODY:

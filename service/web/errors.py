@@ -20,7 +20,7 @@ from mirt.errors import (
     SoftTimeLimitExceeded,
     WorkerError,
 )
-from mirt.observe.secrets import struck_out
+from mirt.observe.secrets import redact
 
 log = structlog.get_logger(__name__)
 
@@ -108,4 +108,4 @@ def _answer(resp: falcon.Response, status: int, code: str, message: str) -> None
     resp.status = status
     # What a resource had already said is not the answer.
     resp.text = resp.data = None
-    resp.media = {"error": str(code), "message": struck_out(message)}
+    resp.media = {"error": str(code), "message": redact(message)}

@@ -18,7 +18,7 @@ from typing import Final
 import falcon
 import structlog
 
-from broker.task import declared
+from broker.task import registry
 from mirt.errors import BrokerUnavailableError
 from mirt.health import OK, Probe
 from mirt.runtime import Runtime
@@ -44,7 +44,7 @@ def probes_of(runtime: Runtime) -> dict[str, Probe]:
 
 
 def _ask_rabbitmq() -> None:
-    if not declared.bound.ready:
+    if not registry.broker.ready:
         raise BrokerUnavailableError("there is no connection that takes messages")
 
 

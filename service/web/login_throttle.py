@@ -26,7 +26,7 @@ class TooManyAttempts(Exception):  # noqa: N818 - what becomes of the request
         """Whole seconds, after which a right token is let in again."""
 
 
-class Attempts:
+class LoginThrottle:
     """The wrong tokens of each address within the last minute, as this process has seen them.
 
     Every door counts into the same ones. Nobody waits here: a guesser must not hold the threads
@@ -38,7 +38,7 @@ class Attempts:
         self._lock = threading.Lock()
         self._wrong: OrderedDict[str, list[float]] = OrderedDict()
 
-    def judge(self, req: falcon.Request, *, is_right: bool) -> None:
+    def check(self, req: falcon.Request, *, is_right: bool) -> None:
         """Count the token of a request if it is wrong.
 
         Raises:

@@ -11,7 +11,7 @@ from prometheus_client.exposition import CONTENT_TYPE_LATEST, generate_latest
 from prometheus_client.registry import Collector
 
 from broker.durable import DurableBroker
-from broker.task import declared
+from broker.task import registry
 from middleware.policy import QUEUES, TASKS
 from mirt.errors import WorkerError
 from mirt.metrics import StoreFigures
@@ -43,7 +43,7 @@ class Metrics:
         self._registry.register(measured_here())
         sources: dict[str, Source] = {"database": store.read}
         if runtime.settings.rabbitmq_url is not None:
-            sources["rabbitmq"] = lambda: _rabbitmq(declared.bound)
+            sources["rabbitmq"] = lambda: _rabbitmq(registry.broker)
         self._registry.register(Sources(sources))
 
     def on_get(self, _req: falcon.Request, resp: falcon.Response) -> None:

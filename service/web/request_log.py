@@ -28,7 +28,7 @@ class Tracing:
 
     def process_request(self, req: falcon.Request, resp: falcon.Response) -> None:
         """Take over the caller's trace, or begin one."""
-        caller = traces.received(req.get_header("traceparent"), req.get_header("tracestate"))
+        caller = traces.parse_headers(req.get_header("traceparent"), req.get_header("tracestate"))
         place = caller or traces.new_trace()
         req.context.started = time.perf_counter()
         if req.path in NOT_LOGGED:
@@ -59,7 +59,9 @@ class Tracing:
         span.leave()
         route = req.uri_template or ""
         span.rename(f"{req.method} {route}".rstrip())
-        span.note({"http.route": route or None, "http.response.status_code": resp.status_code})
+        span.set_attributes(
+            {"http.route": route or None, "http.response.status_code": resp.status_code}
+        )
         if resp.status_code >= 500:
             span.fail(f"answered {resp.status_code}")
         span.end()

@@ -6,13 +6,13 @@ told what to do through ``RemoteServices(url)`` or plain JSON (``control.py``).
 
 from tests.fakes.misbehaviour import (
     Delay,
-    Drip,
     EmptyCompletion,
     Garbage,
     Hang,
     Misbehaviour,
     Reset,
     Rule,
+    SlowBytes,
     Status,
     TooMany,
 )
@@ -22,7 +22,6 @@ from tests.fakes.traffic import Reply, Request
 
 __all__ = [
     "Delay",
-    "Drip",
     "EmptyCompletion",
     "FakeServices",
     "Garbage",
@@ -33,6 +32,7 @@ __all__ = [
     "Request",
     "Reset",
     "Rule",
+    "SlowBytes",
     "Status",
     "TooMany",
 ]

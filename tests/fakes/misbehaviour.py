@@ -93,7 +93,7 @@ class Reset(Misbehaviour):
 
 
 @dataclass(frozen=True, slots=True)
-class Drip(Misbehaviour):
+class SlowBytes(Misbehaviour):
     """Give the right answer a byte every ``pause`` seconds; with ``headers`` those as well."""
 
     pause: float = 0.05
@@ -125,7 +125,7 @@ KINDS: Mapping[str, type[Misbehaviour]] = {
     "delay": Delay,
     "hang": Hang,
     "reset": Reset,
-    "drip": Drip,
+    "drip": SlowBytes,
     "garbage": Garbage,
     "empty_completion": EmptyCompletion,
 }

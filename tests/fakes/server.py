@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import parse_qsl, urlsplit
 
 from tests.fakes import control
-from tests.fakes.misbehaviour import Delay, Drip, Hang, Reset
+from tests.fakes.misbehaviour import Delay, Hang, Reset, SlowBytes
 from tests.fakes.traffic import APIS, Reply, Request
 
 if TYPE_CHECKING:
@@ -98,7 +98,7 @@ class _Handler(BaseHTTPRequestHandler):
                 services.hold(released)
             case Reset():
                 reply = None
-            case Drip(pause, headers) if reply:
+            case SlowBytes(pause, headers) if reply:
                 self._drip(reply, pause, headers=headers)
                 return
         if reply is None:

@@ -92,9 +92,9 @@ def swallow() -> dict[str, Any]:
 
 def _parent() -> int:
     from service.processes.startup import read_settings
-    from service.processes.supervisor import Parent
+    from service.processes.supervisor import Supervisor
 
-    return Parent(
+    return Supervisor(
         read_settings(),
         queues=["default"],
         processes=1,

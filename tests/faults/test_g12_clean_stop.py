@@ -39,8 +39,8 @@ def prefetched(deployed: Deployment, queue: str) -> bool:
     """Whether somebody holds all that is in this queue."""
     connection = pika.BlockingConnection(pika.URLParameters(deployed.environment["RABBITMQ_URL"]))
     with connection:
-        declared = connection.channel().queue_declare(queue, passive=True)
-    return bool(declared.method.message_count == 0)
+        registry = connection.channel().queue_declare(queue, passive=True)
+    return bool(registry.method.message_count == 0)
 
 
 def busy(deployed: Deployment, *arguments: str) -> "subprocess.Popen[bytes]":

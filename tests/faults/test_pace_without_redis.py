@@ -11,7 +11,7 @@ from mirt.errors import RateLimitError
 from mirt.store.engine import redis_client
 from mirt.store.engine.redis_client import connect_redis
 from mirt.store.shared import rate_limits
-from mirt.store.shared.rate_limits import SharedPace
+from mirt.store.shared.rate_limits import RedisRateLimiter
 from tests.polling import wait_until
 from tests.servers import Redis
 
@@ -60,7 +60,7 @@ def test_no_second_has_more_than_the_pace(
     times: list[float] = []
     enough = Event()
 
-    def go(shared: SharedPace) -> None:
+    def go(shared: RedisRateLimiter) -> None:
         while not enough.is_set():
             try:
                 shared.wait()
@@ -70,7 +70,7 @@ def test_no_second_has_more_than_the_pace(
                 times.append(monotonic())
 
     paces = [
-        SharedPace(connect_redis(redis_url), "test", RATE, processes=PROCESSES)
+        RedisRateLimiter(connect_redis(redis_url), "test", RATE, processes=PROCESSES)
         for _ in range(PROCESSES)
     ]
     with ThreadPoolExecutor(PROCESSES * THREADS) as threads:

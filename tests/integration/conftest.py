@@ -10,7 +10,7 @@ from dramatiq import Worker
 
 from broker.durable import DurableBroker
 from broker.stack import install
-from broker.task import declared
+from broker.task import registry
 from middleware.policy import QUEUES
 from mirt.clock import Clock, utc_now
 from mirt.runtime import current_runtime, open_runtime, use_runtime
@@ -77,4 +77,4 @@ def run(
             stop_worker(one.worker, grace_s=10)
         one.broker.close()
         current_runtime().close()
-    declared.release()
+    registry.release()

@@ -14,7 +14,7 @@ from service.admin.findings import problems
 from service.admin.queues import activity
 from service.app import create_app
 from service.dispatcher import dispatch_message
-from tests.clock import Hands
+from tests.clock import FakeClock
 from tests.deployment import SECRET, update
 from tests.integration.conftest import Running
 
@@ -24,14 +24,14 @@ SHED_AFTER_S = 300
 
 
 @pytest.fixture(params=TRANSPORTS)
-def idle(run: Run, request: pytest.FixtureRequest, hands: Hands) -> Running:
+def idle(run: Run, request: pytest.FixtureRequest, clock: FakeClock) -> Running:
     """A service that nobody works for."""
-    return run(request.param, work=False, clock=hands, backlog_max_wait_seconds=SHED_AFTER_S)
+    return run(request.param, work=False, clock=clock, backlog_max_wait_seconds=SHED_AFTER_S)
 
 
 @pytest.fixture
-def hands() -> Hands:
-    return Hands()
+def clock() -> FakeClock:
+    return FakeClock()
 
 
 def shown_wait_s() -> float:
@@ -56,14 +56,14 @@ def webhook(chat: int) -> int:
     return answer.status_code
 
 
-def test_what_is_replayed_has_not_waited_while_it_was_dead(idle: Running, hands: Hands) -> None:
+def test_what_is_replayed_has_not_waited_while_it_was_dead(idle: Running, clock: FakeClock) -> None:
     assert dispatch_message("7", "перше", chat_id="7", fire_and_forget=True)["queued"]
-    hands.forward(seconds=120)
+    clock.advance(seconds=120)
     assert longest_wait_s() == 120
     assert purge.purge(current_runtime(), "llm") == 1
     assert longest_wait_s() == 0
-    hands.forward(minutes=10)
-    assert replay(idle.broker, current_runtime().database, Choice(), hands) == 1
+    clock.advance(minutes=10)
+    assert replay(idle.broker, current_runtime().database, Choice(), clock) == 1
     assert longest_wait_s() < 1
     assert not [
         one
@@ -71,24 +71,24 @@ def test_what_is_replayed_has_not_waited_while_it_was_dead(idle: Running, hands:
         if "oldest" in one.what
     ]
     assert webhook(8) == 200
-    hands.forward(seconds=SHED_AFTER_S)
+    clock.advance(seconds=SHED_AFTER_S)
     assert longest_wait_s() == SHED_AFTER_S
     assert webhook(9) == 503
 
 
-def test_what_was_delayed_has_not_waited_until_its_time(idle: Running, hands: Hands) -> None:
+def test_what_was_delayed_has_not_waited_until_its_time(idle: Running, clock: FakeClock) -> None:
     current_runtime().followups.schedule("f1", "7", 24, channel="telegram", chat_id="7")
-    hands.forward(hours=24)
+    clock.advance(hours=24)
     idle.broker.publish_due()
     assert sum(queue.ready for queue in activity(current_runtime()).queues) == 1
     assert shown_wait_s() < 1
-    hands.forward(seconds=SHED_AFTER_S)
+    clock.advance(seconds=SHED_AFTER_S)
     idle.broker.publish_due()
     assert shown_wait_s() == SHED_AFTER_S, "what is published again goes on waiting"
 
 
-def test_what_no_customer_waits_for_keeps_none_out(idle: Running, hands: Hands) -> None:
+def test_what_no_customer_waits_for_keeps_none_out(idle: Running, clock: FakeClock) -> None:
     ping.send_with_options(task_id="nobody-waits")
-    hands.forward(seconds=2 * SHED_AFTER_S)
+    clock.advance(seconds=2 * SHED_AFTER_S)
     assert shown_wait_s() == 2 * SHED_AFTER_S
     assert webhook(8) == 200

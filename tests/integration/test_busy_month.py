@@ -10,7 +10,7 @@ from falcon.testing import TestClient
 from sqlalchemy import event
 
 from broker.stack import install
-from broker.task import declared
+from broker.task import registry
 from mirt.runtime import Runtime, open_runtime, use_runtime
 from service.app import create_app
 from tests.fakes import FakeServices
@@ -59,7 +59,7 @@ def world_of(database_url: str, services: FakeServices) -> Iterator[Runtime]:
     install(settings)
     yield opened
     opened.close()
-    declared.release()
+    registry.release()
 
 
 @contextmanager

@@ -11,7 +11,7 @@ from actors.health import ping, worker_health_check
 from actors.housekeeping import remove_old_rows, sweep_mailboxes
 from actors.messages import mark_customer, process_and_respond, process_message, send_response
 from actors.summarization import check_all_sessions_for_summarization, summarize_session
-from broker.task import declared
+from broker.task import registry
 from middleware.policy import TASKS
 from mirt.runtime import current_runtime
 from mirt.store.shop import mailbox
@@ -27,7 +27,7 @@ SET_UP = {"snitkix_api_key": "crm-key", "OPS_TOKEN": "ops"}
 
 def result_of(message: Any) -> Any:
     """What its task has returned, as whoever has sent it gets it."""
-    backend = declared.bound.get_results_backend()
+    backend = registry.broker.get_results_backend()
     return message.get_result(backend=backend, block=True, timeout=20_000)
 
 
@@ -126,7 +126,7 @@ def test_every_dispatcher_returns_what_it_says_and_its_work_is_done(served: Fake
 
     planned = dispatcher.schedule_followup("42", 0)
     assert planned == {"scheduled": True, "task_id": planned["task_id"], "delay_hours": 0}
-    declared.bound.publish_due()
+    registry.broker.publish_due()
     wait_until(lambda: served.sent("42")[1:] == [FOLLOWUP_TEXTS[0]])
     dispatched = [
         dispatcher.dispatch_followup("42"),

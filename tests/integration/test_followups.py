@@ -9,7 +9,7 @@ import pytest
 from sqlalchemy import select
 
 from actors.followups import check_all_sessions_for_followups, schedule_followup, send_followup
-from broker.task import declared
+from broker.task import registry
 from mirt.errors import PermanentError
 from mirt.runtime import current_runtime
 from mirt.store.tables import (
@@ -21,7 +21,7 @@ from mirt.store.tables import (
 )
 from mirt.texts import FOLLOWUP_TEXTS
 from service import dispatcher
-from tests.clock import Hands
+from tests.clock import FakeClock
 from tests.fakes import FakeServices, Reset, Status, TooMany
 from tests.integration.conftest import TRANSPORTS, Running
 from tests.polling import wait_until
@@ -34,7 +34,7 @@ class Shop:
     """A service whose work is done at once, and the clock it goes by."""
 
     services: FakeServices
-    hands: Hands
+    clock: FakeClock
 
     def hear(self, chat: str = CHAT, platform: str = "telegram") -> None:
         """The customer writes, and is answered."""
@@ -43,7 +43,7 @@ class Shop:
     def check(self) -> int:
         """What the schedule does: look who is due."""
         message = check_all_sessions_for_followups.send()
-        queued: int = declared.bound.get_results_backend().get_result(message)["queued"]
+        queued: int = registry.broker.get_results_backend().get_result(message)["queued"]
         return queued
 
     def reminders(self, chat: str = CHAT) -> list[str]:
@@ -52,9 +52,9 @@ class Shop:
 
 @pytest.fixture
 def shop(run: Callable[..., Running], services: FakeServices) -> Shop:
-    hands = Hands()
-    run("eager", clock=hands)
-    return Shop(services, hands)
+    clock = FakeClock()
+    run("eager", clock=clock)
+    return Shop(services, clock)
 
 
 def rows(table: Any) -> list[Any]:
@@ -63,19 +63,19 @@ def rows(table: Any) -> list[Any]:
 
 
 def result_of(message: Any) -> dict[str, Any]:
-    return dict(declared.bound.get_results_backend().get_result(message))
+    return dict(registry.broker.get_results_backend().get_result(message))
 
 
 def test_nothing_is_due_before_its_time(shop: Shop) -> None:
     shop.hear()
-    shop.hands.forward(hours=23.9)
+    shop.clock.advance(hours=23.9)
     assert (shop.check(), shop.reminders()) == (0, [])
 
 
 def test_each_is_sent_once_when_it_is_due_and_differs_from_the_last(shop: Shop) -> None:
     shop.hear()
     for hours in (24, 1, 47, 1, 1000):
-        shop.hands.forward(hours=hours)
+        shop.clock.advance(hours=hours)
         shop.check()
         shop.check()
     assert shop.reminders() == list(FOLLOWUP_TEXTS[:2])
@@ -83,35 +83,35 @@ def test_each_is_sent_once_when_it_is_due_and_differs_from_the_last(shop: Shop) 
 
 def test_whom_nobody_looked_after_for_long_gets_the_latest_only(shop: Shop) -> None:
     shop.hear()
-    shop.hands.forward(hours=100)
+    shop.clock.advance(hours=100)
     assert (shop.check(), shop.check()) == (1, 0)
     assert shop.reminders() == [FOLLOWUP_TEXTS[1]]
 
 
 def test_the_next_message_begins_a_new_silence(shop: Shop) -> None:
     shop.hear()
-    shop.hands.forward(hours=25)
+    shop.clock.advance(hours=25)
     shop.check()
     shop.hear()
-    shop.hands.forward(hours=23)
+    shop.clock.advance(hours=23)
     assert shop.check() == 0
-    shop.hands.forward(hours=1)
+    shop.clock.advance(hours=1)
     assert shop.check() == 1
 
 
 def test_a_reminder_that_was_queued_before_the_customer_wrote_is_not_sent(shop: Shop) -> None:
     shop.hear()
-    shop.hands.forward(hours=25)
+    shop.clock.advance(hours=25)
     (batch,) = current_runtime().followups.take_due()
     shop.hear()
-    declared.bound.publish(batch)
+    registry.broker.publish(batch)
     assert shop.reminders() == []
     assert [row.state for row in rows(tasks) if row.actor == "send_followup"] == ["done"]
 
 
 def test_a_reminder_that_failed_is_sent_by_its_retry(shop: Shop) -> None:
     shop.hear()
-    shop.hands.forward(hours=24)
+    shop.clock.advance(hours=24)
     shop.services.misbehave("telegram", Status(502), times=2)
     shop.check()
     assert shop.reminders() == [FOLLOWUP_TEXTS[0]]
@@ -120,31 +120,31 @@ def test_a_reminder_that_failed_is_sent_by_its_retry(shop: Shop) -> None:
 @pytest.mark.parametrize("what", [Status(502), Reset(applied=False)])
 def test_a_reminder_that_is_not_sent_leaves_no_delivery_open(shop: Shop, what: Any) -> None:
     shop.hear()
-    shop.hands.forward(hours=24)
+    shop.clock.advance(hours=24)
     shop.services.misbehave("telegram", what, times=4)
     shop.check()
     (dead,) = rows(dead_letters)
     assert dead.error_code == "RETRIES_EXHAUSTED"
     reminder = next(one for one in rows(deliveries) if one.text in FOLLOWUP_TEXTS)
-    assert (reminder.state, reminder.finished_at) == ("failed", shop.hands.now)
+    assert (reminder.state, reminder.finished_at) == ("failed", shop.clock.now)
 
 
 def test_a_reminder_that_failed_and_is_not_wanted_any_more_leaves_no_delivery_open(
     run: Callable[..., Running], services: FakeServices
 ) -> None:
-    hands = Hands()
-    run("embedded", clock=hands)
-    shop = Shop(services, hands)
+    clock = FakeClock()
+    run("embedded", clock=clock)
+    shop = Shop(services, clock)
     shop.hear()
     wait_until(lambda: len(services.sent(CHAT)) == 1)
     wait_until(lambda: rows(conversations)[0].head_task_id is None)
-    hands.forward(hours=24)
+    clock.advance(hours=24)
     services.misbehave("telegram", Status(502))
-    declared.bound.publish_all(current_runtime().followups.take_due())
+    registry.broker.publish_all(current_runtime().followups.take_due())
     wait_until(lambda: [one.attempt for one in rows(tasks) if one.actor == "send_followup"] == [1])
     shop.hear()
-    hands.forward(hours=1)
-    declared.bound.publish_due()
+    clock.advance(hours=1)
+    registry.broker.publish_due()
     wait_until(lambda: {one.state for one in rows(tasks)} == {"done"})
     assert shop.reminders() == []
     assert [one.state for one in rows(deliveries) if one.text in FOLLOWUP_TEXTS] == ["failed"]
@@ -157,12 +157,12 @@ def test_a_chat_may_be_named_by_its_number(
     dispatcher.dispatch_message("web-7", "Привіт", fire_and_forget=False)
     wait_until(lambda: rows(conversations)[0].head_task_id is None)
     dispatcher.dispatch_followup("web-7", "telegram", 42)
-    wait_until(lambda: Shop(services, Hands()).reminders() == [FOLLOWUP_TEXTS[0]])
+    wait_until(lambda: Shop(services, FakeClock()).reminders() == [FOLLOWUP_TEXTS[0]])
 
 
 def test_a_reminder_is_stored_as_said_only_when_it_was_delivered(shop: Shop) -> None:
     shop.hear()
-    shop.hands.forward(hours=24)
+    shop.clock.advance(hours=24)
     shop.services.misbehave("telegram", Status(403), times=1)
     shop.check()
     assert [row.content for row in rows(history) if row.content in FOLLOWUP_TEXTS] == []
@@ -171,7 +171,7 @@ def test_a_reminder_is_stored_as_said_only_when_it_was_delivered(shop: Shop) -> 
 
 def test_the_agent_is_told_of_what_was_sent(shop: Shop) -> None:
     shop.hear()
-    shop.hands.forward(hours=24)
+    shop.clock.advance(hours=24)
     shop.check()
     shop.hear()
     asked = shop.services.requests("llm")[-1].body["messages"]
@@ -200,7 +200,7 @@ def test_no_more_are_sent_than_there_are_delays(shop: Shop) -> None:
     shop.hear()
     outcomes = [result_of(send_followup.send(CHAT)) for _ in range(3)]
     assert [one.get("reason", one["status"]) for one in outcomes] == ["sent", "sent", "none_left"]
-    shop.hands.forward(hours=1000)
+    shop.clock.advance(hours=1000)
     assert shop.check() == 0
 
 
@@ -208,10 +208,10 @@ def test_a_scheduled_one_is_sent_at_its_time(shop: Shop) -> None:
     shop.hear()
     scheduled = result_of(schedule_followup.send(CHAT, 5))
     assert scheduled["status"] == "scheduled"
-    shop.hands.forward(hours=4.9)
-    assert declared.bound.publish_due() == 0
-    shop.hands.forward(hours=0.2)
-    declared.bound.publish_due()
+    shop.clock.advance(hours=4.9)
+    assert registry.broker.publish_due() == 0
+    shop.clock.advance(hours=0.2)
+    registry.broker.publish_due()
     assert shop.reminders() == [FOLLOWUP_TEXTS[0]]
 
 
@@ -219,10 +219,10 @@ def test_the_customers_message_cancels_what_is_scheduled(shop: Shop) -> None:
     shop.hear()
     answer = dispatcher.schedule_followup(CHAT, 5)
     assert answer == {"scheduled": True, "task_id": answer["task_id"], "delay_hours": 5}
-    shop.hands.forward(hours=1)
+    shop.clock.advance(hours=1)
     shop.hear()
-    shop.hands.forward(hours=5)
-    declared.bound.publish_due()
+    shop.clock.advance(hours=5)
+    registry.broker.publish_due()
     assert shop.reminders() == []
 
 
@@ -240,7 +240,7 @@ def test_a_dispatched_reminder_reaches_the_customer(
     run: Callable[..., Running], services: FakeServices, transport: str
 ) -> None:
     run(transport)
-    shop = Shop(services, Hands())
+    shop = Shop(services, FakeClock())
     shop.hear()
     wait_until(lambda: len(services.sent(CHAT)) == 1)
     wait_until(lambda: rows(conversations)[0].head_task_id is None)
@@ -253,7 +253,7 @@ def test_without_tasks_the_caller_does_the_work(
     run: Callable[..., Running], services: FakeServices
 ) -> None:
     run("embedded", work=False, TASKS_ENABLED=False)
-    Shop(services, Hands()).hear()
+    Shop(services, FakeClock()).hear()
     answer = dispatcher.dispatch_followup(CHAT)
     assert (answer["queued"], answer["status"], answer["content"]) == (
         False,
@@ -265,7 +265,7 @@ def test_without_tasks_the_caller_does_the_work(
 def test_a_429_of_one_chat_does_not_hold_the_reminder_of_another(shop: Shop) -> None:
     shop.hear("1")
     shop.hear("2")
-    shop.hands.forward(hours=24)
+    shop.clock.advance(hours=24)
     shop.services.misbehave("telegram", TooMany(1), times=1, chat="1")
     shop.check()
     assert (shop.reminders("1"), shop.reminders("2")) == ([FOLLOWUP_TEXTS[0]], [FOLLOWUP_TEXTS[0]])

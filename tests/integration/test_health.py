@@ -11,14 +11,14 @@ from sqlalchemy import Table, select, update
 
 from actors.health import ping, worker_health_check
 from actors.housekeeping import remove_old_rows
-from broker.task import declared
+from broker.task import registry
 from mirt.clock import deadline_in
 from mirt.housekeeping import LAST_BATCH_S
 from mirt.runtime import current_runtime
 from mirt.store.tables import conversations, dead_letters, deliveries, history, inbox, tasks, turns
 from service import dispatcher
 from service.app import create_app
-from tests.clock import Hands
+from tests.clock import FakeClock
 from tests.fakes import FakeServices, Status
 from tests.integration.conftest import TRANSPORTS, Running
 from tests.polling import wait_until
@@ -29,7 +29,7 @@ OK = {"redis": "ok", "database": "ok", "rabbitmq": "ok"}
 
 
 def result_of(message: Any) -> dict[str, Any]:
-    results = declared.bound.get_results_backend()
+    results = registry.broker.get_results_backend()
     return dict(results.get_result(message, block=True, timeout=20_000))
 
 
@@ -115,12 +115,12 @@ def rows(table: Table) -> int:
 def test_what_is_over_and_old_goes_and_nothing_else(
     run: Callable[..., Running], services: FakeServices
 ) -> None:
-    hands = Hands()
-    run("eager", clock=hands)
+    clock = FakeClock()
+    run("eager", clock=clock)
     dispatcher.dispatch_message("1", "Давно", "telegram", "1", fire_and_forget=True)
     services.misbehave("telegram", Status(403, {"ok": False, "description": "blocked"}))
     dispatcher.dispatch_message("2", "Давно", "telegram", "2", fire_and_forget=True)
-    hands.forward(days=31)
+    clock.advance(days=31)
     dispatcher.dispatch_message("3", "Щойно", "telegram", "3", fire_and_forget=True)
     removed = result_of(remove_old_rows.send())["removed"]
     gone = {"inbox": 2, "deliveries": 2, "turns": 2, "tasks": 1, "followups": 0, "task_events": 1}
@@ -130,10 +130,10 @@ def test_what_is_over_and_old_goes_and_nothing_else(
 
 
 def test_what_still_waits_is_never_too_old(run: Callable[..., Running]) -> None:
-    hands = Hands()
-    run("embedded", work=False, clock=hands)
+    clock = FakeClock()
+    run("embedded", work=False, clock=clock)
     dispatcher.dispatch_message("1", "Чекаю", "telegram", "1", fire_and_forget=True)
-    hands.forward(days=100)
+    clock.advance(days=100)
     current_runtime().housekeeping.remove_old_rows()
     assert (rows(inbox), rows(tasks)) == (1, 1)
 
@@ -142,20 +142,20 @@ def test_more_than_a_batch_goes_too(
     run: Callable[..., Running], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("mirt.housekeeping.BATCH", 2)
-    hands = Hands()
-    run("eager", clock=hands)
+    clock = FakeClock()
+    run("eager", clock=clock)
     for number in range(5):
         ping.send_with_options(task_id=f"ping-{number}")
     with current_runtime().database.transaction() as tx:
-        tx.execute(update(tasks).values(finished_at=hands.now - timedelta(days=31)))
+        tx.execute(update(tasks).values(finished_at=clock.now - timedelta(days=31)))
     assert current_runtime().housekeeping.remove_old_rows()["tasks"] == 5
 
 
 def test_what_there_is_no_time_for_goes_the_next_time(run: Callable[..., Running]) -> None:
-    hands = Hands()
-    run("eager", clock=hands)
+    clock = FakeClock()
+    run("eager", clock=clock)
     ping.send_with_options(task_id="ping")
-    hands.forward(days=31)
+    clock.advance(days=31)
     with deadline_in(LAST_BATCH_S - 1):
         assert sum(current_runtime().housekeeping.remove_old_rows().values()) == 0
     assert current_runtime().housekeeping.remove_old_rows()["tasks"] == 1

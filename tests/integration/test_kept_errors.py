@@ -9,7 +9,7 @@ from dramatiq.results import ResultFailure
 from actors.crm import create_crm_order
 from actors.messages import send_response
 from mirt.errors import PermanentError
-from mirt.observe.secrets import STRUCK_OUT
+from mirt.observe.secrets import REDACTED
 from mirt.store.engine.stores import stores
 from mirt.store.tables import dead_letters, deliveries, orders, task_events
 from tests.fakes import FakeServices, Status
@@ -51,7 +51,7 @@ def test_a_delivery_that_fails_keeps_its_error_without_the_token(
     with pytest.raises(ResultFailure) as failed:
         sent.get_result()
     for text in (delivery.error, letter.exception, letter.traceback, str(failed.value)):
-        assert STRUCK_OUT in text
+        assert REDACTED in text
         assert "9f8e7d" not in text
 
 
@@ -80,7 +80,7 @@ def test_an_error_on_postgres_is_kept_without_secrets(run: Run, services: FakeSe
     send_response.send("telegram", "7", "hello")
     [letter] = wait_until(lambda: rows(running, dead_letters))
     [delivery] = rows(running, deliveries)
-    assert STRUCK_OUT in letter.exception
-    assert STRUCK_OUT in delivery.error
+    assert REDACTED in letter.exception
+    assert REDACTED in delivery.error
     assert "9f8e7d" not in str((letter, delivery))
     assert PermanentError.__name__ in letter.exception

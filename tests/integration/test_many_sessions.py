@@ -11,10 +11,10 @@ from typing import Any
 import pytest
 from sqlalchemy import event, insert, select
 
-from broker.task import declared
+from broker.task import registry
 from mirt.runtime import current_runtime
 from mirt.store.tables import conversations, followups, tasks
-from tests.clock import Hands
+from tests.clock import FakeClock
 from tests.integration.conftest import Running
 
 pytestmark = pytest.mark.alone
@@ -24,15 +24,15 @@ DUE = [str(number) for number in range(0, 300 * EVERY, EVERY)]
 
 
 @pytest.fixture
-def hands(run: Callable[..., Running]) -> Hands:
-    hands = Hands()
-    run("rabbitmq", work=False, clock=hands)
-    return hands
+def clock(run: Callable[..., Running]) -> FakeClock:
+    clock = FakeClock()
+    run("rabbitmq", work=False, clock=clock)
+    return clock
 
 
-def add_sessions(hands: Hands, numbers: range, *, due: set[str]) -> None:
+def add_sessions(clock: FakeClock, numbers: range, *, due: set[str]) -> None:
     """Customers who wrote yesterday if they are due, and two hours ago if not."""
-    fresh, old = hands.now - timedelta(hours=2), hands.now - timedelta(hours=25)
+    fresh, old = clock.now - timedelta(hours=2), clock.now - timedelta(hours=25)
     with current_runtime().database.transaction() as tx:
         tx.execute(
             insert(conversations),
@@ -52,13 +52,13 @@ def add_sessions(hands: Hands, numbers: range, *, due: set[str]) -> None:
 
 def check() -> int:
     """What ``check_all_sessions_for_followups`` does."""
-    return declared.bound.publish_all(current_runtime().followups.take_due())
+    return registry.broker.publish_all(current_runtime().followups.take_due())
 
 
 def test_of_10000_sessions_the_300_that_are_due_are_queued_once_by_two_at_once_within_2_s(
-    hands: Hands,
+    clock: FakeClock,
 ) -> None:
-    add_sessions(hands, range(SESSIONS), due=set(DUE))
+    add_sessions(clock, range(SESSIONS), due=set(DUE))
     together = Barrier(2)
 
     def look(_: int) -> tuple[int, float]:
@@ -77,11 +77,11 @@ def test_of_10000_sessions_the_300_that_are_due_are_queued_once_by_two_at_once_w
     assert check() == 0
 
 
-def test_the_memory_it_takes_does_not_grow_with_the_sessions(hands: Hands) -> None:
+def test_the_memory_it_takes_does_not_grow_with_the_sessions(clock: FakeClock) -> None:
     few, many = range(1_000), range(1_000, 21_000)
-    add_sessions(hands, few, due=set(map(str, few[:300])))
+    add_sessions(clock, few, due=set(map(str, few[:300])))
     first = memory_of_a_check()
-    add_sessions(hands, many, due=set(map(str, many[:300])))
+    add_sessions(clock, many, due=set(map(str, many[:300])))
     assert memory_of_a_check() < 1.25 * first
 
 
@@ -94,8 +94,8 @@ def memory_of_a_check() -> int:
         tracemalloc.stop()
 
 
-def test_they_are_found_by_an_index(hands: Hands) -> None:
-    add_sessions(hands, range(SESSIONS), due=set(DUE))
+def test_they_are_found_by_an_index(clock: FakeClock) -> None:
+    add_sessions(clock, range(SESSIONS), due=set(DUE))
     asked: list[tuple[str, Any]] = []
 
     def note(_conn: Any, _cursor: Any, statement: str, values: Any, *_: Any) -> None:

@@ -9,12 +9,12 @@ from falcon.testing import Result, TestClient
 
 from actors.followups import send_followup
 from actors.messages import mark_customer
-from broker.task import declared
+from broker.task import registry
 from mirt.channels.manychat import ManyChatChannel
 from mirt.runtime import current_runtime
 from service import dispatcher
 from service.app import create_app
-from tests.clock import Hands
+from tests.clock import FakeClock
 from tests.fakes import FakeServices, Status, TooMany
 from tests.integration.conftest import Running
 
@@ -24,14 +24,14 @@ Post = Callable[..., Result]
 
 
 @pytest.fixture
-def hands() -> Hands:
-    return Hands()
+def clock() -> FakeClock:
+    return FakeClock()
 
 
 @pytest.fixture
-def post(run: Callable[..., Running], services: FakeServices, hands: Hands) -> Post:
+def post(run: Callable[..., Running], services: FakeServices, clock: FakeClock) -> Post:
     """Post to a shop on ManyChat whose work is done at once."""
-    run("eager", clock=hands, manychat_api_url=services.manychat_url, **MANYCHAT)
+    run("eager", clock=clock, manychat_api_url=services.manychat_url, **MANYCHAT)
     client = TestClient(create_app(current_runtime()))
 
     def send(body: Any, headers: dict[str, str] = TOKEN) -> Result:
@@ -89,22 +89,22 @@ def test_a_message_that_says_nothing_is_refused_by_its_field(post: Post, message
 
 
 def test_the_same_id_again_is_a_duplicate_however_late(
-    post: Post, services: FakeServices, hands: Hands
+    post: Post, services: FakeServices, clock: FakeClock
 ) -> None:
     post(says("Є сукня?", id="m-1"))
-    hands.forward(hours=1)
+    clock.advance(hours=1)
     assert post(says("Є сукня?", id="m-1")).json["duplicate"]
     assert len(services.sent("42")) == 1
 
 
 def test_without_an_id_the_same_text_within_five_seconds_is_a_double_click(
-    post: Post, services: FakeServices, hands: Hands
+    post: Post, services: FakeServices, clock: FakeClock
 ) -> None:
     post(says("Так"))
-    hands.forward(seconds=4)
+    clock.advance(seconds=4)
     assert post(says("Так")).json == {"status": "accepted", "duplicate": True}
     assert "duplicate" not in post(says("Ні")).json
-    hands.forward(seconds=2)
+    clock.advance(seconds=2)
     assert "duplicate" not in post(says("Так")).json
     assert services.sent("42") == ["echo: Так", "echo: Ні", "echo: Так"]
 
@@ -157,13 +157,13 @@ def test_what_manychat_asks_to_wait_for_is_sent_afterwards(
 
 
 def test_a_reminder_goes_to_manychat_within_its_window_only(
-    post: Post, services: FakeServices, hands: Hands
+    post: Post, services: FakeServices, clock: FakeClock
 ) -> None:
-    results = declared.bound.get_results_backend()
+    results = registry.broker.get_results_backend()
     post(says("Є сукня?"))
-    hands.forward(hours=23.9)
+    clock.advance(hours=23.9)
     assert results.get_result(send_followup.send("42"))["channel"] == "manychat"
-    hands.forward(hours=0.1)
+    clock.advance(hours=0.1)
     skipped = results.get_result(send_followup.send("42"))
     assert skipped == {"status": "skipped", "session_id": "42", "reason": "window_closed"}
     assert len(services.sent("42")) == 2
@@ -178,7 +178,7 @@ def test_tags_and_fields_are_kept_by_manychat(post: Post, services: FakeServices
 
 
 def test_telegram_keeps_no_marks(post: Post) -> None:
-    outcome = declared.bound.get_results_backend().get_result(
+    outcome = registry.broker.get_results_backend().get_result(
         mark_customer.send("telegram", "42", {}, ["buyer"])
     )
     assert outcome["status"] == "skipped"

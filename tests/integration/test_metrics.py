@@ -11,13 +11,13 @@ from sqlalchemy import event
 from actors.crm import create_crm_order
 from actors.health import ping
 from actors.messages import send_response
-from broker.task import declared
+from broker.task import registry
 from mirt.clock import utc_now
 from mirt.metrics import StoreFigures
 from mirt.runtime import current_runtime
 from service import dispatcher
 from service.app import create_app
-from tests.clock import Hands
+from tests.clock import FakeClock
 from tests.deployment import SECRET, update
 from tests.fakes import FakeServices, Reset, Status, TooMany
 from tests.integration.conftest import TRANSPORTS, Running
@@ -151,13 +151,13 @@ def test_an_agent_that_refuses_is_not_one_that_fails(run: Run, services: FakeSer
 
 
 def test_every_tick_is_counted_and_its_age_is_known(run: Run) -> None:
-    hands = Hands()
-    run("eager", clock=hands)
+    clock = FakeClock()
+    run("eager", clock=clock)
     since = Since()
-    declared.bound.tick(hands.now)
-    declared.bound.tick(hands.now)
+    registry.broker.tick(clock.now)
+    registry.broker.tick(clock.now)
     assert since("mirt_ticks_total", task="sweep_mailboxes") == 1
-    hands.forward(minutes=7)
+    clock.advance(minutes=7)
     assert scrape().sum("mirt_last_tick_age_seconds", task="sweep_mailboxes") == 420
 
 

@@ -10,7 +10,7 @@ from falcon.testing import TestClient
 from sqlalchemy import select
 
 from actors.crm import create_crm_order, sync_order_status
-from broker.task import declared
+from broker.task import registry
 from middleware.dead_letters import replay
 from mirt.clock import utc_now
 from mirt.errors import OutcomeUnknownError, PermanentError, RateLimitError
@@ -24,7 +24,7 @@ from mirt.store.shop import orders as store
 from mirt.store.tables import conversations, dead_letters, orders, tasks
 from service import dispatcher
 from service.app import create_app
-from tests.clock import Hands
+from tests.clock import FakeClock
 from tests.fakes import FakeServices, Reset, Status, TooMany
 from tests.integration.conftest import TRANSPORTS, Running
 from tests.polling import wait_until
@@ -45,7 +45,7 @@ def rows(table: Any) -> list[Any]:
 
 
 def result_of(message: Any) -> dict[str, Any]:
-    return dict(declared.bound.get_results_backend().get_result(message))
+    return dict(registry.broker.get_results_backend().get_result(message))
 
 
 def test_an_order_is_created_and_its_task_says_so(crm: Any) -> None:
@@ -113,7 +113,7 @@ def test_an_order_that_failed_is_created_by_its_replay(
     assert [kept.state for kept in rows(orders)] == ["failed"]
     services.mend()
     choice = Choice(task_ids=[message.message_id])
-    assert replay(declared.bound, current_runtime().database, choice, utc_now) == 1
+    assert replay(registry.broker, current_runtime().database, choice, utc_now) == 1
     assert [kept.state for kept in rows(orders)] == ["created"]
     assert len(crm.orders) == 1
 
@@ -237,7 +237,7 @@ def test_one_name_is_one_order_when_many_workers_create_it_at_once(
 ) -> None:
     run("rabbitmq", snitkix_api_url=services.crm_url, **CRM)
     services.latency["crm"] = 0.5
-    results = declared.bound.get_results_backend()
+    results = registry.broker.get_results_backend()
     sent = [create_crm_order.send(order()) for _ in range(4)]
     ids = {results.get_result(one, block=True, timeout=20_000)["order_id"] for one in sent}
     assert (ids, len(services.crm.orders)) == ({"crm-1"}, 1)
@@ -246,11 +246,11 @@ def test_one_name_is_one_order_when_many_workers_create_it_at_once(
 def test_an_order_that_another_task_is_creating_is_waited_for_and_not_asked_for(
     run: Callable[..., Running], services: FakeServices
 ) -> None:
-    hands = Hands()
-    run("eager", clock=hands, snitkix_api_url=services.crm_url, **CRM)
-    asking(claimed(hands, "one"), hands)
+    clock = FakeClock()
+    run("eager", clock=clock, snitkix_api_url=services.crm_url, **CRM)
+    asking(claimed(clock, "one"), clock)
     with pytest.raises(RateLimitError, match="another task"):
-        current_runtime().orders.create(claimed(hands, "two"), order())
+        current_runtime().orders.create(claimed(clock, "two"), order())
     assert services.requests("crm") == []
 
 
@@ -267,14 +267,14 @@ def test_what_no_database_can_keep_is_left_out_and_nothing_lost(
     assert [one.error for one in rows(orders)] == [None, "crm: 422 name: a\ufffdb"]
 
 
-def claimed(hands: Hands, task_id: str = "one") -> Lease:
+def claimed(clock: FakeClock, task_id: str = "one") -> Lease:
     """The claim on a task, for what a worker does with it."""
     with current_runtime().database.transaction() as tx:
         lease = leases.claim(
             tx,
             TaskMessage(task_id, "create_crm_order"),
             owner="worker",
-            now=hands.now,
+            now=clock.now,
             duration=timedelta(hours=1),
         )
     assert lease is not None
@@ -289,19 +289,19 @@ def created(services: FakeServices) -> int:
 def test_an_order_that_the_crm_may_still_be_creating_is_not_asked_for_again(
     run: Callable[..., Running], services: FakeServices
 ) -> None:
-    hands = Hands()
-    run("eager", clock=hands, snitkix_api_url=services.crm_url, **CRM)
-    lease, create = claimed(hands), current_runtime().orders.create
+    clock = FakeClock()
+    run("eager", clock=clock, snitkix_api_url=services.crm_url, **CRM)
+    lease, create = claimed(clock), current_runtime().orders.create
     services.misbehave("crm", Reset(applied=False))
     with pytest.raises(OutcomeUnknownError):
         create(lease, order())
     for _ in range(2):
-        hands.forward(seconds=SETTLED_AFTER_S / 2 - 1)
+        clock.advance(seconds=SETTLED_AFTER_S / 2 - 1)
         with pytest.raises(RateLimitError) as told:
             create(lease, order())
     assert (told.value.retry_after, created(services)) == (2, 1)
     assert [(one.state, one.unknown) for one in rows(orders)] == [("unknown", 1)]
-    hands.forward(seconds=2)
+    clock.advance(seconds=2)
     assert create(lease, order())["status"] == "created"
     assert (len(services.crm.orders), created(services)) == (1, 2)
 
@@ -309,11 +309,11 @@ def test_an_order_that_the_crm_may_still_be_creating_is_not_asked_for_again(
 def test_neither_is_one_whose_worker_was_lost_a_moment_ago(
     run: Callable[..., Running], services: FakeServices
 ) -> None:
-    hands = Hands()
-    run("eager", clock=hands, snitkix_api_url=services.crm_url, **CRM)
-    lease = claimed(hands)
-    asking(lease, hands)
-    hands.forward(seconds=1)
+    clock = FakeClock()
+    run("eager", clock=clock, snitkix_api_url=services.crm_url, **CRM)
+    lease = claimed(clock)
+    asking(lease, clock)
+    clock.advance(seconds=1)
     for _ in range(2):
         with pytest.raises(RateLimitError):
             current_runtime().orders.create(lease, order())
@@ -321,21 +321,21 @@ def test_neither_is_one_whose_worker_was_lost_a_moment_ago(
     assert [(one.state, one.unknown) for one in rows(orders)] == [("unknown", 1)]
 
 
-def asking(lease: Lease, hands: Hands) -> store.KeptOrder:
+def asking(lease: Lease, clock: FakeClock) -> store.KeptOrder:
     """An order whose request has left, and whose answer is not there yet."""
     new = store.NewOrder("order-1", lease.task_id, "42", "telegram", order(), "trace")
     with current_runtime().database.transaction() as tx:
-        kept = store.begin(tx, new, now=hands.now)
-        store.ask(tx, kept, now=hands.now)
+        kept = store.begin(tx, new, now=clock.now)
+        store.ask(tx, kept, now=clock.now)
     return kept
 
 
 def test_a_request_that_is_not_back_when_its_task_dies_is_counted_as_unknown(
     run: Callable[..., Running],
 ) -> None:
-    hands = Hands()
-    run("eager", clock=hands)
-    asking(claimed(hands), hands)
+    clock = FakeClock()
+    run("eager", clock=clock)
+    asking(claimed(clock), clock)
     with current_runtime().database.transaction() as tx:
         current_runtime().orders.fail(tx, "one")
     assert [(one.state, one.unknown) for one in rows(orders)] == [("failed", 1)]
@@ -345,19 +345,19 @@ def test_a_request_that_is_not_back_when_its_task_dies_is_counted_as_unknown(
 def test_what_a_late_worker_learns_changes_no_order_that_is_created(
     run: Callable[..., Running], late: str
 ) -> None:
-    hands = Hands()
-    run("eager", clock=hands)
+    clock = FakeClock()
+    run("eager", clock=clock)
     dispatcher.dispatch_message("42", "Беру", "telegram", "42", fire_and_forget=True)
-    kept = asking(claimed(hands), hands)
+    kept = asking(claimed(clock), clock)
     with current_runtime().database.transaction() as tx:
-        store.created(tx, kept, crm_order_id="crm-1", status="new", now=hands.now)
+        store.created(tx, kept, crm_order_id="crm-1", status="new", now=clock.now)
         store.note_status(
-            tx, crm_order_id="crm-1", session_id="42", status="paid", asked_at=hands.now
+            tx, crm_order_id="crm-1", session_id="42", status="paid", asked_at=clock.now
         )
         if late == "created":
-            store.created(tx, kept, crm_order_id="crm-2", status="new", now=hands.now)
+            store.created(tx, kept, crm_order_id="crm-2", status="new", now=clock.now)
         else:
-            getattr(store, late)(tx, kept, error="late", now=hands.now)
+            getattr(store, late)(tx, kept, error="late", now=clock.now)
     (now,) = rows(orders)
     assert (now.state, now.status, now.crm_order_id) == ("created", "paid", "crm-1")
     assert [one.order_status for one in rows(conversations)] == ["paid"]

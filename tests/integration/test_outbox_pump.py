@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from actors.housekeeping import sweep_mailboxes
-from broker.durable import Unsure
+from broker.durable import PublishResult
 from mirt.clock import utc_now
 from mirt.store.queue import outbox
 from mirt.store.queue.tasks import TaskMessage
@@ -85,6 +85,8 @@ def test_what_the_transport_refuses_is_no_reason_to_look_again_at_once(
     running = run("embedded", work=False)
     have_due(running, TaskMessage("refused", "ping"))
     with monkeypatch.context() as full:
-        full.setattr(running.broker, "transmit", lambda messages, within_s: Unsure(failed=messages))
+        full.setattr(
+            running.broker, "transmit", lambda messages, within_s: PublishResult(failed=messages)
+        )
         assert running.broker.publish_due() == 0
     assert running.broker.publish_due() == 1

@@ -123,7 +123,7 @@ def test_those_behind_a_reply_that_is_yet_to_be_delivered_come_back_too(
     services.misbehave("telegram", Status(500), times=None)
     running = run(transport, retry_base_seconds=60)
     write("7", "перше")
-    wait_until(lambda: states() == {"перше": "answered"} and _waits(running))
+    wait_until(lambda: states() == {"перше": "answered"} and _cooldowns(running))
     write("7", "друге", "третє")
     assert running.worker is not None
     stop_worker(running.worker, grace_s=10)
@@ -161,7 +161,7 @@ def test_an_order_that_is_purged_is_said_to_have_failed_and_comes_back(run: Run)
     assert dead(running) == []
 
 
-def _waits(running: Running) -> bool:
+def _cooldowns(running: Running) -> bool:
     return [
         row.state for row in rows(current_runtime().database, tasks) if row.actor == DELIVERING
     ] == ["delayed"]

@@ -20,7 +20,7 @@ from service.admin.conversations import waiting
 from service.admin.findings import problems
 from service.admin.queues import activity
 from service.admin.schedule import schedule
-from service.cli.context import Look
+from service.cli.context import CommandContext
 from tests.fakes import FakeServices
 from tests.settings import settings_for
 
@@ -61,25 +61,25 @@ ANALYZE;
 
 
 @pytest.fixture
-def look(services: FakeServices, database_url: str) -> Iterator[Look]:
+def look(services: FakeServices, database_url: str) -> Iterator[CommandContext]:
     with psycopg.connect(database_url) as connection:
         connection.execute(SEED)
     settings = settings_for(services, database_url=database_url)
     database = Database(database_url, pool_size=1, reads_only=True)
-    yield Look(settings, database)
+    yield CommandContext(settings, database)
     database.close()
 
 
-def show_problems(look: Look) -> object:
+def show_problems(look: CommandContext) -> object:
     now = activity(look)
     return problems(look, now, schedule(look)), waiting(look, limit=8)
 
 
-def trace(name: str) -> Callable[[Look], object]:
+def trace(name: str) -> Callable[[CommandContext], object]:
     return lambda look: Timelines(look.database, look.clock).of(name)
 
 
-LOOKS: dict[str, tuple[Callable[[Look], object], int]] = {
+LOOKS: dict[str, tuple[Callable[[CommandContext], object], int]] = {
     "inspect": (show_problems, 14),
     "inspect stats": (activity, 5),
     "dead list": (lambda look: dead_letters.find(look, Choice(until=utc_now()), limit=20), 2),
@@ -99,7 +99,7 @@ LOOKS: dict[str, tuple[Callable[[Look], object], int]] = {
 }
 
 
-def _found(look: Look, **what: Any) -> object:
+def _found(look: CommandContext, **what: Any) -> object:
     with look.database.transaction() as tx:
         return conversations_found(tx, **what, limit=50)
 
@@ -118,7 +118,9 @@ def counted(database: Database) -> Iterator[list[str]]:
 
 
 @pytest.mark.alone
-def test_every_look_is_far_under_300_ms_with_a_constant_number_of_queries(look: Look) -> None:
+def test_every_look_is_far_under_300_ms_with_a_constant_number_of_queries(
+    look: CommandContext,
+) -> None:
     activity(look)
     took = {}
     for name, (ask, most) in LOOKS.items():

@@ -15,7 +15,7 @@ from mirt.errors import DatabaseError
 from mirt.store.engine.stores import stores
 from mirt.store.tables import tasks
 from service.processes.child import start_worker, stop_worker
-from tests.clock import Hands
+from tests.clock import FakeClock
 from tests.integration.conftest import TRANSPORTS, Running
 from tests.polling import wait_until
 from tests.servers import Postgres, RabbitMQ
@@ -122,7 +122,7 @@ def test_a_scheduler_outlives_rabbitmq_and_its_tick_is_sent_when_that_is_back(
 def test_a_scheduled_task_that_fails_is_tried_again_however_long_ago_its_tick_was(
     run: Callable[..., Running], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    hands, failures = Hands(), [DatabaseError("away")]
+    clock, failures = FakeClock(), [DatabaseError("away")]
 
     def fail_once() -> dict[str, str]:
         if failures:
@@ -131,10 +131,10 @@ def test_a_scheduled_task_that_fails_is_tried_again_however_long_ago_its_tick_wa
 
     monkeypatch.setattr(sweep_mailboxes, "fn", fail_once)
     monkeypatch.setitem(TASKS, "sweep_mailboxes", replace(TASKS["sweep_mailboxes"], retries=1))
-    running = run("embedded", clock=hands)
-    tick(hands.now)
+    running = run("embedded", clock=clock)
+    tick(clock.now)
     wait_until(lambda: states_of(running, "sweep_mailboxes") == ["delayed"])
-    hands.forward(hours=1)
+    clock.advance(hours=1)
     wait_until(lambda: states_of(running, "sweep_mailboxes") == ["done"])
 
 

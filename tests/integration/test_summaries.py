@@ -8,12 +8,12 @@ import pytest
 from sqlalchemy import select
 
 from actors.summarization import check_all_sessions_for_summarization, summarize_session
-from broker.task import declared
+from broker.task import registry
 from mirt import summaries
 from mirt.runtime import current_runtime
 from mirt.store.tables import conversations, dead_letters, history
 from service import dispatcher
-from tests.clock import Hands
+from tests.clock import FakeClock
 from tests.fakes import FakeServices, Hang, Status
 from tests.integration.conftest import TRANSPORTS, Running
 from tests.polling import wait_until
@@ -27,7 +27,7 @@ class Shop:
     """A service whose work is done at once, and the clock it goes by."""
 
     services: FakeServices
-    hands: Hands
+    clock: FakeClock
 
     def hear(self, text: str, chat: str = CHAT) -> None:
         """The customer writes, and is answered."""
@@ -41,13 +41,13 @@ class Shop:
 
 @pytest.fixture
 def shop(run: Callable[..., Running], services: FakeServices) -> Shop:
-    hands = Hands()
-    run("eager", clock=hands)
-    return Shop(services, hands)
+    clock = FakeClock()
+    run("eager", clock=clock)
+    return Shop(services, clock)
 
 
 def result_of(message: Any) -> dict[str, Any]:
-    return dict(declared.bound.get_results_backend().get_result(message))
+    return dict(registry.broker.get_results_backend().get_result(message))
 
 
 def said(chat: str = CHAT) -> list[str]:
@@ -70,9 +70,9 @@ def asked_to_sum_up(services: FakeServices) -> list[list[dict[str, str]]]:
 
 def test_a_conversation_is_summed_up_three_days_after_its_last_message_once(shop: Shop) -> None:
     shop.hear("Є сукня?")
-    shop.hands.forward(days=2.9)
+    shop.clock.advance(days=2.9)
     assert shop.check() == 0
-    shop.hands.forward(days=0.1)
+    shop.clock.advance(days=0.1)
     assert (shop.check(), shop.check()) == (1, 0)
     assert (summary() or "").startswith("echo: Покупець: Є сукня?")
     assert said() == []
@@ -80,7 +80,7 @@ def test_a_conversation_is_summed_up_three_days_after_its_last_message_once(shop
 
 def test_the_agent_is_told_the_summary_afterwards(shop: Shop) -> None:
     shop.hear("Є сукня?")
-    shop.hands.forward(days=3)
+    shop.clock.advance(days=3)
     shop.check()
     shop.hear("Беру")
     told = shop.services.requests("llm")[-1].body["messages"]
@@ -89,11 +89,11 @@ def test_the_agent_is_told_the_summary_afterwards(shop: Shop) -> None:
 
 def test_the_next_summary_is_written_over_the_one_before_not_instead_of_it(shop: Shop) -> None:
     shop.hear("Є сукня?")
-    shop.hands.forward(days=3)
+    shop.clock.advance(days=3)
     shop.check()
     before = summary()
     shop.hear("Беру")
-    shop.hands.forward(days=3)
+    shop.clock.advance(days=3)
     shop.check()
     _, second = asked_to_sum_up(shop.services)
     assert before is not None
@@ -103,7 +103,7 @@ def test_the_next_summary_is_written_over_the_one_before_not_instead_of_it(shop:
 
 def test_what_the_agent_could_not_sum_up_is_not_deleted(shop: Shop) -> None:
     shop.hear("Є сукня?")
-    shop.hands.forward(days=3)
+    shop.clock.advance(days=3)
     shop.services.misbehave("llm", Status(400), match=PROMPT)
     shop.check()
     assert len(said()) == 2
@@ -116,7 +116,7 @@ def test_a_summary_that_cannot_be_saved_deletes_nothing(shop: Shop) -> None:
     shop.hear("Є сукня?")
     with current_runtime().database.transaction() as tx:
         tx.exec_driver_sql(REFUSE_SUMMARIES)
-    shop.hands.forward(days=3)
+    shop.clock.advance(days=3)
     shop.check()
     assert len(asked_to_sum_up(shop.services)) == 1
     assert (len(said()), summary()) == (2, None)
@@ -133,12 +133,12 @@ def test_what_the_customer_writes_meanwhile_stays(
     run: Callable[..., Running], services: FakeServices
 ) -> None:
     run("embedded", SUMMARY_RETENTION_DAYS=0)
-    Shop(services, Hands()).hear("Є сукня?")
+    Shop(services, FakeClock()).hear("Є сукня?")
     wait_until(lambda: len(said()) == 2)
     hanging = services.misbehave("llm", Hang(), match=PROMPT)
     summarize_session.send(CHAT)
     services.wait_until(lambda: hanging.used == 1)
-    Shop(services, Hands()).hear("І шапка?")
+    Shop(services, FakeClock()).hear("І шапка?")
     wait_until(lambda: len(said()) == 4)
     services.release()
     wait_until(lambda: summary() is not None)
@@ -149,13 +149,13 @@ def test_of_two_summaries_at_once_the_second_overwrites_nothing(
     run: Callable[..., Running], services: FakeServices
 ) -> None:
     run("embedded")
-    Shop(services, Hands()).hear("Є сукня?")
+    Shop(services, FakeClock()).hear("Є сукня?")
     wait_until(lambda: len(said()) == 2)
     hanging = services.misbehave("llm", Hang(), times=2, match=PROMPT)
     both = [summarize_session.send(CHAT) for _ in range(2)]
     services.wait_until(lambda: hanging.used == 2)
     services.release()
-    results = declared.bound.get_results_backend()
+    results = registry.broker.get_results_backend()
     outcomes = [results.get_result(one, block=True, timeout=10_000) for one in both]
     assert sorted(one["status"] for one in outcomes) == ["skipped", "summarized"]
     assert summary() == "echo: Покупець: Є сукня?\nКонсультант: echo: Є сукня?"
@@ -165,7 +165,7 @@ def test_a_conversation_begun_afresh_is_not_summed_up_with_the_old_one(shop: Sho
     shop.hear("Є сукня?")
     shop.hear("/restart")
     shop.hear("Є шапка?")
-    shop.hands.forward(days=3)
+    shop.clock.advance(days=3)
     shop.check()
     assert "сукня" not in (summary() or "")
     assert "шапка" in (summary() or "")
@@ -194,7 +194,7 @@ def test_a_dispatched_summary_is_written(
     run: Callable[..., Running], services: FakeServices, transport: str
 ) -> None:
     run(transport)
-    Shop(services, Hands()).hear("Є сукня?")
+    Shop(services, FakeClock()).hear("Є сукня?")
     wait_until(lambda: len(said()) == 2)
     answer = dispatcher.dispatch_summarization(CHAT)
     assert answer == {"queued": True, "task_id": answer["task_id"]}
@@ -206,7 +206,7 @@ def test_without_tasks_the_caller_gets_the_result(
     run: Callable[..., Running], services: FakeServices
 ) -> None:
     run("embedded", work=False, TASKS_ENABLED=False)
-    Shop(services, Hands()).hear("Є сукня?")
+    Shop(services, FakeClock()).hear("Є сукня?")
     answer = dispatcher.dispatch_summarization(CHAT)
     assert answer == {
         "queued": False,

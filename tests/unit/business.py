@@ -2,7 +2,6 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from sqlalchemy import Row, Table, select
@@ -11,23 +10,9 @@ from mirt.channels import InboundMessage
 from mirt.conversations import DELIVERING, Conversations
 from mirt.llm.protocol import ChatMessage, Completion
 from mirt.store.engine.database import Database
-from mirt.store.shared.seen_ids import NoRecentIds
+from mirt.store.shared.seen_ids import NoSeenIds
 from mirt.store.shop.mailbox import Mail
-
-NOON = datetime(2026, 3, 1, 12, tzinfo=UTC)
-
-
-@dataclass
-class StoppedClock:
-    """Stands still until it is moved."""
-
-    now: datetime = NOON
-
-    def __call__(self) -> datetime:
-        return self.now
-
-    def pass_by(self, seconds: float) -> None:
-        self.now += timedelta(seconds=seconds)
+from tests.clock import FakeClock
 
 
 @dataclass
@@ -55,7 +40,7 @@ class Agent:
 
 
 @dataclass
-class RecentIds:
+class SeenIds:
     """Remembers in this process."""
 
     ids: set[str] = field(default_factory=set)
@@ -67,9 +52,9 @@ class RecentIds:
         self.ids.add(task_id)
 
 
-def conversations_of(database: Database, clock: StoppedClock, **options: Any) -> Conversations:
+def conversations_of(database: Database, clock: FakeClock, **options: Any) -> Conversations:
     return Conversations(
-        database, clock, **{"recent": NoRecentIds(), "platforms": ["telegram"], **options}
+        database, clock, **{"recent": NoSeenIds(), "platforms": ["telegram"], **options}
     )
 
 

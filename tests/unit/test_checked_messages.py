@@ -10,12 +10,13 @@ from mirt.conversations import ANSWERING, DELIVERING, LONGEST_ID, LONGEST_TEXT, 
 from mirt.errors import ErrorCode, PermanentError
 from mirt.store.engine.database import Database
 from mirt.store.shop.mailbox import Mail
-from tests.unit.business import StoppedClock, conversations_of, message
+from tests.clock import FakeClock
+from tests.unit.business import conversations_of, message
 
 
 @pytest.fixture
 def conversations(database: Database) -> Conversations:
-    return conversations_of(database, StoppedClock(), platforms=["telegram", "manychat"])
+    return conversations_of(database, FakeClock(), platforms=["telegram", "manychat"])
 
 
 def checked(

@@ -18,16 +18,17 @@ from mirt.store.shop import mailbox
 from mirt.store.shop.mailbox import MailState
 from mirt.store.tables import conversations as conversations_table
 from mirt.store.tables import inbox, tasks
-from tests.unit.business import NOON, RecentIds, StoppedClock, conversations_of, mail, rows
+from tests.clock import NOON, FakeClock
+from tests.unit.business import SeenIds, conversations_of, mail, rows
 
 
 @pytest.fixture
-def clock() -> StoppedClock:
-    return StoppedClock()
+def clock() -> FakeClock:
+    return FakeClock()
 
 
 @pytest.fixture
-def conversations(database: Database, clock: StoppedClock) -> Conversations:
+def conversations(database: Database, clock: FakeClock) -> Conversations:
     return conversations_of(database, clock)
 
 
@@ -42,7 +43,7 @@ def waiting(database: Database, session_id: str = "s") -> list[str]:
 
 
 def promoted(
-    database: Database, conversations: Conversations, after: str, clock: StoppedClock
+    database: Database, conversations: Conversations, after: str, clock: FakeClock
 ) -> TaskMessage | None:
     """Answer the head, and say who is next."""
     with database.transaction() as tx:
@@ -98,7 +99,7 @@ def test_the_same_message_is_kept_once(database: Database, conversations: Conver
 
 
 def test_a_message_that_was_answered_is_not_kept_again(
-    database: Database, conversations: Conversations, clock: StoppedClock
+    database: Database, conversations: Conversations, clock: FakeClock
 ) -> None:
     conversations.accept(mail("t1"))
     promoted(database, conversations, "t1", clock)
@@ -138,10 +139,8 @@ def test_the_same_telegram_message_id_in_two_chats_is_two_messages(
     assert [row.chat_id for row in rows(database, inbox)] == ["7", "8"]
 
 
-def test_an_id_that_was_seen_lately_is_not_looked_up(
-    database: Database, clock: StoppedClock
-) -> None:
-    recent = RecentIds({"t1"})
+def test_an_id_that_was_seen_lately_is_not_looked_up(database: Database, clock: FakeClock) -> None:
+    recent = SeenIds({"t1"})
     conversations = conversations_of(database, clock, recent=recent)
     assert conversations.accept(mail("t1")).duplicate
     assert rows(database, inbox) == []
@@ -150,9 +149,9 @@ def test_an_id_that_was_seen_lately_is_not_looked_up(
 
 
 def test_an_id_is_noted_as_seen_only_when_its_message_is_kept(
-    database: Database, clock: StoppedClock
+    database: Database, clock: FakeClock
 ) -> None:
-    recent = RecentIds()
+    recent = SeenIds()
     conversations = conversations_of(database, clock, recent=recent)
     with database.transaction() as tx:
         conversations_table.drop(tx)
@@ -163,7 +162,7 @@ def test_an_id_is_noted_as_seen_only_when_its_message_is_kept(
 
 
 def test_the_end_of_a_turn_makes_the_next_who_waits_the_head(
-    database: Database, conversations: Conversations, clock: StoppedClock
+    database: Database, conversations: Conversations, clock: FakeClock
 ) -> None:
     for task_id in ("t1", "t2", "t3"):
         conversations.accept(mail(task_id))
@@ -174,7 +173,7 @@ def test_the_end_of_a_turn_makes_the_next_who_waits_the_head(
 
 
 def test_the_end_of_the_last_turn_leaves_the_conversation_idle(
-    database: Database, conversations: Conversations, clock: StoppedClock
+    database: Database, conversations: Conversations, clock: FakeClock
 ) -> None:
     conversations.accept(mail("t1"))
     assert promoted(database, conversations, "t1", clock) is None
@@ -183,7 +182,7 @@ def test_the_end_of_the_last_turn_leaves_the_conversation_idle(
 
 
 def test_who_is_not_the_head_any_more_promotes_nobody(
-    database: Database, conversations: Conversations, clock: StoppedClock
+    database: Database, conversations: Conversations, clock: FakeClock
 ) -> None:
     for task_id in ("t1", "t2"):
         conversations.accept(mail(task_id))
@@ -211,7 +210,7 @@ def test_a_stranded_mailbox_is_given_a_head_again(
 
 
 def test_an_idle_conversation_is_not_repaired(
-    database: Database, conversations: Conversations, clock: StoppedClock
+    database: Database, conversations: Conversations, clock: FakeClock
 ) -> None:
     conversations.accept(mail("t1"))
     promoted(database, conversations, "t1", clock)
@@ -220,12 +219,12 @@ def test_an_idle_conversation_is_not_repaired(
 
 
 def test_the_customers_next_message_ends_the_silence(
-    database: Database, conversations: Conversations, clock: StoppedClock
+    database: Database, conversations: Conversations, clock: FakeClock
 ) -> None:
     conversations.accept(mail("t1"))
     with database.transaction() as tx:
         tx.execute(update(conversations_table).values(followups_taken=2, summary_awaited=False))
-    clock.pass_by(60)
+    clock.advance(seconds=60)
     conversations.accept(mail("t2", chat_id="8"))
     [row] = rows(database, conversations_table)
     assert (row.followups_taken, row.summary_awaited, row.chat_id) == (0, True, "8")

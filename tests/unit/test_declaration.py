@@ -3,7 +3,7 @@
 import pytest
 
 import middleware.policy as policy
-from broker.task import Task, TaskLimitsError, UnknownTaskError, declared, task
+from broker.task import Task, TaskLimitsError, UnknownTaskError, registry, task
 
 
 def declare(name: str) -> None:
@@ -17,7 +17,7 @@ def declare(name: str) -> None:
 def table(monkeypatch: pytest.MonkeyPatch) -> dict[str, policy.TaskPolicy]:
     """The policy table and the declared tasks, of which those of the test are forgotten."""
     tasks: dict[str, policy.TaskPolicy] = policy.TASKS  # type: ignore[assignment]
-    monkeypatch.setattr(declared, "actors", dict[str, Task[..., object]]())
+    monkeypatch.setattr(registry, "actors", dict[str, Task[..., object]]())
     for name in ("remind", "dream"):
         monkeypatch.setitem(tasks, name, policy._task(name, "default"))
     return tasks
@@ -29,7 +29,7 @@ def test_a_task_of_three_minutes_is_refused_with_what_to_do_instead(
     table["dream"] = policy._task("dream", "default", limits=(170, 180))
     with pytest.raises(TaskLimitsError, match=r"dream: .*180 s.*120 s at most.*Cut it into steps"):
         declare("dream")
-    assert "dream" not in declared.actors
+    assert "dream" not in registry.actors
 
 
 def test_a_hard_limit_that_comes_before_the_soft_one_is_refused(
@@ -47,4 +47,4 @@ def test_a_task_without_a_line_in_the_table_is_refused() -> None:
 
 def test_a_task_within_its_limits_is_declared(table: dict[str, policy.TaskPolicy]) -> None:
     declare("remind")
-    assert "remind" in declared.actors
+    assert "remind" in registry.actors

@@ -28,8 +28,8 @@ from mirt.errors import (
 from mirt.http import Answer, ExternalService
 from mirt.http.answer import read_retry_after
 from mirt.http.breaker import Breaker
-from mirt.http.network import BoundedStream, over_by
-from tests.fakes import Drip, FakeServices, Garbage, Hang, Misbehaviour, Reset, Status, TooMany
+from mirt.http.network import BoundedStream, request_deadline
+from tests.fakes import FakeServices, Garbage, Hang, Misbehaviour, Reset, SlowBytes, Status, TooMany
 
 TOKEN, KEY = "123456:very-secret-token", "sk-very-secret-key"
 NOWHERE = "http://127.0.0.1:1"
@@ -192,8 +192,8 @@ LOST_ANSWERS = [
     pytest.param(Hang(), id="hang"),
     pytest.param(Reset(applied=True), id="reset after the effect"),
     pytest.param(Reset(applied=False), id="reset before the effect"),
-    pytest.param(Drip(), id="dripping body"),
-    pytest.param(Drip(headers=True), id="dripping headers"),
+    pytest.param(SlowBytes(), id="dripping body"),
+    pytest.param(SlowBytes(headers=True), id="dripping headers"),
     pytest.param(Garbage(), id="garbage"),
 ]
 
@@ -230,7 +230,7 @@ def test_a_reset_of_a_kept_connection_is_not_sent_again(
     assert services.sent(7) == ["first", "second"]
 
 
-@pytest.mark.parametrize("how", [Hang(), Drip(), Drip(headers=True)])
+@pytest.mark.parametrize("how", [Hang(), SlowBytes(), SlowBytes(headers=True)])
 def test_the_deadline_of_the_work_ends_the_request(
     build: Build, services: FakeServices, how: Misbehaviour
 ) -> None:
@@ -276,7 +276,7 @@ class SlowStream(httpcore.NetworkStream):
 
 def test_a_server_that_sips_cannot_hold_the_request() -> None:
     slow, content = SlowStream(), bytes(10_000_000)
-    with over_by(time.monotonic() + 0.15), pytest.raises(httpcore.WriteTimeout):
+    with request_deadline(time.monotonic() + 0.15), pytest.raises(httpcore.WriteTimeout):
         BoundedStream(slow).write(content)
     assert 0 < sum(map(len, slow.taken)) < 200_000
 

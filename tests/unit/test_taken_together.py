@@ -10,7 +10,7 @@ from mirt.conversations import (
     taken_together,
 )
 from mirt.store.shop.mailbox import KeptMail, MailState
-from tests.unit.business import NOON
+from tests.clock import NOON
 
 
 def kept(number: int, text: str = "hello", *, actor: str = "process_and_respond") -> KeptMail:

@@ -20,7 +20,7 @@ from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 
 from mirt.clock import time_left
 from mirt.errors import DatabaseError, SoftTimeLimitExceeded
-from mirt.store.engine.timeouts import TIMED_OUT, BoundedConnection, patience
+from mirt.store.engine.timeouts import TIMED_OUT, BoundedConnection, statement_timeout
 from mirt.store.tables.storable import storable_json
 
 CONNECT_TIMEOUT_S: Final = 3
@@ -140,7 +140,7 @@ def _bound_postgres(connection: Connection) -> None:
 
 
 def _ms(longest_s: float) -> int:
-    return round(1000 * patience(longest_s))
+    return round(1000 * statement_timeout(longest_s))
 
 
 def _connect_postgres(_dialect: object, _record: object, args: Any, options: Any) -> Any:

@@ -24,7 +24,7 @@ LONGEST_S: Final = 120.0
 T = TypeVar("T")
 
 
-def persistently(database: Database, write: Callable[[Connection], T]) -> T:
+def commit_with_retry(database: Database, write: Callable[[Connection], T]) -> T:
     """Commit what ``write`` does, and repeat that while the deadline of the work allows it.
 
     A commit may have succeeded though its confirmation was lost: ``write`` must change nothing the

@@ -27,7 +27,7 @@ class SilentServer(psycopg.OperationalError):
 TIMED_OUT: Final = (QueryCanceled, LockNotAvailable, ConnectionTimeout, SilentServer)
 
 
-def patience(longest_s: float) -> float:
+def statement_timeout(longest_s: float) -> float:
     """Seconds that a statement may take now: by the deadline of the work, and ``LEAST_S``."""
     return max(LEAST_S, time_left(longest_s))
 
@@ -37,7 +37,7 @@ class BoundedConnection(psycopg.Connection[Any]):
 
     def wait(self, gen: PQGen[RV], interval: float = 0.1, timeout: float | None = None) -> RV:
         """Wait for one answer, for ``SILENCE_S`` at most and by the deadline of the work."""
-        within_s = patience(SILENCE_S) + MARGIN_S if timeout is None else timeout
+        within_s = statement_timeout(SILENCE_S) + MARGIN_S if timeout is None else timeout
         try:
             return super().wait(gen, interval, within_s)
         except psycopg.OperationalError:

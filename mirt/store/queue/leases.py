@@ -158,7 +158,9 @@ def release_owner(tx: Connection, owner: str, *, innocent: bool, now: datetime) 
     ).rowcount
 
 
-def condemn(tx: Connection, owner: str, task_id: str, fence: int, *, error_code: str) -> bool:
+def mark_timed_out(
+    tx: Connection, owner: str, task_id: str, fence: int, *, error_code: str
+) -> bool:
     """Note that this run is to be stopped, and with what the task has failed; if it still runs."""
     running = Lease(task_id=task_id, owner=owner, fence=fence)
     return (

@@ -9,13 +9,13 @@ from typing import Final, Protocol
 
 from redis import Redis
 
-from mirt.errors import OwnPauseError
+from mirt.errors import CooldownError
 from mirt.store.engine.redis_client import BestEffort
 
 MOST_KNOWN: Final = 10_000
 
 
-class Waits(Protocol):
+class Cooldowns(Protocol):
     """Remembers waits by the name of who asked for them."""
 
     def note(self, name: str, seconds: float) -> None:
@@ -25,11 +25,11 @@ class Waits(Protocol):
         """Go on if nobody has asked to wait.
 
         Raises:
-            OwnPauseError: with what is left of the wait.
+            CooldownError: with what is left of the wait.
         """
 
 
-class NoWaits:
+class NoCooldowns:
     """Where retries follow at once: nothing is known of a time between them."""
 
     def note(self, name: str, seconds: float) -> None:
@@ -39,7 +39,7 @@ class NoWaits:
         """Go on."""
 
 
-class OwnWaits:
+class LocalCooldowns:
     """What this process was told."""
 
     def __init__(self) -> None:
@@ -61,12 +61,12 @@ class OwnWaits:
         _check(name, self.left_s(name))
 
 
-class SharedWaits:
+class RedisCooldowns:
     """What any process was told."""
 
     def __init__(self, redis: Redis) -> None:
         self._redis = redis
-        self._own = OwnWaits()
+        self._own = LocalCooldowns()
         self._best_effort = BestEffort("waits")
 
     def note(self, name: str, seconds: float) -> None:
@@ -88,4 +88,4 @@ def _key(name: str) -> str:
 
 def _check(name: str, left_s: float) -> None:
     if left_s > 0:
-        raise OwnPauseError(f"{name} has asked us to wait", left_s)
+        raise CooldownError(f"{name} has asked us to wait", left_s)

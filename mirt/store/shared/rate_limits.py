@@ -17,7 +17,7 @@ from typing import Final, Protocol
 from redis import Redis
 
 from mirt.clock import remaining
-from mirt.errors import OwnPauseError
+from mirt.errors import CooldownError
 from mirt.store.engine.redis_client import REST_S, BestEffort
 
 MARGIN: Final = 0.8
@@ -45,27 +45,27 @@ Where nothing is known, slots may have been given out for as long as they are.
 """
 
 
-class Pace(Protocol):
+class RateLimiter(Protocol):
     """Lets a caller go when it is its turn."""
 
     def wait(self) -> None:
         """Wait for a slot.
 
         Raises:
-            OwnPauseError: the next one is too far away to wait for; none was taken.
+            CooldownError: the next one is too far away to wait for; none was taken.
             SoftTimeLimitExceeded: the work's time is over first.
         """
 
 
 @dataclass(frozen=True, slots=True)
-class Slot:
+class Reservation:
     """A slot that begins in so many seconds; one that is too far away is not taken."""
 
     begins_in: float
     taken: bool
 
 
-class OwnPace:
+class LocalRateLimiter:
     """The pace of one process by itself."""
 
     def __init__(self, per_second: float, *, clock: Callable[[], float] = time.monotonic) -> None:
@@ -74,7 +74,7 @@ class OwnPace:
         self._lock = threading.Lock()
         self._free_at = 0.0
 
-    def take(self) -> Slot:
+    def take(self) -> Reservation:
         """Take the next slot, unless it is too far away."""
         with self._lock:
             now = self._clock()
@@ -82,7 +82,7 @@ class OwnPace:
             taken = begins_in <= LONGEST_WAIT_S
             if taken:
                 self._free_at = now + begins_in + self._spacing
-            return Slot(begins_in, taken)
+            return Reservation(begins_in, taken)
 
     def rest(self, seconds: float) -> None:
         """Give out no slot that begins within these seconds."""
@@ -103,7 +103,7 @@ def share_of(per_second: float, processes: int) -> float:
     return share if share < 1 else int(share)
 
 
-class SharedPace:
+class RedisRateLimiter:
     """The pace of all processes, kept in Redis, by the clock of Redis.
 
     Without Redis each of at most ``processes`` processes keeps its share of it.
@@ -114,14 +114,14 @@ class SharedPace:
         self._key = f"pace:{name}"
         self._spacing_us = round(1_000_000 / (per_second * MARGIN))
         self._best_effort = BestEffort(f"pace of {name}")
-        self._share = OwnPace(share_of(per_second, processes))
+        self._share = LocalRateLimiter(share_of(per_second, processes))
         self._alone = False
 
     def wait(self) -> None:
         """Wait for a slot of all processes."""
         _wait(self._next)
 
-    def _next(self) -> Slot:
+    def _next(self) -> Reservation:
         # Who has kept its own share is not the only one: the others come back within REST_S.
         rest_s = REST_S + LONGEST_WAIT_S + A_SECOND if self._alone else 0.0
         times_us = [self._spacing_us, *(round(s * 1_000_000) for s in (LONGEST_WAIT_S, rest_s))]
@@ -131,19 +131,19 @@ class SharedPace:
         if answer is not None:
             self._alone = False
             wait_us, taken = answer
-            return Slot(int(wait_us) / 1_000_000, bool(taken))
+            return Reservation(int(wait_us) / 1_000_000, bool(taken))
         if not self._alone:
             self._share.rest(LONGEST_WAIT_S + A_SECOND)
             self._alone = True
         return self._share.take()
 
 
-def _wait(take: Callable[[], Slot]) -> None:
+def _wait(take: Callable[[], Reservation]) -> None:
     while True:
-        slot = take()
-        if not slot.taken:
-            raise OwnPauseError("our own pace", retry_after=slot.begins_in)
-        begins = time.monotonic() + slot.begins_in
+        reservation = take()
+        if not reservation.taken:
+            raise CooldownError("our own pace", retry_after=reservation.begins_in)
+        begins = time.monotonic() + reservation.begins_in
         while (left_s := begins - time.monotonic()) > 0:
             time.sleep(remaining(left_s))
         # Whoever was woken up late would meet those whose turn it is now.

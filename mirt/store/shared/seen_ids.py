@@ -14,7 +14,7 @@ REMEMBERED_S: Final = 86_400
 """Telegram redelivers for up to 24 hours."""
 
 
-class RecentIds(Protocol):
+class SeenIds(Protocol):
     """Remembers which ids were accepted lately."""
 
     def has(self, task_id: str) -> bool:
@@ -24,7 +24,7 @@ class RecentIds(Protocol):
         """Remember an id whose message has been committed to the mailbox."""
 
 
-class NoRecentIds:
+class NoSeenIds:
     """Where there is no Redis: each message is looked up in the database."""
 
     def has(self, task_id: str) -> bool:

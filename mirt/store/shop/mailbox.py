@@ -66,7 +66,7 @@ def keep(tx: Connection, mail: Mail, *, now: datetime) -> bool:
     return added.scalar_one_or_none() is not None
 
 
-def greet(tx: Connection, mail: Mail, *, now: datetime) -> str | None:
+def record_activity_and_lock(tx: Connection, mail: Mail, *, now: datetime) -> str | None:
     """Note that the customer has written, and lock the conversation; the id of its head.
 
     That ends the silence which follow-ups and a summary waited for, and begins the next one.

@@ -14,7 +14,7 @@ from sqlalchemy import (
 )
 from sqlalchemy.dialects.postgresql import JSONB
 
-from mirt.observe.secrets import struck_out
+from mirt.observe.secrets import redact
 from mirt.store.tables.storable import storable
 
 
@@ -47,7 +47,7 @@ class ErrorText(TypeDecorator[str]):
 
     def process_bind_param(self, value: str | None, _dialect: Dialect) -> str | None:
         """Strike them out."""
-        return None if value is None else storable(struck_out(value))
+        return None if value is None else storable(redact(value))
 
 
 Json = JSON().with_variant(JSONB(), "postgresql")

@@ -9,7 +9,7 @@ import structlog
 
 from service.admin_ui.auth.roles import Role, Tokens
 from service.admin_ui.auth.sessions import LASTS_S, SAID_LASTS_S, Session, Sessions
-from service.web.login_throttle import Attempts, address_of
+from service.web.login_throttle import LoginThrottle, address_of
 
 log = structlog.get_logger(__name__)
 
@@ -24,7 +24,7 @@ class Refused(Exception):  # noqa: N818 - what becomes of the request
 
 
 @dataclass(frozen=True, slots=True)
-class Visitor:
+class Principal:
     """Somebody who was let in: with a session, or, without one, by a bearer token."""
 
     role: Role
@@ -36,15 +36,15 @@ class Visitor:
         return self.role is Role.OPERATOR
 
 
-class Door:
+class Access:
     """Lets in who brings a token or a cookie that was given for one."""
 
-    def __init__(self, tokens: Tokens, sessions: Sessions, attempts: Attempts) -> None:
+    def __init__(self, tokens: Tokens, sessions: Sessions, attempts: LoginThrottle) -> None:
         self._tokens = tokens
         self._sessions = sessions
         self._attempts = attempts
 
-    def visitor(self, req: falcon.Request) -> Visitor | None:
+    def principal(self, req: falcon.Request) -> Principal | None:
         """Who it is; None if nobody knows.
 
         Raises:
@@ -53,14 +53,14 @@ class Door:
         scheme, _, given = (req.get_header("Authorization") or "").partition(" ")
         if scheme.lower() == "bearer":
             role = self.role_of(given.strip(), req)
-            return None if role is None else Visitor(role)
+            return None if role is None else Principal(role)
         session = self._sessions.read(req.cookies.get(COOKIE, ""))
-        return None if session is None else Visitor(session.role, session)
+        return None if session is None else Principal(session.role, session)
 
     def role_of(self, given: str, req: falcon.Request) -> Role | None:
         """Whose token it is. Raises as above."""
         role = self._tokens.role_of(given)
-        self._attempts.judge(req, is_right=role is not None)
+        self._attempts.check(req, is_right=role is not None)
         return role
 
     def begin(self, role: Role, req: falcon.Request, resp: falcon.Response) -> None:
@@ -73,15 +73,15 @@ class Door:
         for name in (COOKIE, SAID):
             resp.unset_cookie(name, path=PATH, same_site="Strict")
 
-    def check_form(self, req: falcon.Request, visitor: Visitor, form_token: str) -> None:
+    def check_form(self, req: falcon.Request, principal: Principal, form_token: str) -> None:
         """Make sure that an operator sends this from our own page; a bearer needs no page.
 
         Raises:
             Refused: it comes from somewhere else, or from somebody who may only look.
         """
-        if visitor.session is not None:
-            self.check_page(req, visitor.session, form_token)
-        if not visitor.may_act:
+        if principal.session is not None:
+            self.check_page(req, principal.session, form_token)
+        if not principal.may_act:
             raise Refused("OPS_READ_TOKEN lets you look; for this you need OPS_TOKEN")
 
     def check_page(self, req: falcon.Request, session: Session, form_token: str) -> None:
@@ -94,22 +94,24 @@ class Door:
         if not self._sessions.is_form_token(session, form_token):
             raise Refused("this form is too old, or not from this page: open it again")
 
-    def form_token(self, visitor: Visitor) -> str:
+    def form_token(self, principal: Principal) -> str:
         """What the forms of this visitor carry."""
-        return self._sessions.form_token(visitor.session) if visitor.session else ""
+        return self._sessions.form_token(principal.session) if principal.session else ""
 
-    def say(self, visitor: Visitor, text: str, req: falcon.Request, resp: falcon.Response) -> None:
+    def say(
+        self, principal: Principal, text: str, req: falcon.Request, resp: falcon.Response
+    ) -> None:
         """Have the next page say this, once."""
-        if visitor.session is not None:
-            _set(req, resp, SAID, self._sessions.say(visitor.session, text), SAID_LASTS_S)
+        if principal.session is not None:
+            _set(req, resp, SAID, self._sessions.say(principal.session, text), SAID_LASTS_S)
 
-    def said(self, visitor: Visitor, req: falcon.Request, resp: falcon.Response) -> str | None:
+    def said(self, principal: Principal, req: falcon.Request, resp: falcon.Response) -> str | None:
         """What this page is to say; a second time it says nothing."""
         cookie = req.cookies.get(SAID)
-        if cookie is None or visitor.session is None:
+        if cookie is None or principal.session is None:
             return None
         resp.unset_cookie(SAID, path=PATH, same_site="Strict")
-        return self._sessions.said(visitor.session, cookie)
+        return self._sessions.said(principal.session, cookie)
 
 
 def check_origin(req: falcon.Request) -> None:

@@ -6,13 +6,13 @@ from urllib.parse import urlencode
 
 import falcon
 
-from mirt.clock import lasting
+from mirt.clock import format_duration
 from mirt.errors import ErrorCode, PermanentError
 from mirt.store.queue.tasks import TaskState
 from mirt.store.reports.search import Conversation, Kind, Page
 from service.admin.conversations import found
-from service.admin_ui.auth.access import Visitor
-from service.admin_ui.page import Shown, View
+from service.admin_ui.auth.access import Principal
+from service.admin_ui.page import ReadPage, View
 
 ON_A_PAGE: Final = 50
 LONGEST_SEARCH: Final = 200
@@ -24,10 +24,10 @@ KINDS: Final = (
 )
 
 
-class Conversations(Shown):
+class Conversations(ReadPage):
     """``/ops/conversations``."""
 
-    def show(self, req: falcon.Request, visitor: Visitor) -> View:
+    def show(self, req: falcon.Request, principal: Principal) -> View:
         """Those that are asked for, the latest message first."""
         text = (req.get_param("q") or "").strip()
         if len(text) > LONGEST_SEARCH or "\0" in text:
@@ -53,11 +53,11 @@ def standing(one: Conversation, now: datetime) -> tuple[str, str]:
     """How a conversation stands, in words, and how that looks: quiet, busy, waits or stuck."""
     more = f" ({one.waiting} messages)" if one.waiting > 1 else ""
     if one.state == TaskState.RUNNING and one.started_at:
-        running = lasting((now - one.started_at).total_seconds())
+        running = format_duration((now - one.started_at).total_seconds())
         attempt = f", attempt {one.attempt + 1}" if one.attempt else ""
         return f"is being answered for {running}{attempt}{more}", "busy"
     if one.state == TaskState.DELAYED and one.due_at:
-        pause = lasting((one.due_at - now).total_seconds())
+        pause = format_duration((one.due_at - now).total_seconds())
         return f"tries again in {pause}, attempt {(one.attempt or 0) + 1}{more}", "waits"
     if one.state == TaskState.QUEUED:
         return f"waits for a free worker{more}", "waits"

@@ -10,9 +10,9 @@ from mirt.errors import ErrorCode, PermanentError
 from mirt.store.queue.dead_letters import Choice
 from service.admin import dead_letters
 from service.admin.redaction import is_private
-from service.admin_ui.auth.access import Visitor
+from service.admin_ui.auth.access import Principal
 from service.admin_ui.dead_letter_filter import SPANS, chosen, fixed
-from service.admin_ui.page import Acting, Done, Form, Shown, View, value
+from service.admin_ui.page import Done, Form, FormPage, ReadPage, View, value
 
 ON_A_PAGE: Final = 50
 REPLAYED, DISCARDED = "replay", "discard"
@@ -24,10 +24,10 @@ DECISIONS: Final = {
 }
 
 
-class DeadLetters(Shown):
+class DeadLetters(ReadPage):
     """``/ops/dead``: what failed for good, by queue, task, code, time and conversation."""
 
-    def show(self, req: falcon.Request, visitor: Visitor) -> View:
+    def show(self, req: falcon.Request, principal: Principal) -> View:
         """The latest of those that match."""
         what = chosen(lambda name: req.get_param(name) or "")
         now, number = self.runtime.clock(), _number(req.get_param("page") or "1")
@@ -49,10 +49,10 @@ class DeadLetters(Shown):
         return View("dead.html", context)
 
 
-class Letter(Shown):
+class Letter(ReadPage):
     """``/ops/dead/letter?id=…``: all that is known of one."""
 
-    def show(self, req: falcon.Request, visitor: Visitor) -> View:
+    def show(self, req: falcon.Request, principal: Principal) -> View:
         """Its arguments, its error and its way."""
         name = (req.get_param("id") or "").strip()
         letter = None if "\0" in name else dead_letters.show(self.runtime, name)
@@ -60,7 +60,7 @@ class Letter(Shown):
             return View("unknown.html", {"name": name}, status=falcon.HTTP_404)
         texts = req.get_param("texts") == "1"
         if texts:
-            self.desk.note(visitor, "texts shown", of=name)
+            self.page_context.note(principal, "texts shown", of=name)
         arguments = {str(at): worth for at, worth in enumerate(letter.task.args)}
         arguments |= letter.task.kwargs
         address = f"/ops/dead/letter?id={quote(name, safe='')}"
@@ -74,13 +74,13 @@ class Letter(Shown):
         return View("letter.html", context, is_live=not texts)
 
 
-class Decide(Acting):
+class Decide(FormPage):
     """``/ops/dead/decide``: asks with a count, and does it when that is confirmed.
 
     What was counted is what is decided about: what has died since is left alone.
     """
 
-    def act(self, form: Form, visitor: Visitor) -> View | Done:
+    def act(self, form: Form, principal: Principal) -> View | Done:
         """Ask, or do what was confirmed."""
         action, which = _decision(value(form, "do"))
         ids = form.get("id", []) if which == SELECTED else None
@@ -102,7 +102,7 @@ class Decide(Acting):
             return View("confirm.html", context, is_live=False)
         count = self._do(action, choice)
         done = "replayed" if action == REPLAYED else "discarded"
-        self.desk.note(visitor, done, count=count, which=what.in_words())
+        self.page_context.note(principal, done, count=count, which=what.in_words())
         return Done(f"{count:,} dead letter{'' if count == 1 else 's'} {done}.", back)
 
     def _do(self, action: str, choice: Choice) -> int:

@@ -6,24 +6,24 @@ from typing import Final
 import falcon
 
 from mirt.settings import Mode
-from service.admin_ui.auth.access import FORM_TOKEN, Refused, Visitor, check_origin
-from service.admin_ui.page import Page, Shown, View, ask_to_log_in, not_now, value
+from service.admin_ui.auth.access import FORM_TOKEN, Principal, Refused, check_origin
+from service.admin_ui.page import Page, ReadPage, View, ask_to_log_in, not_now, value
 from service.web.bodies import read_form
 from service.web.login_throttle import TooManyAttempts
 
 OUR_ADDRESS: Final = re.compile(r"/ops(?:[/?][!-\[\]-~]*)?")
 
 
-class Login(Shown):
+class Login(ReadPage):
     """Takes a token, and gives a session for it."""
 
-    def show(self, req: falcon.Request, visitor: Visitor) -> View:
+    def show(self, req: falcon.Request, principal: Principal) -> View:
         """Somebody who is in has nothing to do here but to go on."""
         return View("login.html", {"why": None, "to": "/ops", "crossed": True}, is_live=False)
 
     def on_post(self, req: falcon.Request, resp: falcon.Response) -> None:
         """Begin a session, and go on to where one wanted to go."""
-        if not self.desk.tokens:
+        if not self.page_context.tokens:
             self.on_get(req, resp)
             return
         to = "/ops"
@@ -31,7 +31,7 @@ class Login(Shown):
             check_origin(req)
             form = read_form(req)
             to = _ours(value(form, "to"))
-            role = self.desk.door.role_of(value(form, "token"), req)
+            role = self.page_context.access.role_of(value(form, "token"), req)
             why = None if role else "This is not a token of this service."
         except TooManyAttempts as wait:
             role, why = None, f"Not now: {wait}."
@@ -41,7 +41,7 @@ class Login(Shown):
         if role is None:
             self._render(req, resp, None, ask_to_log_in(req, why=why, to=to))
             return
-        self.desk.door.begin(role, req, resp)
+        self.page_context.access.begin(role, req, resp)
         resp.status = falcon.HTTP_303
         resp.location = to
 
@@ -53,12 +53,12 @@ class Login(Shown):
         role = None
         if self.runtime.settings.mode is Mode.EMBEDDED:
             try:
-                role = self.desk.door.role_of(token, req)
+                role = self.page_context.access.role_of(token, req)
             except TooManyAttempts as wait:
                 self._render(req, resp, None, not_now(resp, wait))
                 return
         if role is not None:
-            self.desk.door.begin(role, req, resp)
+            self.page_context.access.begin(role, req, resp)
         resp.status = falcon.HTTP_303
         resp.location = "/ops"
 
@@ -69,19 +69,19 @@ class Logout(Page):
     def on_post(self, req: falcon.Request, resp: falcon.Response) -> None:
         """Take the cookie back, from readers too."""
         try:
-            visitor = self.desk.door.visitor(req)
+            principal = self.page_context.access.principal(req)
         except TooManyAttempts as wait:
             self._render(req, resp, None, not_now(resp, wait))
             return
-        if visitor is not None and visitor.session is not None:
+        if principal is not None and principal.session is not None:
             form = read_form(req)
             try:
-                self.desk.door.check_page(req, visitor.session, value(form, FORM_TOKEN))
+                self.page_context.access.check_page(req, principal.session, value(form, FORM_TOKEN))
             except Refused:
                 resp.status, resp.location = falcon.HTTP_303, "/ops"
                 return
-            self.desk.note(visitor, "logged out")
-        self.desk.door.end(resp)
+            self.page_context.note(principal, "logged out")
+        self.page_context.access.end(resp)
         resp.status = falcon.HTTP_303
         resp.location = "/ops/login"
 

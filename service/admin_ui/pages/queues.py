@@ -5,14 +5,14 @@ import falcon
 from middleware.policy import QUEUES, TASKS, tasks_of
 from service.admin import purge
 from service.admin.queues import activity
-from service.admin_ui.auth.access import Visitor
-from service.admin_ui.page import Acting, Done, Form, Shown, View, value
+from service.admin_ui.auth.access import Principal
+from service.admin_ui.page import Done, Form, FormPage, ReadPage, View, value
 
 
-class Queues(Shown, Acting):
+class Queues(ReadPage, FormPage):
     """``/ops/queues``."""
 
-    def show(self, req: falcon.Request, visitor: Visitor) -> View:
+    def show(self, req: falcon.Request, principal: Principal) -> View:
         """Every queue, and the tasks that run on it."""
         context = {
             "seen": activity(self.runtime),
@@ -21,13 +21,13 @@ class Queues(Shown, Acting):
         }
         return View("queues.html", context)
 
-    def act(self, form: Form, visitor: Visitor) -> View | Done:
+    def act(self, form: Form, principal: Principal) -> View | Done:
         """Say what a purge would remove; do it when that is confirmed."""
         queue = value(form, "queue")
         if value(form, "confirmed") != "yes":
             would = purge.preview(self.runtime, queue)
             return View("purge.html", {"would": would}, is_live=False)
         count = purge.purge(self.runtime, queue)
-        self.desk.note(visitor, "purged", count=count, queue=queue)
+        self.page_context.note(principal, "purged", count=count, queue=queue)
         tasks = "1 task was" if count == 1 else f"{count:,} tasks were"
         return Done(f"{queue}: {tasks} removed, each is a dead letter (PURGED).", "/ops/queues")

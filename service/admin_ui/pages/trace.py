@@ -7,8 +7,8 @@ import falcon
 
 from mirt.errors import ErrorCode, PermanentError
 from mirt.timeline import Step, What
-from service.admin_ui.auth.access import Visitor
-from service.admin_ui.page import Shown, View
+from service.admin_ui.auth.access import Principal
+from service.admin_ui.page import ReadPage, View
 
 LABELS: Final = {
     What.WROTE: "message",
@@ -22,10 +22,10 @@ LABELS: Final = {
 }
 
 
-class Trace(Shown):
+class TracePage(ReadPage):
     """``/ops/trace?id=…``: of a conversation, a trace, a task or a message."""
 
-    def show(self, req: falcon.Request, visitor: Visitor) -> View:
+    def show(self, req: falcon.Request, principal: Principal) -> View:
         """What it waits for now, and everything that happened before."""
         name = (req.get_param("id") or "").strip()
         if not name or "\0" in name:
@@ -35,7 +35,7 @@ class Trace(Shown):
             return View("unknown.html", {"name": name}, status=falcon.HTTP_404)
         texts = req.get_param("texts") == "1"
         if texts:
-            self.desk.note(visitor, "texts shown", of=name)
+            self.page_context.note(principal, "texts shown", of=name)
         address = f"/ops/trace?id={quote(name, safe='')}"
         context = {
             "name": name,

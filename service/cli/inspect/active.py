@@ -3,13 +3,13 @@
 from typing import Any
 
 from service.admin.queues import RunView, activity
-from service.cli.context import looking
+from service.cli.context import read_only
 from service.cli.output import AsJson, Column, Row, emit, seconds, table
 
 
 def active(*, as_json: AsJson = False) -> None:
     """Which worker runs what, for which conversation, for how long, and which attempt it is."""
-    with looking() as context:
+    with read_only() as context:
         now = activity(context)
     living = {one.worker.id for one in now.workers}
     if as_json:

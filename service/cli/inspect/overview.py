@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from service.admin.queues import Activity, activity
-from service.cli.context import looking
+from service.cli.context import read_only
 from service.cli.errors import misused
 from service.cli.output import AsJson, emit, hang, say, seconds
 from service.exit_codes import WRONG
@@ -30,7 +30,7 @@ def overview(ctx: typer.Context, *, as_json: AsJson = False, limit: Limit = MOST
     from service.admin.findings import problems
     from service.admin.schedule import schedule
 
-    with looking() as context:
+    with read_only() as context:
         now = activity(context)
         wrong = problems(context, now, schedule(context))
         waits = waiting(context, limit=limit)

@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from service.cli.context import looking
+from service.cli.context import read_only
 from service.cli.output import AsJson, Column, Row, emit, moment, table
 
 
@@ -11,7 +11,7 @@ def registered(*, as_json: AsJson = False) -> None:
     from middleware.policy import QUEUES, TASKS
     from service.admin.schedule import schedule
 
-    with looking() as context:
+    with read_only() as context:
         ticks = {one.task: one for one in schedule(context)}
     if as_json:
         emit(

@@ -3,8 +3,8 @@
 from typing import TYPE_CHECKING, Any
 
 from service.admin.queues import Activity, WorkerView, activity
-from service.cli.context import looking
-from service.cli.output import AsJson, Cell, Column, Row, emit, say, seconds, table
+from service.cli.context import read_only
+from service.cli.output import AsJson, Column, Row, SharedExclusiveLock, emit, say, seconds, table
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 def stats(*, as_json: AsJson = False) -> None:
     """How each queue and each worker stands."""
-    with looking() as context:
+    with read_only() as context:
         now = activity(context)
     if as_json:
         emit(
@@ -34,7 +34,7 @@ def stats(*, as_json: AsJson = False) -> None:
 
 def queues(*, as_json: AsJson = False) -> None:
     """The queues as the database knows them, and as RabbitMQ itself says."""
-    with looking() as context:
+    with read_only() as context:
         now = activity(context)
         url = context.settings.rabbitmq_url
     said = None
@@ -67,7 +67,7 @@ def _queue_table(now: Activity, said: "Said | None") -> None:
     rows: list[Row] = []
     for queue in now.queues:
         told = _with_said(queue, said)
-        cells: list[Cell] = [
+        cells: list[SharedExclusiveLock] = [
             queue.name,
             queue.ready,
             queue.running,

@@ -8,7 +8,7 @@ import uuid
 from dataclasses import replace
 from typing import Any
 
-from broker.task import declared
+from broker.task import registry
 from mirt.conversations import ANSWERING, DELIVERING
 from mirt.deliveries import Deliveries
 from mirt.store.queue.leases import Lease
@@ -25,7 +25,7 @@ def _publish_and_store(self: Turns, lease: Lease, mail: Mail, turn: Any, reply: 
     if mail.actor != DELIVERING:
         return _store(self, lease, mail, turn, reply)
     what = {"platform": mail.platform, "chat_id": mail.chat_id, "response_text": reply.text}
-    declared.bound.publish([TaskMessage(f"reply:{uuid.uuid4().hex}", SPEAKING, kwargs=what)])
+    registry.broker.publish([TaskMessage(f"reply:{uuid.uuid4().hex}", SPEAKING, kwargs=what)])
     return _store(self, lease, replace(mail, actor=ANSWERING), turn, reply)
 
 

@@ -18,13 +18,13 @@ from mirt.errors import (
 from mirt.llm import Action, ChatMessage, Completion, Tool
 from mirt.llm.openai import OpenAiAgent
 from tests.fakes import (
-    Drip,
     EmptyCompletion,
     FakeServices,
     Garbage,
     Hang,
     Misbehaviour,
     Reset,
+    SlowBytes,
     Status,
     TooMany,
 )
@@ -141,7 +141,7 @@ def test_429_waits_until_the_date_of_the_header(agent: OpenAiAgent, services: Fa
     assert 90 < limited.value.retry_after <= 100
 
 
-@pytest.mark.parametrize("how", [Hang(), Drip(headers=True)])
+@pytest.mark.parametrize("how", [Hang(), SlowBytes(headers=True)])
 def test_only_the_deadline_ends_the_wait(
     agent: OpenAiAgent, services: FakeServices, how: Misbehaviour
 ) -> None:

@@ -24,7 +24,7 @@ def child(seat: str, work: Callable[[], None]) -> int:
     if pid == 0:
         code = 1
         try:
-            multiprocess.join(seat)
+            multiprocess.init_child(seat)
             work()
             code = 0
         finally:
@@ -50,9 +50,9 @@ def work() -> None:
 
 def generations(folder: Path) -> object:
     """Children one after another for weeks, beside one that lives."""
-    multiprocess.found(folder)
+    multiprocess.init_parent(folder)
     metrics.WORKER_RECYCLES.inc(why="memory")
-    seats = multiprocess.Seats(folder)
+    seats = multiprocess.ProcessNumbers(folder)
     seats.take()
     files, last, fallen = set(), scrape(), []
     for _ in range(GENERATIONS):
@@ -78,8 +78,8 @@ def generations(folder: Path) -> object:
 
 def at_once(folder: Path) -> object:
     """Two children that live at the same moment, and one that has died."""
-    multiprocess.found(folder)
-    seats = multiprocess.Seats(folder)
+    multiprocess.init_parent(folder)
+    seats = multiprocess.ProcessNumbers(folder)
     taken = [seats.take(), seats.take(), seats.take()]
     for seat in taken:
         assert ended(child(seat, work))
@@ -94,7 +94,7 @@ def at_once(folder: Path) -> object:
 
 def orphan(folder: Path) -> object:
     """A child whose folder goes while it works."""
-    multiprocess.found(folder)
+    multiprocess.init_parent(folder)
     joined, gone = os.pipe(), os.pipe()
 
     def outlive() -> None:

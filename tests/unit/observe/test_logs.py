@@ -8,8 +8,8 @@ import pytest
 import structlog
 from structlog.typing import FilteringBoundLogger
 
-from mirt.observe.logs import strike_out
-from mirt.observe.secrets import SHORTEST_SECRET, STRUCK_OUT, Secrets
+from mirt.observe.logs import redacting_processor
+from mirt.observe.secrets import REDACTED, SHORTEST_SECRET, Secrets
 from tests.unit.observe.conftest import SECRET, Configure
 
 
@@ -62,7 +62,7 @@ def test_a_secret_is_struck_out(
     leaks()[where](configured(log_format=log_format))
     written = capsys.readouterr().err
     assert SECRET not in written
-    assert STRUCK_OUT in written
+    assert REDACTED in written
 
 
 def test_what_the_context_has_bound_is_struck_out_too(
@@ -71,26 +71,26 @@ def test_what_the_context_has_bound_is_struck_out_too(
     log = configured()
     with structlog.contextvars.bound_contextvars(header=f"Bearer {SECRET}"):
         log.info("using")
-    assert json.loads(capsys.readouterr().err)["header"] == f"Bearer {STRUCK_OUT}"
+    assert json.loads(capsys.readouterr().err)["header"] == f"Bearer {REDACTED}"
 
 
 def test_a_secret_that_is_part_of_another_leaves_nothing_of_either() -> None:
-    event = strike_out(Secrets(["abcd", "abcdefgh"]).struck_out)(
+    event = redacting_processor(Secrets(["abcd", "abcdefgh"]).redact)(
         None, "info", {"event": "abcdefgh and abcd"}
     )
-    assert event == {"event": f"{STRUCK_OUT} and {STRUCK_OUT}"}
+    assert event == {"event": f"{REDACTED} and {REDACTED}"}
 
 
 def test_a_value_that_is_too_short_for_a_secret_leaves_words_alone() -> None:
     short = "a" * (SHORTEST_SECRET - 1)
-    assert strike_out(Secrets([short, ""]).struck_out)(None, "info", {"event": "a baaa"}) == {
+    assert redacting_processor(Secrets([short, ""]).redact)(None, "info", {"event": "a baaa"}) == {
         "event": "a baaa"
     }
 
 
 def test_numbers_and_nothing_stay_what_they_are() -> None:
     event = {"event": "done", "n": 1, "s": 0.5, "ok": True, "none": None, "all": [1, None]}
-    assert strike_out(Secrets([SECRET]).struck_out)(None, "info", dict(event)) == event
+    assert redacting_processor(Secrets([SECRET]).redact)(None, "info", dict(event)) == event
 
 
 def test_a_line_is_json_with_its_level_and_time(

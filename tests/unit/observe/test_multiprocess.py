@@ -12,7 +12,7 @@ import pytest
 from mirt.observe import multiprocess
 from mirt.observe.instruments import LIVE_SUM, Counter, Gauge, Histogram
 from mirt.observe.metrics import REGISTER
-from mirt.observe.multiprocess import Family, Seats
+from mirt.observe.multiprocess import FamilyCollector, ProcessNumbers
 from tests.scrape import Scrape
 from tests.unit.observe.process_family import GENERATIONS
 
@@ -82,11 +82,11 @@ def test_joining_opens_every_file_because_each_kind_has_a_metric_without_labels(
 
 def test_a_file_that_is_being_made_is_not_read_yet(tmp_path: Path) -> None:
     (tmp_path / f"gauge_{LIVE_SUM}_0.db").touch()
-    assert list(Family(tmp_path).collect()) == []
+    assert list(FamilyCollector(tmp_path).collect()) == []
 
 
 def test_no_two_have_a_seat_at_once(tmp_path: Path) -> None:
-    seats = Seats(tmp_path)
+    seats = ProcessNumbers(tmp_path)
     assert [seats.take() for _ in range(3)] == ["0", "1", "2"]
     seats.leave("0")
     seats.leave("2")

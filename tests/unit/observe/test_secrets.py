@@ -17,7 +17,7 @@ from gunicorn.config import Config
 from pydantic import SecretStr
 from structlog.typing import FilteringBoundLogger
 
-from mirt.observe.secrets import STRUCK_OUT, Secrets, struck_out
+from mirt.observe.secrets import REDACTED, Secrets, redact
 from mirt.settings import Settings
 from service.processes.gunicorn_log import Lines
 from tests.fakes import FakeServices
@@ -189,7 +189,7 @@ def test_no_secret_of_the_settings_arrives_in_any_form(
         for form in forms_of(secret_of(field)):
             WAYS[way](log, form)
             written = capsys.readouterr().err
-            assert STRUCK_OUT in written, (field, form)
+            assert REDACTED in written, (field, form)
             assert not leaks(core_of(field), written), (field, form, written)
 
 
@@ -200,7 +200,7 @@ def test_a_url_that_holds_a_secret_is_struck_out_as_a_whole(
     settings = all_settings(services)
     values = {field: getattr(settings, field) for field in (*FIELDS, "snitkix_api_url")}
     configured(**values).info("using", url=getattr(settings, name).get_secret_value())
-    assert json.loads(capsys.readouterr().err)["url"] == STRUCK_OUT
+    assert json.loads(capsys.readouterr().err)["url"] == REDACTED
 
 
 def test_a_secret_that_is_a_number_is_struck_out_of_numbers(
@@ -208,7 +208,7 @@ def test_a_secret_that_is_a_number_is_struck_out_of_numbers(
 ) -> None:
     configured(ops_token="12345678").info("using", token=12345678, other=7)
     line = json.loads(capsys.readouterr().err)
-    assert (line["token"], line["other"]) == (STRUCK_OUT, 7)
+    assert (line["token"], line["other"]) == (REDACTED, 7)
 
 
 def test_what_the_context_has_bound_is_struck_out_too(
@@ -217,7 +217,7 @@ def test_what_the_context_has_bound_is_struck_out_too(
     log = configured()
     with structlog.contextvars.bound_contextvars(header=f"Bearer {SECRET}"):
         log.info("using")
-    assert json.loads(capsys.readouterr().err)["header"] == f"Bearer {STRUCK_OUT}"
+    assert json.loads(capsys.readouterr().err)["header"] == f"Bearer {REDACTED}"
 
 
 def test_a_value_that_cannot_be_shown_fails_no_work(
@@ -244,7 +244,7 @@ def test_gunicorns_own_lines_are_lines_of_our_log(
     except ValueError:
         lines.exception("Error handling request %s", f"/?token={SECRET}")
     line = json.loads(capsys.readouterr().err)
-    assert line["event"] == f"Error handling request /?token={STRUCK_OUT}"
+    assert line["event"] == f"Error handling request /?token={REDACTED}"
     assert line["logger"] == "gunicorn.error"
     assert SECRET not in line["exception"]
 
@@ -275,7 +275,7 @@ secret = {SECRET!r}
         check=False,
         text=True,
     )
-    assert STRUCK_OUT in done.stderr
+    assert REDACTED in done.stderr
     assert SECRET not in done.stderr
     assert {json.loads(line)["level"] for line in done.stderr.splitlines()} <= {"error", "critical"}
 
@@ -285,14 +285,14 @@ def test_the_headers_of_the_exporter_are_secret_too(
 ) -> None:
     monkeypatch.setenv("OTEL_EXPORTER_OTLP_HEADERS", "api-key=of%20collectors,x=Bearer%20abcdef")
     configured()
-    assert struck_out("of collectors") == STRUCK_OUT
-    assert struck_out("token abcdef") == f"token {STRUCK_OUT}"
+    assert redact("of collectors") == REDACTED
+    assert redact("token abcdef") == f"token {REDACTED}"
 
 
 def test_words_that_are_no_secrets_stay(services: FakeServices) -> None:
     known = Secrets(all_settings(services).secrets)
     text = "answered 500: Internal Server Error; POST /sendMessage to telegram, attempt 3 of 4"
-    assert known.struck_out(text) == text
+    assert known.redact(text) == text
 
 
 def test_in_a_program_of_others_our_lines_hold_no_secrets_and_theirs_are_left_alone() -> None:
@@ -308,4 +308,4 @@ assert logging.getLogger().handlers == []
     command = [sys.executable, "-c", program]
     done = subprocess.run(command, env=env, capture_output=True, check=False, text=True)
     assert done.returncode == 0, done.stderr
-    assert json.loads(done.stderr)["token"] == f"Bearer {STRUCK_OUT}"
+    assert json.loads(done.stderr)["token"] == f"Bearer {REDACTED}"

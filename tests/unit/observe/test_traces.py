@@ -14,21 +14,21 @@ from structlog.testing import capture_logs
 
 from mirt.errors import ExternalServiceError
 from mirt.observe import secrets, traces
-from mirt.observe.traces import Trace
+from mirt.observe.traces import SpanContext
 from tests.fakes.collector import Collector, collector
 from tests.polling import wait_until
 
 TRACE = "4bf92f3577b34da6a3ce929d0e0e4736"
 SPAN = "00f067aa0ba902b7"
-CALLER = Trace(TRACE, SPAN, "01", "shop=7")
+CALLER = SpanContext(TRACE, SPAN, "01", "shop=7")
 
 
 @pytest.fixture
 def collecting(monkeypatch: pytest.MonkeyPatch) -> Iterator[Collector]:
-    with collector() as here:
-        monkeypatch.setenv("OTEL_EXPORTER_OTLP_ENDPOINT", here.url)
+    with collector() as current_context:
+        monkeypatch.setenv("OTEL_EXPORTER_OTLP_ENDPOINT", current_context.url)
         monkeypatch.setenv("OTEL_BSP_SCHEDULE_DELAY", "50")
-        yield here
+        yield current_context
         traces.stop()
 
 
@@ -49,42 +49,42 @@ def collecting(monkeypatch: pytest.MonkeyPatch) -> Iterator[Collector]:
     ],
 )
 def test_a_state_that_is_not_valid_is_not_passed_on(state: str | None, kept: str) -> None:
-    found = traces.received(f"00-{TRACE}-{SPAN}-01", state)
-    assert found == Trace(TRACE, SPAN, "01", kept)
+    found = traces.parse_headers(f"00-{TRACE}-{SPAN}-01", state)
+    assert found == SpanContext(TRACE, SPAN, "01", kept)
 
 
 def test_what_a_message_carries_is_where_it_goes_on() -> None:
-    assert traces.carried(CALLER.options, "task") == CALLER
-    assert traces.carried(Trace(TRACE).options, "task") == Trace(TRACE)
+    assert traces.extract(CALLER.options, "task") == CALLER
+    assert traces.extract(SpanContext(TRACE).options, "task") == SpanContext(TRACE)
 
 
 def test_a_message_that_carries_another_trace_than_it_says_belongs_to_what_it_says() -> None:
     options = {**CALLER.options, "trace_id": "a" * 32}
-    assert traces.carried(options, "task") == Trace("a" * 32)
+    assert traces.extract(options, "task") == SpanContext("a" * 32)
 
 
 def test_a_message_without_a_trace_has_the_same_in_each_attempt() -> None:
-    first, second, other = (traces.carried({}, task) for task in ("a", "a", "b"))
+    first, second, other = (traces.extract({}, task) for task in ("a", "a", "b"))
     assert first == second != other
     assert first.is_valid
 
 
 def test_calls_carry_the_trace_also_when_nobody_records_it() -> None:
     assert traces.headers() == {}
-    with traces.begin("work", Trace(TRACE)), traces.span("call", "client"):
+    with traces.begin("work", SpanContext(TRACE)), traces.span("call", "client"):
         first, second = traces.headers(), traces.headers()
     assert re.fullmatch(f"00-{TRACE}-[0-9a-f]{{16}}-00", first["traceparent"])
     assert first != second
     with traces.begin("work", CALLER):
         assert traces.headers() == {"traceparent": f"00-{TRACE}-{SPAN}-01", "tracestate": "shop=7"}
-    assert traces.here() is None
+    assert traces.current_context() is None
 
 
 def test_a_trace_that_the_log_is_bound_to_goes_on() -> None:
     bound = structlog.contextvars.bound_contextvars(trace_id=TRACE)
-    with bound, traces.entered("dispatch") as place:
+    with bound, traces.start_or_join("dispatch") as place:
         assert place.trace_id == TRACE
-    with traces.entered("dispatch") as place:
+    with traces.start_or_join("dispatch") as place:
         assert place.is_valid
         assert place.trace_id != TRACE
 
@@ -131,7 +131,7 @@ assert not [name for name in sys.modules if name.startswith(tracers)]
 
 def test_a_root_has_the_trace_id_that_its_trace_has_already(collecting: Collector) -> None:
     traces.start("test")
-    with traces.begin("root", Trace(TRACE), "server") as root:
+    with traces.begin("root", SpanContext(TRACE), "server") as root:
         assert root.trace.trace_id == TRACE
         with traces.span("child", "client", {"n": 1}) as child:
             assert traces.headers()["traceparent"].split("-")[1:3] == [TRACE, child.trace.span_id]
@@ -146,7 +146,7 @@ def test_what_the_caller_does_not_sample_is_not_sampled(
     collecting: Collector, flags: str, seen: int
 ) -> None:
     traces.start("test")
-    with traces.begin("work", Trace(TRACE, SPAN, flags)):
+    with traces.begin("work", SpanContext(TRACE, SPAN, flags)):
         assert int(traces.headers()["traceparent"][-2:], 16) & 1 == seen
     traces.stop()
     assert len(collecting.spans) == seen
@@ -168,12 +168,12 @@ def test_a_sampler_sees_its_share_of_the_traces_that_begin_here(
 def test_a_span_says_what_has_failed_and_no_secret_and_nobodys_words(collecting: Collector) -> None:
     secrets.use(["123456:token"])
     traces.start("test")
-    with pytest.raises(ExternalServiceError), traces.begin("ours", Trace(TRACE)):
+    with pytest.raises(ExternalServiceError), traces.begin("ours", SpanContext(TRACE)):
         raise ExternalServiceError("telegram", "/bot123456%3Atoken/sendMessage answered 500")
-    with pytest.raises(ValueError, match="wrong"), traces.begin("theirs", Trace(TRACE)):
+    with pytest.raises(ValueError, match="wrong"), traces.begin("theirs", SpanContext(TRACE)):
         raise ValueError("wrong: моя картка 4111")
-    with traces.begin("noted", Trace(TRACE)) as noted:
-        noted.note({"url": "http://x/bot123456:token", "nothing": None})
+    with traces.begin("noted", SpanContext(TRACE)) as noted:
+        noted.set_attributes({"url": "http://x/bot123456:token", "nothing": None})
     traces.stop()
     secrets.use(())
     ours, theirs, last = collecting.of(TRACE)
@@ -189,19 +189,19 @@ def test_a_span_says_what_has_failed_and_no_secret_and_nobodys_words(collecting:
 
 def test_a_message_that_begins_a_trace_is_linked_to_what_led_to_it(collecting: Collector) -> None:
     traces.start("test")
-    with traces.begin("cause", Trace(TRACE)) as cause:
-        options = traces.fresh("send_followup")
-        assert traces.onward("send_followup")["trace_id"] == TRACE
+    with traces.begin("cause", SpanContext(TRACE)) as cause:
+        options = traces.new_options("send_followup")
+        assert traces.child_options("send_followup")["trace_id"] == TRACE
     traces.stop()
     [created] = collecting.of(options["trace_id"])
     assert created.links == [(TRACE, cause.trace.span_id)]
-    assert traces.carried(options, "t").span_id == created.span_id
+    assert traces.extract(options, "t").span_id == created.span_id
 
 
 def test_a_span_of_what_is_over_has_its_own_times(collecting: Collector) -> None:
     traces.start("test")
     started = datetime(2026, 11, 24, 12, tzinfo=UTC)
-    traces.passed("wait llm", CALLER, started, started + timedelta(seconds=3))
+    traces.record_span("wait llm", CALLER, started, started + timedelta(seconds=3))
     traces.stop()
     [span] = collecting.of(TRACE)
     assert (span.started, span.ended - span.started) == (started, timedelta(seconds=3))
@@ -211,7 +211,7 @@ def test_a_span_of_what_is_over_has_its_own_times(collecting: Collector) -> None
 def test_spans_are_sent_from_each_process_after_a_fork(collecting: Collector) -> None:
     def in_a_child() -> int:
         traces.start("child")
-        with traces.begin("work", Trace(TRACE)):
+        with traces.begin("work", SpanContext(TRACE)):
             pass
         traces.stop()
         return 0

@@ -13,7 +13,7 @@ from structlog.testing import capture_logs
 from structlog.typing import EventDict
 
 from broker.stack import install
-from broker.task import declared
+from broker.task import registry
 from mirt.runtime import Runtime, open_runtime, use_runtime
 from mirt.store.engine.migrate import upgrade
 from service.app import create_app
@@ -69,7 +69,7 @@ def ingress(services: FakeServices, tmp_path: Path, migrated: Path) -> Iterator[
     yield open_ingress
     for one in opened:
         one.close()
-    declared.release()
+    registry.release()
 
 
 @pytest.fixture

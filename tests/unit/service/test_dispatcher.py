@@ -13,7 +13,7 @@ from structlog.contextvars import bound_contextvars
 
 from broker.durable import DurableBroker
 from broker.stack import install
-from broker.task import declared
+from broker.task import registry
 from middleware.policy import QUEUES
 from mirt.errors import DatabaseError, ErrorCode, PermanentError
 from mirt.runtime import Runtime, open_runtime, use_runtime
@@ -40,7 +40,7 @@ Serve = Callable[..., Service]
 @pytest.fixture
 def serve(services: FakeServices, tmp_path: Path, migrated: Path) -> Iterator[Serve]:
     """Open the business and a broker as the settings ask for; ``work`` starts a worker too."""
-    close: list[Callable[[], object]] = [declared.release]
+    close: list[Callable[[], object]] = [registry.release]
 
     def open_service(*, work: bool = False, **values: Any) -> Service:
         shutil.copy(migrated, tmp_path / "mirt.db")

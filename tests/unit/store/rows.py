@@ -19,7 +19,7 @@ from mirt.store.queue.leases import (
 )
 from mirt.store.queue.tasks import TaskMessage, TaskState
 from mirt.store.tables import tasks
-from tests.unit.business import NOON
+from tests.clock import NOON
 
 LEASE = timedelta(seconds=10)
 TASK = TaskMessage("t1", "ping", kwargs={"a": 1}, options={"trace_id": "trace"})

@@ -2,20 +2,20 @@
 
 import pytest
 
-from mirt.errors import OwnPauseError
+from mirt.errors import CooldownError
 from mirt.store.engine.redis_client import connect_redis
-from mirt.store.shared.cooldowns import MOST_KNOWN, OwnWaits, SharedWaits, Waits
+from mirt.store.shared.cooldowns import MOST_KNOWN, Cooldowns, LocalCooldowns, RedisCooldowns
 from tests.servers.ports import free_port
 
 
-def left_of(waits: Waits, name: str) -> float:
-    with pytest.raises(OwnPauseError) as held:
+def left_of(waits: Cooldowns, name: str) -> float:
+    with pytest.raises(CooldownError) as held:
         waits.check(name)
     return held.value.retry_after
 
 
 def test_a_wait_holds_its_own_name_until_it_is_over_and_no_other() -> None:
-    waits = OwnWaits()
+    waits = LocalCooldowns()
     waits.note("telegram:7", 30)
     assert 29 < left_of(waits, "telegram:7") <= 30
     waits.check("telegram:8")
@@ -24,7 +24,7 @@ def test_a_wait_holds_its_own_name_until_it_is_over_and_no_other() -> None:
 
 
 def test_waits_that_are_over_are_forgotten() -> None:
-    waits = OwnWaits()
+    waits = LocalCooldowns()
     for number in range(MOST_KNOWN):
         waits.note(str(number), -1)
     waits.note("last", 30)
@@ -32,13 +32,13 @@ def test_waits_that_are_over_are_forgotten() -> None:
 
 
 def test_what_one_process_was_told_all_know(redis_url: str) -> None:
-    told, other = (SharedWaits(connect_redis(redis_url)) for _ in range(2))
+    told, other = (RedisCooldowns(connect_redis(redis_url)) for _ in range(2))
     told.note("manychat", 30)
     assert 29 < left_of(other, "manychat") <= 30
     other.check("telegram:7")
 
 
 def test_without_redis_each_process_knows_what_it_was_told() -> None:
-    waits = SharedWaits(connect_redis(f"redis://127.0.0.1:{free_port()}/0"))
+    waits = RedisCooldowns(connect_redis(f"redis://127.0.0.1:{free_port()}/0"))
     waits.note("manychat", 30)
     assert left_of(waits, "manychat") > 29

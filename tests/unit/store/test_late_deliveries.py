@@ -9,7 +9,7 @@ from sqlalchemy import Connection
 from mirt.store.engine.database import Database
 from mirt.store.shop import deliveries as store
 from mirt.store.shop.deliveries import Delivery
-from tests.unit.business import NOON
+from tests.clock import NOON
 
 FIRST = Delivery("d", "42", "telegram", "42", "Вітаю", "trace")
 SECOND = replace(FIRST, parts_sent=1)

@@ -6,9 +6,9 @@ import pytest
 
 from mirt.store.engine.database import Database
 from mirt.store.queue import outbox
-from mirt.store.queue.leases import condemn, forget, postpone, release_owner
+from mirt.store.queue.leases import forget, mark_timed_out, postpone, release_owner
 from mirt.store.queue.tasks import TaskMessage
-from tests.unit.business import NOON
+from tests.clock import NOON
 from tests.unit.store.rows import ENDINGS, TASK, after, claimed, held, row, write
 
 
@@ -87,7 +87,7 @@ def test_the_tasks_of_other_processes_are_not_released(database: Database) -> No
 def test_who_claims_a_condemned_task_is_told_what_it_has_failed_with(database: Database) -> None:
     mine = held(database)
     with database.transaction() as tx:
-        assert condemn(tx, "one", "t1", mine.fence, error_code="TIME_LIMIT")
+        assert mark_timed_out(tx, "one", "t1", mine.fence, error_code="TIME_LIMIT")
     assert held(database, "two", at=10).error_code == "TIME_LIMIT"
 
 
@@ -98,7 +98,7 @@ def test_only_the_run_that_is_meant_is_condemned(
     held(database)
     run = {"owner": "one", "task_id": "t1", "fence": 1, **change}
     with database.transaction() as tx:
-        assert not condemn(tx, **run, error_code="TIME_LIMIT")
+        assert not mark_timed_out(tx, **run, error_code="TIME_LIMIT")
     assert row(database).error_code is None
 
 
@@ -106,4 +106,4 @@ def test_a_run_that_has_ended_is_not_condemned(database: Database) -> None:
     mine = held(database)
     write(database, ENDINGS["finish"], mine)
     with database.transaction() as tx:
-        assert not condemn(tx, "one", "t1", mine.fence, error_code="TIME_LIMIT")
+        assert not mark_timed_out(tx, "one", "t1", mine.fence, error_code="TIME_LIMIT")

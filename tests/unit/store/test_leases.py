@@ -11,7 +11,7 @@ from mirt.store.queue import outbox
 from mirt.store.queue.leases import Lease, finish, renew, verify
 from mirt.store.queue.tasks import TaskMessage, TaskState
 from mirt.store.tables import tasks
-from tests.unit.business import NOON
+from tests.clock import NOON
 from tests.unit.store.rows import (
     ENDINGS,
     LEASE,

@@ -22,8 +22,8 @@ from mirt.store.engine.database import Database
 from mirt.store.engine.migrate import upgrade
 from mirt.store.engine.revision import SchemaError, check_schema, known_revision
 from mirt.store.tables import conversations, metadata, tasks
+from tests.clock import NOON
 from tests.settings import sqlite_url
-from tests.unit.business import NOON
 
 SCRIPTS = ScriptDirectory(str(Path(migrate.__file__).parents[1] / "migrations"))
 

@@ -19,7 +19,7 @@ from mirt.store.queue.outbox import (
     take_retry,
 )
 from mirt.store.queue.tasks import TaskMessage, TaskState
-from tests.unit.business import NOON
+from tests.clock import NOON
 from tests.unit.store.rows import ENDINGS, add_row, after, claimed, held, row, write
 
 FIRST_S = REPUBLISH_AFTER.total_seconds()

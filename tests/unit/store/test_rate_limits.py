@@ -8,7 +8,12 @@ import pytest
 from mirt.clock import deadline_in
 from mirt.errors import RateLimitError, SoftTimeLimitExceeded
 from mirt.store.engine.redis_client import connect_redis
-from mirt.store.shared.rate_limits import LONGEST_WAIT_S, OwnPace, SharedPace, share_of
+from mirt.store.shared.rate_limits import (
+    LONGEST_WAIT_S,
+    LocalRateLimiter,
+    RedisRateLimiter,
+    share_of,
+)
 from tests.servers.ports import free_port
 
 
@@ -17,33 +22,37 @@ def most_in_a_second(times: list[float]) -> int:
 
 
 def test_slots_are_evenly_spaced_however_many_ask_at_once() -> None:
-    slots = slots_of(OwnPace(10, clock=lambda: 0.0))
+    slots = slots_of(LocalRateLimiter(10, clock=lambda: 0.0))
     assert most_in_a_second(slots) <= 10
     assert slots[0] == 0
 
 
-def slots_of(pace: OwnPace) -> list[float]:
+def slots_of(pace: LocalRateLimiter) -> list[float]:
     """What is given out at one moment."""
-    return [slot.begins_in for slot in (pace.take() for _ in range(100)) if slot.taken]
+    return [
+        reservation.begins_in
+        for reservation in (pace.take() for _ in range(100))
+        if reservation.taken
+    ]
 
 
 def test_idle_time_is_not_saved_up() -> None:
     now = [0.0]
-    pace = OwnPace(10, clock=lambda: now[0])
+    pace = LocalRateLimiter(10, clock=lambda: now[0])
     pace.take()
     now[0] = 100.0
     assert [pace.take().begins_in == 0, pace.take().begins_in == 0] == [True, False]
 
 
 def test_a_slot_that_is_too_far_away_is_not_taken() -> None:
-    pace = OwnPace(0.1, clock=lambda: 0.0)
+    pace = LocalRateLimiter(0.1, clock=lambda: 0.0)
     slots = [pace.take() for _ in range(5)]
-    assert [slot.taken for slot in slots] == [True, False, False, False, False]
-    assert len({slot.begins_in for slot in slots[1:]}) == 1
+    assert [reservation.taken for reservation in slots] == [True, False, False, False, False]
+    assert len({reservation.begins_in for reservation in slots[1:]}) == 1
 
 
 def test_who_would_wait_too_long_is_told_for_how_long() -> None:
-    pace = OwnPace(0.1)
+    pace = LocalRateLimiter(0.1)
     pace.wait()
     with pytest.raises(RateLimitError) as told:
         pace.wait()
@@ -51,14 +60,14 @@ def test_who_would_wait_too_long_is_told_for_how_long() -> None:
 
 
 def test_waiting_ends_with_the_work() -> None:
-    pace = OwnPace(1)
+    pace = LocalRateLimiter(1)
     pace.wait()
     with deadline_in(0.05), pytest.raises(SoftTimeLimitExceeded):
         pace.wait()
 
 
 def test_threads_keep_it_together() -> None:
-    pace, times = OwnPace(50), []
+    pace, times = LocalRateLimiter(50), []
 
     def go(_: int) -> None:
         pace.wait()
@@ -71,7 +80,7 @@ def test_threads_keep_it_together() -> None:
 
 def test_without_redis_a_process_keeps_to_its_share_once_what_was_given_out_is_over() -> None:
     nobody = connect_redis(f"redis://127.0.0.1:{free_port()}/0")
-    pace = SharedPace(nobody, "test", 40, processes=4)
+    pace = RedisRateLimiter(nobody, "test", 40, processes=4)
     with pytest.raises(RateLimitError) as told:
         pace.wait()
     assert LONGEST_WAIT_S < told.value.retry_after <= LONGEST_WAIT_S + 1
@@ -86,5 +95,5 @@ def test_without_redis_a_process_keeps_to_its_share_once_what_was_given_out_is_o
 def test_the_shares_of_all_processes_stay_below_the_pace_in_every_second(
     per_second: float, processes: int
 ) -> None:
-    slots = slots_of(OwnPace(share_of(per_second, processes), clock=lambda: 0.0))
+    slots = slots_of(LocalRateLimiter(share_of(per_second, processes), clock=lambda: 0.0))
     assert most_in_a_second(slots) * processes <= per_second

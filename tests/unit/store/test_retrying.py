@@ -10,7 +10,7 @@ from sqlalchemy import Connection, text
 from mirt.clock import deadline_in
 from mirt.errors import DatabaseError, LeaseLostError, SoftTimeLimitExceeded
 from mirt.store.engine.database import Database
-from mirt.store.engine.retrying import AGAIN_S, persistently
+from mirt.store.engine.retrying import AGAIN_S, commit_with_retry
 
 
 def one(tx: Connection) -> int:
@@ -23,7 +23,7 @@ def test_it_is_repeated_until_the_database_is_there(tmp_path: Path) -> None:
     back = threading.Timer(1.5 * AGAIN_S, (tmp_path / "later").mkdir)
     back.start()
     with deadline_in(10):
-        assert persistently(database, one) == 1
+        assert commit_with_retry(database, one) == 1
     back.join()
     database.close()
 
@@ -33,7 +33,7 @@ def test_a_database_that_stays_away_is_said_to_be_away_by_the_deadline(tmp_path:
     (tmp_path / "gone").rmdir()
     began = time.monotonic()
     with deadline_in(3 * AGAIN_S), pytest.raises(DatabaseError):
-        persistently(database, one)
+        commit_with_retry(database, one)
     assert AGAIN_S < time.monotonic() - began < 3 * AGAIN_S
     database.close()
 
@@ -49,7 +49,7 @@ def test_what_is_no_fault_of_the_database_is_not_repeated(
         raise error
 
     with deadline_in(10), pytest.raises(type(error)):
-        persistently(database, write)
+        commit_with_retry(database, write)
     assert tries == [1]
 
 
@@ -60,5 +60,5 @@ def test_an_outage_that_outlasts_the_work_is_the_fault_of_the_database(database:
         raise errors.pop(0)
 
     with deadline_in(10), pytest.raises(DatabaseError, match="away"):
-        persistently(database, write)
+        commit_with_retry(database, write)
     assert errors == []

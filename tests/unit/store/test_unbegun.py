@@ -6,7 +6,7 @@ from mirt.store.engine.database import Database
 from mirt.store.queue.dead_letters import Choice, DeadLetter, bury_unbegun, list_dead, revive
 from mirt.store.queue.outbox import take_due
 from mirt.store.queue.tasks import TaskMessage, TaskState
-from tests.unit.business import NOON
+from tests.clock import NOON
 from tests.unit.store.rows import add_row, after, held, row
 
 LETTER = DeadLetter(

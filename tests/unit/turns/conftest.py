@@ -20,13 +20,14 @@ from mirt.store.queue import leases
 from mirt.store.queue.dead_letters import revive, withdraw
 from mirt.store.queue.leases import Lease
 from mirt.store.queue.tasks import TaskMessage
-from mirt.store.shared.cooldowns import NoWaits
+from mirt.store.shared.cooldowns import NoCooldowns
 from mirt.store.shop import mailbox
 from mirt.store.shop.deliveries import find_delivery
 from mirt.store.shop.mailbox import Mail
 from mirt.turns import DirectTurns, Endings, Turns
 from mirt.turns.turn import Outcome
-from tests.unit.business import Agent, StoppedClock, conversations_of, mail
+from tests.clock import FakeClock
+from tests.unit.business import Agent, conversations_of, mail
 
 
 class Console(ConsoleChannel):
@@ -45,7 +46,7 @@ class Shop:
     """The business, and the steps that a worker takes with it."""
 
     database: Database
-    clock: StoppedClock
+    clock: FakeClock
     agent: Agent
     console: Console
     shown: list[tuple[str, str]]
@@ -137,7 +138,7 @@ def shop(database: Database) -> Iterator[Shop]:
 @contextmanager
 def open_shop(database: Database) -> Iterator[Shop]:
     """A shop on this database."""
-    clock, agent = StoppedClock(), Agent()
+    clock, agent = FakeClock(), Agent()
     shown: list[tuple[str, str]] = []
     telegram = TelegramChannel(
         token=SecretStr("none"), secret=None, api_url="http://127.0.0.1:9", max_connections=1
@@ -145,7 +146,7 @@ def open_shop(database: Database) -> Iterator[Shop]:
     console = Console(telegram, lambda chat, text: shown.append((chat, text)))
     console.script = []
     conversations = conversations_of(database, clock)
-    deliveries = Deliveries(database, {"telegram": console}, clock, NoWaits())
+    deliveries = Deliveries(database, {"telegram": console}, clock, NoCooldowns())
     turns = Turns(database, conversations, deliveries, agent, clock)
     endings = Endings(conversations, clock)
     yield Shop(

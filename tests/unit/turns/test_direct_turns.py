@@ -86,7 +86,7 @@ def test_a_customer_whose_turn_has_failed_is_apologised_to(shop: Shop) -> None:
 
 def test_who_finds_anothers_message_before_its_own_works_for_it_too(shop: Shop) -> None:
     shop.receive("left behind")
-    shop.clock.pass_by(60)
+    shop.clock.advance(seconds=60)
     result = shop.dispatch(mail("t1", actor=ANSWERING)).result or {}
     assert result["response"] == "answer 2"
     assert shop.shown == [("7", "answer 1")]
@@ -142,7 +142,7 @@ def test_an_apology_whose_bringer_died_when_it_was_sent_is_not_brought_again(sho
         left = find_delivery(tx, apology.task_id)
         assert left is not None
         part_sent(tx, left, last=True, chat_id="7", now=shop.clock())
-    shop.clock.pass_by(60)
+    shop.clock.advance(seconds=60)
     with deadline_in(5):
         assert response(shop, mail("t2", actor=ANSWERING)) == "answer 1"
     assert shop.shown == []

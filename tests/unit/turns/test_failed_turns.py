@@ -16,7 +16,7 @@ def failed_delivery(shop: Shop, task_id: str) -> None:
     shop.receive(task_id)
     with pytest.raises(PermanentError):
         shop.answer(task_id)
-    shop.clock.pass_by(60)
+    shop.clock.advance(seconds=60)
     shop.fails_for_good(task_id)
 
 
@@ -25,7 +25,7 @@ def test_the_customer_is_owed_one_apology(shop: Shop) -> None:
     shop.agent.script = [ExternalServiceError("llm", "502")]
     with pytest.raises(ExternalServiceError):
         shop.answer("t1")
-    shop.clock.pass_by(60)
+    shop.clock.advance(seconds=60)
     [apology] = shop.fails_for_good("t1")
     shop.speak(apology)
     assert shop.shown == [("7", APOLOGY)]
@@ -49,7 +49,7 @@ def test_what_came_after_the_failed_turn_was_taken_is_not_failed_with_it(shop: S
     with pytest.raises(ExternalServiceError):
         shop.answer("t1")
     shop.receive("t2")
-    shop.clock.pass_by(60)
+    shop.clock.advance(seconds=60)
     shop.fails_for_good("t1")
     assert (shop.state("t1"), shop.state("t2")) == ("failed", "waiting")
 
@@ -95,7 +95,7 @@ def test_a_replayed_turn_is_answered_with_all_that_it_had_taken(shop: Shop) -> N
     shop.receive("t1", "t2")
     with pytest.raises(ExternalServiceError):
         shop.answer("t1")
-    shop.clock.pass_by(60)
+    shop.clock.advance(seconds=60)
     [apology] = shop.fails_for_good("t1")
     shop.speak(apology)
     assert shop.replay("t1")
@@ -155,7 +155,7 @@ def test_a_reply_that_could_not_be_brought_in_time_is_apologised_for(shop: Shop)
     shop.receive("t1")
     with pytest.raises(ExternalServiceError):
         shop.answer("t1")
-    shop.clock.pass_by(60)
+    shop.clock.advance(seconds=60)
     [apology] = shop.fails_for_good("t1")
     assert [row.state for row in rows(shop.database, deliveries)] == ["failed", "pending"]
     shop.speak(apology)

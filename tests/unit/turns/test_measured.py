@@ -10,14 +10,14 @@ from tests.unit.turns.conftest import Shop
 def test_a_message_has_waited_until_its_turn_began_however_often_that_is_tried(shop: Shop) -> None:
     before = here()
     shop.receive("t1")
-    shop.clock.pass_by(40)
+    shop.clock.advance(seconds=40)
     shop.receive("t2")
     shop.agent.script = [ExternalServiceError("llm", "away"), "answer"]
     with pytest.raises(ExternalServiceError):
         shop.answer("t1")
-    shop.clock.pass_by(600)
+    shop.clock.advance(seconds=600)
     shop.receive("t3")
-    shop.clock.pass_by(5)
+    shop.clock.advance(seconds=5)
     shop.answer("t1")
     after = here()
     name = "mirt_message_wait_seconds"
@@ -33,6 +33,6 @@ def test_only_a_turn_that_was_closed_has_taken_its_time(shop: Shop) -> None:
     with pytest.raises(ExternalServiceError):
         shop.answer("t1")
     assert here().sum("mirt_turn_seconds_count") == before
-    shop.clock.pass_by(60)
+    shop.clock.advance(seconds=60)
     shop.answer("t1")
     assert here().sum("mirt_turn_seconds_count") == before + 1

@@ -122,7 +122,7 @@ def test_the_next_attempt_delivers_and_does_not_ask_again(shop: Shop) -> None:
     shop.receive("t1")
     with pytest.raises(ExternalServiceError):
         shop.answer("t1")
-    shop.clock.pass_by(60)
+    shop.clock.advance(seconds=60)
     shop.answer("t1")
     assert shop.shown == [("7", "answer 1")]
     assert len(shop.agent.asked) == 1
@@ -134,7 +134,7 @@ def test_a_message_that_comes_while_a_reply_is_delivered_is_the_next_turn(shop: 
     with pytest.raises(ExternalServiceError):
         shop.answer("t1")
     shop.receive("t2")
-    shop.clock.pass_by(60)
+    shop.clock.advance(seconds=60)
     [following] = shop.answer("t1").publications
     shop.answer(following.task_id)
     assert shop.shown == [("7", "answer 1"), ("7", "answer 2")]
@@ -145,7 +145,7 @@ def test_a_part_whose_outcome_is_unknown_is_counted_and_sent_again(shop: Shop) -
     shop.receive("t1")
     with pytest.raises(OutcomeUnknownError):
         shop.answer("t1")
-    shop.clock.pass_by(60)
+    shop.clock.advance(seconds=60)
     shop.answer("t1")
     [row] = rows(shop.database, deliveries)
     assert (row.state, row.unknown) == ("sent", 1)
@@ -159,7 +159,7 @@ def test_an_agent_that_fails_leaves_everything_waiting(shop: Shop) -> None:
     assert [row.state for row in rows(shop.database, inbox)] == ["waiting", "waiting"]
     assert rows(shop.database, history) == []
     shop.receive("t3")
-    shop.clock.pass_by(60)
+    shop.clock.advance(seconds=60)
     shop.answer("t1")
     assert shop.agent.asked[1] == (["t1", "t2", "t3"], None)
     assert shop.shown == [("7", "at last")]
@@ -168,7 +168,7 @@ def test_an_agent_that_fails_leaves_everything_waiting(shop: Shop) -> None:
 def test_a_worker_that_lost_its_lease_while_the_agent_thought_stores_nothing(shop: Shop) -> None:
     shop.receive("t1")
     late = shop.claim(shop.published[0], owner="late")
-    shop.clock.pass_by(60)
+    shop.clock.advance(seconds=60)
     shop.agent.meanwhile = lambda: shop.claim(shop.published[0], owner="other")
     with pytest.raises(LeaseLostError):
         shop.turns.answer(late, mail("t1"))

@@ -13,7 +13,7 @@ from mirt.clock import utc_now
 from service.admin_ui.auth.roles import Role
 from service.admin_ui.headers import CONTENT_POLICY
 from service.admin_ui.static import Static
-from service.web.login_throttle import MOST_WRONG, Attempts
+from service.web.login_throttle import MOST_WRONG, LoginThrottle
 from tests.unit.service.admin_ui.conftest import (
     FORMS,
     OPERATOR,
@@ -195,7 +195,7 @@ def test_who_guesses_at_the_logout_is_told_to_come_back_later(come: Come) -> Non
 
 def test_a_minute_later_they_may_try_again() -> None:
     now = [0.0]
-    attempts = Attempts(clock=lambda: now[0])
+    attempts = LoginThrottle(clock=lambda: now[0])
     for _ in range(MOST_WRONG):
         assert attempts.wait_s("there") == 0
         attempts.note_wrong("there")

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from middleware.worker_stats import Tally
+from middleware.worker_stats import WorkerStats
 from mirt.observe.memory import resident_mb
 from service.processes.recycling import Limits, Usage
 
@@ -43,12 +43,12 @@ def test_the_limit_of_messages_grows_with_the_threads_unless_it_is_set() -> None
 
 
 def test_the_parent_reads_what_the_child_has_counted(tmp_path: Path) -> None:
-    parent, child = Tally(tmp_path / "tally"), Tally(tmp_path / "tally")
-    assert (parent.finished, parent.able) == (0, False)
+    parent, child = WorkerStats(tmp_path / "tally"), WorkerStats(tmp_path / "tally")
+    assert (parent.finished, parent.ready) == (0, False)
     child.count()
-    child.say_able()
+    child.mark_ready()
     child.count()
-    assert (parent.finished, parent.able) == (2, True)
+    assert (parent.finished, parent.ready) == (2, True)
 
 
 def test_the_memory_of_a_process_is_read_from_the_kernel() -> None:

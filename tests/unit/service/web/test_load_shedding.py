@@ -31,12 +31,12 @@ def test_a_backlog_below_its_limits_admits(now: list[float]) -> None:
 
 
 def test_the_backlog_is_looked_at_once_a_second(now: list[float]) -> None:
-    door = shedding(now, [Backlog(10, 0), Backlog(9, 0)])
+    access = shedding(now, [Backlog(10, 0), Backlog(9, 0)])
     for _ in range(5):
         with pytest.raises(RateLimitError):
-            door.admit()
+            access.admit()
     now[0] += LOOK_EVERY_S
-    door.admit()
+    access.admit()
 
 
 def test_a_webhook_above_the_limit_is_told_when_to_come_again_and_not_kept(

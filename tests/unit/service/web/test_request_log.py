@@ -6,7 +6,7 @@ import pytest
 import structlog
 from structlog.typing import EventDict
 
-from mirt.observe.traces import Trace, received
+from mirt.observe.traces import SpanContext, parse_headers
 from mirt.store.tables import inbox
 from tests.deployment import update
 from tests.unit.service.conftest import Open
@@ -31,7 +31,7 @@ def test_the_trace_of_the_caller_goes_on(ingress: Open) -> None:
 
 
 def test_a_later_version_of_the_header_may_have_more_fields() -> None:
-    assert received(f"01-{TRACE}-00f067aa0ba902b7-01-more") == Trace(
+    assert parse_headers(f"01-{TRACE}-00f067aa0ba902b7-01-more") == SpanContext(
         TRACE, "00f067aa0ba902b7", "01"
     )
 
@@ -52,7 +52,7 @@ def test_a_later_version_of_the_header_may_have_more_fields() -> None:
     ],
 )
 def test_a_header_that_is_not_valid_begins_a_new_trace(wrong: str | None) -> None:
-    assert received(wrong) is None
+    assert parse_headers(wrong) is None
 
 
 def test_the_message_is_kept_with_the_trace_of_its_webhook(ingress: Open) -> None:
