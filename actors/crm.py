@@ -7,11 +7,7 @@ from middleware.execution import current_lease
 from mirt.runtime import current_runtime
 
 
-def _give_up(tx: Any, task_id: str) -> Any:
-    return current_runtime().orders.fail(tx, task_id)
-
-
-@task(on_dead=_give_up)
+@task
 def create_crm_order(order_data: dict[str, Any]) -> dict[str, Any]:
     """Create an order in the CRM, once for each ``external_id``.
 
@@ -20,7 +16,7 @@ def create_crm_order(order_data: dict[str, Any]) -> dict[str, Any]:
     return current_runtime().orders.create(current_lease(), order_data)
 
 
-@task()
+@task
 def sync_order_status(order_id: str, session_id: str) -> dict[str, Any]:
     """Ask the CRM how an order is, and keep that with the conversation.
 

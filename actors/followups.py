@@ -7,15 +7,7 @@ from middleware.execution import current_lease
 from mirt.runtime import current_runtime
 
 
-def _give_up(tx: Any, task_id: str) -> Any:
-    return current_runtime().followups.fail(tx, task_id)
-
-
-def _mend(tx: Any, task_id: str) -> bool:
-    return current_runtime().followups.reopen(tx, task_id)
-
-
-@task(on_dead=_give_up, on_replay=_mend)
+@task
 def send_followup(
     session_id: str, channel: str = "telegram", chat_id: str | None = None
 ) -> dict[str, Any]:
@@ -29,7 +21,7 @@ def send_followup(
     )
 
 
-@task()
+@task
 def schedule_followup(
     session_id: str, delay_hours: float, channel: str = "telegram", chat_id: str | None = None
 ) -> dict[str, Any]:
@@ -49,7 +41,7 @@ def schedule_followup(
     }
 
 
-@task()
+@task
 def check_all_sessions_for_followups() -> dict[str, Any]:
     """Queue every follow-up that is due, once. Returns ``{status: "ok", queued}``."""
     return {

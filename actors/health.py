@@ -7,7 +7,7 @@ from middleware.execution import current_lease
 from mirt.runtime import current_runtime
 
 
-@task()
+@task
 def ping() -> dict[str, Any]:
     """Answer. Returns ``{pong: true, timestamp, task_id, worker_id}``, the time in ISO 8601."""
     lease = current_lease()
@@ -19,7 +19,7 @@ def ping() -> dict[str, Any]:
     }
 
 
-@task()
+@task
 def worker_health_check() -> dict[str, Any]:
     """Ask every dependency, and keep what was found for ``/readyz``.
 

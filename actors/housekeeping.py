@@ -6,7 +6,7 @@ from broker.task import registry, task
 from mirt.runtime import current_runtime
 
 
-@task()
+@task
 def sweep_mailboxes() -> dict[str, Any]:
     """Give the turn to somebody wherever somebody waits and nobody's turn it is.
 
@@ -21,7 +21,7 @@ def sweep_mailboxes() -> dict[str, Any]:
     }
 
 
-@task()
+@task
 def remove_old_rows() -> dict[str, Any]:
     """Remove what is over and older than RETENTION_DAYS. Returns ``{status: "ok", removed}``."""
     return {"status": "ok", "removed": current_runtime().housekeeping.remove_old_rows()}

@@ -5,24 +5,12 @@ from typing import Any
 from broker.task import publish_and_return, task
 from middleware.execution import current_lease
 from mirt.channels import InboundMessage, Marks
-from mirt.conversations import ANSWERING, DELIVERING
 from mirt.runtime import current_runtime
 from mirt.store.shop.deliveries import Delivery
+from mirt.task_names import TaskName
 
 
-def _owe(tx: Any, task_id: str) -> Any:
-    return current_runtime().endings.fail(tx, task_id)
-
-
-def _mend(tx: Any, task_id: str) -> bool:
-    return current_runtime().endings.reopen(tx, task_id)
-
-
-def _withdraw(tx: Any, task_id: str) -> Any:
-    return current_runtime().endings.withdraw(tx, task_id)
-
-
-@task(on_dead=_owe, on_replay=_mend, on_purge=_withdraw)
+@task
 def process_message(
     session_id: str,
     user_message: str,
@@ -39,10 +27,10 @@ def process_message(
     message = InboundMessage(
         session_id, user_message, platform, chat_id, user_id, message_id, metadata or {}
     )
-    return _answer(ANSWERING, message)
+    return _answer(TaskName.PROCESS_MESSAGE, message)
 
 
-@task(on_dead=_owe, on_replay=_mend, on_purge=_withdraw)
+@task
 def process_and_respond(
     session_id: str,
     user_message: str,
@@ -59,10 +47,10 @@ def process_and_respond(
     message = InboundMessage(
         session_id, user_message, platform, chat_id, user_id, message_id, metadata or {}
     )
-    return _answer(DELIVERING, message)
+    return _answer(TaskName.PROCESS_AND_RESPOND, message)
 
 
-@task(on_dead=_owe, on_replay=_mend, on_purge=_withdraw)
+@task
 def send_response(
     platform: str, chat_id: str, response_text: str, reply_to_message_id: str | None = None
 ) -> dict[str, Any]:
@@ -80,10 +68,10 @@ def send_response(
         reply_to=reply_to_message_id,
         trace_id=lease.trace_id,
     )
-    return publish_and_return(current_runtime().turns.speak(lease, delivery))
+    return publish_and_return(current_runtime().turns.send_text(lease, delivery))
 
 
-@task()
+@task
 def mark_customer(
     platform: str,
     chat_id: str,

@@ -7,7 +7,7 @@ from middleware.execution import current_lease
 from mirt.runtime import current_runtime
 
 
-@task()
+@task
 def summarize_session(
     session_id: str,
     user_id: str | None = None,  # noqa: ARG001 - the signature is a contract
@@ -20,7 +20,7 @@ def summarize_session(
     return current_runtime().summaries.summarise(current_lease(), session_id)
 
 
-@task()
+@task
 def check_all_sessions_for_summarization() -> dict[str, Any]:
     """Queue a summary of every conversation that is due. Returns ``{status: "ok", queued}``."""
     return {

@@ -19,6 +19,7 @@ from mirt.errors import BrokerUnavailableError, DatabaseError
 from mirt.observe import metrics, traces
 from mirt.store.engine.database import Database
 from mirt.store.queue import outbox
+from mirt.store.queue.failure_handler import FailureHandlers
 from mirt.store.queue.tasks import TaskMessage
 
 log = structlog.get_logger(__name__)
@@ -67,6 +68,12 @@ class DurableBroker(Broker):
     database: Database
     clock: Clock
     every_message_is_a_row = False
+    find_failure_handlers: Callable[[], FailureHandlers] = staticmethod(dict)
+
+    @property
+    def failure_handlers(self) -> FailureHandlers:
+        """Who settles the business's rows when a task fails for good."""
+        return self.find_failure_handlers()
 
     @property
     def ready(self) -> bool:

@@ -17,12 +17,12 @@ from middleware.execution import Execution
 from middleware.hard_limits import DeadlineTable, HardLimits
 from middleware.leases import LeaseKeeper, owner_name
 from middleware.log_context import LogContext
-from middleware.metrics import Metrics
+from middleware.metrics import TaskMetrics
 from middleware.presence import Presence
 from middleware.results import KeptResults, MemoryResults, RedisResults
 from middleware.settlement import Settlement
 from middleware.time_limits import TimeLimits
-from middleware.tracing import Tracing
+from middleware.tracing import TaskTracing
 from mirt.clock import Clock, utc_now
 from mirt.observe.logs import configure_ours
 from mirt.settings import Settings, load_settings
@@ -46,6 +46,7 @@ def install(
     opened = stores(settings)
     stack = middleware(settings, opened, clock, worker_id or owner_name(), deadlines)
     broker = _broker(settings, opened, clock, stack, outbox_only=outbox_only)
+    broker.find_failure_handlers = registry.failure_handlers
     registry.release()
     registry.bind(broker)
     return broker
@@ -73,10 +74,10 @@ def middleware(
         Presence(opened.database, clock, worker_id=worker_id),
         # Outermost, so that whatever the others do and log stands in the trace of the message, and
         # says which message it is about.
-        Tracing(),
+        TaskTracing(),
         LogContext(),
         # Around the rest, so that it sees what they have decided.
-        Metrics(),
+        TaskMetrics(),
         UnreadMessages(opened.database, clock),
         # Before all that has effects: what cannot be claimed must not run. After all that may
         # still fail: what it settles is settled.

@@ -7,8 +7,8 @@ the environment describes.
 
 import inspect
 import threading
-from collections.abc import Callable, Sequence
-from typing import Any, ParamSpec, Protocol, TypeVar
+from collections.abc import Callable
+from typing import Any, ParamSpec, TypeVar
 
 import dramatiq
 from dramatiq import Actor, Message
@@ -17,8 +17,8 @@ from periodiq import cron
 
 from broker.durable import DurableBroker
 from middleware.policy import LONGEST_TASK_S, TASKS, TaskPolicy
-from middleware.settlement import OnDead, OnReplay
-from mirt.store.queue.tasks import TaskMessage
+from mirt.store.queue.failure_handler import FailureHandlers
+from mirt.store.queue.tasks import TaskOutcome
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -42,6 +42,7 @@ class TaskRegistry:
         self.actors: dict[str, Actor[Any, Any]] = {}
         self._broker: DurableBroker | None = None
         self._make: Callable[[], DurableBroker] | None = None
+        self._failure_handlers: Callable[[], FailureHandlers] = dict
         self._lock = threading.RLock()
 
     def declare_actor(self, actor: Actor[Any, Any]) -> None:
@@ -61,6 +62,14 @@ class TaskRegistry:
     def set_factory(self, make: Callable[[], DurableBroker]) -> None:
         """Say how a broker is made when one is needed and none is bound."""
         self._make = make
+
+    def set_failure_handlers(self, find: Callable[[], FailureHandlers]) -> None:
+        """Say where the business's failure handlers are found; asked when a task fails."""
+        self._failure_handlers = find
+
+    def failure_handlers(self) -> FailureHandlers:
+        """Return the failure handlers of the business that this process runs."""
+        return self._failure_handlers()
 
     @property
     def broker(self) -> DurableBroker:
@@ -114,44 +123,26 @@ class Task(Actor[P, R]):
         return super().message_with_options(kwargs=named, **options)
 
 
-def task(
-    *,
-    on_dead: OnDead | None = None,
-    on_replay: OnReplay | None = None,
-    on_purge: OnDead | None = None,
-) -> Callable[[Callable[P, R]], Actor[P, R]]:
+def task(function: Callable[P, R]) -> Actor[P, R]:
     """Declare a function as a task of that name. Its queue and limits stand in the policy table.
-
-    ``on_dead`` is what the business owes when it has failed for good, ``on_replay`` what it has to
-    mend when it is to run again, and whether that may be now. ``on_purge`` is for a task that an
-    operator has removed, where that is not the same as ``on_dead``.
 
     Raises:
         UnknownTaskError: when the table has no line for it.
         TaskLimitsError: when it may run for too long, or its hard limit comes before the soft one.
     """
-
-    def declare(function: Callable[P, R]) -> Actor[P, R]:
-        name = function.__name__
-        if name not in TASKS:
-            raise UnknownTaskError(f"{name}: add a line for it to middleware/policy.py")
-        policy = TASKS[name]
-        _check_limits(policy)
-        return Task(
-            function,
-            broker=registry,  # type: ignore[arg-type]
-            actor_name=name,
-            queue_name=policy.queue,
-            priority=0,
-            options={
-                "on_dead": on_dead,
-                "on_replay": on_replay,
-                "on_purge": on_purge,
-                **({"periodic": cron(policy.schedule)} if policy.schedule else {}),
-            },
-        )
-
-    return declare
+    name = function.__name__
+    if name not in TASKS:
+        raise UnknownTaskError(f"{name}: add a line for it to middleware/policy.py")
+    policy = TASKS[name]
+    _check_limits(policy)
+    return Task(
+        function,
+        broker=registry,  # type: ignore[arg-type]
+        actor_name=name,
+        queue_name=policy.queue,
+        priority=0,
+        options={"periodic": cron(policy.schedule)} if policy.schedule else {},
+    )
 
 
 def _check_limits(policy: TaskPolicy) -> None:
@@ -168,33 +159,13 @@ def _check_limits(policy: TaskPolicy) -> None:
         )
 
 
-class Conclusion(Protocol):
-    """What a piece of work has come to."""
-
-    @property
-    def result(self) -> dict[str, Any] | None:
-        """What the task returns."""
-
-    @property
-    def publications(self) -> Sequence[TaskMessage]:
-        """What is to be published after it."""
-
-    @property
-    def following(self) -> Sequence[TaskMessage]:
-        """What else is to be done because of it."""
-
-    @property
-    def parked(self) -> bool:
-        """Whether it waits elsewhere and has no result yet."""
-
-
-def publish_and_return(work: Conclusion) -> dict[str, Any]:
-    """Publish what follows from a piece of work, and return its result.
+def publish_and_return(outcome: TaskOutcome) -> dict[str, Any]:
+    """Publish what a task leaves to be published, and return its result.
 
     Raises:
-        SkipMessage: when it is parked.
+        SkipMessage: the task is parked and has no result yet.
     """
-    registry.broker.publish([*work.publications, *work.following])
-    if work.parked or work.result is None:
+    registry.broker.publish(outcome.to_publish)
+    if outcome.parked or outcome.result is None:
         raise SkipMessage("it waits until its turn comes")
-    return work.result
+    return outcome.result

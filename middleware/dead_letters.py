@@ -8,15 +8,17 @@ from typing import Any, Final
 
 import structlog
 from dramatiq import Broker, Middleware
+from sqlalchemy import Connection
 
 from middleware.envelopes import to_task
+from middleware.task_broker import TaskBroker
 from mirt.clock import Clock
 from mirt.errors import DatabaseError, ErrorCode
 from mirt.observe import metrics
 from mirt.store.engine.database import Database
 from mirt.store.queue import dead_letters as store
-from mirt.store.queue.dead_letters import Choice, DeadLetter, write_dead_letter
-from mirt.store.queue.events import EventKind, TaskEvent, note
+from mirt.store.queue.dead_letters import DeadLetter, DeadLetterFilter, write_dead_letter
+from mirt.store.queue.events import EventKind, TaskEvent, add_events
 from mirt.store.queue.tasks import TaskMessage
 
 log = structlog.get_logger(__name__)
@@ -98,27 +100,29 @@ class UnreadMessages(Middleware):
         return True
 
 
-def replay(broker: Any, database: Database, choice: Choice, clock: Clock) -> int:
-    """Run the chosen dead letters once more, each exactly once, with its trace; how many.
+def replay(broker: TaskBroker, database: Database, choice: DeadLetterFilter, clock: Clock) -> int:
+    """Run the chosen dead letters once more, each exactly once, with its trace; return how many.
 
-    A letter is taken and its task revived in one transaction, so that a second replay at the same
-    time finds nothing. What the task is about may have to wait for its turn (``on_replay``). A
-    message that this version does not know stays where it is, and so does what dies meanwhile:
-    a task that fails again at once is not replayed for ever.
+    A dead letter is taken and its task revived in one transaction, so a second replay at the same
+    time finds nothing. A task may have to wait for its turn (``FailureHandler.reopened``). Messages
+    that this version does not know stay. So do tasks that die during the replay: a task that fails
+    again at once is not replayed for ever.
     """
     replayed = 0
     choice = replace(choice, until=choice.until or clock())
     while True:
-        publications: list[TaskMessage] = []
+        to_publish: list[TaskMessage] = []
         taken: list[DeadLetter] = []
         with database.transaction() as tx:
             letters = store.take_dead(tx, choice, actors=broker.actors.keys(), limit=BATCH)
             for letter in letters:
                 taken.append(letter)
                 if _revive(broker, tx, letter, clock):
-                    publications.append(letter.task)
+                    to_publish.append(letter.task)
                 now = clock()
-                note(tx, TaskEvent(letter.task.task_id, EventKind.REPLAYED, now, letter.attempts))
+                add_events(
+                    tx, TaskEvent(letter.task.task_id, EventKind.REPLAYED, now, letter.attempts)
+                )
         for letter in taken:
             log.info(
                 "message_replayed",
@@ -126,21 +130,21 @@ def replay(broker: Any, database: Database, choice: Choice, clock: Clock) -> int
                 task_id=letter.task.task_id,
                 trace_id=letter.trace_id,
             )
-        broker.publish(publications)
+        broker.publish(to_publish)
         replayed += len(taken)
         if len(letters) < BATCH:
             return replayed
 
 
-def _revive(broker: Any, tx: Any, letter: DeadLetter, clock: Clock) -> bool:
+def _revive(broker: TaskBroker, tx: Connection, letter: DeadLetter, clock: Clock) -> bool:
     """Whether the task may run now."""
     task_id = letter.task.task_id
     if not store.revive(tx, letter.task, now=clock()):
         return False
-    on_replay = broker.get_actor(letter.task.actor).options.get("on_replay")
-    if on_replay is None or on_replay(tx, task_id):
+    handler = broker.failure_handlers.get(letter.task.actor)
+    if handler is None or handler.reopened(tx, task_id):
         return True
-    store.withdraw(tx, task_id)
+    store.delete_revived(tx, task_id)
     return False
 
 

@@ -83,7 +83,7 @@ class Execution(Middleware):
 
     def after_process_message(
         self,
-        broker: Broker,
+        broker: Any,
         message: Any,
         *,
         result: Any = None,
@@ -142,7 +142,7 @@ class Execution(Middleware):
                 if is_last_start(lease) and not exclusive:
                     leases.give_back(tx, lease, now=now)
                 elif lease.starts > 1:
-                    events.note(tx, _restarted(lease, now))
+                    events.add_events(tx, _restarted(lease, now))
         except DatabaseError as failed:
             message.give_back = True
             raise NotNow(failed.message) from None
@@ -153,12 +153,10 @@ class Execution(Middleware):
             raise NotNow(f"task {task.task_id} could not be claimed") from None
         return lease
 
-    def _quarantine(
-        self, broker: Broker, message: Any, lease: Lease, fatal: PermanentError
-    ) -> None:
+    def _quarantine(self, broker: Any, message: Any, lease: Lease, fatal: PermanentError) -> None:
         try:
             code = fatal.error_code or ErrorCode.WORKER_LOST
-            self._settlement.bury(broker, message, lease, fatal, code)
+            self._settlement.fail(broker, message, lease, fatal, code)
         except DatabaseError as failed:
             message.give_back = True
             lifecycle.not_settled(message, failed)

@@ -104,7 +104,7 @@ def session_of(message: Any) -> str | None:
         return str(named)
     policy = TASKS.get(message.actor_name)
     value: Any = message.kwargs
-    for name in policy.session.split(".") if policy else ("session_id",):
+    for name in policy.session_argument.split(".") if policy else ("session_id",):
         value = value.get(name) if isinstance(value, dict) else None
     return None if value is None else str(value)
 

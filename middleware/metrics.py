@@ -9,7 +9,7 @@ from mirt.errors import LeaseLostError
 from mirt.observe import metrics
 
 
-class Metrics(Middleware):
+class TaskMetrics(Middleware):
     """Counts each message when a thread takes it up, and again by its outcome when it is settled.
 
     ``done``, ``retried``, ``dead``; ``skipped``: a copy with nothing to do, or a message that waits

@@ -4,6 +4,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Final
 
+from mirt.task_names import TaskName
+
 LONGEST_TASK_ID: Final = 500
 """Characters."""
 LONGEST_TASK_S: Final = 120.0
@@ -36,7 +38,7 @@ class TaskPolicy:
     max_backoff_s: float
     schedule: str | None = None
     """When it runs by itself: a cron line, in UTC."""
-    session: str = "session_id"
+    session_argument: str = "session_id"
     """Which argument names the conversation it is about; a dot goes into one."""
 
 
@@ -61,36 +63,50 @@ def _task(
     max_backoff_s: float = 0,
     limits: tuple[float, float] | None = None,
     schedule: str | None = None,
-    session: str = "session_id",
+    session_argument: str = "session_id",
 ) -> TaskPolicy:
     soft_s, hard_s = limits or (QUEUES[queue].soft_s, QUEUES[queue].hard_s)
-    return TaskPolicy(name, queue, soft_s, hard_s, retries, max_backoff_s, schedule, session)
+    return TaskPolicy(
+        name, queue, soft_s, hard_s, retries, max_backoff_s, schedule, session_argument
+    )
 
 
 TASKS: Final[Mapping[str, TaskPolicy]] = {
     task.name: task
     for task in (
-        _task("process_message", "llm", retries=3, max_backoff_s=300),
-        _task("process_and_respond", "llm", retries=3, max_backoff_s=300, limits=(85, 90)),
-        _task("send_response", "webhooks", retries=5, max_backoff_s=300, session="chat_id"),
-        _task("mark_customer", "webhooks", retries=5, max_backoff_s=300, session="chat_id"),
-        _task("summarize_session", "summarization", retries=3, max_backoff_s=600),
-        _task("check_all_sessions_for_summarization", "summarization", schedule="0 * * * *"),
-        _task("send_followup", "followups", retries=3, max_backoff_s=300),
-        _task("schedule_followup", "followups", retries=3, max_backoff_s=300),
-        _task("check_all_sessions_for_followups", "followups", schedule="*/15 * * * *"),
+        _task(TaskName.PROCESS_MESSAGE, "llm", retries=3, max_backoff_s=300),
+        _task(TaskName.PROCESS_AND_RESPOND, "llm", retries=3, max_backoff_s=300, limits=(85, 90)),
         _task(
-            "create_crm_order",
+            TaskName.SEND_RESPONSE,
+            "webhooks",
+            retries=5,
+            max_backoff_s=300,
+            session_argument="chat_id",
+        ),
+        _task(
+            TaskName.MARK_CUSTOMER,
+            "webhooks",
+            retries=5,
+            max_backoff_s=300,
+            session_argument="chat_id",
+        ),
+        _task(TaskName.SUMMARIZE_SESSION, "summarization", retries=3, max_backoff_s=600),
+        _task(TaskName.CHECK_ALL_SESSIONS_FOR_SUMMARIZATION, "summarization", schedule="0 * * * *"),
+        _task(TaskName.SEND_FOLLOWUP, "followups", retries=3, max_backoff_s=300),
+        _task(TaskName.SCHEDULE_FOLLOWUP, "followups", retries=3, max_backoff_s=300),
+        _task(TaskName.CHECK_ALL_SESSIONS_FOR_FOLLOWUPS, "followups", schedule="*/15 * * * *"),
+        _task(
+            TaskName.CREATE_CRM_ORDER,
             "crm",
             retries=5,
             max_backoff_s=600,
-            session="order_data.source_id",
+            session_argument="order_data.source_id",
         ),
-        _task("sync_order_status", "crm", retries=3, max_backoff_s=600),
-        _task("ping", "default", limits=(5, 10)),
-        _task("worker_health_check", "default", schedule="*/5 * * * *"),
-        _task("sweep_mailboxes", "default", schedule="* * * * *"),
-        _task("remove_old_rows", "default", limits=(110, 120), schedule="30 3 * * *"),
+        _task(TaskName.SYNC_ORDER_STATUS, "crm", retries=3, max_backoff_s=600),
+        _task(TaskName.PING, "default", limits=(5, 10)),
+        _task(TaskName.WORKER_HEALTH_CHECK, "default", schedule="*/5 * * * *"),
+        _task(TaskName.SWEEP_MAILBOXES, "default", schedule="* * * * *"),
+        _task(TaskName.REMOVE_OLD_ROWS, "default", limits=(110, 120), schedule="30 3 * * *"),
     )
 }
 

@@ -12,8 +12,7 @@ from collections.abc import Sequence
 from typing import Any
 
 import structlog
-from dramatiq import Broker, Middleware
-from dramatiq import Worker as DramatiqWorker
+from dramatiq import Broker, Middleware, Worker
 
 from mirt.clock import Clock
 from mirt.errors import DatabaseError
@@ -37,7 +36,7 @@ class Presence(Middleware):
         self._stopped = threading.Event()
         self._thread: threading.Thread | None = None
 
-    def after_worker_boot(self, broker: Broker, worker: DramatiqWorker) -> None:
+    def after_worker_boot(self, broker: Broker, worker: Worker) -> None:
         """Begin to report."""
         queues = sorted(worker.consumer_whitelist or broker.queues)
         self._thread = threading.Thread(
@@ -45,11 +44,11 @@ class Presence(Middleware):
         )
         self._thread.start()
 
-    def before_worker_shutdown(self, broker: Broker, worker: DramatiqWorker) -> None:
+    def before_worker_shutdown(self, broker: Broker, worker: Worker) -> None:
         """Say that it takes no more work; what runs in it is still seen."""
         self._stopping.set()
 
-    def after_worker_shutdown(self, broker: Broker, worker: DramatiqWorker) -> None:
+    def after_worker_shutdown(self, broker: Broker, worker: Worker) -> None:
         """Say good-bye."""
         self._stopping.set()
         self._stopped.set()
@@ -73,7 +72,7 @@ class Presence(Middleware):
         while not self._stopped.is_set():
             stopping = self._stopping.is_set()
             self._tell(
-                workers.Worker(
+                workers.WorkerRow(
                     id=self._worker_id,
                     host=socket.gethostname(),
                     pid=os.getpid(),
@@ -92,7 +91,7 @@ class Presence(Middleware):
             )
         self._tell(None)
 
-    def _tell(self, worker: workers.Worker | None) -> None:
+    def _tell(self, worker: workers.WorkerRow | None) -> None:
         try:
             with self._database.transaction() as tx:
                 if worker is None:

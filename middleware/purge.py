@@ -1,17 +1,18 @@
-"""Purging a queue: what waits in it becomes dead letters, so that nothing is lost by a mistake.
+"""Purging a queue: its waiting tasks become dead letters, so that a mistake loses nothing.
 
-What runs goes on. The business settles what a task was about (``on_purge``): a mailbox has no head
-any more, and nobody waits in it.
+Running tasks go on. The business settles what a task was about (``FailureHandler.purged``): a
+purged conversation has no head and no waiting mail.
 """
 
-from typing import Any, Final
+from typing import Final
 
 from middleware.policy import TASKS, tasks_of
+from middleware.task_broker import TaskBroker
 from mirt.clock import Clock
 from mirt.errors import ErrorCode
 from mirt.store.engine.database import Database
 from mirt.store.queue.dead_letters import DeadLetter, write_dead_letter
-from mirt.store.queue.events import EventKind, TaskEvent, note
+from mirt.store.queue.events import EventKind, TaskEvent, add_events
 from mirt.store.queue.tasks import TaskMessage
 from mirt.store.shop.purge import Removed, remove_waiting
 
@@ -19,7 +20,7 @@ BATCH: Final = 100
 WHY: Final = "removed from its queue by an operator"
 
 
-def purge(broker: Any, database: Database, queue: str, clock: Clock) -> int:
+def purge(broker: TaskBroker, database: Database, queue: str, clock: Clock) -> int:
     """Remove what waits in a queue; how many tasks there were.
 
     Raises:
@@ -32,15 +33,14 @@ def purge(broker: Any, database: Database, queue: str, clock: Clock) -> int:
             batch = remove_waiting(
                 tx, tasks_of(queue), error_code=ErrorCode.PURGED, now=clock(), limit=BATCH
             )
-            following: list[TaskMessage] = []
+            to_publish: list[TaskMessage] = []
             for one in batch:
                 write_dead_letter(tx, _letter(one), now=clock())
                 event = TaskEvent(one.task.task_id, EventKind.PURGED, clock(), one.attempts)
-                note(tx, event)
-                options = broker.get_actor(one.task.actor).options
-                settle = options.get("on_purge") or options.get("on_dead")
-                following += settle(tx, one.task.task_id) if settle else []
-        broker.publish(following)
+                add_events(tx, event)
+                if handler := broker.failure_handlers.get(one.task.actor):
+                    to_publish += handler.purged(tx, one.task.task_id)
+        broker.publish(to_publish)
         removed += len(batch)
         if len(batch) < BATCH:
             return removed

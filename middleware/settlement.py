@@ -3,31 +3,21 @@
 ``middleware.retries`` says how decisions are made. Each end is one transaction.
 """
 
-from collections.abc import Callable
 from datetime import datetime, timedelta
 from typing import Any
-
-from dramatiq import Broker
-from sqlalchemy import Connection
 
 from middleware import lifecycle
 from middleware.envelopes import to_task
 from middleware.policy import TASKS
 from middleware.retries import Bury, Drop, Jitter, Retry, decide
+from middleware.task_broker import TaskBroker
 from mirt.clock import Clock
 from mirt.observe import metrics
 from mirt.store.engine.database import Database
 from mirt.store.queue import events, leases
-from mirt.store.queue.dead_letters import bury
+from mirt.store.queue.dead_letters import write_failure
 from mirt.store.queue.events import EventKind, TaskEvent
 from mirt.store.queue.leases import Lease
-from mirt.store.queue.tasks import TaskMessage
-
-OnDead = Callable[[Connection, str], list[TaskMessage]]
-"""What the business owes when its task is dead, in the transaction that writes the dead letter."""
-
-OnReplay = Callable[[Connection, str], bool]
-"""What the business mends when a dead task is to run again; whether it may run now."""
 
 
 class Settlement:
@@ -45,7 +35,7 @@ class Settlement:
         self._jitter = jitter
 
     def settle(
-        self, broker: Broker, message: Any, lease: Lease, error: BaseException | None
+        self, broker: TaskBroker, message: Any, lease: Lease, error: BaseException | None
     ) -> None:
         """End the run as the class of its error says."""
         now = self._clock()
@@ -67,28 +57,30 @@ class Settlement:
                 with self._database.transaction() as tx:
                     due_at = now + timedelta(seconds=delay_s)
                     leases.postpone(tx, lease, due_at=due_at, attempt=attempt, waited_s=waited_s)
-                    events.note(tx, _retried(lease, error, now, due_at))
+                    events.add_events(tx, _retried(lease, error, now, due_at))
                 metrics.RETRIES.inc(task=message.actor_name, error=type(error).__name__)
                 lifecycle.retried(message, error, decision)
             case Bury(error_code):
-                self.bury(broker, message, lease, error, error_code)
+                self.fail(broker, message, lease, error, error_code)
             case Drop():
                 lifecycle.dropped(error)
 
-    def bury(
-        self, broker: Any, message: Any, lease: Lease, error: BaseException, error_code: str
+    def fail(
+        self, broker: TaskBroker, message: Any, lease: Lease, error: BaseException, error_code: str
     ) -> None:
         """Write the dead letter, and what the business owes for it."""
         now = self._clock()
-        on_dead: OnDead | None = broker.get_actor(message.actor_name).options.get("on_dead")
+        handler = broker.failure_handlers.get(message.actor_name)
         with self._database.transaction() as tx:
-            bury(tx, lease, to_task(message), error, error_code, queue=message.queue_name, now=now)
-            publications = on_dead(tx, lease.task_id) if on_dead else []
+            write_failure(
+                tx, lease, to_task(message), error, error_code, queue=message.queue_name, now=now
+            )
+            to_publish = handler.failed(tx, lease.task_id) if handler else []
         message.fail()
         message.buried = True
         metrics.BURIED.inc(task=message.actor_name, code=error_code)
         lifecycle.failed(message, lease, error, error_code)
-        broker.publish(publications)
+        broker.publish(to_publish)
 
 
 def _retried(lease: Lease, error: BaseException, now: datetime, until: datetime) -> TaskEvent:

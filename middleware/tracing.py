@@ -8,7 +8,7 @@ from middleware.lifecycle import session_of
 from mirt.observe import traces
 
 
-class Tracing(Middleware):
+class TaskTracing(Middleware):
     """Works on a message at the place in the trace that the message carries.
 
     A message that is sent carries the place where its sender works, or begins a trace. A copy that

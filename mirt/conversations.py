@@ -24,9 +24,9 @@ from mirt.store.reports.backlog import Backlog, measure
 from mirt.store.shared.seen_ids import SeenIds
 from mirt.store.shop import mailbox
 from mirt.store.shop.mailbox import KeptMail, Mail
+from mirt.task_names import TaskName
 
-ANSWERING: Final = "process_message"
-DELIVERING: Final = "process_and_respond"
+ANSWERS: Final = frozenset({TaskName.PROCESS_MESSAGE, TaskName.PROCESS_AND_RESPOND})
 """The tasks that answer a message: for a caller who waits, or for the customer."""
 LONGEST_TEXT: Final = 8_000
 """Characters of one message; as many as a turn takes from the mailbox."""
@@ -58,7 +58,7 @@ class Conversations:
         self,
         database: Database,
         clock: Clock,
-        recent: SeenIds,
+        seen: SeenIds,
         *,
         platforms: Collection[str],
         debounce_s: float = 0,
@@ -66,7 +66,7 @@ class Conversations:
     ) -> None:
         self._database = database
         self._clock = clock
-        self._recent = recent
+        self._seen = seen
         self._platforms = platforms
         self._debounce = timedelta(seconds=debounce_s)
         self._double_click = timedelta(seconds=double_click_s)
@@ -80,7 +80,7 @@ class Conversations:
         problems = list(_problems_of(message))
         if not problems and not message.text.strip() and not message.metadata.get("photo"):
             raise PermanentError("user_message: it is blank", ErrorCode.EMPTY_MESSAGE)
-        if actor == DELIVERING and message.chat_id is None:
+        if actor == TaskName.PROCESS_AND_RESPOND and message.chat_id is None:
             problems.append("chat_id: nobody to deliver a reply to")
         if message.platform not in self._platforms:
             problems.append(f"platform: must be one of {', '.join(sorted(self._platforms))}")
@@ -106,7 +106,7 @@ class Conversations:
         Raises:
             DatabaseError: when it could not be kept.
         """
-        if self._recent.has(mail.task_id):
+        if self._seen.has(mail.task_id):
             return Accepted(mail.task_id, mail.session_id, duplicate=True)
         now = self._clock()
         with self._database.transaction() as tx:
@@ -115,7 +115,7 @@ class Conversations:
                 return Accepted(first, mail.session_id, duplicate=True)
             new = mailbox.keep(tx, mail, now=now)
             publication = self._enter(tx, mail, now=now) if new else None
-        self._recent.note(mail.task_id)
+        self._seen.remember(mail.task_id)
         return Accepted(mail.task_id, mail.session_id, duplicate=not new, publication=publication)
 
     def backlog(self, *, count_to: int) -> Backlog:
@@ -126,8 +126,7 @@ class Conversations:
         """
         with self._database.transaction() as tx:
             # No customer waits for a summary.
-            answering = (ANSWERING, DELIVERING)
-            return measure(tx, count_to=count_to, now=self._clock(), actors=answering)
+            return measure(tx, count_to=count_to, now=self._clock(), actors=ANSWERS)
 
     def promote_next(
         self, tx: Connection, session_id: str, *, after: str, now: datetime

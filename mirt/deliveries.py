@@ -162,7 +162,7 @@ class Deliveries:
         except CooldownError:
             raise
         except RateLimitError as asked:
-            self._cooldowns.note(channel.rate_limit_scope(chat_id), asked.retry_after)
+            self._cooldowns.start(channel.rate_limit_scope(chat_id), asked.retry_after)
             raise
 
     def _not_sent(self, delivery: Delivery, error: Exception, *, unknown: bool) -> None:

@@ -31,11 +31,11 @@ from mirt.store.shop.deliveries import (
     reopen_delivery,
 )
 from mirt.store.shop.followups import FollowUp, Silence
+from mirt.task_names import TaskName
 from mirt.texts import FOLLOWUP_TEXTS
 
 log = structlog.get_logger(__name__)
 
-FOLLOWING_UP: Final = "send_followup"
 """The task that sends a follow-up."""
 BATCH: Final = 100
 LONGEST_DELAY_H: Final = 24 * 365
@@ -90,7 +90,11 @@ class FollowUps:
             new = outbox.add(
                 tx,
                 _publication(
-                    task_id, session_id, channel, chat_id, traces.child_options(FOLLOWING_UP)
+                    task_id,
+                    session_id,
+                    channel,
+                    chat_id,
+                    traces.child_options(TaskName.SEND_FOLLOWUP),
                 ),
                 now=now,
                 due_at=now + timedelta(hours=delay_hours),
@@ -141,15 +145,19 @@ class FollowUps:
             "channel": delivery.platform,
         }
 
-    def fail(self, tx: Connection, task_id: str) -> list[TaskMessage]:
+    def failed(self, tx: Connection, task_id: str) -> list[TaskMessage]:
         """Note that a follow-up will not be sent, in the transaction of its dead letter."""
         abandon_delivery(tx, task_id, now=self._clock())
         return []
 
-    def reopen(self, tx: Connection, task_id: str) -> bool:
+    def reopened(self, tx: Connection, task_id: str) -> bool:
         """Let a follow-up whose delivery has failed be tried again; it may run at once."""
         reopen_delivery(tx, task_id)
         return True
+
+    def purged(self, tx: Connection, task_id: str) -> list[TaskMessage]:
+        """Settle a removed follow-up as one that has failed."""
+        return self.failed(tx, task_id)
 
     def _take_batch(self, number: int) -> list[TaskMessage]:
         now = self._clock()
@@ -162,7 +170,11 @@ class FollowUps:
                 store.take(tx, taken, now=now)
             batch = [
                 _publication(
-                    id_, one.session_id, one.platform, one.chat_id, traces.new_options(FOLLOWING_UP)
+                    id_,
+                    one.session_id,
+                    one.platform,
+                    one.chat_id,
+                    traces.new_options(TaskName.SEND_FOLLOWUP),
                 )
                 for id_, one in due
             ]
@@ -201,7 +213,7 @@ def _publication(
 ) -> TaskMessage:
     return TaskMessage(
         task_id=task_id,
-        actor=FOLLOWING_UP,
+        actor=TaskName.SEND_FOLLOWUP,
         kwargs={"session_id": session_id, "channel": channel, "chat_id": chat_id},
         options=options,
     )

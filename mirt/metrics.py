@@ -29,7 +29,7 @@ STATES: Final[Mapping[str, str]] = {
 """Of tasks that are not over, in the words of a queue."""
 
 
-class StoreFigures:
+class StoreMetrics:
     """Reads the figures that the database knows, all in one transaction.
 
     ``queues`` says which queue each task is in, and ``known`` which queues there are.

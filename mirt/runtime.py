@@ -35,12 +35,14 @@ from mirt.orders import Orders
 from mirt.settings import Mode, Settings, load_settings
 from mirt.store.engine.database import Database
 from mirt.store.engine.stores import stores
+from mirt.store.queue.failure_handler import FailureHandlers
 from mirt.store.shared.cooldowns import Cooldowns, LocalCooldowns, NoCooldowns, RedisCooldowns
 from mirt.store.shared.rate_limits import LocalRateLimiter, RateLimiter, RedisRateLimiter
-from mirt.store.shared.seen_ids import NoSeenIds, RedisRecentIds
+from mirt.store.shared.seen_ids import NoSeenIds, RedisSeenIds
 from mirt.summaries import Summaries
+from mirt.task_names import TaskName
 from mirt.timeline import Timelines
-from mirt.turns import DirectTurns, Endings, Turns
+from mirt.turns import DirectTurns, FailedTurns, Turns
 
 Show = Callable[[str, str], None]
 """Shows a reply that no channel can take: the chat and the text."""
@@ -57,7 +59,7 @@ class Runtime:
     conversations: Conversations
     deliveries: Deliveries
     turns: Turns
-    endings: Endings
+    failed_turns: FailedTurns
     direct: DirectTurns
     orders: Orders
     followups: FollowUps
@@ -65,6 +67,7 @@ class Runtime:
     housekeeping: Housekeeping
     health: Health
     timelines: Timelines
+    failure_handlers: FailureHandlers
     connections: ExitStack
 
     def close(self) -> None:
@@ -83,7 +86,7 @@ def open_runtime(
     conversations = Conversations(
         database,
         clock,
-        RedisRecentIds(redis) if redis is not None else NoSeenIds(),
+        RedisSeenIds(redis) if redis is not None else NoSeenIds(),
         platforms=channels.keys(),
         debounce_s=settings.debounce_seconds,
         double_click_s=settings.manychat_double_click_seconds,
@@ -91,7 +94,9 @@ def open_runtime(
     deliveries = Deliveries(database, channels, clock, _cooldowns(settings, redis))
     agent = _agent(settings, connections)
     turns = Turns(database, conversations, deliveries, agent, clock)
-    endings = Endings(conversations, clock)
+    failed_turns = FailedTurns(conversations, clock)
+    orders = Orders(database, _crm(settings, connections), clock)
+    followups = FollowUps(database, deliveries, clock, delays_h=settings.followup_delays_hours)
     return Runtime(
         settings=settings,
         clock=clock,
@@ -100,16 +105,23 @@ def open_runtime(
         conversations=conversations,
         deliveries=deliveries,
         turns=turns,
-        endings=endings,
-        direct=DirectTurns(database, conversations, turns, endings, clock),
-        orders=Orders(database, _crm(settings, connections), clock),
-        followups=FollowUps(database, deliveries, clock, delays_h=settings.followup_delays_hours),
+        failed_turns=failed_turns,
+        direct=DirectTurns(database, conversations, turns, failed_turns, clock),
+        orders=orders,
+        followups=followups,
         summaries=Summaries(database, agent, clock, retention_days=settings.summary_retention_days),
         housekeeping=Housekeeping(database, clock, retention_days=settings.retention_days),
         health=Health(
             database, {"database": database.ping, "redis": redis.ping if redis else None}, clock
         ),
         timelines=Timelines(database, clock),
+        failure_handlers={
+            TaskName.PROCESS_MESSAGE: failed_turns,
+            TaskName.PROCESS_AND_RESPOND: failed_turns,
+            TaskName.SEND_RESPONSE: failed_turns,
+            TaskName.SEND_FOLLOWUP: followups,
+            TaskName.CREATE_CRM_ORDER: orders,
+        },
         connections=connections,
     )
 

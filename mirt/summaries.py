@@ -21,10 +21,10 @@ from mirt.store.queue.leases import Lease
 from mirt.store.queue.tasks import TaskMessage
 from mirt.store.shop import summaries as store
 from mirt.store.shop.summaries import Unsummarised
+from mirt.task_names import TaskName
 
 log = structlog.get_logger(__name__)
 
-SUMMARISING: Final = "summarize_session"
 """The task that sums a conversation up."""
 BATCH: Final = 100
 ROUND: Final = 24_000
@@ -75,9 +75,9 @@ class Summaries:
             batch = [
                 TaskMessage(
                     task_id=f"summary:{session_id}:{since.isoformat()}",
-                    actor=SUMMARISING,
+                    actor=TaskName.SUMMARIZE_SESSION,
                     kwargs={"session_id": session_id},
-                    options=traces.new_options(SUMMARISING),
+                    options=traces.new_options(TaskName.SUMMARIZE_SESSION),
                 )
                 for session_id, since in found
             ]

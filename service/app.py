@@ -20,8 +20,8 @@ from service.web.errors import answer_errors
 from service.web.health import Alive, Ready, probes_of
 from service.web.load_shedding import Shedding
 from service.web.login_throttle import LoginThrottle
-from service.web.metrics import Metrics
-from service.web.request_log import Measuring, Tracing
+from service.web.metrics import MetricsResource
+from service.web.request_log import Measuring, RequestLog
 from service.web.tasks import WORK, Tasks
 from service.web.webhooks import Dispatch, Webhook
 
@@ -43,7 +43,7 @@ def create_app(
     Call it in the process that serves: it starts threads. ``probes`` replaces the dependencies
     that ``/readyz`` asks.
     """
-    outermost_first: list[Any] = [Measuring(), Tracing(), PageHeaders()]
+    outermost_first: list[Any] = [Measuring(), RequestLog(), PageHeaders()]
     app = falcon.App(middleware=outermost_first)
     app.resp_options.media_handlers[falcon.MEDIA_JSON] = JSONHandler(dumps=orjson.dumps)
     answer_errors(app)
@@ -59,7 +59,7 @@ def create_app(
     app.add_route(
         "/readyz", Ready(probes_of(runtime) if probes is None else probes, runtime.health.latest)
     )
-    app.add_route("/metrics", Metrics(runtime))
+    app.add_route("/metrics", MetricsResource(runtime))
     for address, page in ops.routes(runtime, attempts):
         app.add_route(address, page)
     return app

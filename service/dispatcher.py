@@ -19,7 +19,7 @@ from broker.task import publish_and_return, registry
 from middleware.envelopes import to_message
 from middleware.policy import TASKS
 from mirt.channels import InboundMessage
-from mirt.conversations import ANSWERING, DELIVERING, LONGEST_ID, as_task
+from mirt.conversations import LONGEST_ID, as_task
 from mirt.errors import ErrorCode, PermanentError, RetryableError
 from mirt.idempotency import webhook_task_id
 from mirt.observe import traces
@@ -27,6 +27,7 @@ from mirt.orders import read_order
 from mirt.runtime import Runtime, current_runtime
 from mirt.store.engine.redis_client import BestEffort
 from mirt.store.shop.mailbox import Mail
+from mirt.task_names import TaskName
 from service.admin import dead_letters
 
 log = structlog.get_logger(__name__)
@@ -75,7 +76,7 @@ def dispatch_message(
     )
     # A message id is unique within a chat only, so the session takes part in the identity.
     task_id = webhook_task_id(platform, message_id, f"{session_id}/{user_id or ''}", "process")
-    actor = DELIVERING if fire_and_forget else ANSWERING
+    actor = TaskName.PROCESS_AND_RESPOND if fire_and_forget else TaskName.PROCESS_MESSAGE
     with traces.start_or_join("dispatch_message") as place:
         return _accept(message, task_id, actor, place.trace_id, wait=wait)
 
@@ -94,7 +95,7 @@ def _accept(
         "queued": True,
         "task_id": accepted.task_id,
         "trace_id": trace_id,
-        "mode": "fire_and_forget" if actor == DELIVERING else "async",
+        "mode": "fire_and_forget" if actor == TaskName.PROCESS_AND_RESPOND else "async",
         "duplicate": accepted.duplicate,
     }
     log.info("message_accepted", task=actor, session_id=accepted.session_id, **answer)

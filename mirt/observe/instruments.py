@@ -103,7 +103,7 @@ class Histogram(Instrument):
         return self._metric.collect()
 
 
-class Figure:
+class LookupGauge:
     """A metric that is looked up when somebody asks, and that no process keeps."""
 
     def __init__(self, name: str, says: str, *labels: str) -> None:

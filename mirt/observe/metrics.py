@@ -8,7 +8,7 @@ stranger's words: each value is a series that Prometheus keeps.
 from collections.abc import Mapping
 from typing import Final
 
-from mirt.observe.instruments import Counter, Figure, Gauge, Histogram, Instrument
+from mirt.observe.instruments import Counter, Gauge, Histogram, Instrument, LookupGauge
 
 QUICK: Final = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 0.75, 1, 2.5, 5)
 """A webhook is answered within a second."""
@@ -80,47 +80,47 @@ CRM_SECONDS: Final = Histogram(
 )
 
 # Looked up in the database by whoever is asked: the same from each ingress.
-MAILBOX_MESSAGES: Final = Figure("mirt_mailbox_messages", "Messages that wait to be answered.")
-LONGEST_WAIT: Final = Figure(
+MAILBOX_MESSAGES: Final = LookupGauge("mirt_mailbox_messages", "Messages that wait to be answered.")
+LONGEST_WAIT: Final = LookupGauge(
     "mirt_longest_wait_seconds", "How long a task has been waiting that no worker has begun."
 )
-OPEN_TASKS: Final = Figure("mirt_open_tasks", "Tasks that are not over.", "task", "state")
-QUEUE_TASKS: Final = Figure(
+OPEN_TASKS: Final = LookupGauge("mirt_open_tasks", "Tasks that are not over.", "task", "state")
+QUEUE_TASKS: Final = LookupGauge(
     "mirt_queue_tasks", "The same by queue: ready, running, delayed.", "queue", "state"
 )
-DEAD_LETTERS: Final = Figure(
+DEAD_LETTERS: Final = LookupGauge(
     "mirt_dead_letters", "Tasks that failed for good, undecided.", "task", "code"
 )
-UNKNOWN_OUTCOMES: Final = Figure(
+UNKNOWN_OUTCOMES: Final = LookupGauge(
     "mirt_unknown_outcomes", "Requests whose outcome nobody knew.", "of"
 )
-LAST_TICK_AGE: Final = Figure(
+LAST_TICK_AGE: Final = LookupGauge(
     "mirt_last_tick_age_seconds", "How long ago a scheduled task had its tick.", "task"
 )
-DEPENDENCY_HEALTHY: Final = Figure(
+DEPENDENCY_HEALTHY: Final = LookupGauge(
     "mirt_dependency_healthy",
     "1 where a worker has reached it when it last looked.",
     "worker",
     "dependency",
 )
-HEALTH_CHECK_AGE: Final = Figure(
+HEALTH_CHECK_AGE: Final = LookupGauge(
     "mirt_health_check_age_seconds", "How long ago it looked.", "worker"
 )
 
 # What RabbitMQ itself says.
-RABBITMQ_READY: Final = Figure(
+RABBITMQ_READY: Final = LookupGauge(
     "mirt_rabbitmq_ready_messages", "Messages in RabbitMQ that no worker holds.", "queue"
 )
-RABBITMQ_CONSUMERS: Final = Figure(
+RABBITMQ_CONSUMERS: Final = LookupGauge(
     "mirt_rabbitmq_consumers", "Worker processes that take work from a queue.", "queue"
 )
 
-SOURCE_READABLE: Final = Figure(
+SOURCE_READABLE: Final = LookupGauge(
     "mirt_source_readable", "1 where the figures of this answer could be looked up.", "source"
 )
 
-REGISTER: Final[Mapping[str, Instrument | Figure]] = {
+REGISTER: Final[Mapping[str, Instrument | LookupGauge]] = {
     metric.name: metric
     for metric in list(globals().values())
-    if isinstance(metric, Instrument | Figure)
+    if isinstance(metric, Instrument | LookupGauge)
 }

@@ -4,11 +4,10 @@ What may not live here: how the CRM is spoken to (``mirt.crm``), and when anybod
 """
 
 from mirt.orders.order import AGREED_SCHEMA, Order, OrderProblems, read_agreed_order, read_order
-from mirt.orders.orders import CREATING_ORDER, Orders
+from mirt.orders.orders import Orders
 
 __all__ = [
     "AGREED_SCHEMA",
-    "CREATING_ORDER",
     "Order",
     "OrderProblems",
     "Orders",

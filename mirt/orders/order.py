@@ -56,7 +56,7 @@ def exact(written: object) -> object:
     return str(written) if isinstance(written, float) else written
 
 
-Line = Annotated[str, StringConstraints(strip_whitespace=True, min_length=1, max_length=200)]
+ShortText = Annotated[str, StringConstraints(strip_whitespace=True, min_length=1, max_length=200)]
 Phone = Annotated[
     str, BeforeValidator(normalised_phone), WithJsonSchema({"type": "string"}, mode="validation")
 ]
@@ -90,7 +90,7 @@ class Customer(_Part):
     ]
     phone: Phone
     city: Annotated[str, StringConstraints(strip_whitespace=True, min_length=2, max_length=50)]
-    nova_poshta_branch: Line | None = None
+    nova_poshta_branch: ShortText | None = None
     telegram_id: Annotated[str, Field(coerce_numbers_to_str=True)] | None = None
     manychat_id: Annotated[str, Field(coerce_numbers_to_str=True)] | None = None
 
@@ -98,13 +98,13 @@ class Customer(_Part):
 class Item(_Part):
     """One thing, and how many of it."""
 
-    product_id: Annotated[Line, Field(coerce_numbers_to_str=True)]
-    product_name: Line
-    size: Annotated[Line, Field(coerce_numbers_to_str=True)]
-    color: Line
+    product_id: Annotated[ShortText, Field(coerce_numbers_to_str=True)]
+    product_name: ShortText
+    size: Annotated[ShortText, Field(coerce_numbers_to_str=True)]
+    color: ShortText
     price: Price
     quantity: Annotated[int, Field(ge=1, le=1000, strict=True)] = 1
-    sku: Annotated[Line, Field(coerce_numbers_to_str=True)] | None = None
+    sku: Annotated[ShortText, Field(coerce_numbers_to_str=True)] | None = None
 
     @property
     def cost(self) -> Decimal:
@@ -117,8 +117,8 @@ class AgreedOrder(_Part):
 
     customer: Customer
     items: Annotated[list[Item], Field(min_length=1, max_length=MOST_ITEMS)]
-    payment_method: Line | None = None
-    delivery_method: Line | None = None
+    payment_method: ShortText | None = None
+    delivery_method: ShortText | None = None
 
     @property
     def subtotal(self) -> Decimal:
@@ -129,9 +129,9 @@ class AgreedOrder(_Part):
 class Order(AgreedOrder):
     """An order, as ``create_crm_order`` takes it. ``external_id`` names it for both sides."""
 
-    external_id: Annotated[Line, Field(coerce_numbers_to_str=True)]
-    source: Line
-    source_id: Annotated[Line, Field(coerce_numbers_to_str=True)]
+    external_id: Annotated[ShortText, Field(coerce_numbers_to_str=True)]
+    source: ShortText
+    source_id: Annotated[ShortText, Field(coerce_numbers_to_str=True)]
 
 
 AGREED_SCHEMA: Final[Mapping[str, Any]] = AgreedOrder.model_json_schema()

@@ -28,12 +28,12 @@ from mirt.store.engine.database import Database
 from mirt.store.engine.retrying import commit_with_retry
 from mirt.store.queue import leases
 from mirt.store.queue.leases import Lease
+from mirt.store.queue.tasks import TaskMessage
 from mirt.store.shop import orders as store
 from mirt.store.shop.orders import KeptOrder, NewOrder, OrderState
 
 log = structlog.get_logger(__name__)
 
-CREATING_ORDER: Final = "create_crm_order"
 """The task that creates an order."""
 LOOK_AGAIN_S: Final = 3
 SETTLED_AFTER_S: Final = 30
@@ -107,10 +107,18 @@ class Orders:
             "session_id": session_id,
         }
 
-    def fail(self, tx: Connection, task_id: str) -> list[Any]:
+    def failed(self, tx: Connection, task_id: str) -> list[TaskMessage]:
         """Note that an order will not be created, in the transaction of its dead letter."""
         store.failed(tx, task_id, now=self._clock())
         return []
+
+    def reopened(self, _tx: Connection, _task_id: str) -> bool:
+        """Let a replayed order run at once: ``create`` looks for it before it asks again."""
+        return True
+
+    def purged(self, tx: Connection, task_id: str) -> list[TaskMessage]:
+        """Settle a removed order as one that has failed."""
+        return self.failed(tx, task_id)
 
     def _begin(self, lease: Lease, order: Order) -> KeptOrder:
         new = NewOrder(

@@ -1,7 +1,7 @@
 """Turns: what waits in a mailbox is answered together, once, and the next turn begins."""
 
 from mirt.turns.direct import DirectTurns
-from mirt.turns.failed_turns import SPEAKING, Endings
-from mirt.turns.turn import Outcome, Turns
+from mirt.turns.failed_turns import FailedTurns
+from mirt.turns.turn import Turns
 
-__all__ = ["SPEAKING", "DirectTurns", "Endings", "Outcome", "Turns"]
+__all__ = ["DirectTurns", "FailedTurns", "Turns"]

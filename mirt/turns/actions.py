@@ -14,13 +14,11 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from mirt.llm import Action, Tool
 from mirt.observe import traces
-from mirt.orders import AGREED_SCHEMA, CREATING_ORDER, OrderProblems, read_agreed_order
+from mirt.orders import AGREED_SCHEMA, OrderProblems, read_agreed_order
 from mirt.store.queue.tasks import TaskMessage
 from mirt.store.shop.mailbox import KeptMail
+from mirt.task_names import TaskName
 from mirt.texts import ORDER_TAKEN, UNDERSTOOD, missing_from_order
-
-MARKING: Final = "mark_customer"
-"""The task that has a platform remember something of a customer."""
 
 
 class _Marks(BaseModel):
@@ -52,13 +50,13 @@ class Plan:
     """
 
     text: str
-    publications: Sequence[TaskMessage] = ()
+    tasks: Sequence[TaskMessage] = ()
     record: Sequence[Mapping[str, Any]] = field(default_factory=list)
 
 
 def plan(text: str, actions: Iterable[Action], mail: KeptMail) -> Plan:
     """Make tasks of the actions of a turn. Their ids follow from the turn, so twice is once."""
-    publications: list[TaskMessage] = []
+    tasks: list[TaskMessage] = []
     record: list[dict[str, Any]] = []
     for number, action in enumerate(actions):
         about = {"action": action.name}
@@ -70,12 +68,12 @@ def plan(text: str, actions: Iterable[Action], mail: KeptMail) -> Plan:
         except ValidationError:
             record.append({**about, "wrong": ["arguments"]})
         else:
-            publications.append(task)
+            tasks.append(task)
             record.append({**about, "task_id": task.task_id})
     if not text:
-        ordered = any(task.actor == CREATING_ORDER for task in publications)
+        ordered = any(task.actor == TaskName.CREATE_CRM_ORDER for task in tasks)
         text = ORDER_TAKEN if ordered else UNDERSTOOD
-    return Plan(text, publications, record)
+    return Plan(text, tasks, record)
 
 
 def _task(action: Action, mail: KeptMail, task_id: str) -> TaskMessage:
@@ -87,7 +85,9 @@ def _task(action: Action, mail: KeptMail, task_id: str) -> TaskMessage:
     if action.name == MARKS.name:
         marks = _Marks.model_validate(dict(action.arguments)).model_dump()
         about = {"platform": mail.platform, "chat_id": mail.chat_id or mail.session_id}
-        return TaskMessage(task_id, MARKING, kwargs={**about, **marks}, options=options)
+        return TaskMessage(
+            task_id, TaskName.MARK_CUSTOMER, kwargs={**about, **marks}, options=options
+        )
     agreed = read_agreed_order(dict(action.arguments)).model_dump(mode="json")
     order = {
         **agreed,
@@ -95,7 +95,9 @@ def _task(action: Action, mail: KeptMail, task_id: str) -> TaskMessage:
         "source": mail.platform,
         "source_id": mail.session_id,
     }
-    return TaskMessage(task_id, CREATING_ORDER, kwargs={"order_data": order}, options=options)
+    return TaskMessage(
+        task_id, TaskName.CREATE_CRM_ORDER, kwargs={"order_data": order}, options=options
+    )
 
 
 def _name_of(agreed: Mapping[str, Any], mail: KeptMail) -> str:

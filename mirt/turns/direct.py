@@ -15,19 +15,20 @@ from typing import Final
 import structlog
 
 from mirt.clock import Clock, deadline_in, remaining
-from mirt.conversations import Conversations, as_task
+from mirt.conversations import ANSWERS, Conversations, as_task
 from mirt.errors import LeaseLostError, WorkerError, code_of
 from mirt.observe import metrics
 from mirt.store.engine.database import Database
 from mirt.store.queue import leases
-from mirt.store.queue.dead_letters import bury
+from mirt.store.queue.dead_letters import write_failure
 from mirt.store.queue.leases import Lease
-from mirt.store.queue.tasks import TaskMessage
+from mirt.store.queue.tasks import TaskMessage, TaskOutcome
 from mirt.store.shop import mailbox
 from mirt.store.shop.deliveries import Delivery, find_delivery
 from mirt.store.shop.mailbox import KeptMail, Mail
-from mirt.turns.failed_turns import SPEAKING, Endings, speaking
-from mirt.turns.turn import Outcome, Turns
+from mirt.task_names import TaskName
+from mirt.turns.failed_turns import FailedTurns, send_response_task
+from mirt.turns.turn import Turns
 
 log = structlog.get_logger(__name__)
 
@@ -40,11 +41,11 @@ QueueOf = Callable[[str], str]
 
 @dataclass(slots=True)
 class _Caller:
-    """Whose process does the work. ``following``: what the agent wanted done meanwhile."""
+    """The caller whose process does the work, and the tasks that the agent asked for meanwhile."""
 
     owner: str
     queue_of: QueueOf
-    following: list[TaskMessage] = field(default_factory=list)
+    agent_tasks: list[TaskMessage] = field(default_factory=list)
 
 
 class DirectTurns:
@@ -55,16 +56,16 @@ class DirectTurns:
         database: Database,
         conversations: Conversations,
         turns: Turns,
-        endings: Endings,
+        failed_turns: FailedTurns,
         clock: Clock,
     ) -> None:
         self._database = database
         self._conversations = conversations
         self._turns = turns
-        self._endings = endings
+        self._failed_turns = failed_turns
         self._clock = clock
 
-    def answer(self, mail: Mail, *, queue_of: QueueOf) -> Outcome:
+    def answer(self, mail: Mail, *, queue_of: QueueOf) -> TaskOutcome:
         """Keep the message, wait for its turn and take it; the result, and what follows from it.
 
         What fails is a dead letter of the queue that it would have been in.
@@ -80,7 +81,7 @@ class DirectTurns:
             while (result := self._turns.result_of(mail)) is None:
                 if not self._take_head(mail, caller):
                     time.sleep(remaining(LOOK_AGAIN_S))
-        return Outcome(result, following=caller.following)
+        return TaskOutcome(result, caller.agent_tasks)
 
     def _take_head(self, mail: Mail, caller: _Caller) -> bool:
         """Work for whoever is at the head; False when somebody else does already."""
@@ -101,7 +102,9 @@ class DirectTurns:
         if lease is None:
             return False
         try:
-            caller.following += self._turns.answer(lease, head).following
+            # The next head is not published: its own caller waits here for its turn.
+            left = self._turns.answer(lease, head).to_publish
+            caller.agent_tasks += [one for one in left if one.actor not in ANSWERS]
         except LeaseLostError:
             return False
         except Exception as failed:
@@ -115,12 +118,12 @@ class DirectTurns:
 
     def _apologise(self, said: Delivery, caller: _Caller) -> bool:
         """Bring an apology that stands at the head; False when somebody else does already."""
-        task = speaking(said)
+        task = send_response_task(said)
         lease = self._claim(task, caller)
         if lease is None:
             return False
         try:
-            self._turns.speak(lease, said)
+            self._turns.send_text(lease, said)
         except LeaseLostError:
             return False
         except WorkerError as failed:
@@ -142,9 +145,13 @@ class DirectTurns:
     def _fail(self, lease: Lease, task: TaskMessage, error: Exception, caller: _Caller) -> None:
         now, code, queue = self._clock(), code_of(error), caller.queue_of(task.actor)
         with self._database.transaction() as tx:
-            bury(tx, lease, task, error, code, queue=queue, now=now)
-            owed = self._endings.fail(tx, task.task_id)
-            apologies = [find_delivery(tx, one.task_id) for one in owed if one.actor == SPEAKING]
+            write_failure(tx, lease, task, error, code, queue=queue, now=now)
+            owed = self._failed_turns.failed(tx, task.task_id)
+            apologies = [
+                find_delivery(tx, one.task_id)
+                for one in owed
+                if one.actor == TaskName.SEND_RESPONSE
+            ]
         metrics.BURIED.inc(task=task.actor, code=code)
         for said in filter(None, apologies):
             self._apologise(said, caller)

@@ -4,12 +4,10 @@ A turn that fails for good owes the customer one apology. It takes the turn's pl
 that it comes before the reply to any later message.
 """
 
-from typing import Final
-
 from sqlalchemy import Connection
 
 from mirt.clock import Clock
-from mirt.conversations import DELIVERING, Conversations
+from mirt.conversations import Conversations
 from mirt.observe import traces
 from mirt.store.queue import outbox
 from mirt.store.queue.tasks import TaskMessage
@@ -23,20 +21,18 @@ from mirt.store.shop.deliveries import (
     reopen_delivery,
 )
 from mirt.store.shop.mailbox import Mail, MailState
+from mirt.task_names import TaskName
 from mirt.texts import APOLOGY
 
-SPEAKING: Final = "send_response"
-"""The task that sends a text which is already known."""
 
-
-class Endings:
+class FailedTurns:
     """Settles turns in the transactions of others: who writes their dead letters, or takes them."""
 
     def __init__(self, conversations: Conversations, clock: Clock) -> None:
         self._conversations = conversations
         self._clock = clock
 
-    def fail(self, tx: Connection, task_id: str) -> list[TaskMessage]:
+    def failed(self, tx: Connection, task_id: str) -> list[TaskMessage]:
         """Settle a turn that has failed for good, in the transaction that writes its dead letter.
 
         The customer is owed an apology, unless the channel has refused the reply or a part of it
@@ -49,9 +45,14 @@ class Endings:
             return self._pass_on(tx, said.session_id, task_id) if said else []
         mailbox.settle(tx, turn_id=task_id, task_id=task_id, state=MailState.FAILED, now=now)
         is_head = mailbox.lock_head(tx, mail.session_id) == task_id
-        if is_head and mail.chat_id and mail.actor == DELIVERING and _is_apology_due(said):
+        if (
+            is_head
+            and mail.chat_id
+            and mail.actor == TaskName.PROCESS_AND_RESPOND
+            and _is_apology_due(said)
+        ):
             owed = delivery_to(mail, f"{task_id}:apology", APOLOGY)
-            apology = speaking(owed)
+            apology = send_response_task(owed)
             # A turn that was replayed and has failed again has apologised already.
             if outbox.add(tx, apology, now=now):
                 mailbox.set_head(tx, mail.session_id, apology.task_id)
@@ -59,7 +60,7 @@ class Endings:
                 return [apology]
         return self._pass_on(tx, mail.session_id, task_id)
 
-    def withdraw(self, tx: Connection, task_id: str) -> list[TaskMessage]:
+    def purged(self, tx: Connection, task_id: str) -> list[TaskMessage]:
         """Settle a turn that an operator has removed, and all that waits behind it.
 
         Nobody is told: a replay of its dead letter makes all of them wait again.
@@ -76,7 +77,7 @@ class Endings:
         mailbox.settle(tx, turn_id=task_id, task_id=task_id, state=MailState.FAILED, now=now)
         return []
 
-    def reopen(self, tx: Connection, task_id: str) -> bool:
+    def reopened(self, tx: Connection, task_id: str) -> bool:
         """Make a turn that has failed possible again; whether it is its turn now.
 
         If the agent had answered, only the delivery is tried again. Otherwise its messages wait
@@ -112,11 +113,11 @@ def delivery_to(mail: Mail, delivery_id: str, text: str) -> Delivery:
     )
 
 
-def speaking(delivery: Delivery) -> TaskMessage:
+def send_response_task(delivery: Delivery) -> TaskMessage:
     """The task that brings a text which is already known, under the delivery's own id."""
     return TaskMessage(
         task_id=delivery.id,
-        actor=SPEAKING,
+        actor=TaskName.SEND_RESPONSE,
         kwargs={
             "platform": delivery.platform,
             "chat_id": delivery.chat_id,

@@ -14,7 +14,6 @@ that fails for good is in ``mirt.turns.failed_turns``.
 """
 
 import time
-from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final
 
@@ -22,14 +21,7 @@ import structlog
 from sqlalchemy import Connection
 
 from mirt.clock import Clock
-from mirt.conversations import (
-    DELIVERING,
-    TURN_MESSAGES,
-    Conversations,
-    as_task,
-    is_command,
-    taken_together,
-)
+from mirt.conversations import TURN_MESSAGES, Conversations, as_task, is_command, taken_together
 from mirt.deliveries import Deliveries
 from mirt.errors import ErrorCode, PermanentError
 from mirt.llm import PHOTO, Agent, ChatMessage
@@ -37,9 +29,9 @@ from mirt.observe import metrics, traces
 from mirt.store.engine.database import Database
 from mirt.store.engine.retrying import commit_with_retry
 from mirt.store.queue import leases, outbox
-from mirt.store.queue.dead_letters import Choice, list_dead
+from mirt.store.queue.dead_letters import DeadLetterFilter, list_dead
 from mirt.store.queue.leases import Lease
-from mirt.store.queue.tasks import TaskMessage
+from mirt.store.queue.tasks import TaskMessage, TaskOutcome
 from mirt.store.shop import mailbox
 from mirt.store.shop import turns as store
 from mirt.store.shop.deliveries import (
@@ -49,6 +41,7 @@ from mirt.store.shop.deliveries import (
 )
 from mirt.store.shop.mailbox import KeptMail, Mail, MailState
 from mirt.store.shop.turns import Reply, Said
+from mirt.task_names import TaskName
 from mirt.texts import GREETING
 from mirt.turns.actions import TOOLS, plan
 from mirt.turns.failed_turns import delivery_to
@@ -56,20 +49,6 @@ from mirt.turns.failed_turns import delivery_to
 log = structlog.get_logger(__name__)
 
 HISTORY_LINES: Final = 20
-
-
-@dataclass(frozen=True, slots=True)
-class Outcome:
-    """What a task has come to: its result, and what is to be published after it.
-
-    ``parked``: the message waits in the mailbox until its turn comes; there is no result yet.
-    ``following``: what the agent wanted to have done; its rows are kept.
-    """
-
-    result: dict[str, Any] | None
-    publications: Sequence[TaskMessage] = ()
-    parked: bool = False
-    following: Sequence[TaskMessage] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,29 +85,29 @@ class Turns:
         self._agent = agent
         self._clock = clock
 
-    def answer(self, lease: Lease, mail: Mail) -> Outcome:
+    def answer(self, lease: Lease, mail: Mail) -> TaskOutcome:
         """Take the turn of this message as far as it goes.
 
         Raises:
             RetryableError: it failed now; what is stored stays, another attempt goes on from there.
-            PermanentError: it will never succeed; ``Endings.fail`` is to be called.
+            PermanentError: it will never succeed; call ``FailedTurns.failed``.
             LeaseLostError: another worker has it.
         """
         began = time.perf_counter()
         stage = self._open(lease, mail)
         if stage is None:
-            return Outcome(None, parked=True)
+            return TaskOutcome(None, parked=True)
         if isinstance(stage, _Open):
             self._measure_wait(stage)
             stage = self._store(lease, mail, stage, self._ask(stage))
         result = _result(mail, stage.reply)
-        if mail.actor == DELIVERING and stage.turn_id == mail.task_id:
+        if mail.actor == TaskName.PROCESS_AND_RESPOND and stage.turn_id == mail.task_id:
             result["delivery"] = self._deliveries.deliver(lease, mail.task_id)
-        publications = self._close(lease, mail.session_id)
+        to_publish = self._close(lease, mail.session_id)
         metrics.TURN_SECONDS.observe(time.perf_counter() - began)
-        return Outcome(result, publications, following=stage.reply.following)
+        return TaskOutcome(result, [*to_publish, *stage.reply.agent_tasks])
 
-    def speak(self, lease: Lease, delivery: Delivery) -> Outcome:
+    def send_text(self, lease: Lease, delivery: Delivery) -> TaskOutcome:
         """Send a text that is already known; if it stands at the head of a mailbox, go on there."""
         with self._database.transaction() as tx:
             leases.verify(tx, lease)
@@ -136,7 +115,7 @@ class Turns:
             kept = find_delivery(tx, delivery.id)
         result = self._deliveries.deliver(lease, delivery.id)
         session_id = kept.session_id if kept else delivery.session_id
-        return Outcome(result, self._close(lease, session_id))
+        return TaskOutcome(result, self._close(lease, session_id))
 
     def result_of(self, mail: Mail) -> dict[str, Any] | None:
         """The result of a message, once it was answered, in its own turn or in another's.
@@ -150,7 +129,7 @@ class Turns:
             kept = mailbox.find(tx, mail.task_id)
             if kept is None or kept.state is not MailState.FAILED:
                 return None
-            dead = list_dead(tx, Choice(task_ids=[kept.turn_id or kept.task_id]))
+            dead = list_dead(tx, DeadLetterFilter(task_ids=[kept.turn_id or kept.task_id]))
         code = dead[0].error_code if dead else ErrorCode.UNEXPECTED
         raise PermanentError("the task has failed for good", code)
 
@@ -211,7 +190,7 @@ class Turns:
             answer.prompt_tokens,
             answer.completion_tokens,
             planned.record,
-            planned.publications,
+            planned.tasks,
         )
 
     def _store(self, lease: Lease, mail: Mail, turn: _Open, reply: Reply) -> _Answered:
@@ -240,9 +219,9 @@ class Turns:
         mailbox.settle(
             tx, turn_id=mail.task_id, task_id=mail.task_id, state=MailState.ANSWERED, now=now
         )
-        for following in reply.following:
-            outbox.add(tx, following, now=now)
-        if mail.actor == DELIVERING:
+        for task in reply.agent_tasks:
+            outbox.add(tx, task, now=now)
+        if mail.actor == TaskName.PROCESS_AND_RESPOND:
             add_delivery(tx, delivery_to(turn.heard[-1], mail.task_id, reply.text), now=now)
 
     def _close(self, lease: Lease, session_id: str) -> list[TaskMessage]:

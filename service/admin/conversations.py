@@ -8,7 +8,13 @@ from mirt.runtime import Runtime
 from mirt.store.queue.events import EventKind, TaskEvent, events_of
 from mirt.store.queue.tasks import TaskState
 from mirt.store.reports import search
-from mirt.store.reports.search import Conversation, Kind, Page, Waiting, conversations_found
+from mirt.store.reports.search import (
+    Conversation,
+    Cursor,
+    Kind,
+    WaitingConversation,
+    conversations_found,
+)
 from service.admin.context import AdminContext
 
 
@@ -45,7 +51,7 @@ def waiting(context: AdminContext, *, limit: int) -> list[WaitingView]:
     return [_view(one, [e for e in events if e.task_id == one.task_id], now) for one in found]
 
 
-def _view(one: Waiting, events: Sequence[TaskEvent], now: datetime) -> WaitingView:
+def _view(one: WaitingConversation, events: Sequence[TaskEvent], now: datetime) -> WaitingView:
     failed = [event for event in events if event.kind is EventKind.RETRIED]
     last = failed[-1] if failed else None
     return WaitingView(
@@ -65,7 +71,7 @@ def _view(one: Waiting, events: Sequence[TaskEvent], now: datetime) -> WaitingVi
     )
 
 
-def _why(one: Waiting, last: TaskEvent | None, now: datetime) -> str:
+def _why(one: WaitingConversation, last: TaskEvent | None, now: datetime) -> str:
     if one.state == TaskState.RUNNING and one.started_at is not None:
         return f"it has been running for {(now - one.started_at).total_seconds():.0f} s"
     if one.state == TaskState.DELAYED and one.due_at is not None:
@@ -84,7 +90,7 @@ def found(
     *,
     text: str = "",
     kind: Kind = Kind.ALL,
-    after: Page | None = None,
+    after: Cursor | None = None,
     limit: int,
 ) -> list[Conversation]:
     """Those that are meant, the latest message first: one query.

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from mirt.store.queue import dead_letters as store
-from mirt.store.queue.dead_letters import Choice, DeadLetter
+from mirt.store.queue.dead_letters import DeadLetter, DeadLetterFilter
 from service.admin.context import AdminContext
 
 
@@ -16,7 +16,9 @@ class Letters:
     letters: Sequence[DeadLetter]
 
 
-def find(context: AdminContext, choice: Choice, *, limit: int, offset: int = 0) -> Letters:
+def find(
+    context: AdminContext, choice: DeadLetterFilter, *, limit: int, offset: int = 0
+) -> Letters:
     """Those that are meant; without their tracebacks, which ``show`` has.
 
     Raises:
@@ -30,10 +32,10 @@ def find(context: AdminContext, choice: Choice, *, limit: int, offset: int = 0) 
 def show(context: AdminContext, task_id: str) -> DeadLetter | None:
     """All of one of them."""
     with context.database.transaction() as tx:
-        return next(iter(store.list_dead(tx, Choice(task_ids=[task_id]), limit=1)), None)
+        return next(iter(store.list_dead(tx, DeadLetterFilter(task_ids=[task_id]), limit=1)), None)
 
 
-def replay(context: AdminContext, choice: Choice) -> int:
+def replay(context: AdminContext, choice: DeadLetterFilter) -> int:
     """Have those that are meant run once more, each exactly once; how many there were."""
     # Looking at letters needs no broker.
     from broker.task import registry
@@ -42,7 +44,7 @@ def replay(context: AdminContext, choice: Choice) -> int:
     return replay_letters(registry.broker, context.database, choice, context.clock)
 
 
-def discard(context: AdminContext, choice: Choice) -> int:
+def discard(context: AdminContext, choice: DeadLetterFilter) -> int:
     """Forget those that are meant for good; how many there were."""
     with context.database.transaction() as tx:
         return store.discard_dead(tx, choice, now=context.clock())

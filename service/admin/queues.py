@@ -7,9 +7,9 @@ from typing import Final
 
 from middleware.policy import QUEUES, TASKS, tasks_of
 from mirt.store.queue import workers
-from mirt.store.queue.workers import Worker
+from mirt.store.queue.workers import WorkerRow
 from mirt.store.reports import overview
-from mirt.store.reports.overview import Minute, Run, TaskFigures
+from mirt.store.reports.overview import Minute, Run, TaskCounts
 from service.admin.context import AdminContext
 
 RATE_OVER: Final = timedelta(minutes=5)
@@ -59,7 +59,7 @@ class RunView:
 class WorkerView:
     """A worker process, and what it is doing."""
 
-    worker: Worker
+    worker: WorkerRow
     busy: int
     uptime_s: float
     seen_s_ago: float
@@ -95,7 +95,7 @@ def activity(context: AdminContext) -> Activity:
 
 
 def _queue(
-    name: str, figures: Sequence[TaskFigures], living: Sequence[Worker], now: datetime
+    name: str, figures: Sequence[TaskCounts], living: Sequence[WorkerRow], now: datetime
 ) -> QueueView:
     own = [one for one in figures if one.actor in tasks_of(name)]
     oldest = min((one.oldest_at for one in own if one.oldest_at is not None), default=now)
@@ -111,7 +111,7 @@ def _queue(
     )
 
 
-def _worker(worker: Worker, running: Sequence[Run], now: datetime) -> WorkerView:
+def _worker(worker: WorkerRow, running: Sequence[Run], now: datetime) -> WorkerView:
     return WorkerView(
         worker=worker,
         busy=sum(one.worker_id == worker.id for one in running),

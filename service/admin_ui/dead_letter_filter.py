@@ -7,7 +7,7 @@ from typing import Final
 from urllib.parse import urlencode
 
 from mirt.errors import ErrorCode, PermanentError
-from mirt.store.queue.dead_letters import Choice
+from mirt.store.queue.dead_letters import DeadLetterFilter
 
 SPANS: Final = {
     "1h": ("the last hour", timedelta(hours=1)),
@@ -30,7 +30,7 @@ class Chosen:
         given = {name: text for name, text in self.fields.items() if text}
         return f"/ops/dead?{urlencode(given)}" if given else "/ops/dead"
 
-    def until(self, now: datetime, until: str = "") -> Choice:
+    def until(self, now: datetime, until: str = "") -> DeadLetterFilter:
         """The letters that are meant and had died by then; now, if no time is given.
 
         Raises:
@@ -38,8 +38,8 @@ class Chosen:
         """
         by = _time("until", until) if until else now
         if self.ids:
-            return Choice(task_ids=self.ids, until=by)
-        return Choice(
+            return DeadLetterFilter(task_ids=self.ids, until=by)
+        return DeadLetterFilter(
             queue=self.fields["queue"] or None,
             actor=self.fields["task"] or None,
             error_code=self.fields["code"] or None,

@@ -8,12 +8,12 @@ from service.admin_ui.auth.access import Access
 from service.admin_ui.auth.roles import Tokens
 from service.admin_ui.auth.sessions import Sessions
 from service.admin_ui.page import SHOWN_WITHIN_S, THREADS, PageContext
-from service.admin_ui.pages.conversations import Conversations
+from service.admin_ui.pages.conversations import ConversationsPage
 from service.admin_ui.pages.dead_letters import DeadLetters, Decide, Letter
 from service.admin_ui.pages.login import Login, Logout
 from service.admin_ui.pages.overview import Now
 from service.admin_ui.pages.queues import Queues
-from service.admin_ui.pages.schedule import Schedule
+from service.admin_ui.pages.schedule import SchedulePage
 from service.admin_ui.pages.trace import TracePage
 from service.admin_ui.static import Static
 from service.admin_ui.templates import Templates
@@ -34,11 +34,11 @@ def routes(runtime: Runtime, attempts: LoginThrottle) -> Iterator[tuple[str, Any
     yield "/ops", Now(page_context)
     yield "/ops/login", Login(page_context)
     yield "/ops/logout", Logout(page_context)
-    yield "/ops/conversations", Conversations(page_context)
+    yield "/ops/conversations", ConversationsPage(page_context)
     yield "/ops/trace", TracePage(page_context)
     yield "/ops/dead", DeadLetters(page_context)
     yield "/ops/dead/letter", Letter(page_context)
     yield "/ops/dead/decide", Decide(page_context)
     yield "/ops/queues", Queues(page_context)
-    yield "/ops/schedule", Schedule(page_context)
+    yield "/ops/schedule", SchedulePage(page_context)
     yield "/ops/static/{name}", static

@@ -7,37 +7,43 @@ from typing import Any, Final
 import typer
 
 from service.cli.errors import ended
-from service.cli.lazy import LazyGroup, Line
+from service.cli.lazy import CommandSpec, LazyGroup
 
 COMMANDS: Final = (
-    Line("up", "service.cli.up:up", "Run everything in one process, on loopback."),
-    Line("web", "service.cli.web:web", "Run the ingress under gunicorn."),
-    Line("worker", "service.cli.worker:worker", "Work on queues, in processes."),
-    Line("scheduler", "service.cli.scheduler:scheduler", "Run the schedule: becomes periodiq."),
-    Line("migrate", "service.cli.migrate:migrate", "Bring the database to our schema."),
-    Line("send", "service.cli.send:send", "Write as a customer would, and show the reply."),
-    Line("demo", "service.cli.send:demo", "Play a short conversation on a service of its own."),
-    Line("telegram", "service.cli.telegram:telegram", "The bot's webhook."),
-    Line(
+    CommandSpec("up", "service.cli.up:up", "Run everything in one process, on loopback."),
+    CommandSpec("web", "service.cli.web:web", "Run the ingress under gunicorn."),
+    CommandSpec("worker", "service.cli.worker:worker", "Work on queues, in processes."),
+    CommandSpec(
+        "scheduler", "service.cli.scheduler:scheduler", "Run the schedule: becomes periodiq."
+    ),
+    CommandSpec("migrate", "service.cli.migrate:migrate", "Bring the database to our schema."),
+    CommandSpec("send", "service.cli.send:send", "Write as a customer would, and show the reply."),
+    CommandSpec(
+        "demo", "service.cli.send:demo", "Play a short conversation on a service of its own."
+    ),
+    CommandSpec("telegram", "service.cli.telegram:telegram", "The bot's webhook."),
+    CommandSpec(
         "inspect",
         "service.cli.inspect:inspect",
         "What is going on, what is stuck and why.",
         is_brief=True,
     ),
-    Line(
+    CommandSpec(
         "trace",
         "service.cli.trace:trace",
         "What happened to a message, step by step.",
         is_brief=True,
     ),
-    Line("dead", "service.cli.dead:dead", "Dead letters: what failed for good.", is_brief=True),
-    Line(
+    CommandSpec(
+        "dead", "service.cli.dead:dead", "Dead letters: what failed for good.", is_brief=True
+    ),
+    CommandSpec(
         "purge",
         "service.cli.purge:purge",
         "Remove what waits in a queue; it can be replayed.",
         is_brief=True,
     ),
-    Line(
+    CommandSpec(
         "doctor",
         "service.cli.doctor:doctor",
         "Ask every dependency, and say what is wrong.",

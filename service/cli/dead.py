@@ -7,7 +7,7 @@ from typing import Annotated, Any
 import typer
 
 from mirt.clock import utc_now
-from mirt.store.queue.dead_letters import Choice, DeadLetter
+from mirt.store.queue.dead_letters import DeadLetter, DeadLetterFilter
 from service.admin import dead_letters
 from service.admin.redaction import without_texts
 from service.cli.context import CommandContext, full_access, read_only
@@ -176,7 +176,7 @@ def _decided(
     conversation: str | None,
     *,
     everything: bool,
-) -> Choice:
+) -> DeadLetterFilter:
     chosen = choice(
         ids,
         queue=queue,
@@ -193,10 +193,10 @@ def _decided(
 
 
 def _each(
-    chosen: Choice,
+    chosen: DeadLetterFilter,
     verb: str,
     how: str,
-    act: Callable[[CommandContext, Choice], int],
+    act: Callable[[CommandContext, DeadLetterFilter], int],
     done: str,
     *,
     yes: bool,

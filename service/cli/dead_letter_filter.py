@@ -9,7 +9,7 @@ import typer
 
 from middleware.policy import QUEUES, TASKS
 from mirt.errors import ErrorCode
-from mirt.store.queue.dead_letters import Choice
+from mirt.store.queue.dead_letters import DeadLetterFilter
 from service.cli import options
 from service.cli.errors import misused
 
@@ -38,7 +38,7 @@ def choice(
     since: str | None,
     conversation: str | None,
     now: datetime,
-) -> Choice:
+) -> DeadLetterFilter:
     """Those that match everything that was typed, and had died by now.
 
     Raises:
@@ -52,7 +52,7 @@ def choice(
     ):
         if value is not None and value not in known:
             raise misused(name, f"there is no {value}; there are {', '.join(sorted(known))}")
-    return Choice(
+    return DeadLetterFilter(
         task_ids=list(dict.fromkeys(ids)) if ids else None,
         queue=queue,
         actor=task,
@@ -63,7 +63,7 @@ def choice(
     )
 
 
-def names_any(chosen: Choice) -> bool:
+def names_any(chosen: DeadLetterFilter) -> bool:
     """Whether anything was typed that tells some letters from others."""
     told = (chosen.task_ids, chosen.queue, chosen.actor, chosen.error_code)
     return any(one is not None for one in (*told, chosen.since, chosen.session_id))

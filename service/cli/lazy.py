@@ -14,7 +14,7 @@ from typer.core import TyperCommand, TyperGroup
 
 
 @dataclass(frozen=True, slots=True)
-class Line:
+class CommandSpec:
     """A command: its name, where it is (``module:attribute``), and what it does, in a line.
 
     A brief one is over as soon as it has looked.
@@ -29,7 +29,7 @@ class Line:
 class LazyGroup(TyperGroup):
     """Puts the real command in the place of its line before it is called or completed."""
 
-    lines: ClassVar[Sequence[Line]] = ()
+    lines: ClassVar[Sequence[CommandSpec]] = ()
 
     def __init__(self, **options: Any) -> None:
         super().__init__(**options)

@@ -54,7 +54,7 @@ def run(settings: Settings, *, port: int, token_is_made: bool = False) -> None:
         broker = install(settings)
         taken_up = _take_up(settings, runtime)
         worker = start_worker(broker, queues=set(QUEUES), threads=settings.worker_threads)
-        schedule = Schedule(runtime.clock)
+        schedule = EmbeddedScheduler(runtime.clock)
         schedule.start()
         app = create_app(runtime, dispatch=_shown(dispatch_message))
         server = _listen(app, port)
@@ -165,7 +165,7 @@ def _say_hello(settings: Settings, port: int, taken_up: int, *, page: str) -> No
     sys.stdout.flush()
 
 
-class Schedule:
+class EmbeddedScheduler:
     """Says what time it is, every minute, on a thread of its own."""
 
     def __init__(self, clock: Clock) -> None:

@@ -14,7 +14,7 @@ from broker.durable import DurableBroker
 from broker.task import registry
 from middleware.policy import QUEUES, TASKS
 from mirt.errors import WorkerError
-from mirt.metrics import StoreFigures
+from mirt.metrics import StoreMetrics
 from mirt.observe import metrics
 from mirt.observe.multiprocess import measured_here
 from mirt.runtime import Runtime
@@ -28,7 +28,7 @@ WITHIN_S: Final = 2.0
 """For each source. Prometheus waits ten seconds, and a thread that answers webhooks waits here."""
 
 
-class Metrics:
+class MetricsResource:
     """What this ingress has measured, and the figures of the whole service.
 
     Any one of the ingresses gives those figures. Of a source that cannot be asked it says so, in
@@ -38,7 +38,7 @@ class Metrics:
     def __init__(self, runtime: Runtime) -> None:
         """Begin to measure; in the process that serves."""
         queues = {task.name: task.queue for task in TASKS.values()}
-        store = StoreFigures(runtime.database, runtime.clock, queues, QUEUES)
+        store = StoreMetrics(runtime.database, runtime.clock, queues, QUEUES)
         self._registry = CollectorRegistry()
         self._registry.register(measured_here())
         sources: dict[str, Source] = {"database": store.read}

@@ -18,7 +18,7 @@ REFRESH: Final = "X-Refresh"
 """Sent by a page that is open and asks for itself again, every two seconds."""
 
 
-class Tracing:
+class RequestLog:
     """Middleware: binds ``trace_id`` to the log's context, and logs each request when it is over.
 
     The line has method, path, status and duration, the span the route instead of the path; never

@@ -25,7 +25,7 @@ class Summary(Asked):
     user_id: Text | None = None
 
 
-class FollowUp(Asked):
+class FollowUpRequest(Asked):
     """``POST /tasks/followup``."""
 
     channel: Text = "telegram"
@@ -45,7 +45,7 @@ def _of_session(shape: type[Asked], dispatch: Callable[..., dict[str, Any]]) -> 
 
 WORK: Final[dict[str, Work]] = {
     "summarize": _of_session(Summary, dispatch_summarization),
-    "followup": _of_session(FollowUp, dispatch_followup),
+    "followup": _of_session(FollowUpRequest, dispatch_followup),
     "order": dispatch_crm_order,
 }
 

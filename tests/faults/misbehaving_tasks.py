@@ -29,13 +29,13 @@ for name, limits in LIMITS.items():
     policy.TASKS[name] = policy._task(name, "default", limits=limits)  # type: ignore[index]
 
 
-@task()
+@task
 def abort() -> dict[str, Any]:
     """Take the whole process down, as a crash in a C library does."""
     os.abort()
 
 
-@task()
+@task
 def effect(number: int) -> dict[str, Any]:
     """Something that is done once."""
     base = os.environ["TELEGRAM_API_URL"]
@@ -44,14 +44,14 @@ def effect(number: int) -> dict[str, Any]:
     return {"status": "done"}
 
 
-@task()
+@task
 def neighbour(number: int) -> dict[str, Any]:
     """As ``effect``, but not at once: it runs in the process in which others do harm."""
     time.sleep(0.5)
     return effect(number)
 
 
-@task()
+@task
 def compute() -> dict[str, Any]:
     """Loop in plain Python without end."""
     number = 0
@@ -59,7 +59,7 @@ def compute() -> dict[str, Any]:
         number += 1
 
 
-@task()
+@task
 def block() -> dict[str, Any]:
     """Wait for a socket that nobody writes to."""
     ours, _theirs = socket.socketpair()
@@ -67,20 +67,20 @@ def block() -> dict[str, Any]:
     return {}
 
 
-@task()
+@task
 def hold_the_gil() -> dict[str, Any]:
     """A regular expression that backtracks for years, and holds the GIL meanwhile."""
     re.match(r"(a+)+$", "a" * 60 + "b")
     return {}
 
 
-@task()
+@task
 def hold_the_gil_for_long() -> dict[str, Any]:
     """As ``hold_the_gil``, with more time for it than a lease has."""
     return hold_the_gil()
 
 
-@task()
+@task
 def swallow() -> dict[str, Any]:
     """Catch whatever is raised, and go on."""
     while True:

@@ -7,7 +7,7 @@ from mirt.clock import utc_now
 from mirt.observe import traces
 from mirt.runtime import open_runtime, use_runtime
 from mirt.store.engine.stores import stores
-from mirt.store.queue.dead_letters import Choice
+from mirt.store.queue.dead_letters import DeadLetterFilter
 from service.processes.startup import read_settings
 
 if __name__ == "__main__":
@@ -15,6 +15,6 @@ if __name__ == "__main__":
     traces.start("replayer")
     use_runtime(open_runtime(settings))
     broker = install(settings)
-    assert replay(broker, stores(settings).database, Choice(), utc_now) == 1
+    assert replay(broker, stores(settings).database, DeadLetterFilter(), utc_now) == 1
     broker.close()
     traces.stop()

@@ -8,7 +8,7 @@ from falcon.testing import TestClient
 from actors.health import ping
 from middleware.dead_letters import replay
 from mirt.runtime import current_runtime
-from mirt.store.queue.dead_letters import Choice
+from mirt.store.queue.dead_letters import DeadLetterFilter
 from service.admin import purge
 from service.admin.findings import problems
 from service.admin.queues import activity
@@ -63,7 +63,7 @@ def test_what_is_replayed_has_not_waited_while_it_was_dead(idle: Running, clock:
     assert purge.purge(current_runtime(), "llm") == 1
     assert longest_wait_s() == 0
     clock.advance(minutes=10)
-    assert replay(idle.broker, current_runtime().database, Choice(), clock) == 1
+    assert replay(idle.broker, current_runtime().database, DeadLetterFilter(), clock) == 1
     assert longest_wait_s() < 1
     assert not [
         one

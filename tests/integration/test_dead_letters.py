@@ -12,7 +12,7 @@ from middleware.dead_letters import replay
 from mirt.clock import utc_now
 from mirt.store.engine.database import Database
 from mirt.store.engine.stores import stores
-from mirt.store.queue.dead_letters import Choice, DeadLetter, discard_dead, list_dead
+from mirt.store.queue.dead_letters import DeadLetter, DeadLetterFilter, discard_dead, list_dead
 from mirt.texts import APOLOGY
 from tests.fakes import FakeServices, Status
 from tests.integration.conftest import TRANSPORTS, Running
@@ -26,13 +26,13 @@ def database(running: Running) -> Database:
     return stores(running.settings).database
 
 
-def dead(running: Running, choice: Choice | None = None) -> list[DeadLetter]:
+def dead(running: Running, choice: DeadLetterFilter | None = None) -> list[DeadLetter]:
     with database(running).transaction() as tx:
-        return list_dead(tx, choice or Choice())
+        return list_dead(tx, choice or DeadLetterFilter())
 
 
-def run_again(running: Running, choice: Choice | None = None) -> int:
-    return replay(running.broker, database(running), choice or Choice(), utc_now)
+def run_again(running: Running, choice: DeadLetterFilter | None = None) -> int:
+    return replay(running.broker, database(running), choice or DeadLetterFilter(), utc_now)
 
 
 @pytest.mark.parametrize("transport", TRANSPORTS)
@@ -96,7 +96,7 @@ def test_500_letters_replayed_by_filter_from_two_sides_run_once_each(
     for chat in range(500):
         send_response.send("telegram", str(chat), "hello")
     wait_until(lambda: _count(running) == 500, within_s=90)
-    choice = Choice(queue="webhooks", error_code="CHANNEL_REFUSED")
+    choice = DeadLetterFilter(queue="webhooks", error_code="CHANNEL_REFUSED")
     with ThreadPoolExecutor(2) as sides:
         replayed = list(sides.map(lambda _: run_again(running, choice), range(2)))
     assert sum(replayed) == 500
@@ -106,7 +106,7 @@ def test_500_letters_replayed_by_filter_from_two_sides_run_once_each(
 
 def _count(running: Running) -> int:
     with database(running).transaction() as tx:
-        return len(list_dead(tx, Choice(), limit=1000))
+        return len(list_dead(tx, DeadLetterFilter(), limit=1000))
 
 
 def test_letters_are_chosen_by_everything_that_is_given(run: Run, services: FakeServices) -> None:
@@ -116,13 +116,15 @@ def test_letters_are_chosen_by_everything_that_is_given(run: Run, services: Fake
     process_and_respond.send("7", "Привіт", "telegram", "7")
     send_response.send("telegram", "8", "hello")
     assert len(dead(running)) == 3
-    of_seven = {letter.task.actor for letter in dead(running, Choice(session_id="7"))}
+    of_seven = {letter.task.actor for letter in dead(running, DeadLetterFilter(session_id="7"))}
     assert of_seven == {"process_and_respond", "send_response"}, "its apology is of it too"
-    assert len(dead(running, Choice(queue="webhooks"))) == 2
-    assert len(dead(running, Choice(actor="send_response", error_code="LLM_REFUSED"))) == 0
-    assert dead(running, Choice(since=datetime.now(UTC) + timedelta(hours=1))) == []
+    assert len(dead(running, DeadLetterFilter(queue="webhooks"))) == 2
+    assert (
+        len(dead(running, DeadLetterFilter(actor="send_response", error_code="LLM_REFUSED"))) == 0
+    )
+    assert dead(running, DeadLetterFilter(since=datetime.now(UTC) + timedelta(hours=1))) == []
     with database(running).transaction() as tx:
-        assert discard_dead(tx, Choice(queue="webhooks"), now=utc_now()) == 2
+        assert discard_dead(tx, DeadLetterFilter(queue="webhooks"), now=utc_now()) == 2
     assert [letter.queue for letter in dead(running)] == ["llm"]
 
 

@@ -9,8 +9,8 @@ import psycopg
 import pytest
 from sqlalchemy import event
 
-from mirt.conversations import ANSWERING
 from mirt.store.engine.database import Database
+from mirt.task_names import TaskName
 from tests.polling import wait_until
 from tests.unit.business import mail
 from tests.unit.turns.conftest import Shop, open_shop
@@ -47,8 +47,8 @@ def test_who_looks_for_its_turn_never_stands_in_the_way_of_who_has_it(
                 wait_until(lambda: other.execute(WAITING).fetchone(), what="the other waits")
 
     with ThreadPoolExecutor(2) as callers:
-        first = callers.submit(shop.dispatch, mail("t1", actor=ANSWERING))
+        first = callers.submit(shop.dispatch, mail("t1", actor=TaskName.PROCESS_MESSAGE))
         assert between.wait(10)
-        second = callers.submit(shop.dispatch, mail("t2", actor=ANSWERING))
+        second = callers.submit(shop.dispatch, mail("t2", actor=TaskName.PROCESS_MESSAGE))
         answers = [(caller.result(20).result or {})["response"] for caller in (first, second)]
     assert answers == ["answer 1", "answer 1"]  # of a turn that has taken both

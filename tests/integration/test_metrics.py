@@ -13,7 +13,7 @@ from actors.health import ping
 from actors.messages import send_response
 from broker.task import registry
 from mirt.clock import utc_now
-from mirt.metrics import StoreFigures
+from mirt.metrics import StoreMetrics
 from mirt.runtime import current_runtime
 from service import dispatcher
 from service.app import create_app
@@ -176,7 +176,7 @@ def test_each_queue_has_a_number_for_each_state(run: Run) -> None:
 def test_the_figures_are_read_with_few_questions(run: Run) -> None:
     run("eager")
     asked: list[str] = []
-    figures = StoreFigures(current_runtime().database, utc_now, {}, ())
+    figures = StoreMetrics(current_runtime().database, utc_now, {}, ())
     event.listen(
         current_runtime().database.engine, "before_cursor_execute", lambda *a: asked.append(a[2])
     )

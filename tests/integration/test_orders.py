@@ -17,7 +17,7 @@ from mirt.errors import OutcomeUnknownError, PermanentError, RateLimitError
 from mirt.orders.orders import SETTLED_AFTER_S
 from mirt.runtime import current_runtime
 from mirt.store.queue import leases
-from mirt.store.queue.dead_letters import Choice
+from mirt.store.queue.dead_letters import DeadLetterFilter
 from mirt.store.queue.leases import Lease
 from mirt.store.queue.tasks import TaskMessage
 from mirt.store.shop import orders as store
@@ -112,7 +112,7 @@ def test_an_order_that_failed_is_created_by_its_replay(
     message = create_crm_order.send(order())
     assert [kept.state for kept in rows(orders)] == ["failed"]
     services.mend()
-    choice = Choice(task_ids=[message.message_id])
+    choice = DeadLetterFilter(task_ids=[message.message_id])
     assert replay(registry.broker, current_runtime().database, choice, utc_now) == 1
     assert [kept.state for kept in rows(orders)] == ["created"]
     assert len(crm.orders) == 1
@@ -337,7 +337,7 @@ def test_a_request_that_is_not_back_when_its_task_dies_is_counted_as_unknown(
     run("eager", clock=clock)
     asking(claimed(clock), clock)
     with current_runtime().database.transaction() as tx:
-        current_runtime().orders.fail(tx, "one")
+        current_runtime().orders.failed(tx, "one")
     assert [(one.state, one.unknown) for one in rows(orders)] == [("failed", 1)]
 
 

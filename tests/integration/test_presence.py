@@ -10,9 +10,9 @@ from middleware.dead_letters import replay
 from mirt.clock import utc_now
 from mirt.store.engine.stores import stores
 from mirt.store.queue import workers
-from mirt.store.queue.dead_letters import Choice
+from mirt.store.queue.dead_letters import DeadLetterFilter
 from mirt.store.queue.events import EventKind, TaskEvent, events_of
-from mirt.store.queue.workers import Worker
+from mirt.store.queue.workers import WorkerRow
 from service.processes.child import stop_worker
 from tests.fakes import FakeServices, Hang, Status
 from tests.integration.conftest import TRANSPORTS, Running
@@ -23,7 +23,7 @@ REFUSED = Status(403, body={"ok": False, "error_code": 403, "description": "Forb
 NUL = "Bad Request: \0"
 
 
-def living(running: Running, *, at: datetime | None = None) -> list[Worker]:
+def living(running: Running, *, at: datetime | None = None) -> list[WorkerRow]:
     with stores(running.settings).database.transaction() as tx:
         return workers.living(tx, now=at or utc_now())
 
@@ -75,7 +75,7 @@ def test_every_failure_and_decision_is_written_down_with_its_why(
     running = run(transport)
     message = send_response.send("telegram", "7", "hello")
     wait_until(lambda: _kinds(running, message.message_id)[-1:] == [EventKind.DIED])
-    replay(running.broker, stores(running.settings).database, Choice(), utc_now)
+    replay(running.broker, stores(running.settings).database, DeadLetterFilter(), utc_now)
     wait_until(lambda: services.sent("7"))
 
     first, second, died, replayed = events(running, message.message_id)

@@ -9,11 +9,11 @@ from actors.crm import create_crm_order
 from actors.messages import send_response
 from middleware.dead_letters import replay
 from mirt.clock import utc_now
-from mirt.conversations import DELIVERING
 from mirt.runtime import current_runtime
 from mirt.store.engine.stores import stores
-from mirt.store.queue.dead_letters import Choice, DeadLetter, list_dead
+from mirt.store.queue.dead_letters import DeadLetter, DeadLetterFilter, list_dead
 from mirt.store.tables import conversations, inbox, tasks
+from mirt.task_names import TaskName
 from service.admin import purge
 from service.dispatcher import dispatch_message
 from service.processes.child import start_worker, stop_worker
@@ -34,11 +34,13 @@ def write(chat: str, *texts: str) -> None:
 
 def dead(running: Running) -> list[DeadLetter]:
     with stores(running.settings).database.transaction() as tx:
-        return list_dead(tx, Choice())
+        return list_dead(tx, DeadLetterFilter())
 
 
 def bring_back(running: Running) -> int:
-    return replay(running.broker, current_runtime().database, Choice(error_code="PURGED"), utc_now)
+    return replay(
+        running.broker, current_runtime().database, DeadLetterFilter(error_code="PURGED"), utc_now
+    )
 
 
 def states() -> dict[str, str]:
@@ -149,7 +151,7 @@ def test_a_replay_ends_though_what_it_replays_fails_again_at_once(
     running = run("eager")
     for chat in range(120):
         send_response.send("telegram", str(chat), "hello")
-    assert replay(running.broker, current_runtime().database, Choice(), utc_now) == 120
+    assert replay(running.broker, current_runtime().database, DeadLetterFilter(), utc_now) == 120
     assert len(services.requests("telegram")) == 240
 
 
@@ -163,5 +165,7 @@ def test_an_order_that_is_purged_is_said_to_have_failed_and_comes_back(run: Run)
 
 def _cooldowns(running: Running) -> bool:
     return [
-        row.state for row in rows(current_runtime().database, tasks) if row.actor == DELIVERING
+        row.state
+        for row in rows(current_runtime().database, tasks)
+        if row.actor == TaskName.PROCESS_AND_RESPOND
     ] == ["delayed"]

@@ -12,7 +12,7 @@ from sqlalchemy import event
 
 from mirt.clock import utc_now
 from mirt.store.engine.database import Database
-from mirt.store.queue.dead_letters import Choice
+from mirt.store.queue.dead_letters import DeadLetterFilter
 from mirt.store.reports.search import Kind, conversations_found
 from mirt.timeline import Timelines
 from service.admin import dead_letters, purge
@@ -82,9 +82,14 @@ def trace(name: str) -> Callable[[CommandContext], object]:
 LOOKS: dict[str, tuple[Callable[[CommandContext], object], int]] = {
     "inspect": (show_problems, 14),
     "inspect stats": (activity, 5),
-    "dead list": (lambda look: dead_letters.find(look, Choice(until=utc_now()), limit=20), 2),
+    "dead list": (
+        lambda look: dead_letters.find(look, DeadLetterFilter(until=utc_now()), limit=20),
+        2,
+    ),
     "dead list --code": (
-        lambda look: dead_letters.find(look, Choice(error_code="CHANNEL_REFUSED"), limit=20),
+        lambda look: dead_letters.find(
+            look, DeadLetterFilter(error_code="CHANNEL_REFUSED"), limit=20
+        ),
         2,
     ),
     "purge": (lambda look: purge.preview(look, "llm"), 1),

@@ -9,7 +9,7 @@ from actors.messages import process_and_respond, send_response
 from middleware.dead_letters import replay
 from mirt.clock import utc_now
 from mirt.runtime import current_runtime
-from mirt.store.queue.dead_letters import Choice, count_dead
+from mirt.store.queue.dead_letters import DeadLetterFilter, count_dead
 from mirt.store.tables import deliveries
 from mirt.timeline import Step, Timeline, What
 from service.admin.conversations import WaitingView, waiting
@@ -40,7 +40,7 @@ def step(name: str, what: What) -> Step:
 
 def dead(running: Running) -> int:
     with current_runtime().database.transaction() as tx:
-        return count_dead(tx, Choice())
+        return count_dead(tx, DeadLetterFilter())
 
 
 @pytest.mark.parametrize("transport", TRANSPORTS)
@@ -53,7 +53,7 @@ def test_retried_twice_dead_and_replayed_is_one_trace_with_every_step(
     sent = process_and_respond.send("7", "Привіт", "telegram", "7", message_id="m1")
     trace_id = sent.options["trace_id"]
     wait_until(lambda: dead(running))
-    assert replay(running.broker, current_runtime().database, Choice(), utc_now) == 1
+    assert replay(running.broker, current_runtime().database, DeadLetterFilter(), utc_now) == 1
     wait_until(lambda: What.DELIVERED in whats(trace_id))
 
     happened = [what for what in whats(trace_id) if what is not What.BEGAN]

@@ -7,11 +7,12 @@ from typing import Any
 from sqlalchemy import Row, Table, select
 
 from mirt.channels import InboundMessage
-from mirt.conversations import DELIVERING, Conversations
+from mirt.conversations import Conversations
 from mirt.llm.protocol import ChatMessage, Completion
 from mirt.store.engine.database import Database
 from mirt.store.shared.seen_ids import NoSeenIds
 from mirt.store.shop.mailbox import Mail
+from mirt.task_names import TaskName
 from tests.clock import FakeClock
 
 
@@ -48,13 +49,13 @@ class SeenIds:
     def has(self, task_id: str) -> bool:
         return task_id in self.ids
 
-    def note(self, task_id: str) -> None:
+    def remember(self, task_id: str) -> None:
         self.ids.add(task_id)
 
 
 def conversations_of(database: Database, clock: FakeClock, **options: Any) -> Conversations:
     return Conversations(
-        database, clock, **{"recent": NoSeenIds(), "platforms": ["telegram"], **options}
+        database, clock, **{"seen": NoSeenIds(), "platforms": ["telegram"], **options}
     )
 
 
@@ -67,7 +68,7 @@ def mail(task_id: str, text: str | None = None, **values: Any) -> Mail:
     """A message that says its id unless it is told otherwise."""
     first = {
         "session_id": "s",
-        "actor": DELIVERING,
+        "actor": TaskName.PROCESS_AND_RESPOND,
         "platform": "telegram",
         "trace_id": "trace",
         "chat_id": "7",

@@ -6,10 +6,11 @@ from typing import Any
 import pytest
 
 from mirt.channels import InboundMessage
-from mirt.conversations import ANSWERING, DELIVERING, LONGEST_ID, LONGEST_TEXT, Conversations
+from mirt.conversations import LONGEST_ID, LONGEST_TEXT, Conversations
 from mirt.errors import ErrorCode, PermanentError
 from mirt.store.engine.database import Database
 from mirt.store.shop.mailbox import Mail
+from mirt.task_names import TaskName
 from tests.clock import FakeClock
 from tests.unit.business import conversations_of, message
 
@@ -20,13 +21,19 @@ def conversations(database: Database) -> Conversations:
 
 
 def checked(
-    conversations: Conversations, inbound: InboundMessage, *, actor: str = DELIVERING
+    conversations: Conversations,
+    inbound: InboundMessage,
+    *,
+    actor: str = TaskName.PROCESS_AND_RESPOND,
 ) -> Mail:
     return conversations.checked(inbound, task_id="t1", actor=actor, trace_id="trace")
 
 
 def refused(
-    conversations: Conversations, inbound: InboundMessage, *, actor: str = DELIVERING
+    conversations: Conversations,
+    inbound: InboundMessage,
+    *,
+    actor: str = TaskName.PROCESS_AND_RESPOND,
 ) -> PermanentError:
     with pytest.raises(PermanentError) as refusal:
         checked(conversations, inbound, actor=actor)
@@ -42,7 +49,7 @@ def test_a_right_message_becomes_mail_with_nothing_lost(conversations: Conversat
     assert checked(conversations, inbound) == Mail(
         task_id="t1",
         session_id="s",
-        actor=DELIVERING,
+        actor=TaskName.PROCESS_AND_RESPOND,
         text="привіт 🎈",
         platform="telegram",
         trace_id="trace",
@@ -118,7 +125,10 @@ def test_the_longest_message_that_is_allowed_is_taken(conversations: Conversatio
 
 
 def test_a_caller_who_waits_for_the_answer_needs_no_chat(conversations: Conversations) -> None:
-    assert checked(conversations, message(chat_id=None), actor=ANSWERING).chat_id is None
+    assert (
+        checked(conversations, message(chat_id=None), actor=TaskName.PROCESS_MESSAGE).chat_id
+        is None
+    )
 
 
 def test_the_platforms_that_there_are_are_named(conversations: Conversations) -> None:

@@ -5,11 +5,7 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 from sqlalchemy import update
 
-from mirt.conversations import (
-    DELIVERING,
-    Conversations,
-    as_task,
-)
+from mirt.conversations import Conversations, as_task
 from mirt.errors import DatabaseError
 from mirt.idempotency import webhook_task_id
 from mirt.store.engine.database import Database
@@ -18,6 +14,7 @@ from mirt.store.shop import mailbox
 from mirt.store.shop.mailbox import MailState
 from mirt.store.tables import conversations as conversations_table
 from mirt.store.tables import inbox, tasks
+from mirt.task_names import TaskName
 from tests.clock import NOON, FakeClock
 from tests.unit.business import SeenIds, conversations_of, mail, rows
 
@@ -64,7 +61,11 @@ def test_the_first_message_is_the_head_and_is_published(
 
 def test_the_task_carries_the_message_and_its_trace() -> None:
     task = as_task(mail("t1", "привіт", user_id="9", message_id="5", metadata={"k": "v"}))
-    assert (task.task_id, task.actor, task.options) == ("t1", DELIVERING, {"trace_id": "trace"})
+    assert (task.task_id, task.actor, task.options) == (
+        "t1",
+        TaskName.PROCESS_AND_RESPOND,
+        {"trace_id": "trace"},
+    )
     assert task.kwargs == {
         "session_id": "s",
         "user_message": "привіт",
@@ -141,7 +142,7 @@ def test_the_same_telegram_message_id_in_two_chats_is_two_messages(
 
 def test_an_id_that_was_seen_lately_is_not_looked_up(database: Database, clock: FakeClock) -> None:
     recent = SeenIds({"t1"})
-    conversations = conversations_of(database, clock, recent=recent)
+    conversations = conversations_of(database, clock, seen=recent)
     assert conversations.accept(mail("t1")).duplicate
     assert rows(database, inbox) == []
     assert not conversations.accept(mail("t2")).duplicate
@@ -152,7 +153,7 @@ def test_an_id_is_noted_as_seen_only_when_its_message_is_kept(
     database: Database, clock: FakeClock
 ) -> None:
     recent = SeenIds()
-    conversations = conversations_of(database, clock, recent=recent)
+    conversations = conversations_of(database, clock, seen=recent)
     with database.transaction() as tx:
         conversations_table.drop(tx)
     with pytest.raises(DatabaseError):

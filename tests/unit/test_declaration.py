@@ -10,7 +10,7 @@ def declare(name: str) -> None:
     def function() -> None: ...
 
     function.__name__ = name
-    task()(function)
+    task(function)
 
 
 @pytest.fixture

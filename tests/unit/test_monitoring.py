@@ -10,7 +10,7 @@ import pytest
 import yaml
 
 from middleware.policy import QUEUES, TASKS
-from mirt.observe.instruments import Counter, Figure, Histogram
+from mirt.observe.instruments import Counter, Histogram, LookupGauge
 from mirt.observe.metrics import REGISTER
 
 ROOT = Path(__file__).parents[2]
@@ -69,7 +69,7 @@ def test_what_only_grows_is_asked_for_its_growth_and_nothing_else_is(
 @pytest.mark.parametrize(("where", "expression"), EXPRESSIONS)
 def test_a_figure_that_every_ingress_gives_is_taken_once(where: str, expression: str) -> None:
     for sample in re.findall(r"\bmirt_\w+", expression):
-        if isinstance(REGISTER[registered(sample)], Figure):
+        if isinstance(REGISTER[registered(sample)], LookupGauge):
             around = rf"(max|min)( by \([^)]*\))? ?\({sample}\b|absent\({sample}\b"
             assert re.search(around, expression), f"{sample} in {expression}"
 

@@ -2,14 +2,9 @@
 
 import pytest
 
-from mirt.conversations import (
-    ANSWERING,
-    LONGEST_TEXT,
-    TURN_MESSAGES,
-    is_command,
-    taken_together,
-)
+from mirt.conversations import LONGEST_TEXT, TURN_MESSAGES, is_command, taken_together
 from mirt.store.shop.mailbox import KeptMail, MailState
+from mirt.task_names import TaskName
 from tests.clock import NOON
 
 
@@ -55,7 +50,7 @@ def test_a_command_is_a_turn_of_its_own(command: str) -> None:
 
 
 def test_messages_that_are_answered_in_another_way_are_another_turn() -> None:
-    assert taken(kept(1), kept(2), kept(3, actor=ANSWERING), kept(4)) == [1, 2]
+    assert taken(kept(1), kept(2), kept(3, actor=TaskName.PROCESS_MESSAGE), kept(4)) == [1, 2]
 
 
 @pytest.mark.parametrize("text", ["start", "please /start", "/started", "", "  ", "/START"])

@@ -10,7 +10,7 @@ from sqlalchemy import ColumnElement, Connection, Row, delete, func, select
 
 from mirt.store.engine.database import upsert
 from mirt.store.queue import leases
-from mirt.store.queue.events import EventKind, TaskEvent, note
+from mirt.store.queue.events import EventKind, TaskEvent, add_events
 from mirt.store.queue.leases import Lease
 from mirt.store.queue.outbox import REPUBLISH_AFTER
 from mirt.store.queue.tasks import TaskMessage, TaskState, envelope, session_of
@@ -40,7 +40,7 @@ class DeadLetter:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Choice:
+class DeadLetterFilter:
     """Which dead letters are meant: those that match everything that is given.
 
     ``until`` leaves out what has died after somebody counted them.
@@ -108,11 +108,11 @@ def bury_unbegun(tx: Connection, letter: DeadLetter, *, now: datetime) -> bool:
     letter = replace(letter, sent_at=row.created_at, attempts=row.attempt)
     write_dead_letter(tx, letter, now=now)
     code, why = letter.error_code, letter.exception
-    note(tx, TaskEvent(letter.task.task_id, EventKind.DIED, now, row.attempt, code, why))
+    add_events(tx, TaskEvent(letter.task.task_id, EventKind.DIED, now, row.attempt, code, why))
     return True
 
 
-def bury(
+def write_failure(
     tx: Connection,
     lease: Lease,
     task: TaskMessage,
@@ -123,7 +123,7 @@ def bury(
     now: datetime,
 ) -> None:
     """Running → dead, with a letter that says all that somebody needs to understand the failure."""
-    leases.bury(tx, lease, error_code=error_code, now=now)
+    leases.mark_dead(tx, lease, error_code=error_code, now=now)
     lines = "".join(traceback.format_exception(error))
     letter = DeadLetter(
         task=task,
@@ -138,11 +138,11 @@ def bury(
     )
     write_dead_letter(tx, letter, now=now)
     why = str(error)
-    note(tx, TaskEvent(lease.task_id, EventKind.DIED, now, lease.attempt, error_code, why))
+    add_events(tx, TaskEvent(lease.task_id, EventKind.DIED, now, lease.attempt, error_code, why))
 
 
 def list_dead(
-    tx: Connection, choice: Choice, *, limit: int = 100, offset: int = 0
+    tx: Connection, choice: DeadLetterFilter, *, limit: int = 100, offset: int = 0
 ) -> list[DeadLetter]:
     """The dead letters that are meant, the latest first."""
     rows = tx.execute(
@@ -155,25 +155,25 @@ def list_dead(
     return [_letter(row) for row in rows]
 
 
-def count_dead(tx: Connection, choice: Choice) -> int:
+def count_dead(tx: Connection, choice: DeadLetterFilter) -> int:
     """How many are meant."""
     return tx.execute(
         select(func.count()).select_from(dead_letters).where(*_meant(choice))
     ).scalar_one()
 
 
-def discard_dead(tx: Connection, choice: Choice, *, now: datetime) -> int:
+def discard_dead(tx: Connection, choice: DeadLetterFilter, *, now: datetime) -> int:
     """Forget them for good; how many there were. Their tasks stay dead."""
     gone = tx.execute(
         delete(dead_letters).where(*_meant(choice)).returning(dead_letters.c.task_id)
     ).scalars()
     events = [TaskEvent(task_id, EventKind.DISCARDED, now) for task_id in gone]
-    note(tx, *events)
+    add_events(tx, *events)
     return len(events)
 
 
 def take_dead(
-    tx: Connection, choice: Choice, *, actors: Collection[str], limit: int
+    tx: Connection, choice: DeadLetterFilter, *, actors: Collection[str], limit: int
 ) -> list[DeadLetter]:
     """Take dead letters of these actors out, to be run again; the others stay as they are.
 
@@ -219,12 +219,12 @@ def revive(tx: Connection, task: TaskMessage, *, now: datetime) -> bool:
     return revived.scalar_one_or_none() is not None
 
 
-def withdraw(tx: Connection, task_id: str) -> None:
+def delete_revived(tx: Connection, task_id: str) -> None:
     """Take a revived task away: what it is about waits elsewhere, and comes back from there."""
     tx.execute(delete(tasks).where(tasks.c.id == task_id, tasks.c.state == TaskState.QUEUED))
 
 
-def _meant(choice: Choice) -> list[ColumnElement[bool]]:
+def _meant(choice: DeadLetterFilter) -> list[ColumnElement[bool]]:
     c = dead_letters.c
     wanted = {
         c.queue: choice.queue,

@@ -39,7 +39,7 @@ class TaskEvent:
     until: datetime | None = None
 
 
-def note(tx: Connection, *events: TaskEvent) -> None:
+def add_events(tx: Connection, *events: TaskEvent) -> None:
     """Write events down, in the transaction in which they happen."""
     if events:
         names = TaskEvent.__slots__

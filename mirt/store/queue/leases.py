@@ -123,7 +123,7 @@ def finish(tx: Connection, lease: Lease, *, now: datetime) -> None:
     _end(tx, lease, state=TaskState.DONE, due_at=None, finished_at=now)
 
 
-def bury(tx: Connection, lease: Lease, *, error_code: str, now: datetime) -> None:
+def mark_dead(tx: Connection, lease: Lease, *, error_code: str, now: datetime) -> None:
     """Running → dead; its dead letter is written in the same transaction."""
     _end(tx, lease, state=TaskState.DEAD, due_at=None, finished_at=now, error_code=error_code)
 

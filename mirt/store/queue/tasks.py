@@ -42,6 +42,18 @@ class TaskMessage:
     options: Mapping[str, Any] = field(default_factory=dict)
 
 
+@dataclass(frozen=True, slots=True)
+class TaskOutcome:
+    """The end of a task: its result, and the tasks to publish after it.
+
+    A ``parked`` task has no result yet: its mail waits in the mailbox.
+    """
+
+    result: dict[str, Any] | None
+    to_publish: Sequence[TaskMessage] = ()
+    parked: bool = False
+
+
 def envelope(task: TaskMessage) -> dict[str, Any]:
     """The columns that say what is to be done, as they are sent."""
     return {

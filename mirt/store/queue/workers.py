@@ -16,7 +16,7 @@ GONE_AFTER: Final = timedelta(seconds=12)
 
 
 @dataclass(frozen=True, slots=True)
-class Worker:
+class WorkerRow:
     """A process that runs tasks. ``id`` is the name under which it holds leases."""
 
     id: str
@@ -31,7 +31,7 @@ class Worker:
     seen_at: datetime
 
 
-def report(tx: Connection, worker: Worker) -> None:
+def report(tx: Connection, worker: WorkerRow) -> None:
     """Say that it lives, and how it is. Those that have long been gone are forgotten."""
     tx.execute(delete(workers).where(workers.c.seen_at < worker.seen_at - 5 * GONE_AFTER))
     values = {**asdict(worker), "queues": list(worker.queues)}
@@ -47,11 +47,11 @@ def leave(tx: Connection, worker_id: str) -> None:
     tx.execute(delete(workers).where(workers.c.id == worker_id))
 
 
-def living(tx: Connection, *, now: datetime) -> list[Worker]:
+def living(tx: Connection, *, now: datetime) -> list[WorkerRow]:
     """Those that have reported lately, by host and age."""
     rows = tx.execute(
-        select(*(workers.c[name] for name in Worker.__slots__))
+        select(*(workers.c[name] for name in WorkerRow.__slots__))
         .where(workers.c.seen_at > now - GONE_AFTER)
         .order_by(workers.c.host, workers.c.started_at)
     )
-    return [Worker(*row) for row in rows]
+    return [WorkerRow(*row) for row in rows]

@@ -22,7 +22,7 @@ from mirt.store.tables import (
 
 
 @dataclass(frozen=True, slots=True)
-class TaskFigures:
+class TaskCounts:
     """How many tasks of one actor wait, run, are delayed or dead, and how many were done lately.
 
     ``oldest_at`` is since when the one has waited that no worker has begun for the longest.
@@ -82,7 +82,7 @@ class Unknown:
     trace_id: str
 
 
-def figures(tx: Connection, *, since: datetime) -> list[TaskFigures]:
+def figures(tx: Connection, *, since: datetime) -> list[TaskCounts]:
     """The figures of every actor that has any; ``done`` counts from then on."""
     found: dict[str, dict[str, Any]] = {}
     state = tasks.c.state
@@ -112,7 +112,7 @@ def figures(tx: Connection, *, since: datetime) -> list[TaskFigures]:
     }.items():
         for actor, count in tx.execute(counted):
             found.setdefault(actor, {})[name] = count
-    return [TaskFigures(actor, **values) for actor, values in sorted(found.items())]
+    return [TaskCounts(actor, **values) for actor, values in sorted(found.items())]
 
 
 def running(tx: Connection, *, limit: int) -> list[Run]:

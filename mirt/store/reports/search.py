@@ -42,7 +42,7 @@ class Conversation:
     due_at: datetime | None
 
 
-Page = tuple[datetime, str]
+Cursor = tuple[datetime, str]
 """Where a page of a list ends: the next one begins after it."""
 
 _c: Final = conversations.c
@@ -64,7 +64,12 @@ _CONVERSATION: Final = select(
 
 
 def conversations_found(
-    tx: Connection, *, text: str = "", kind: Kind = Kind.ALL, after: Page | None = None, limit: int
+    tx: Connection,
+    *,
+    text: str = "",
+    kind: Kind = Kind.ALL,
+    after: Cursor | None = None,
+    limit: int,
 ) -> list[Conversation]:
     """Those that are meant, the latest message first."""
     asked = (
@@ -110,7 +115,7 @@ def _of_kind(asked: Select[Any], kind: Kind) -> Select[Any]:
 
 
 @dataclass(frozen=True, slots=True)
-class Waiting:
+class WaitingConversation:
     """A conversation in which somebody waits, the task whose turn it is, and how that stands."""
 
     session_id: str
@@ -127,7 +132,7 @@ class Waiting:
     due_at: datetime | None
 
 
-def waiting_longest(tx: Connection, *, limit: int) -> list[Waiting]:
+def waiting_longest(tx: Connection, *, limit: int) -> list[WaitingConversation]:
     """The conversations that have been waiting the longest, those first."""
     since = func.coalesce(inbox.c.received_at, tasks.c.created_at, _c.last_customer_at)
     rows = tx.execute(
@@ -137,7 +142,7 @@ def waiting_longest(tx: Connection, *, limit: int) -> list[Waiting]:
             _WAITING,
             since,
             _c.head_task_id,
-            *(tasks.c[name] for name in Waiting.__slots__[5:]),
+            *(tasks.c[name] for name in WaitingConversation.__slots__[5:]),
         )
         .outerjoin(tasks, tasks.c.id == _c.head_task_id)
         .outerjoin(inbox, inbox.c.task_id == _c.head_task_id)
@@ -145,4 +150,4 @@ def waiting_longest(tx: Connection, *, limit: int) -> list[Waiting]:
         .order_by(since)
         .limit(limit)
     )
-    return [Waiting(*row) for row in rows]
+    return [WaitingConversation(*row) for row in rows]

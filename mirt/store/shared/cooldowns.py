@@ -18,7 +18,7 @@ MOST_KNOWN: Final = 10_000
 class Cooldowns(Protocol):
     """Remembers waits by the name of who asked for them."""
 
-    def note(self, name: str, seconds: float) -> None:
+    def start(self, name: str, seconds: float) -> None:
         """Note that we are asked to wait so long, from now on."""
 
     def check(self, name: str) -> None:
@@ -32,7 +32,7 @@ class Cooldowns(Protocol):
 class NoCooldowns:
     """Where retries follow at once: nothing is known of a time between them."""
 
-    def note(self, name: str, seconds: float) -> None:
+    def start(self, name: str, seconds: float) -> None:
         """Forget it."""
 
     def check(self, name: str) -> None:
@@ -45,7 +45,7 @@ class LocalCooldowns:
     def __init__(self) -> None:
         self._until: dict[str, float] = {}
 
-    def note(self, name: str, seconds: float) -> None:
+    def start(self, name: str, seconds: float) -> None:
         """Note it here."""
         if len(self._until) >= MOST_KNOWN:
             now = time.monotonic()
@@ -69,9 +69,9 @@ class RedisCooldowns:
         self._own = LocalCooldowns()
         self._best_effort = BestEffort("waits")
 
-    def note(self, name: str, seconds: float) -> None:
+    def start(self, name: str, seconds: float) -> None:
         """Note it for all."""
-        self._own.note(name, seconds)
+        self._own.start(name, seconds)
         key, for_ms = _key(name), max(1, round(1000 * seconds))
         self._best_effort(lambda: self._redis.set(key, 1, px=for_ms), default=None)
 

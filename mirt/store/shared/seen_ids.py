@@ -20,7 +20,7 @@ class SeenIds(Protocol):
     def has(self, task_id: str) -> bool:
         """Whether the message of this id is surely in the mailbox."""
 
-    def note(self, task_id: str) -> None:
+    def remember(self, task_id: str) -> None:
         """Remember an id whose message has been committed to the mailbox."""
 
 
@@ -31,11 +31,11 @@ class NoSeenIds:
         """Never sure."""
         return False
 
-    def note(self, task_id: str) -> None:
+    def remember(self, task_id: str) -> None:
         """Nothing to remember it in."""
 
 
-class RedisRecentIds:
+class RedisSeenIds:
     """Ids in Redis, each for ``REMEMBERED_S``; while Redis fails, none is sure."""
 
     def __init__(self, redis: Redis) -> None:
@@ -46,7 +46,7 @@ class RedisRecentIds:
         """Whether the message of this id is surely in the mailbox."""
         return self._best_effort(lambda: bool(self._redis.exists(_key(task_id))), default=False)
 
-    def note(self, task_id: str) -> None:
+    def remember(self, task_id: str) -> None:
         """Remember the id if Redis works."""
         self._best_effort(lambda: self._redis.set(_key(task_id), 1, ex=REMEMBERED_S), default=None)
 

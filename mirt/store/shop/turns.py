@@ -16,7 +16,7 @@ from mirt.store.tables import conversations, history, inbox, turns
 class Reply:
     """What is said to the customer in a turn, what it has cost, and what is to be done.
 
-    ``actions`` is the record of what the agent wanted; ``following`` are its tasks, known only to
+    ``actions`` is the record of what the agent wanted; ``agent_tasks`` are its tasks, known only to
     who has just asked: they are rows of their own.
     """
 
@@ -25,7 +25,7 @@ class Reply:
     prompt_tokens: int = 0
     completion_tokens: int = 0
     actions: Sequence[Mapping[str, Any]] = ()
-    following: Sequence[TaskMessage] = ()
+    agent_tasks: Sequence[TaskMessage] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,7 +9,7 @@ import falcon
 from mirt.clock import format_duration
 from mirt.errors import ErrorCode, PermanentError
 from mirt.store.queue.tasks import TaskState
-from mirt.store.reports.search import Conversation, Kind, Page
+from mirt.store.reports.search import Conversation, Cursor, Kind
 from service.admin.conversations import found
 from service.admin_ui.auth.access import Principal
 from service.admin_ui.page import ReadPage, View
@@ -24,7 +24,7 @@ KINDS: Final = (
 )
 
 
-class Conversations(ReadPage):
+class ConversationsPage(ReadPage):
     """``/ops/conversations``."""
 
     def show(self, req: falcon.Request, principal: Principal) -> View:
@@ -73,7 +73,7 @@ def _kind(name: str) -> Kind:
         raise _invalid(f"kind: must be one of {', '.join(Kind)}") from None
 
 
-def _place(after: str) -> Page | None:
+def _place(after: str) -> Cursor | None:
     if not after:
         return None
     at, _, session_id = after.partition("~")

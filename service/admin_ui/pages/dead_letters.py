@@ -7,7 +7,7 @@ import falcon
 
 from middleware.policy import QUEUES, TASKS
 from mirt.errors import ErrorCode, PermanentError
-from mirt.store.queue.dead_letters import Choice
+from mirt.store.queue.dead_letters import DeadLetterFilter
 from service.admin import dead_letters
 from service.admin.redaction import is_private
 from service.admin_ui.auth.access import Principal
@@ -105,7 +105,7 @@ class Decide(FormPage):
         self.page_context.note(principal, done, count=count, which=what.in_words())
         return Done(f"{count:,} dead letter{'' if count == 1 else 's'} {done}.", back)
 
-    def _do(self, action: str, choice: Choice) -> int:
+    def _do(self, action: str, choice: DeadLetterFilter) -> int:
         done = dead_letters.replay if action == REPLAYED else dead_letters.discard
         return done(self.runtime, choice)
 

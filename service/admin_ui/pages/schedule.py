@@ -7,7 +7,7 @@ from service.admin_ui.auth.access import Principal
 from service.admin_ui.page import Done, Form, FormPage, ReadPage, View, value
 
 
-class Schedule(ReadPage, FormPage):
+class SchedulePage(ReadPage, FormPage):
     """``/ops/schedule``."""
 
     def show(self, req: falcon.Request, principal: Principal) -> View:

@@ -9,24 +9,25 @@ from dataclasses import replace
 from typing import Any
 
 from broker.task import registry
-from mirt.conversations import ANSWERING, DELIVERING
 from mirt.deliveries import Deliveries
 from mirt.store.queue.leases import Lease
 from mirt.store.queue.tasks import TaskMessage
 from mirt.store.shop.mailbox import Mail
 from mirt.store.shop.turns import Reply
-from mirt.turns.failed_turns import SPEAKING
+from mirt.task_names import TaskName
 from mirt.turns.turn import Turns
 
 _store, _deliver = Turns._store, Deliveries.deliver
 
 
 def _publish_and_store(self: Turns, lease: Lease, mail: Mail, turn: Any, reply: Reply) -> Any:
-    if mail.actor != DELIVERING:
+    if mail.actor != TaskName.PROCESS_AND_RESPOND:
         return _store(self, lease, mail, turn, reply)
     what = {"platform": mail.platform, "chat_id": mail.chat_id, "response_text": reply.text}
-    registry.broker.publish([TaskMessage(f"reply:{uuid.uuid4().hex}", SPEAKING, kwargs=what)])
-    return _store(self, lease, replace(mail, actor=ANSWERING), turn, reply)
+    registry.broker.publish(
+        [TaskMessage(f"reply:{uuid.uuid4().hex}", TaskName.SEND_RESPONSE, kwargs=what)]
+    )
+    return _store(self, lease, replace(mail, actor=TaskName.PROCESS_MESSAGE), turn, reply)
 
 
 def _deliver_what_is_spoken(self: Deliveries, lease: Lease, delivery_id: str) -> dict[str, Any]:

@@ -7,7 +7,7 @@ import pytest
 from prometheus_client import CollectorRegistry, generate_latest
 
 from mirt.observe import metrics
-from mirt.observe.instruments import Counter, Figure, Gauge, Histogram
+from mirt.observe.instruments import Counter, Gauge, Histogram, LookupGauge
 from mirt.observe.metrics import REGISTER
 from mirt.observe.multiprocess import OneProcess
 from tests.scrape import Scrape
@@ -59,7 +59,7 @@ def test_every_name_tells_its_unit(name: str) -> None:
     if isinstance(metric, Histogram):
         assert name.endswith("_seconds")
         assert list(metric.buckets) == sorted(set(metric.buckets))
-    if isinstance(metric, Gauge | Figure):
+    if isinstance(metric, Gauge | LookupGauge):
         assert not name.endswith(("_count", "_sum", "_bucket"))
     assert metric.says.endswith(".")
 

@@ -9,11 +9,11 @@ from sqlalchemy import Connection, Row, insert, select
 from mirt.store.engine.database import Database
 from mirt.store.queue.leases import (
     Lease,
-    bury,
     claim,
     finish,
     forget,
     give_back,
+    mark_dead,
     postpone,
     verify,
 )
@@ -32,7 +32,7 @@ def after(seconds: float) -> datetime:
 Ending = Callable[[Connection, Lease], None]
 ENDINGS: dict[str, Ending] = {
     "finish": lambda tx, lease: finish(tx, lease, now=after(5)),
-    "bury": lambda tx, lease: bury(tx, lease, error_code="UNEXPECTED", now=after(5)),
+    "mark_dead": lambda tx, lease: mark_dead(tx, lease, error_code="UNEXPECTED", now=after(5)),
     "postpone": lambda tx, lease: postpone(tx, lease, due_at=after(60), attempt=1),
     "give_back": lambda tx, lease: give_back(tx, lease, now=after(5)),
     "forget": forget,

@@ -20,7 +20,7 @@ def test_a_finished_task_is_done_and_due_no_more(database: Database) -> None:
 
 
 def test_a_buried_task_is_dead_and_says_why(database: Database) -> None:
-    write(database, ENDINGS["bury"], held(database))
+    write(database, ENDINGS["mark_dead"], held(database))
     found = row(database)
     assert (found.state, found.due_at, found.error_code) == ("dead", None, "UNEXPECTED")
     assert found.finished_at == after(5)
@@ -57,7 +57,7 @@ def test_starts_that_do_not_end_are_counted(database: Database) -> None:
     assert found == [1, 2, 3]
 
 
-@pytest.mark.parametrize("ending", ["finish", "bury", "postpone"])
+@pytest.mark.parametrize("ending", ["finish", "mark_dead", "postpone"])
 def test_a_run_that_ends_clears_the_count_of_starts(database: Database, ending: str) -> None:
     held(database)
     write(database, ENDINGS[ending], held(database, "two", at=10))

@@ -98,7 +98,7 @@ def test_a_task_whose_lease_ran_out_is_published_again(database: Database) -> No
     assert taken(database, 10) == ["t1"]
 
 
-@pytest.mark.parametrize("ending", ["finish", "bury"])
+@pytest.mark.parametrize("ending", ["finish", "mark_dead"])
 def test_what_is_over_is_never_published_again(database: Database, ending: str) -> None:
     write(database, ENDINGS[ending], held(database))
     assert taken(database, 1_000_000) == []

@@ -3,7 +3,13 @@
 import pytest
 
 from mirt.store.engine.database import Database
-from mirt.store.queue.dead_letters import Choice, DeadLetter, bury_unbegun, list_dead, revive
+from mirt.store.queue.dead_letters import (
+    DeadLetter,
+    DeadLetterFilter,
+    bury_unbegun,
+    list_dead,
+    revive,
+)
 from mirt.store.queue.outbox import take_due
 from mirt.store.queue.tasks import TaskMessage, TaskState
 from tests.clock import NOON
@@ -28,7 +34,7 @@ def buried(database: Database, at: float = 60) -> bool:
 
 def letters(database: Database) -> list[DeadLetter]:
     with database.transaction() as tx:
-        return list_dead(tx, Choice())
+        return list_dead(tx, DeadLetterFilter())
 
 
 def test_a_task_that_waits_is_buried_with_its_age_and_attempts(database: Database) -> None:

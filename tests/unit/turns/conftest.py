@@ -17,15 +17,14 @@ from mirt.conversations import Conversations, as_task
 from mirt.deliveries import Deliveries
 from mirt.store.engine.database import Database
 from mirt.store.queue import leases
-from mirt.store.queue.dead_letters import revive, withdraw
+from mirt.store.queue.dead_letters import delete_revived, revive
 from mirt.store.queue.leases import Lease
-from mirt.store.queue.tasks import TaskMessage
+from mirt.store.queue.tasks import TaskMessage, TaskOutcome
 from mirt.store.shared.cooldowns import NoCooldowns
 from mirt.store.shop import mailbox
 from mirt.store.shop.deliveries import find_delivery
 from mirt.store.shop.mailbox import Mail
-from mirt.turns import DirectTurns, Endings, Turns
-from mirt.turns.turn import Outcome
+from mirt.turns import DirectTurns, FailedTurns, Turns
 from tests.clock import FakeClock
 from tests.unit.business import Agent, conversations_of, mail
 
@@ -52,7 +51,7 @@ class Shop:
     shown: list[tuple[str, str]]
     conversations: Conversations
     turns: Turns
-    endings: Endings
+    failed_turns: FailedTurns
     direct: DirectTurns
     published: list[TaskMessage] = field(default_factory=list)
 
@@ -69,12 +68,12 @@ class Shop:
         assert lease is not None, f"{task.task_id} is not to be run now"
         return lease
 
-    def answer(self, one: Mail | str) -> Outcome:
+    def answer(self, one: Mail | str) -> TaskOutcome:
         """Run the task of this message as a worker does, to its end."""
         letter = mail(one) if isinstance(one, str) else one
         lease = self.claim(as_task(letter))
         outcome = self.turns.answer(lease, letter)
-        self._publish(*outcome.publications)
+        self._publish(*outcome.to_publish)
         if not outcome.parked:
             self._finish(lease)
         return outcome
@@ -83,23 +82,23 @@ class Shop:
         """What a worker does when an attempt has failed and there is to be no other."""
         lease = self.claim(as_task(mail(task_id)))
         with self.database.transaction() as tx:
-            leases.bury(tx, lease, error_code="UNEXPECTED", now=self.clock())
-            owed = self.endings.fail(tx, task_id)
+            leases.mark_dead(tx, lease, error_code="UNEXPECTED", now=self.clock())
+            owed = self.failed_turns.failed(tx, task_id)
         self._publish(*owed)
         return owed
 
-    def speak(self, task: TaskMessage) -> Outcome:
+    def speak(self, task: TaskMessage) -> TaskOutcome:
         """Run the task that sends a text which is already known."""
         lease = self.claim(task)
         with self.database.transaction() as tx:
             delivery = find_delivery(tx, task.task_id)
         assert delivery is not None
-        outcome = self.turns.speak(lease, replace(delivery, session_id=delivery.chat_id))
-        self._publish(*outcome.publications)
+        outcome = self.turns.send_text(lease, replace(delivery, session_id=delivery.chat_id))
+        self._publish(*outcome.to_publish)
         self._finish(lease)
         return outcome
 
-    def dispatch(self, one: Mail) -> Outcome:
+    def dispatch(self, one: Mail) -> TaskOutcome:
         """What a caller does without a queue."""
         return self.direct.answer(one, queue_of=lambda task: TASKS[task].queue)
 
@@ -107,9 +106,9 @@ class Shop:
         """What becomes of a dead letter that is replayed: whether it runs now."""
         with self.database.transaction() as tx:
             assert revive(tx, as_task(mail(task_id)), now=self.clock())
-            now = self.endings.reopen(tx, task_id)
+            now = self.failed_turns.reopened(tx, task_id)
             if not now:
-                withdraw(tx, task_id)
+                delete_revived(tx, task_id)
         return now
 
     def head(self, session_id: str = "s") -> str | None:
@@ -125,8 +124,8 @@ class Shop:
         with self.database.transaction() as tx:
             leases.finish(tx, lease, now=self.clock())
 
-    def _publish(self, *publications: TaskMessage | None) -> None:
-        self.published += [one for one in publications if one is not None]
+    def _publish(self, *tasks: TaskMessage | None) -> None:
+        self.published += [one for one in tasks if one is not None]
 
 
 @pytest.fixture
@@ -148,7 +147,7 @@ def open_shop(database: Database) -> Iterator[Shop]:
     conversations = conversations_of(database, clock)
     deliveries = Deliveries(database, {"telegram": console}, clock, NoCooldowns())
     turns = Turns(database, conversations, deliveries, agent, clock)
-    endings = Endings(conversations, clock)
+    failed_turns = FailedTurns(conversations, clock)
     yield Shop(
         database=database,
         clock=clock,
@@ -157,7 +156,7 @@ def open_shop(database: Database) -> Iterator[Shop]:
         shown=shown,
         conversations=conversations,
         turns=turns,
-        endings=endings,
-        direct=DirectTurns(database, conversations, turns, endings, clock),
+        failed_turns=failed_turns,
+        direct=DirectTurns(database, conversations, turns, failed_turns, clock),
     )
     telegram.close()

@@ -7,13 +7,14 @@ from typing import Any
 import pytest
 
 from mirt.clock import deadline_in
-from mirt.conversations import ANSWERING, as_task
+from mirt.conversations import as_task
 from mirt.errors import ErrorCode, ExternalServiceError, PermanentError
-from mirt.store.queue.dead_letters import Choice, list_dead
+from mirt.store.queue.dead_letters import DeadLetterFilter, list_dead
 from mirt.store.queue.events import events_of
 from mirt.store.shop.deliveries import find_delivery, part_sent
 from mirt.store.shop.mailbox import Mail
 from mirt.store.tables import deliveries, inbox, tasks
+from mirt.task_names import TaskName
 from mirt.texts import APOLOGY
 from tests.polling import wait_until
 from tests.unit.business import mail, rows
@@ -25,14 +26,14 @@ def response(shop: Shop, message: Mail) -> Any:
 
 
 def test_the_caller_gets_the_answer_and_the_task_is_done(shop: Shop) -> None:
-    result = shop.dispatch(mail("t1", actor=ANSWERING)).result or {}
+    result = shop.dispatch(mail("t1", actor=TaskName.PROCESS_MESSAGE)).result or {}
     assert result["response"] == "answer 1"
     assert [row.state for row in rows(shop.database, tasks)] == ["done"]
     assert shop.head() is None
 
 
 def test_the_same_message_is_answered_with_the_same_words_and_paid_once(shop: Shop) -> None:
-    letter = mail("t1", actor=ANSWERING)
+    letter = mail("t1", actor=TaskName.PROCESS_MESSAGE)
     assert shop.dispatch(letter) == shop.dispatch(letter)
     assert len(shop.agent.asked) == 1
 
@@ -51,9 +52,9 @@ def test_who_comes_while_another_is_answered_waits_and_is_answered_next(shop: Sh
 
     shop.agent.meanwhile = think
     with ThreadPoolExecutor(2) as callers:
-        first = callers.submit(shop.dispatch, mail("t1", actor=ANSWERING))
+        first = callers.submit(shop.dispatch, mail("t1", actor=TaskName.PROCESS_MESSAGE))
         assert thinking.wait(5)
-        second = callers.submit(shop.dispatch, mail("t2", actor=ANSWERING))
+        second = callers.submit(shop.dispatch, mail("t2", actor=TaskName.PROCESS_MESSAGE))
         wait_until(lambda: shop.state("t2") == "waiting")
         go_on.set()
         answers = [(caller.result(5).result or {})["response"] for caller in (first, second)]
@@ -64,7 +65,7 @@ def test_who_comes_while_another_is_answered_waits_and_is_answered_next(shop: Sh
 def test_a_failure_is_the_callers_and_is_not_tried_again(shop: Shop) -> None:
     shop.agent.script = [ExternalServiceError("llm", "502")]
     with pytest.raises(ExternalServiceError, match="502"):
-        shop.dispatch(mail("t1", actor=ANSWERING))
+        shop.dispatch(mail("t1", actor=TaskName.PROCESS_MESSAGE))
     assert [row.state for row in rows(shop.database, tasks)] == ["dead"]
     assert (shop.state("t1"), shop.head()) == ("failed", None)
 
@@ -72,8 +73,8 @@ def test_a_failure_is_the_callers_and_is_not_tried_again(shop: Shop) -> None:
 def test_after_a_failure_the_next_message_is_answered(shop: Shop) -> None:
     shop.agent.script = [ExternalServiceError("llm", "502")]
     with pytest.raises(ExternalServiceError):
-        shop.dispatch(mail("t1", actor=ANSWERING))
-    assert response(shop, mail("t2", actor=ANSWERING)) == "answer 2"
+        shop.dispatch(mail("t1", actor=TaskName.PROCESS_MESSAGE))
+    assert response(shop, mail("t2", actor=TaskName.PROCESS_MESSAGE)) == "answer 2"
 
 
 def test_a_customer_whose_turn_has_failed_is_apologised_to(shop: Shop) -> None:
@@ -87,7 +88,7 @@ def test_a_customer_whose_turn_has_failed_is_apologised_to(shop: Shop) -> None:
 def test_who_finds_anothers_message_before_its_own_works_for_it_too(shop: Shop) -> None:
     shop.receive("left behind")
     shop.clock.advance(seconds=60)
-    result = shop.dispatch(mail("t1", actor=ANSWERING)).result or {}
+    result = shop.dispatch(mail("t1", actor=TaskName.PROCESS_MESSAGE)).result or {}
     assert result["response"] == "answer 2"
     assert shop.shown == [("7", "answer 1")]
     assert [row.state for row in rows(shop.database, inbox)] == ["answered", "answered"]
@@ -96,16 +97,16 @@ def test_who_finds_anothers_message_before_its_own_works_for_it_too(shop: Shop) 
 def test_anothers_failure_is_not_the_callers(shop: Shop) -> None:
     shop.receive("left behind")
     shop.agent.script = [ExternalServiceError("llm", "502"), "yours"]
-    assert response(shop, mail("t1", actor=ANSWERING)) == "yours"
+    assert response(shop, mail("t1", actor=TaskName.PROCESS_MESSAGE)) == "yours"
     assert shop.shown == [("7", APOLOGY)]
 
 
 def test_a_second_copy_of_a_message_that_has_failed_is_told_so_at_once(shop: Shop) -> None:
     shop.agent.script = [ExternalServiceError("llm", "502")]
     with pytest.raises(ExternalServiceError):
-        shop.dispatch(mail("t1", actor=ANSWERING))
+        shop.dispatch(mail("t1", actor=TaskName.PROCESS_MESSAGE))
     with pytest.raises(PermanentError, match="has failed"):
-        shop.dispatch(mail("t1", actor=ANSWERING))
+        shop.dispatch(mail("t1", actor=TaskName.PROCESS_MESSAGE))
 
 
 def test_an_apology_that_cannot_be_sent_blocks_nobody(shop: Shop) -> None:
@@ -120,15 +121,15 @@ def test_an_apology_that_cannot_be_sent_blocks_nobody(shop: Shop) -> None:
 def test_a_bug_fails_its_own_message_only(shop: Shop) -> None:
     shop.agent.script = [ValueError("a bug")]
     with pytest.raises(ValueError, match="a bug"):
-        shop.dispatch(mail("t1", actor=ANSWERING))
-    assert response(shop, mail("t2", actor=ANSWERING)) == "answer 2"
+        shop.dispatch(mail("t1", actor=TaskName.PROCESS_MESSAGE))
+    assert response(shop, mail("t2", actor=TaskName.PROCESS_MESSAGE)) == "answer 2"
 
 
 def test_an_apology_that_was_left_behind_is_brought_by_who_comes_next(shop: Shop) -> None:
     shop.receive("t1")
     shop.fails_for_good("t1")
     with deadline_in(5):
-        assert response(shop, mail("t2", actor=ANSWERING)) == "answer 1"
+        assert response(shop, mail("t2", actor=TaskName.PROCESS_MESSAGE)) == "answer 1"
     assert shop.shown == [("7", APOLOGY)]
     assert [row.state for row in rows(shop.database, deliveries)] == ["sent"]
     assert shop.head() is None
@@ -144,7 +145,7 @@ def test_an_apology_whose_bringer_died_when_it_was_sent_is_not_brought_again(sho
         part_sent(tx, left, last=True, chat_id="7", now=shop.clock())
     shop.clock.advance(seconds=60)
     with deadline_in(5):
-        assert response(shop, mail("t2", actor=ANSWERING)) == "answer 1"
+        assert response(shop, mail("t2", actor=TaskName.PROCESS_MESSAGE)) == "answer 1"
     assert shop.shown == []
 
 
@@ -155,7 +156,7 @@ def test_what_has_failed_is_a_dead_letter_with_all_that_is_known(shop: Shop) -> 
     with pytest.raises(PermanentError):
         shop.dispatch(letter)
     with shop.database.transaction() as tx:
-        of_apology, of_turn = list_dead(tx, Choice())
+        of_apology, of_turn = list_dead(tx, DeadLetterFilter())
         events = [event.kind for event in events_of(tx, ["t1"])]
     assert of_turn.task.kwargs == as_task(letter).kwargs
     assert (of_turn.task.task_id, of_turn.task.actor) == ("t1", letter.actor)
@@ -172,5 +173,5 @@ def test_a_second_copy_is_told_with_what_its_message_has_failed(shop: Shop) -> N
     shop.agent.script = [PermanentError("no", ErrorCode.LLM_REFUSED)]
     for _ in range(2):
         with pytest.raises(PermanentError) as failed:
-            shop.dispatch(mail("t1", actor=ANSWERING))
+            shop.dispatch(mail("t1", actor=TaskName.PROCESS_MESSAGE))
         assert failed.value.error_code == ErrorCode.LLM_REFUSED

@@ -2,9 +2,9 @@
 
 import pytest
 
-from mirt.conversations import ANSWERING
 from mirt.errors import ErrorCode, ExternalServiceError, PermanentError
 from mirt.store.tables import deliveries, inbox
+from mirt.task_names import TaskName
 from mirt.texts import APOLOGY
 from tests.unit.business import rows
 from tests.unit.turns.conftest import Shop
@@ -38,7 +38,7 @@ def test_an_apology_comes_before_the_reply_to_a_later_message(shop: Shop) -> Non
     assert shop.head() == apology.task_id
     shop.receive("t2")
     assert shop.answer("t2").parked
-    [following] = shop.speak(apology).publications
+    [following] = shop.speak(apology).to_publish
     shop.answer(following.task_id)
     assert shop.shown == [("7", APOLOGY), ("7", "answer 1")]
 
@@ -61,8 +61,8 @@ def test_who_got_the_answer_is_owed_no_apology(shop: Shop) -> None:
 
 
 def test_who_waits_for_the_result_is_owed_no_apology(shop: Shop) -> None:
-    shop.receive("t1", actor=ANSWERING)
-    shop.receive("t2", actor=ANSWERING)
+    shop.receive("t1", actor=TaskName.PROCESS_MESSAGE)
+    shop.receive("t2", actor=TaskName.PROCESS_MESSAGE)
     [following] = shop.fails_for_good("t1")
     assert following.task_id == "t2"
     assert rows(shop.database, deliveries) == []
@@ -72,7 +72,7 @@ def test_failing_twice_owes_no_second_apology(shop: Shop) -> None:
     shop.receive("t1")
     shop.fails_for_good("t1")
     with shop.database.transaction() as tx:
-        assert shop.endings.fail(tx, "t1") == []
+        assert shop.failed_turns.failed(tx, "t1") == []
     assert len(rows(shop.database, deliveries)) == 1
 
 
@@ -81,13 +81,13 @@ def test_an_apology_that_fails_too_lets_the_next_turn_begin(shop: Shop) -> None:
     [apology] = shop.fails_for_good("t1")
     shop.receive("t2")
     with shop.database.transaction() as tx:
-        [following] = shop.endings.fail(tx, apology.task_id)
+        [following] = shop.failed_turns.failed(tx, apology.task_id)
     assert (following.task_id, shop.head()) == ("t2", "t2")
 
 
 def test_a_task_that_nobody_knows_owes_nothing(shop: Shop) -> None:
     with shop.database.transaction() as tx:
-        assert shop.endings.fail(tx, "nobody's") == []
+        assert shop.failed_turns.failed(tx, "nobody's") == []
 
 
 def test_a_replayed_turn_is_answered_with_all_that_it_had_taken(shop: Shop) -> None:
@@ -111,7 +111,7 @@ def test_a_replayed_turn_waits_for_the_turn_that_runs_and_comes_next(shop: Shop)
     shop.receive("t2", "t3", text="later")
     shop.speak(apology)
     shop.agent.meanwhile = lambda: shop.replay("t1") if len(shop.agent.asked) == 1 else None
-    [following] = shop.answer("t2").publications
+    [following] = shop.answer("t2").to_publish
     assert following.task_id == "t1"
     shop.answer("t1")
     assert [texts[-1] for texts, _ in shop.agent.asked] == ["later", "t1"]
@@ -124,7 +124,7 @@ def test_a_replayed_turn_is_not_answered_within_a_later_one(shop: Shop) -> None:
     shop.receive("t2")
     shop.speak(apology)
     assert not shop.replay("t1")
-    [following] = shop.answer("t2").publications
+    [following] = shop.answer("t2").to_publish
     assert (following.task_id, shop.agent.asked) == ("t1", [(["t2"], None)])
 
 

@@ -2,7 +2,7 @@
 
 import pytest
 
-from mirt.conversations import ANSWERING, TURN_MESSAGES
+from mirt.conversations import TURN_MESSAGES
 from mirt.errors import (
     ErrorCode,
     ExternalServiceError,
@@ -14,6 +14,7 @@ from mirt.llm.protocol import PHOTO
 from mirt.store.shop import mailbox
 from mirt.store.shop.mailbox import MailState
 from mirt.store.tables import deliveries, history, inbox, turns
+from mirt.task_names import TaskName
 from tests.unit.business import mail, rows
 from tests.unit.turns.conftest import Shop
 
@@ -36,8 +37,8 @@ def test_a_message_is_answered_and_the_reply_delivered(shop: Shop) -> None:
 
 
 def test_a_caller_who_waits_gets_the_answer_and_nothing_is_delivered(shop: Shop) -> None:
-    shop.receive("t1", actor=ANSWERING)
-    outcome = shop.answer(mail("t1", actor=ANSWERING))
+    shop.receive("t1", actor=TaskName.PROCESS_MESSAGE)
+    outcome = shop.answer(mail("t1", actor=TaskName.PROCESS_MESSAGE))
     assert outcome.result is not None
     assert "delivery" not in outcome.result
     assert shop.shown == []
@@ -55,9 +56,9 @@ def test_what_waits_is_answered_together_and_in_order(shop: Shop) -> None:
 def test_what_a_turn_cannot_take_is_the_next_turn(shop: Shop) -> None:
     everything = [f"t{number}" for number in range(TURN_MESSAGES + 2)]
     shop.receive(*everything)
-    [following] = shop.answer("t0").publications
+    [following] = shop.answer("t0").to_publish
     assert following.task_id == f"t{TURN_MESSAGES}"
-    assert shop.answer(following.task_id).publications == []
+    assert shop.answer(following.task_id).to_publish == []
     assert shop.agent.asked[0][0] == everything[:TURN_MESSAGES]
     assert shop.agent.asked[1][0][-2:] == everything[TURN_MESSAGES:]
 
@@ -135,7 +136,7 @@ def test_a_message_that_comes_while_a_reply_is_delivered_is_the_next_turn(shop: 
         shop.answer("t1")
     shop.receive("t2")
     shop.clock.advance(seconds=60)
-    [following] = shop.answer("t1").publications
+    [following] = shop.answer("t1").to_publish
     shop.answer(following.task_id)
     assert shop.shown == [("7", "answer 1"), ("7", "answer 2")]
 
@@ -180,27 +181,27 @@ def test_a_worker_that_lost_its_lease_while_the_agent_thought_stores_nothing(sho
 def test_a_message_that_comes_while_the_agent_thinks_is_the_next_turn(shop: Shop) -> None:
     shop.receive("t1")
     shop.agent.meanwhile = lambda: shop.receive("t2")
-    [following] = shop.answer("t1").publications
+    [following] = shop.answer("t1").to_publish
     assert shop.agent.asked == [(["t1"], None)]
     assert (following.task_id, shop.head(), shop.state("t2")) == ("t2", "t2", "waiting")
 
 
 def test_a_turn_that_was_delivered_and_not_closed_is_only_closed(shop: Shop) -> None:
-    shop.receive("t1", "t2", actor=ANSWERING)
+    shop.receive("t1", "t2", actor=TaskName.PROCESS_MESSAGE)
     shop.receive("t3")
-    letter = mail("t1", actor=ANSWERING)
+    letter = mail("t1", actor=TaskName.PROCESS_MESSAGE)
     lease = shop.claim(shop.published[0])
     first = shop.turns.answer(lease, letter)
     again = shop.turns.answer(lease, letter)
     assert first.result == again.result
-    assert [one.task_id for one in first.publications] == ["t3"]
-    assert again.publications == []
+    assert [one.task_id for one in first.to_publish] == ["t3"]
+    assert again.to_publish == []
     assert len(shop.agent.asked) == 1
 
 
 def test_the_result_of_a_message_is_known_when_it_was_answered(shop: Shop) -> None:
-    shop.receive("t1", "t2", actor=ANSWERING)
-    letters = [mail(one, actor=ANSWERING) for one in ("t1", "t2")]
+    shop.receive("t1", "t2", actor=TaskName.PROCESS_MESSAGE)
+    letters = [mail(one, actor=TaskName.PROCESS_MESSAGE) for one in ("t1", "t2")]
     assert [shop.turns.result_of(one) for one in letters] == [None, None]
     expected = shop.answer(letters[0]).result
     assert [shop.turns.result_of(one) for one in letters] == [expected, expected]

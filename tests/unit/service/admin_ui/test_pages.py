@@ -168,10 +168,10 @@ def test_a_script_in_a_name_or_a_message_is_text(
 
 
 def _letters(services: Runtime) -> list[DeadLetter]:
-    from mirt.store.queue.dead_letters import Choice, list_dead
+    from mirt.store.queue.dead_letters import DeadLetterFilter, list_dead
 
     with services.database.transaction() as tx:
-        return list_dead(tx, Choice())
+        return list_dead(tx, DeadLetterFilter())
 
 
 @pytest.mark.parametrize("role", Role)
@@ -194,11 +194,11 @@ def test_texts_are_hidden_until_asked_for_and_every_showing_is_logged(
 
 def test_it_says_that_nothing_is_wrong_only_when_nothing_is(here: Ingress, come: Come) -> None:
     from mirt.store.queue import workers
-    from mirt.store.queue.workers import Worker
+    from mirt.store.queue.workers import WorkerRow
 
     assert "no worker is there" in come().get("/ops").text.lower()
     now = utc_now()
-    one = Worker("w", "box", 1, ["llm"], 8, 0, 90, False, now, now)
+    one = WorkerRow("w", "box", 1, ["llm"], 8, 0, 90, False, now, now)
     with here.runtime.database.transaction() as tx:
         workers.report(tx, one)
     assert "Nothing is wrong</h1>" in come().get("/ops").text

@@ -1,0 +1,29 @@
+"""What the business does when one of its tasks has failed for good, is replayed or is purged."""
+
+from collections.abc import Mapping
+from typing import Protocol
+
+from sqlalchemy import Connection
+
+from mirt.store.queue.tasks import TaskMessage
+
+
+class FailureHandler(Protocol):
+    """Settles the business's own rows in the transaction that writes or takes a dead letter.
+
+    Each method may only use the given transaction. Returned tasks are in the outbox already and
+    are published after the commit.
+    """
+
+    def failed(self, tx: Connection, task_id: str) -> list[TaskMessage]:
+        """Settle a task that has failed for good; return what has to be published for it."""
+
+    def reopened(self, tx: Connection, task_id: str) -> bool:
+        """Prepare a dead task for its replay; return whether it may run now."""
+
+    def purged(self, tx: Connection, task_id: str) -> list[TaskMessage]:
+        """Settle a task that an operator removed; return what has to be published for it."""
+
+
+FailureHandlers = Mapping[str, FailureHandler]
+"""The handler of each task that has one, by the name of the task."""

@@ -1,0 +1,23 @@
+"""The names of all tasks: what actors are called, rows say and the policy table limits."""
+
+from enum import StrEnum
+
+
+class TaskName(StrEnum):
+    """One name for each task. They are a contract: rows and messages in flight hold them."""
+
+    PROCESS_MESSAGE = "process_message"
+    PROCESS_AND_RESPOND = "process_and_respond"
+    SEND_RESPONSE = "send_response"
+    MARK_CUSTOMER = "mark_customer"
+    SUMMARIZE_SESSION = "summarize_session"
+    CHECK_ALL_SESSIONS_FOR_SUMMARIZATION = "check_all_sessions_for_summarization"
+    SEND_FOLLOWUP = "send_followup"
+    SCHEDULE_FOLLOWUP = "schedule_followup"
+    CHECK_ALL_SESSIONS_FOR_FOLLOWUPS = "check_all_sessions_for_followups"
+    CREATE_CRM_ORDER = "create_crm_order"
+    SYNC_ORDER_STATUS = "sync_order_status"
+    PING = "ping"
+    WORKER_HEALTH_CHECK = "worker_health_check"
+    SWEEP_MAILBOXES = "sweep_mailboxes"
+    REMOVE_OLD_ROWS = "remove_old_rows"
