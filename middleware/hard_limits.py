@@ -106,7 +106,7 @@ class HardLimits(Middleware):
         exception: BaseException | None = None,
     ) -> None:
         """Stop it."""
-        row = getattr(self._thread, "slot", None)
+        row = getattr(self._thread, "row", None)
         if row is None:
             return
         self._deadlines.clear(row)

@@ -1,9 +1,16 @@
-"""What a child writes down for its parent can be read there."""
+"""A supervisor can read what each worker process runs, and until when."""
 
 from pathlib import Path
+from typing import Any
 
-from middleware.hard_limits import DeadlineTable, RunningTask
+import pytest
+from dramatiq import Message
+from dramatiq.brokers.stub import StubBroker
+
+from middleware import hard_limits
+from middleware.hard_limits import DeadlineTable, HardLimits, RunningTask
 from middleware.policy import LONGEST_TASK_ID
+from mirt.store.queue.leases import Lease
 
 
 def test_the_longest_id_of_a_task_is_read_whole(tmp_path: Path) -> None:
@@ -12,3 +19,18 @@ def test_the_longest_id_of_a_task_is_read_whole(tmp_path: Path) -> None:
     assert list(DeadlineTable(tmp_path / "deadlines", rows=2).overdue(2.0)) == [
         RunningTask(longest, 7)
     ]
+
+
+@pytest.mark.parametrize("end", ["after_process_message", "after_skip_message"])
+def test_a_thread_gives_its_row_back_after_every_task(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, end: str
+) -> None:
+    monkeypatch.setattr(hard_limits, "current_lease", lambda: Lease("ping-1", "w", 7))
+    deadlines = DeadlineTable(tmp_path / "deadlines", rows=1)
+    limits, broker = HardLimits(deadlines), StubBroker()
+    for _ in range(3):
+        message: Message[Any] = Message("default", "ping", (), {}, {})
+        limits.before_process_message(broker, message)
+        assert deadlines.running() == [RunningTask("ping-1", 7)]
+        getattr(limits, end)(broker, message)
+        assert deadlines.running() == []
