@@ -58,13 +58,13 @@ class Deployment:
         )
 
     def json(self, *command: str, exit_code: int | None = 0) -> Any:
-        """What a command prints as one JSON document."""
+        """Run a command with ``--json`` and return the document that it prints."""
         done = self.mirt(*command, "--json")
         assert exit_code in (None, done.returncode), done.stderr + done.stdout
         return json.loads(done.stdout)
 
     def python(self, code: str) -> None:
-        """A program that uses the service's modules as somebody else's would."""
+        """Run a program that uses the service's modules, as another team's program does."""
         subprocess.run([sys.executable, "-c", code], env=self._env(), cwd=ROOT, check=True)
 
     def start(self, *command: str) -> "subprocess.Popen[bytes]":

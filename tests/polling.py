@@ -8,7 +8,7 @@ T = TypeVar("T")
 
 
 def wait_until(condition: Callable[[], T | None], *, within_s: float = 40, what: str = "") -> T:
-    """What the condition answers as soon as it is true; fails when it is not in time."""
+    """Return the condition's answer as soon as it is true; raise when it is not in time."""
     deadline = time.monotonic() + within_s
     while True:
         if answer := condition():

@@ -1,4 +1,4 @@
-"""What Prometheus would read: each answer is parsed, and promtool is asked where there is one."""
+"""Scrape a process as Prometheus does; promtool checks each answer, if there is one."""
 
 import subprocess
 from collections.abc import Mapping
@@ -48,7 +48,7 @@ class Scrape:
         )
 
     def fallen_since(self, before: "Scrape") -> list[str]:
-        """What only grows, and has become less, or is gone."""
+        """Return the counters that have fallen or are gone."""
         return [
             f"{name}{dict(labels)}: {value} → {self.samples.get((name, labels))}"
             for (name, labels), value in before.samples.items()
@@ -58,7 +58,7 @@ class Scrape:
 
 
 def checked_by_promtool(text: str) -> str | None:
-    """What promtool has against it; None when there is no promtool to ask."""
+    """Return the complaints of promtool; None without a promtool."""
     program = PROMTOOL.find()
     if program is None:
         return None

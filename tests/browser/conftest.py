@@ -82,7 +82,7 @@ class Window:
     address: str
     complaints: list[str] = field(default_factory=list)
     expected: str = "(nothing)"
-    """What the browser may complain about, as a regular expression."""
+    """Complaints of the browser that a test allows, as a regular expression."""
 
     def __post_init__(self) -> None:
         self.page.set_default_timeout(PATIENCE_MS)
@@ -130,7 +130,7 @@ def context(browser: Browser) -> Iterator[BrowserContext]:
 
 @pytest.fixture
 def window(context: BrowserContext, deployed: Deployment) -> Iterator[Window]:
-    """Nobody is logged in. A complaint of the browser, of its content policy too, is a failure."""
+    """A window without a login. A complaint of the browser or its content policy is a failure."""
     window = Window(context.new_page(), f"http://127.0.0.1:{deployed.port}")
     yield window
     assert window.complaints == []

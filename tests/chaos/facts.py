@@ -1,4 +1,4 @@
-"""What is known of a run when it is over: from the senders, from the world outside, from the rows.
+"""The facts of a finished run: from the senders, from the outside services, from the rows.
 
 Plain data, so that the verdict can be tried on facts that are made up.
 """
@@ -32,7 +32,7 @@ class Completion:
 
 @dataclass(frozen=True, slots=True)
 class Delivery:
-    """What the service believes of a reply: ``unknown`` sendings may have arrived, or not."""
+    """A reply as the service has stored it: ``unknown`` sendings may have arrived, or not."""
 
     id: str
     chat: str
@@ -43,7 +43,7 @@ class Delivery:
 
 @dataclass(frozen=True, slots=True)
 class Dead:
-    """A dead letter, and the messages that were to be answered by it."""
+    """A dead letter, and the messages that its task should have answered."""
 
     task_id: str
     error_code: str
@@ -68,7 +68,7 @@ class Facts:
 
 
 def told(stage: Stage, since: int = 0) -> list[Told]:
-    """What customers have got, from number ``since`` on, in the order of its arrival."""
+    """Return the texts that customers have got, from number ``since`` on, in order of arrival."""
     return [Told(*one) for one in stage.services.replies(since)]
 
 

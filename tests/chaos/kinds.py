@@ -1,4 +1,4 @@
-"""What a kind of fault is, and the register of them all.
+"""The kinds of fault, and their register.
 
 A kind is a block: what stands before its ``yield`` breaks, what stands after it mends, and what it
 yields says when the deployment has recovered, which it must do by itself.

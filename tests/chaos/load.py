@@ -19,7 +19,7 @@ import httpx
 from tests.deployment import SECRET, update
 
 ANSWER_S: Final = 8.0
-"""What an answer may take until it counts as none."""
+"""Seconds until a missing answer counts as none."""
 LONGEST_PAUSE_S: Final = 8.0
 TWICE: Final = 0.06
 """The share of updates that are sent a second time though they were accepted."""
@@ -36,7 +36,7 @@ def name_of(chat: int, number: int) -> str:
 
 
 def text_of(chat: int, number: int) -> str:
-    """What the customer writes; ``names_in`` finds the id in it."""
+    """Return the text that the customer writes; ``names_in`` finds the id in it."""
     return f"Чи є сукня на зріст 128? #{name_of(chat, number)}"
 
 
@@ -54,11 +54,11 @@ class Writing:
     at_once: bool
     """The update arrives twice at the same moment."""
     again_after_s: float | None
-    """It is sent again so long after it was accepted."""
+    """Seconds from its acceptance until the message is sent again."""
 
 
 def plan(*, seed: int, messages: int, chats: int, seconds: float) -> dict[int, list[Writing]]:
-    """Who writes when: so many messages, spread over the chats and the seconds, some in bursts."""
+    """Plan the messages: so many, spread over the chats and the seconds, some in bursts."""
     chance = random.Random(f"load {seed}")
     times: dict[int, list[float]] = {chat: [] for chat in range(1, chats + 1)}
     for number in range(messages):
@@ -81,7 +81,7 @@ def plan(*, seed: int, messages: int, chats: int, seconds: float) -> dict[int, l
 
 @dataclass(slots=True)
 class Sent:
-    """What became of one message at the door; times in seconds since the epoch."""
+    """The outcome of one message at the ingress; times in seconds since the epoch."""
 
     first_at: float
     accepted_at: float | None = None

@@ -1,4 +1,4 @@
-"""What a run has come to: tables for the terminal, which are Markdown, and JSON for machines."""
+"""The report of a run: tables for the terminal, which are Markdown, and JSON for machines."""
 
 import json
 from collections import Counter

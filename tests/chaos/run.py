@@ -17,7 +17,7 @@ from tests.chaos.stage import Stage, stage
 from tests.chaos.storm import Storm, Suffered
 
 ACCEPTED_S: Final = 120.0
-"""What the senders may need after the last message is due."""
+"""Seconds that the senders get after the last message is due."""
 SETTLED_S: Final = 30.0
 LOOK_S: Final = 0.5
 TABLES: Final = ("inbox", "tasks", "turns", "deliveries", "dead_letters", "conversations")
@@ -31,7 +31,7 @@ Announce = Callable[[str], None]
 
 @dataclass(frozen=True, slots=True)
 class Options:
-    """What follows from the command line. ``seconds`` is how long customers go on writing.
+    """The values from the command line. ``seconds`` is how long customers go on writing.
 
     ``only``: these kinds of fault; all when there are none. ``sabotage``: a bug on purpose.
     ``patience_s``: what the answers may need after the last message is accepted. ``agent_s``: how
@@ -110,7 +110,7 @@ def _wait_for_answers(here: Stage, customers: Load, announce: Announce, *, withi
 
 
 def _keep_rows(here: Stage, folder: Path) -> None:
-    """The database goes with the run: leave its rows for whoever has to explain them."""
+    """Copy the rows into files: the database goes with the run, and they explain a failure."""
     for table in TABLES:
         rows = here.rows(f"SELECT row_to_json(t) FROM {table} t")
         lines = [json.dumps(row, ensure_ascii=False) + "\n" for (row,) in rows]

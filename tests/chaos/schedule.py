@@ -12,14 +12,14 @@ OVERLAPPING: Final = 0.25
 
 
 class Kind(Protocol):
-    """What the plan has to know of a kind of fault."""
+    """A kind of fault as the plan needs it."""
 
     @property
     def name(self) -> str: ...
 
     @property
     def target(self) -> str:
-        """What it breaks: two faults of one target never overlap."""
+        """The part that it breaks: two faults of one target never overlap."""
 
     @property
     def lasts(self) -> tuple[float, float]:

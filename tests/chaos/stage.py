@@ -1,4 +1,4 @@
-"""What is broken in a run: private servers, the fake world and every process of the Procfile."""
+"""The stage of a run: private servers, the fake services and every process of the Procfile."""
 
 import os
 import subprocess
@@ -50,7 +50,7 @@ class Stage:
     deployed: Deployment
     processes: Supervisor
     to_rabbitmq: Balancer
-    """What every connection to RabbitMQ goes through, and so those to PostgreSQL."""
+    """The balancer of every connection to RabbitMQ; the next one is that of PostgreSQL."""
     to_postgres: Balancer
 
     @property
@@ -94,7 +94,7 @@ class Stage:
         return all(checks.get(name) == "ok" for name in ("database", "redis", "rabbitmq"))
 
     def rows(self, sql: str) -> list[Any]:
-        """What the database answers; none while it is away."""
+        """Return the rows of a query; an empty list while the database is away."""
         try:
             return self.deployed.rows(sql)
         except sqlalchemy.exc.OperationalError:

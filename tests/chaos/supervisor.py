@@ -39,7 +39,7 @@ class Supervisor:
     logs: Path
     services: dict[str, Service] = field(default_factory=dict)
     unexpected: list[str] = field(default_factory=list)
-    """Ends that were nobody's doing: a process each, with its exit code."""
+    """Processes that ended without a fault of the run, each with its exit code."""
 
     def __post_init__(self) -> None:
         self._lock = threading.Lock()

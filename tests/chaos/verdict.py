@@ -25,9 +25,9 @@ class Verdict:
     failed: Sequence[str]
     """In a dead letter and in no reply."""
     failed_unexplained: Sequence[str]
-    """Those of them whose dead letter does not say that all retries were used up."""
+    """Failed messages whose dead letter does not say that all retries were used up."""
     undelivered: Sequence[str]
-    """Those of them that the agent has answered: nobody is told, and nobody apologises."""
+    """Failed messages that the LLM has answered: the customer gets no reply and no apology."""
     silent: Sequence[str]
     """Chats that got fewer apologies than they have turns which the agent never answered."""
     dead_without_need: Sequence[str]
@@ -118,7 +118,7 @@ def _explained(letter: Dead) -> bool:
 
 
 def _doubled(told: Sequence[Told], deliveries: Sequence[Delivery]) -> tuple[list[str], int]:
-    """What was sent too often, and how many sendings the unknown ones account for."""
+    """Return the texts that were sent too often, and how many sendings the unknown ones explain."""
     rows: dict[tuple[str, str], list[Delivery]] = defaultdict(list)
     for delivery in deliveries:
         rows[delivery.chat, delivery.text].append(delivery)

@@ -38,7 +38,7 @@ class CollectedSpan:
 
 @dataclass
 class Collector:
-    """What has come so far. ``status`` is what it answers; while ``held``, it answers nothing."""
+    """A collector of spans. It answers with ``status``; while ``held``, it answers nothing."""
 
     url: str
     status: int = 200
@@ -93,7 +93,7 @@ def collector() -> Iterator[Collector]:
         daemon_threads = True
 
         def handle_error(self, *_: Any) -> None:
-            """Whoever asked is gone."""
+            """Ignore the disconnect of a caller."""
 
     gone = threading.Event()
     with Server(("127.0.0.1", 0), Handler) as server:

@@ -51,7 +51,7 @@ def test_rules_apply_in_order_as_often_as_told_and_where_they_match(services: Fa
     assert rule.used == 2
 
 
-def test_what_was_sent_is_what_took_effect(services: FakeServices) -> None:
+def test_the_fake_records_the_request_that_took_effect(services: FakeServices) -> None:
     services.misbehave("telegram", Status(500))
     say(services, 7, "one")
     say(services, 7, "two")
@@ -64,7 +64,7 @@ def test_what_was_sent_is_what_took_effect(services: FakeServices) -> None:
     ]
 
 
-def test_what_hangs_is_held_until_released(services: FakeServices) -> None:
+def test_a_hanging_request_is_held_until_released(services: FakeServices) -> None:
     services.misbehave("telegram", Hang())
     with ThreadPoolExecutor(1) as threads:
         call = threads.submit(say, services, 7, "hi")

@@ -1,4 +1,4 @@
-"""What came in and what goes out."""
+"""The requests that a fake has received, and the answers that it gives."""
 
 import json
 from collections.abc import Mapping

@@ -19,7 +19,7 @@ BREATH_S: Final = 0.2
 
 @dataclass(frozen=True)
 class Answer:
-    """What a webhook got, and how long it took."""
+    """The answer to a webhook, and the seconds that it took."""
 
     status: int
     seconds: float

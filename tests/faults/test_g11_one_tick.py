@@ -26,12 +26,14 @@ def test_three_schedulers_whose_leader_is_killed_ten_times_send_every_tick_once(
 
 @pytest.mark.slow
 @pytest.mark.timeout(600)
-def test_they_do_so_for_five_minutes(deployed: Deployment, tmp_path: Path) -> None:
+def test_three_schedulers_send_every_tick_once_for_five_minutes(
+    deployed: Deployment, tmp_path: Path
+) -> None:
     Schedulers(deployed, tmp_path / "minute").go_through(minutes=300, lasting_s=1)
 
 
 class Schedulers:
-    """Schedulers for whom a minute lasts until its tick is there, and no less than it is to."""
+    """Schedulers whose minutes the test counts: one lasts until its tick is there, at least."""
 
     def __init__(self, deployed: Deployment, clock: Path) -> None:
         self._deployed = deployed
@@ -120,6 +122,6 @@ def wait_for_another_tick(deployed: Deployment) -> None:
 
 
 def wait_for_the_next_minute() -> None:
-    """And for a little more: whoever ticks in it has done so, or tried."""
+    """Wait a little longer than the minute: each scheduler has ticked by then, or tried."""
     this = datetime.now(UTC).replace(second=0, microsecond=0)
     wait_until(lambda: datetime.now(UTC) > this + timedelta(seconds=63), within_s=70)

@@ -27,7 +27,7 @@ def all_answered(deployed: Deployment, each: int = EACH) -> bool:
 
 
 def unknown(deployed: Deployment) -> dict[str, int]:
-    """Chats with deliveries whose outcome nobody knows, and how many."""
+    """Return the number of deliveries with an unknown outcome, by chat."""
     rows = deployed.rows("SELECT chat_id, sum(unknown) FROM deliveries GROUP BY chat_id")
     return {chat: int(count) for chat, count in rows if count}
 

@@ -38,7 +38,7 @@ def test_a_connection_reset_after_sending_is_an_unknown(deployed: Deployment) ->
     wait_until(lambda: delivery(deployed) == ("sent", 1))
 
 
-def test_what_the_channel_answers_while_the_database_is_away_is_not_unknown(
+def test_an_answer_of_the_channel_while_the_database_is_away_is_not_unknown(
     deployed: Deployment, postgres: Postgres
 ) -> None:
     deployed.services.misbehave("telegram", Hang())

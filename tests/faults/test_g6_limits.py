@@ -31,7 +31,7 @@ def test_a_loop_in_plain_python_is_interrupted_at_the_soft_limit(wicked: Deploym
 
 @pytest.mark.alone
 @pytest.mark.parametrize("task", ["block", "hold_the_gil", "swallow"])
-def test_what_nothing_inside_can_stop_is_over_at_the_hard_limit(
+def test_a_task_that_nothing_inside_can_stop_is_over_at_the_hard_limit(
     wicked: Deployment, task: str
 ) -> None:
     send(
@@ -62,7 +62,7 @@ def test_another_that_is_over_while_its_process_ends_is_over_for_good_too(
 
 
 @pytest.mark.alone
-def test_what_holds_the_gil_for_longer_than_its_lease_is_not_begun_elsewhere_meanwhile(
+def test_a_task_that_holds_the_gil_for_longer_than_its_lease_is_not_begun_elsewhere(
     deployed: Deployment,
 ) -> None:
     deployed.environment = {**deployed.environment, "LEASE_SECONDS": "2"}

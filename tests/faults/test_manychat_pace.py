@@ -1,4 +1,4 @@
-"""The account's limit is kept by all processes together; whoever has to wait is not forgotten."""
+"""All processes together keep the account's limit; a customer who has to wait is not forgotten."""
 
 from tests.deployment import Deployment, children
 from tests.fakes import FakeServices

@@ -1,4 +1,4 @@
-"""What is measured adds up over processes, and only grows, whatever becomes of them."""
+"""Metrics add up over processes, and counters only grow, however the processes end."""
 
 import os
 import signal
@@ -30,7 +30,7 @@ def scraped(*ports: int) -> Iterator[list[str]]:
                 try:
                     now = Scrape.at(port)
                 except httpx.TransportError:
-                    continue  # whoever was answering has just been killed
+                    continue  # the process that answered has just been killed
                 fallen.extend(now.fallen_since(last[port]))
                 last[port] = now
 
@@ -59,7 +59,7 @@ def recycled(port: int) -> float:
 
 
 def at_rest(port: int, **gauges: float) -> Scrape | None:
-    """What is measured at a moment at which these are so."""
+    """Return a scrape if its gauges have these sums, else None."""
     now = Scrape.at(port)
     return now if all(now.sum(name) == value for name, value in gauges.items()) else None
 
@@ -74,7 +74,7 @@ def files(deployed: Deployment) -> list[str]:
     return sorted(str(file) for file in deployed.logs.glob("mirt-*/**/*.db"))
 
 
-def test_they_add_up_over_children_that_are_killed_and_recycled(deployed: Deployment) -> None:
+def test_counters_add_up_over_workers_that_are_killed_and_recycled(deployed: Deployment) -> None:
     deployed.environment = {**deployed.environment, "WORKER_MAX_TASKS": "10", "WORKER_THREADS": "4"}
     port = free_port()
     worker = deployed.start("worker", "llm", "--processes", "2", "--metrics-port", str(port))
@@ -156,7 +156,7 @@ def exporter_of(parent: int) -> psutil.Process:
 
 
 @pytest.mark.slow
-def test_who_serves_them_is_replaced_and_dies_with_its_parent(deployed: Deployment) -> None:
+def test_the_metrics_server_is_replaced_and_dies_with_its_parent(deployed: Deployment) -> None:
     port = free_port()
     worker = deployed.start("worker", "llm", "--metrics-port", str(port))
     wait_until(lambda: answers(port) and Scrape.at(port).sum("mirt_processes") == 1)
@@ -168,7 +168,7 @@ def test_who_serves_them_is_replaced_and_dies_with_its_parent(deployed: Deployme
     wait_until(lambda: not answers(port))
 
 
-def test_who_serves_them_does_not_keep_a_worker_from_its_end(deployed: Deployment) -> None:
+def test_the_metrics_server_does_not_keep_a_worker_from_its_end(deployed: Deployment) -> None:
     worker = deployed.start("worker", "llm", "--metrics-port", str(port := free_port()))
     wait_until(lambda: answers(port) and Scrape.at(port).sum("mirt_processes") == 1)
     exporter_of(worker.pid).suspend()
@@ -197,7 +197,7 @@ def test_the_scheduler_serves_them_too_and_leaves_nothing(deployed: Deployment) 
     wait_until(lambda: not answers(port) and not folder())
 
 
-def test_what_cannot_be_asked_leaves_the_rest_to_be_read(
+def test_a_server_that_cannot_be_asked_leaves_the_other_metrics_readable(
     deployed: Deployment,
 ) -> None:
     deployed.environment = {

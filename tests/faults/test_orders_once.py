@@ -56,7 +56,7 @@ def test_a_worker_killed_after_the_crm_created_it_leaves_one_order(
     assert len(services.crm.orders) == 1
 
 
-def test_what_the_crm_answers_while_the_database_is_away_is_not_unknown(
+def test_an_answer_of_the_crm_while_the_database_is_away_is_not_unknown(
     deployed: Deployment, services: FakeServices, postgres: Postgres
 ) -> None:
     with_crm(deployed, services)

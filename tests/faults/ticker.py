@@ -1,4 +1,4 @@
-"""A scheduler whose minutes somebody else counts. ``python -m tests.faults.ticker FILE``: the file
+"""A scheduler whose minutes a test counts. ``python -m tests.faults.ticker FILE``: the file
 says which minute it is, and each minute's tick is sent as soon as it is seen to have begun."""
 
 import os
@@ -11,7 +11,7 @@ from typing import Final
 from actors.housekeeping import sweep_mailboxes
 
 TICKING: Final = "ticking"
-"""What it prints when it has sent its first tick."""
+"""The line that it prints when it has sent its first tick."""
 FIRST: Final = datetime(2026, 11, 23, 10, tzinfo=UTC)
 LOOK_S: Final = 0.01
 
@@ -24,7 +24,7 @@ def begin_minute(clock: Path, number: int) -> None:
 
 
 def main(clock: Path) -> None:
-    """Send the tick of each minute when it begins, until somebody kills it."""
+    """Send the tick of each minute when it begins, until the process is killed."""
     sent = None
     while True:
         minute = int(clock.read_text())

@@ -1,4 +1,4 @@
-"""What the agent wants to have done is done: validated, once, and by the same way as any other."""
+"""The service executes the actions of the LLM: validated, once, and as any other task."""
 
 import json
 from collections.abc import Callable
@@ -122,7 +122,7 @@ def test_free_text_creates_nothing(write: Callable[[str], None], services: FakeS
     assert services.crm.orders == []
 
 
-def test_what_is_to_be_remembered_of_a_customer_is_told_to_manychat(
+def test_a_fact_to_remember_about_a_customer_is_told_to_manychat(
     write: Callable[..., None], services: FakeServices
 ) -> None:
     marks = {"fields": {"child_height": "110"}, "add_tags": ["interested"]}

@@ -1,4 +1,4 @@
-"""A 429 is about one chat, or one account: it is left alone for so long, and nobody else is."""
+"""A 429 is about one chat or one account: only that one gets no request for the seconds asked."""
 
 from collections.abc import Callable
 

@@ -25,7 +25,7 @@ SHED_AFTER_S = 300
 
 @pytest.fixture(params=TRANSPORTS)
 def idle(run: Run, request: pytest.FixtureRequest, clock: FakeClock) -> Running:
-    """A service that nobody works for."""
+    """A service without a worker."""
     return run(request.param, work=False, clock=clock, backlog_max_wait_seconds=SHED_AFTER_S)
 
 
@@ -35,19 +35,19 @@ def clock() -> FakeClock:
 
 
 def shown_wait_s() -> float:
-    """What ``mirt inspect`` and the page say."""
+    """Return the longest wait in seconds, as ``mirt inspect`` and the page show it."""
     return max(queue.oldest_wait_s for queue in activity(current_runtime()).queues)
 
 
 def longest_wait_s() -> float:
-    """What the ingress says, and all the others too."""
+    """Return the longest wait in seconds, as the ingress and the metrics measure it."""
     measured = current_runtime().conversations.backlog(count_to=10).longest_wait_s
     assert measured == pytest.approx(shown_wait_s())
     return measured
 
 
 def webhook(chat: int) -> int:
-    """What a message is answered by an ingress that looks at the backlog anew."""
+    """Return the answer to a message of an ingress that looks at the backlog anew."""
     client = TestClient(create_app(current_runtime()))
     headers = {"X-Telegram-Bot-Api-Secret-Token": SECRET}
     answer = client.simulate_post(
@@ -56,7 +56,7 @@ def webhook(chat: int) -> int:
     return answer.status_code
 
 
-def test_what_is_replayed_has_not_waited_while_it_was_dead(idle: Running, clock: FakeClock) -> None:
+def test_a_replayed_task_has_not_waited_while_it_was_dead(idle: Running, clock: FakeClock) -> None:
     assert dispatch_message("7", "перше", chat_id="7", fire_and_forget=True)["queued"]
     clock.advance(seconds=120)
     assert longest_wait_s() == 120
@@ -76,7 +76,7 @@ def test_what_is_replayed_has_not_waited_while_it_was_dead(idle: Running, clock:
     assert webhook(9) == 503
 
 
-def test_what_was_delayed_has_not_waited_until_its_time(idle: Running, clock: FakeClock) -> None:
+def test_a_delayed_task_has_not_waited_until_its_time(idle: Running, clock: FakeClock) -> None:
     current_runtime().followups.schedule("f1", "7", 24, channel="telegram", chat_id="7")
     clock.advance(hours=24)
     idle.broker.publish_due()
@@ -87,7 +87,7 @@ def test_what_was_delayed_has_not_waited_until_its_time(idle: Running, clock: Fa
     assert shown_wait_s() == SHED_AFTER_S, "what is published again goes on waiting"
 
 
-def test_what_no_customer_waits_for_keeps_none_out(idle: Running, clock: FakeClock) -> None:
+def test_a_task_that_no_customer_waits_for_keeps_none_out(idle: Running, clock: FakeClock) -> None:
     ping.send_with_options(task_id="nobody-waits")
     clock.advance(seconds=2 * SHED_AFTER_S)
     assert shown_wait_s() == 2 * SHED_AFTER_S

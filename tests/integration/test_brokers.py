@@ -36,7 +36,7 @@ def result_of(message: Any) -> Any:
     return wait_until(result)
 
 
-def test_what_a_task_returns_is_its_result(run: Run, transport: str) -> None:
+def test_the_return_value_of_a_task_is_its_result(run: Run, transport: str) -> None:
     run(transport)
     sent = ping.send()
     assert result_of(sent)["pong"] is True
@@ -121,7 +121,7 @@ def test_arguments_that_the_task_does_not_take_are_refused_by_name(
     assert rows(running, tasks) == []
 
 
-def test_who_waits_for_a_result_that_is_no_json_is_told_so(
+def test_a_caller_that_waits_for_a_result_that_is_no_json_is_told_so(
     run: Run, transport: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     running = run(transport)

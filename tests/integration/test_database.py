@@ -21,7 +21,7 @@ from tests.servers import Postgres
 SOON_S = 3.0
 """The deadline, a second to note the end in, one for the server to say so, and some air."""
 CONNECTED_S = 3.0
-"""Whom a server has not answered connects once more."""
+"""Seconds after a silent server: the connections are made once more by then."""
 
 
 @pytest.fixture
@@ -87,7 +87,7 @@ def test_a_server_that_says_nothing_is_waited_for_no_longer_than_one_that_works(
     database.ping()
 
 
-def test_what_is_to_be_noted_after_the_deadline_is_noted(database: Database) -> None:
+def test_an_outcome_after_the_deadline_is_stored(database: Database) -> None:
     with deadline_in(-1):
         execute(database, "CREATE TABLE noted ()")
     execute(database, "SELECT * FROM noted")
@@ -102,7 +102,7 @@ def claim(database: Database, owner: str, now: datetime) -> Lease | None:
         return leases.claim(tx, TaskMessage("t1", "ping"), owner=owner, now=now, duration=LEASE)
 
 
-def test_who_freezes_in_a_transaction_keeps_no_task_beyond_its_lease(
+def test_a_worker_that_freezes_in_a_transaction_keeps_no_task_beyond_its_lease(
     database: Database, database_url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("mirt.store.engine.database.IDLE_S", 1.0)

@@ -1,4 +1,4 @@
-"""What an operator can do with what has failed: list it, run it once more, forget it."""
+"""An operator can list dead letters, run them once more, and delete them."""
 
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -128,7 +128,9 @@ def test_letters_are_chosen_by_everything_that_is_given(run: Run, services: Fake
     assert [letter.queue for letter in dead(running)] == ["llm"]
 
 
-def test_what_this_version_cannot_read_is_a_dead_letter_too(rabbitmq_url: str, run: Run) -> None:
+def test_a_message_that_this_version_cannot_read_is_a_dead_letter_too(
+    rabbitmq_url: str, run: Run
+) -> None:
     running = run("rabbitmq")
     wait_until(lambda: running.worker and running.worker.consumers["llm"].consumer)
     connection = pika.BlockingConnection(pika.URLParameters(rabbitmq_url))

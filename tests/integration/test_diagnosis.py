@@ -1,4 +1,4 @@
-"""What ``mirt doctor`` finds on real servers when this machine is the one that is wrong."""
+"""The findings of ``mirt doctor`` on real servers when this machine is the one that is wrong."""
 
 from datetime import timedelta
 

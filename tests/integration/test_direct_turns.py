@@ -28,7 +28,7 @@ def shop(database_url: str) -> Iterator[Shop]:
     database.close()
 
 
-def test_who_looks_for_its_turn_never_stands_in_the_way_of_who_has_it(
+def test_a_caller_that_looks_for_its_turn_never_blocks_the_one_that_has_it(
     shop: Shop, database_url: str
 ) -> None:
     holding: set[int] = set()

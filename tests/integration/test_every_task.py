@@ -26,7 +26,7 @@ SET_UP = {"snitkix_api_key": "crm-key", "OPS_TOKEN": "ops"}
 
 
 def result_of(message: Any) -> Any:
-    """What its task has returned, as whoever has sent it gets it."""
+    """Return the result of a task, as its sender gets it."""
     backend = registry.broker.get_results_backend()
     return message.get_result(backend=backend, block=True, timeout=20_000)
 

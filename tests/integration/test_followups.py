@@ -41,7 +41,7 @@ class Shop:
         dispatcher.dispatch_message(chat, "Є сукня?", platform, chat, fire_and_forget=True)
 
     def check(self) -> int:
-        """What the schedule does: look who is due."""
+        """Send the due tasks, as the schedule does."""
         message = check_all_sessions_for_followups.send()
         queued: int = registry.broker.get_results_backend().get_result(message)["queued"]
         return queued
@@ -184,7 +184,7 @@ def test_a_conversation_without_a_chat_is_skipped_and_not_said_to_be_sent(shop: 
     assert result_of(send_followup.send("nobody"))["reason"] == "no_conversation"
 
 
-def test_it_goes_to_the_channel_of_the_conversation_whatever_is_asked(shop: Shop) -> None:
+def test_a_followup_goes_to_the_channel_of_the_conversation_whatever_is_asked(shop: Shop) -> None:
     shop.hear()
     sent = result_of(send_followup.send(CHAT, channel="manychat", chat_id="999"))
     assert (sent["status"], sent["channel"], sent["content"]) == (

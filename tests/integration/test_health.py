@@ -95,7 +95,9 @@ def test_metrics_tell_of_what_waits(run: Callable[..., Running]) -> None:
     assert 'mirt_open_tasks{state="queued",task="process_and_respond"} 1.0' in text
 
 
-def test_what_cannot_be_looked_up_is_said_and_not_made_up(run: Callable[..., Running]) -> None:
+def test_a_count_that_cannot_be_looked_up_is_said_and_not_made_up(
+    run: Callable[..., Running],
+) -> None:
     run("eager")
     assert 'mirt_source_readable{source="database"} 1.0' in metrics()
     assert "mirt_mailbox_messages" in metrics()
@@ -112,7 +114,7 @@ def rows(table: Table) -> int:
         return len(list(tx.execute(select(table))))
 
 
-def test_what_is_over_and_old_goes_and_nothing_else(
+def test_an_old_row_that_is_over_goes_and_nothing_else(
     run: Callable[..., Running], services: FakeServices
 ) -> None:
     clock = FakeClock()
@@ -129,7 +131,7 @@ def test_what_is_over_and_old_goes_and_nothing_else(
     assert [rows(table) for table in (conversations, dead_letters, history)] == [3, 1, 6]
 
 
-def test_what_still_waits_is_never_too_old(run: Callable[..., Running]) -> None:
+def test_a_row_that_still_waits_is_never_too_old(run: Callable[..., Running]) -> None:
     clock = FakeClock()
     run("embedded", work=False, clock=clock)
     dispatcher.dispatch_message("1", "Чекаю", "telegram", "1", fire_and_forget=True)
@@ -151,7 +153,7 @@ def test_more_than_a_batch_goes_too(
     assert current_runtime().housekeeping.remove_old_rows()["tasks"] == 5
 
 
-def test_what_there_is_no_time_for_goes_the_next_time(run: Callable[..., Running]) -> None:
+def test_a_row_that_there_is_no_time_for_goes_the_next_time(run: Callable[..., Running]) -> None:
     clock = FakeClock()
     run("eager", clock=clock)
     ping.send_with_options(task_id="ping")

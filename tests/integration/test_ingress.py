@@ -78,7 +78,7 @@ def web(deployed: Deployment) -> Deployment:
 def deployed(
     services: FakeServices, tmp_path: Path, rabbitmq_url: str, redis_url: str, database_url: str
 ) -> Iterator[Deployment]:
-    """Servers and settings of a distributed service, of which nothing runs."""
+    """Servers and settings of a distributed service without any process."""
     servers = {"RABBITMQ_URL": rabbitmq_url, "REDIS_URL": redis_url, "DATABASE_URL": database_url}
     with deployment(services, tmp_path, servers) as here:
         yield here
@@ -212,7 +212,7 @@ def test_a_body_that_is_malformed_or_breaks_off_is_refused(alone: int, rest: byt
         ({}, "run: mirt migrate"),
     ],
 )
-def test_what_it_cannot_work_with_ends_it_with_the_reason(
+def test_a_setting_that_the_ingress_cannot_work_with_ends_it_with_the_reason(
     tmp_path: Path, environment: dict[str, str], reason: str
 ) -> None:
     ended = subprocess.run(

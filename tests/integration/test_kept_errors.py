@@ -1,4 +1,4 @@
-"""What is kept of an error, for days and for everybody to read, holds no secret."""
+"""A stored error, which every operator can read for days, holds no secret."""
 
 from collections.abc import Callable
 from typing import Any

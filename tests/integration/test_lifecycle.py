@@ -1,4 +1,4 @@
-"""What happens to a message is in the log: each event one line, in the context of its task."""
+"""The log tells the way of a message: each event one line, in the context of its task."""
 
 import asyncio
 from collections.abc import Callable, Iterator
@@ -102,7 +102,7 @@ def test_each_end_is_a_line_of_its_own_level(
     ],
     ids=lambda value: value if isinstance(value, str) else "",
 )
-def test_what_nobody_has_thought_of_comes_with_its_traceback(
+def test_an_unexpected_error_comes_with_its_traceback(
     run: Run,
     lines: list[EventDict],
     raising: Raises,
@@ -148,7 +148,7 @@ def test_every_line_inside_says_which_task_and_attempt_it_is_and_none_after(
 def test_a_worker_is_a_line_when_it_starts_and_when_it_stops(
     run: Run, transport: str, lines: list[EventDict]
 ) -> None:
-    from service.processes.child import stop_worker
+    from service.processes.worker_main import stop_worker
 
     running = run(transport)
     assert running.worker is not None

@@ -51,7 +51,7 @@ def add_sessions(clock: FakeClock, numbers: range, *, due: set[str]) -> None:
 
 
 def check() -> int:
-    """What ``check_all_sessions_for_followups`` does."""
+    """Send the due follow-ups, as ``check_all_sessions_for_followups`` does."""
     return registry.broker.publish_all(current_runtime().followups.take_due())
 
 
@@ -94,7 +94,7 @@ def memory_of_a_check() -> int:
         tracemalloc.stop()
 
 
-def test_they_are_found_by_an_index(clock: FakeClock) -> None:
+def test_due_followups_are_found_by_an_index(clock: FakeClock) -> None:
     add_sessions(clock, range(SESSIONS), due=set(DUE))
     asked: list[tuple[str, Any]] = []
 

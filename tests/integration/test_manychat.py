@@ -47,7 +47,7 @@ def says(text: str, **message: Any) -> dict[str, Any]:
 @pytest.mark.parametrize(
     "body", [says("Є сукня?"), {"clientId": "42", "message": "Є сукня?", "type": "instagram"}]
 )
-def test_both_shapes_are_answered_with_a_content(
+def test_requests_of_both_shapes_are_answered_with_a_content(
     post: Post, services: FakeServices, body: Any
 ) -> None:
     answer = post(body)
@@ -67,7 +67,7 @@ def test_both_shapes_are_answered_with_a_content(
 
 
 @pytest.mark.parametrize("headers", [{}, {"X-ManyChat-Token": "другий".encode().hex()}])
-def test_who_does_not_know_the_token_is_refused(post: Post, headers: dict[str, str]) -> None:
+def test_a_caller_without_the_token_is_refused(post: Post, headers: dict[str, str]) -> None:
     assert post(says("Є сукня?"), headers).status_code == 401
 
 
@@ -148,7 +148,7 @@ def test_a_refusal_is_not_tried_again(post: Post, services: FakeServices) -> Non
     assert len(services.requests("manychat")) == 1
 
 
-def test_what_manychat_asks_to_wait_for_is_sent_afterwards(
+def test_a_reply_that_manychat_asks_to_delay_is_sent_afterwards(
     post: Post, services: FakeServices
 ) -> None:
     services.misbehave("manychat", TooMany(1))

@@ -1,4 +1,4 @@
-"""What happens is counted as what it was, on every transport."""
+"""Every outcome is counted under its own name, on every transport."""
 
 import time
 from collections.abc import Callable
@@ -37,7 +37,7 @@ def scrape() -> Scrape:
 
 
 class Since:
-    """What was counted since then, by this process."""
+    """The growth of the counters of this process since then."""
 
     def __init__(self) -> None:
         self._before = scrape()
@@ -73,7 +73,7 @@ def test_a_turn_that_goes_well(run: Run, transport: str) -> None:
 
 
 @pytest.mark.parametrize("transport", TRANSPORTS)
-def test_what_is_refused_is_dead_and_what_passes_is_a_retry(
+def test_a_refusal_counts_as_dead_and_a_passing_error_as_a_retry(
     run: Run, transport: str, services: FakeServices
 ) -> None:
     run(transport)
@@ -222,7 +222,7 @@ def test_servers_that_hang_hold_an_answer_for_seconds_only(run: Run, rabbitmq: R
 
 
 def test_webhooks_are_counted_by_their_outcome(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("service.web.load_shedding.LOOK_EVERY_S", 0)
+    monkeypatch.setattr("service.web.load_shedding.MEASURE_EVERY_S", 0)
     run("embedded", work=False, BACKLOG_MAX_MESSAGES=1)
     since = Since()
     client = TestClient(create_app(current_runtime()))
@@ -260,6 +260,6 @@ def test_a_message_of_no_task_that_we_know_is_no_series_of_its_own(run: Run) -> 
     running.broker.transmit([ping.message().copy(actor_name="stranger")], within_s=5)
     wait_until(lambda: since("mirt_buried_tasks_total", code="UNKNOWN_ACTOR") == 1)
     assert since("mirt_buried_tasks_total", task="unknown") == 1
-    # A dead letter that is there is shown by its name until somebody decides; a count is for ever.
+    # A dead letter that is there is shown by its name until an operator decides; a count stays.
     named = {name for name, labels in scrape().samples if "stranger" in str(labels)}
     assert named == {"mirt_dead_letters"}

@@ -63,7 +63,7 @@ def test_one_name_is_one_order_however_often_it_is_sent(crm: Any) -> None:
 
 
 @pytest.mark.parametrize("what", [Reset(), Status(500), TooMany(1), Status(503)])
-def test_what_passes_is_tried_again_and_created_once(
+def test_an_order_whose_failure_passes_is_tried_again_and_created_once(
     crm: Any, services: FakeServices, what: Any
 ) -> None:
     services.misbehave("crm", what, times=2)
@@ -90,7 +90,7 @@ def test_a_bad_phone_number_is_not_tried_again(crm: Any, services: FakeServices)
     assert services.requests("crm") == []
 
 
-def test_what_the_crm_refuses_is_not_tried_again_and_may_be_corrected(
+def test_an_order_that_the_crm_refuses_is_not_tried_again_and_may_be_corrected(
     crm: Any, services: FakeServices
 ) -> None:
     services.misbehave("crm", Status(422, {"message": "phone: is blacklisted"}))
@@ -190,7 +190,7 @@ def test_a_wrong_order_is_refused_at_the_door_and_not_kept(crm: Any) -> None:
 
 @pytest.mark.parametrize("token", [None, "", "wrong"])
 @pytest.mark.parametrize("path", ["/tasks/order", "/tasks/summarize", "/tasks/followup"])
-def test_who_does_not_bring_the_token_is_refused(crm: Any, path: str, token: str | None) -> None:
+def test_a_caller_without_the_token_is_refused(crm: Any, path: str, token: str | None) -> None:
     assert post(path, {"session_id": "42"}, token).status_code == 401
 
 
@@ -254,7 +254,7 @@ def test_an_order_that_another_task_is_creating_is_waited_for_and_not_asked_for(
     assert services.requests("crm") == []
 
 
-def test_what_no_database_can_keep_is_left_out_and_nothing_lost(
+def test_text_that_no_database_can_keep_is_left_out_and_nothing_lost(
     run: Callable[..., Running], services: FakeServices
 ) -> None:
     run("rabbitmq", snitkix_api_url=services.crm_url, **CRM)
@@ -342,7 +342,7 @@ def test_a_request_that_is_not_back_when_its_task_dies_is_counted_as_unknown(
 
 
 @pytest.mark.parametrize("late", ["lost", "not_created", "rejected", "created"])
-def test_what_a_late_worker_learns_changes_no_order_that_is_created(
+def test_the_answer_to_a_late_worker_changes_no_order_that_is_created(
     run: Callable[..., Running], late: str
 ) -> None:
     clock = FakeClock()

@@ -79,7 +79,7 @@ def test_a_round_that_fails_is_not_the_last(run: Run, monkeypatch: pytest.Monkey
     assert len(rounds) > 1
 
 
-def test_what_the_transport_refuses_is_no_reason_to_look_again_at_once(
+def test_a_message_that_the_transport_refuses_is_no_reason_to_look_again_at_once(
     run: Run, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     running = run("embedded", work=False)

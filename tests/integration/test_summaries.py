@@ -34,7 +34,7 @@ class Shop:
         dispatcher.dispatch_message(chat, text, "telegram", chat, fire_and_forget=True)
 
     def check(self) -> int:
-        """What the schedule does: look who is due."""
+        """Send the due tasks, as the schedule does."""
         queued: int = result_of(check_all_sessions_for_summarization.send())["queued"]
         return queued
 
@@ -101,7 +101,7 @@ def test_the_next_summary_is_written_over_the_one_before_not_instead_of_it(shop:
     assert "Беру" in second[2]["content"]
 
 
-def test_what_the_agent_could_not_sum_up_is_not_deleted(shop: Shop) -> None:
+def test_mail_that_the_agent_could_not_sum_up_is_not_deleted(shop: Shop) -> None:
     shop.hear("Є сукня?")
     shop.clock.advance(days=3)
     shop.services.misbehave("llm", Status(400), match=PROMPT)
@@ -129,7 +129,7 @@ BEGIN SELECT RAISE(ABORT, 'the disk is full'); END
 """
 
 
-def test_what_the_customer_writes_meanwhile_stays(
+def test_mail_that_comes_during_a_summary_stays(
     run: Callable[..., Running], services: FakeServices
 ) -> None:
     run("embedded", SUMMARY_RETENTION_DAYS=0)

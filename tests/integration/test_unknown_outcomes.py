@@ -59,7 +59,7 @@ def problem_with(effect: str) -> Problem:
 
 
 def printed(running: Running, command: str) -> str:
-    """What a command of a problem prints, in one line."""
+    """Return the output of a problem's command, in one line."""
     secrets = {name: getattr(running.settings, name) for name in REQUIRED}
     environment = {
         name.upper(): value.get_secret_value() for name, value in secrets.items() if value

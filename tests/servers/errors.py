@@ -1,4 +1,4 @@
-"""What can go wrong with a server of the tests, by what it means for the run.
+"""The errors of a server of the tests, by their meaning for the run.
 
 Exception
 ├── ServerUnavailable   there is no way to get one here: tests that need it are skipped, loudly
@@ -15,7 +15,7 @@ class ServerUnavailable(Exception):  # noqa: N818 - a state of the machine, not 
 
 
 class FaultNotPossible(Exception):  # noqa: N818 - as above
-    """The server was named in the environment: somebody else's, so it is not stopped or wiped."""
+    """The server was named in the environment: it is not ours to stop or to wipe."""
 
     def __init__(self, server: str, variable: str, fault: str) -> None:
         super().__init__(

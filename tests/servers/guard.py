@@ -1,4 +1,4 @@
-"""What is to be run if this process dies, however it dies."""
+"""Commands that run when this process dies, however it dies."""
 
 import os
 import shlex

@@ -12,7 +12,7 @@ reconnects could be given the very port it calls, and would then be connected to
 
 
 def free_port() -> int:
-    """Answer a TCP port on 127.0.0.1 that nobody uses and no other run of these tests will take."""
+    """Return a free TCP port on 127.0.0.1 that no other run of these tests will take."""
     for port in random.sample(RANGE, k=len(RANGE)):
         if _hold(port) and _unused(port):
             return port

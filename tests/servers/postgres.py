@@ -142,7 +142,7 @@ class Postgres(Server):
 
 
 def _unprivileged_user() -> str | None:
-    """Whom to run as: PostgreSQL refuses to be root."""
+    """Return the user to run as: PostgreSQL refuses to be root."""
     if os.geteuid() != 0:
         return None
     users = {entry.pw_name for entry in pwd.getpwall()}

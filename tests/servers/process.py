@@ -70,7 +70,7 @@ class Process:
             self._data.mkdir(mode=0o700)
             if self._user is not None:
                 shutil.chown(self._data, self._user)
-        # The whole run's directory: the last of its servers to die finds nobody writing to it.
+        # The whole run's directory: the last of its servers to die finds no writer to it.
         afterwards = removal_of(run_directory())
         with self._log.open("ab") as log:
             self._keeper = subprocess.Popen(

@@ -97,7 +97,7 @@ class RabbitMQ(Server):
 
     @contextmanager
     def disk_alarm(self) -> Iterator[None]:
-        """Let it find its disk too full, so that it blocks whoever publishes.
+        """Let it find its disk too full, so that it blocks every publisher.
 
         The memory alarm does the same: https://www.rabbitmq.com/docs/alarms.
         """

@@ -40,7 +40,7 @@ NAMES_TIMEOUT = 10
 
 @dataclass(frozen=True)
 class Membership:
-    """What a node shares with the others of its cluster, and its own name among them.
+    """The values that a node shares with the others of its cluster, and its own name.
 
     Without ``seed`` it founds the cluster; with the name of a member it joins that one's.
     """

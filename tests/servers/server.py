@@ -16,7 +16,7 @@ ASK_AGAIN = 0.05
 
 
 class Runner(Protocol):
-    """What carries a server: a process of ours, a container, or somebody else."""
+    """The carrier of a server: a process of ours, a container, or a server that is not ours."""
 
     @property
     def pid(self) -> int: ...
@@ -47,7 +47,7 @@ class Foreign:
         return True
 
     def start(self) -> None:
-        """It is started already."""
+        """Do nothing: the server runs already."""
 
     def stop(self) -> None:
         raise self.refusal("stop")
@@ -59,13 +59,13 @@ class Foreign:
         raise self.refusal("hold still")
 
     def resume(self) -> None:
-        """It was never held."""
+        """Do nothing: the server was never held still."""
 
     def wipe(self) -> None:
         raise self.refusal("wipe")
 
     def close(self) -> None:
-        """It goes on after us."""
+        """Do nothing: the server goes on after the tests."""
 
     def last_words(self) -> str:
         return ""

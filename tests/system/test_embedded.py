@@ -21,7 +21,7 @@ def post(service: Embedded, body: dict[str, Any]) -> None:
         assert answer.status == 200
 
 
-def test_it_says_where_it_listens_and_what_to_try(embedded: Embedded) -> None:
+def test_the_embedded_service_says_where_it_listens_and_what_to_try(embedded: Embedded) -> None:
     embedded.up()
     assert f"http://127.0.0.1:{embedded.port}" in embedded.output
     assert "mirt send" in embedded.output
@@ -110,7 +110,7 @@ def test_a_port_that_is_taken_is_named(embedded: Embedded, services: FakeService
     assert "Traceback" not in refused.stderr
 
 
-def test_it_stops_cleanly_when_it_is_told_to(embedded: Embedded) -> None:
+def test_the_embedded_service_stops_cleanly_when_it_is_told_to(embedded: Embedded) -> None:
     process = embedded.up()
     process.terminate()
     assert process.wait(15) == 0

@@ -47,7 +47,7 @@ def test_an_address_that_telegram_would_not_take_is_not_sent(
     assert services.requests("telegram") == []
 
 
-def test_what_telegram_reports_is_shown(shop: Embedded, services: FakeServices) -> None:
+def test_the_report_of_telegram_is_shown(shop: Embedded, services: FakeServices) -> None:
     report = {
         "url": "https://shop.example/webhooks/telegram",
         "pending_update_count": 17,
@@ -61,7 +61,7 @@ def test_what_telegram_reports_is_shown(shop: Embedded, services: FakeServices) 
     assert json.loads(shop.mirt("telegram", "info", "--json").stdout) == report
 
 
-def test_what_telegram_refuses_is_said_without_the_token(
+def test_a_refusal_of_telegram_is_shown_without_the_token(
     shop: Embedded, services: FakeServices
 ) -> None:
     services.misbehave("telegram", Status(401, {"ok": False, "description": "Unauthorized"}))

@@ -24,7 +24,7 @@ class Agent:
     asked: list[tuple[list[str], str | None]] = field(default_factory=list)
     """The texts of each conversation that it was asked about, and the summary."""
     meanwhile: Callable[[], object] = lambda: None
-    """What happens while it thinks."""
+    """A call while it thinks."""
 
     def answer(
         self, conversation: Sequence[ChatMessage], *, summary: str | None, **_more: Any

@@ -82,7 +82,7 @@ def test_a_text_tells_the_ids_within_it() -> None:
     assert names_in(f"echo: {text_of(7, 3)}\n{text_of(7, 12)}") == ["7-3", "7-12"]
 
 
-def test_what_was_answered_once_and_in_order_is_kept() -> None:
+def test_a_run_answered_once_and_in_order_is_kept() -> None:
     told = [reply("1-0", "1-1"), reply("2-0"), reply("1-2")]
     verdict = judge(Facts(accepted("1-0", "1-1", "1-2", "2-0"), told, deliveries=map_all(told)))
     assert verdict.kept

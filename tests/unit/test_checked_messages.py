@@ -1,4 +1,4 @@
-"""What may not enter a mailbox is refused by the names of all its wrong fields."""
+"""A message that may not enter a mailbox is refused by the names of all its wrong fields."""
 
 import re
 from typing import Any
@@ -94,7 +94,7 @@ def test_a_wrong_field_is_named(
 @pytest.mark.parametrize(
     "field", ["session_id", "user_message", "chat_id", "user_id", "message_id", "metadata"]
 )
-def test_what_a_database_cannot_keep_is_named(
+def test_a_field_that_a_database_cannot_keep_is_named(
     conversations: Conversations, field: str, bad: str
 ) -> None:
     value: Any = {"deep": [{"er": bad}]} if field == "metadata" else bad

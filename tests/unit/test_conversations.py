@@ -182,7 +182,7 @@ def test_the_end_of_the_last_turn_leaves_the_conversation_idle(
     assert conversations.accept(mail("t2")).publication is not None
 
 
-def test_who_is_not_the_head_any_more_promotes_nobody(
+def test_a_task_that_is_not_the_head_any_more_promotes_no_other(
     database: Database, conversations: Conversations, clock: FakeClock
 ) -> None:
     for task_id in ("t1", "t2"):

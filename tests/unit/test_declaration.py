@@ -15,7 +15,7 @@ def declare(name: str) -> None:
 
 @pytest.fixture
 def table(monkeypatch: pytest.MonkeyPatch) -> dict[str, policy.TaskPolicy]:
-    """The policy table and the declared tasks, of which those of the test are forgotten."""
+    """The policy table and the declared tasks; those of the test are forgotten afterwards."""
     tasks: dict[str, policy.TaskPolicy] = policy.TASKS  # type: ignore[assignment]
     monkeypatch.setattr(registry, "actors", dict[str, Task[..., object]]())
     for name in ("remind", "dream"):

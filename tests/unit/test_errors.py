@@ -1,4 +1,4 @@
-"""What others catch by class, and read from what they have caught."""
+"""Errors as callers catch them by class, and what they read from them."""
 
 import pytest
 
@@ -38,13 +38,13 @@ def test_whoever_catches_the_root_catches_all_and_reads_the_message(error: Excep
 
 
 @pytest.mark.parametrize("error", RETRYABLE, ids=name)
-def test_what_may_pass_is_retryable_and_not_permanent(error: Exception) -> None:
+def test_an_error_that_may_pass_is_retryable_and_not_permanent(error: Exception) -> None:
     assert isinstance(error, RetryableError)
     assert not isinstance(error, PermanentError)
 
 
 @pytest.mark.parametrize("error", FINAL, ids=name)
-def test_what_is_final_is_not_retryable(error: Exception) -> None:
+def test_a_final_error_is_not_retryable(error: Exception) -> None:
     assert not isinstance(error, RetryableError)
 
 

@@ -119,7 +119,7 @@ def test_a_closed_service_opens_again_when_asked(build: Build) -> None:
 
 
 @pytest.mark.parametrize("status", [408, 500, 502, 503, 504])
-def test_what_passes_is_worth_another_try(
+def test_an_error_that_passes_is_worth_another_try(
     build: Build, services: FakeServices, status: int
 ) -> None:
     services.misbehave("telegram", Status(status))

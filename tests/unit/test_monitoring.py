@@ -1,4 +1,4 @@
-"""What is in ``monitoring`` speaks of metrics that exist, and leads to what is to be done."""
+"""The files of ``monitoring`` name metrics that exist, and lead to what an operator has to do."""
 
 import json
 import re
@@ -57,9 +57,7 @@ def test_every_metric_that_is_asked_for_exists_and_has_those_labels(
 
 
 @pytest.mark.parametrize(("where", "expression"), EXPRESSIONS)
-def test_what_only_grows_is_asked_for_its_growth_and_nothing_else_is(
-    where: str, expression: str
-) -> None:
+def test_a_counter_is_asked_for_its_growth_and_nothing_else_is(where: str, expression: str) -> None:
     for sample in re.findall(r"\bmirt_\w+", expression):
         metric = REGISTER[registered(sample)]
         growing = re.search(rf"(rate|increase)\({sample}\b", expression) is not None

@@ -1,4 +1,4 @@
-"""What is taken for a URL of a server is read by every library in the same way."""
+"""A URL that is taken for one of a server is read by every library in the same way."""
 
 from typing import Final
 from urllib.parse import quote, unquote
@@ -49,7 +49,7 @@ def test_every_password_can_be_written(password: str) -> None:
     POSTGRES.check(f"postgresql://mirt:{encoded}@db/mirt")
 
 
-def test_what_is_refused_is_not_said() -> None:
+def test_a_refused_url_is_not_in_the_message() -> None:
     with pytest.raises(ValueError, match=r"^no URL of Redis \(redis://, rediss") as no:
         REDIS.check("redis://:head@tail@redis/0")
     assert no.value.__context__ is None

@@ -166,7 +166,7 @@ def test_nothing_of_a_password_that_is_not_encoded_is_said(
         ("DATABASE_URL", "host=db user=mirt password=secret"),
     ],
 )
-def test_what_names_no_such_server_is_refused(
+def test_a_url_of_another_server_is_refused(
     env: pytest.MonkeyPatch, variable: str, value: str
 ) -> None:
     lines = refused(env, **{variable: value})
@@ -315,7 +315,7 @@ def test_all_secrets_are_known_to_whoever_strikes_them_out(env: pytest.MonkeyPat
     assert set(settings.secrets) == {*COMPLETE.values(), *passwords, "ops-secret", "k"}
 
 
-def test_what_is_shown_has_every_setting_in_force(env: pytest.MonkeyPatch) -> None:
+def test_the_shown_settings_are_all_that_are_in_force(env: pytest.MonkeyPatch) -> None:
     shown = read(env, WORKER_THREADS="5").masked()
     assert (shown["worker_threads"], shown["database_url"]) == ("5", "set")
     assert "redis_url" not in shown

@@ -35,7 +35,7 @@ async def own_loop() -> asyncio.AbstractEventLoop:
     return asyncio.get_running_loop()
 
 
-def test_it_returns_what_the_coroutine_returns() -> None:
+def test_the_call_returns_the_value_of_the_coroutine() -> None:
     async def answer() -> int:
         await asyncio.sleep(0)
         return 42
@@ -44,7 +44,7 @@ def test_it_returns_what_the_coroutine_returns() -> None:
 
 
 @pytest.mark.parametrize("error", [ValueError("no"), TimeoutError("its own")])
-def test_it_raises_what_the_coroutine_raises(error: Exception) -> None:
+def test_the_call_raises_the_error_of_the_coroutine(error: Exception) -> None:
     async def fail() -> None:
         raise error
 
@@ -159,7 +159,7 @@ class _Stop(BaseException):
     pass
 
 
-def test_what_is_thrown_into_the_waiting_thread_cancels_the_coroutine() -> None:
+def test_an_exception_in_the_waiting_thread_cancels_the_coroutine() -> None:
     endless = Endless()
     ended: list[BaseException] = []
 

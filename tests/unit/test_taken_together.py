@@ -1,4 +1,4 @@
-"""What waits is answered together, within limits."""
+"""Waiting mail is answered together, within limits."""
 
 import pytest
 

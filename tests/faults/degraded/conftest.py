@@ -23,14 +23,14 @@ def vhost_url(rabbitmq: RabbitMQ) -> Iterator[str]:
 
 @pytest.fixture(scope="package")
 def to_rabbitmq(rabbitmq: RabbitMQ) -> Iterator[Balancer]:
-    """What every connection to RabbitMQ goes through."""
+    """Put a balancer before RabbitMQ that every connection goes through."""
     with Balancer.before(rabbitmq.url) as between:
         yield between
 
 
 @pytest.fixture(scope="package")
 def to_postgres(postgres: Postgres) -> Iterator[Balancer]:
-    """What every connection to PostgreSQL goes through."""
+    """Put a balancer before PostgreSQL that every connection goes through."""
     with Balancer.before(postgres.url) as between:
         yield between
 
@@ -65,6 +65,6 @@ def deployed(
 
 @pytest.fixture
 def customers(deployed: Deployment) -> Customers:
-    """People whom the service has not met before."""
+    """Return customers that the service has not met before."""
     first = next(_first)
     return Customers(deployed, range(first, first + CHATS))

@@ -33,7 +33,7 @@ def held_still(postgres: Postgres) -> Iterator[None]:
 
 
 @pytest.mark.parametrize("outage", [stopped, held_still])
-def test_who_writes_without_postgresql_is_told_to_come_back_soon(
+def test_a_customer_without_postgresql_is_told_to_come_back_soon(
     postgres: Postgres, customers: Customers, outage: Outage
 ) -> None:
     with customers:

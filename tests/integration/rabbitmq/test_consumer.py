@@ -1,4 +1,4 @@
-"""The consumer against a real RabbitMQ: what belongs to whom across connections."""
+"""The consumer against a real RabbitMQ: a delivery belongs to one consumer and one connection."""
 
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -88,7 +88,7 @@ def test_an_acked_message_does_not_come_back(consume: Consume, channel: Any) -> 
     assert names(receive(consume(), 1)) == ["open"]
 
 
-def test_it_holds_no_more_than_its_prefetch(consume: Consume, channel: Any) -> None:
+def test_a_consumer_holds_no_more_than_its_prefetch(consume: Consume, channel: Any) -> None:
     consumer = consume(prefetch=2)
     send(channel, "a", "b", "c")
     a, _ = receive(consumer, 2)
@@ -97,7 +97,7 @@ def test_it_holds_no_more_than_its_prefetch(consume: Consume, channel: Any) -> N
     assert names(receive(consumer, 1)) == ["c"]
 
 
-def test_what_was_prefetched_goes_back_at_once_when_it_is_cancelled(
+def test_prefetched_messages_go_back_at_once_when_a_consumer_is_cancelled(
     consume: Consume, channel: Any
 ) -> None:
     stopping = consume()

@@ -17,7 +17,7 @@ CHATS = [str(chat) for chat in range(1, 9)]
 
 
 def is_empty(url: str, queue: str) -> bool:
-    """Whether nobody waits in the queue."""
+    """Whether no message waits in the queue."""
     with pika.BlockingConnection(pika.URLParameters(url)) as connection:
         found = connection.channel().queue_declare(queue, passive=True)
     return bool(found.method.message_count == 0)
@@ -39,7 +39,7 @@ def test_copies_of_a_send_that_seemed_to_fail_run_once(
     assert services.sent("7") == ["once"]
 
 
-def test_what_was_prefetched_when_the_connections_were_lost_runs_once(
+def test_a_message_prefetched_when_the_connections_were_lost_runs_once(
     run: Run, rabbitmq: RabbitMQ, rabbitmq_url: str, services: FakeServices
 ) -> None:
     services.latency["telegram"] = 2

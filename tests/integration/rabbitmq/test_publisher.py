@@ -29,7 +29,7 @@ def depth(url: str, queue: str) -> int:
         connection.close()
 
 
-def test_what_is_confirmed_is_in_the_queue(publisher: Publisher, rabbitmq_url: str) -> None:
+def test_a_confirmed_message_is_in_the_queue(publisher: Publisher, rabbitmq_url: str) -> None:
     futures = [publisher.publish("llm", b"{}", message_id=str(n)) for n in range(1000)]
     wait(futures, timeout=20)
     assert all(future.exception(timeout=0) is None for future in futures)
@@ -73,7 +73,7 @@ def test_without_a_server_it_fails_at_once_and_comes_back_by_itself(
     assert depth(rabbitmq_url, "llm") == 2
 
 
-def test_what_is_not_confirmed_when_it_is_closed_fails(
+def test_an_unconfirmed_message_fails_when_the_publisher_is_closed(
     publisher: Publisher, rabbitmq: RabbitMQ
 ) -> None:
     publisher.publish("llm", b"{}", message_id="0").result(timeout=10)

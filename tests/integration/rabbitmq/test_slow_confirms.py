@@ -46,7 +46,7 @@ def row(running: Running, task_id: str) -> Any:
         return tx.execute(tasks.select().where(tasks.c.id == task_id)).one()
 
 
-def test_what_is_not_confirmed_yet_is_not_published_again_at_once(
+def test_a_message_without_its_confirm_yet_is_not_published_again_at_once(
     run: Run, rabbitmq: RabbitMQ
 ) -> None:
     running = run("rabbitmq")
@@ -58,7 +58,7 @@ def test_what_is_not_confirmed_yet_is_not_published_again_at_once(
     wait_until(lambda: row(running, "slow").state == "done")
 
 
-def test_who_sends_what_has_no_row_is_told_that_it_was_not_confirmed(
+def test_the_sender_of_a_task_without_a_row_is_told_that_it_was_not_confirmed(
     run: Run, rabbitmq: RabbitMQ
 ) -> None:
     run("rabbitmq")
@@ -66,7 +66,7 @@ def test_who_sends_what_has_no_row_is_told_that_it_was_not_confirmed(
         ping.send()
 
 
-def test_what_was_not_confirmed_when_the_connection_was_cut_is_published_again_at_once(
+def test_a_message_unconfirmed_when_the_connection_was_cut_is_published_again_at_once(
     run: Run, rabbitmq: RabbitMQ, between: Balancer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("mirt.store.queue.outbox.REPUBLISH_AFTER", timedelta(hours=1))
@@ -80,7 +80,7 @@ def test_what_was_not_confirmed_when_the_connection_was_cut_is_published_again_a
     wait_until(lambda: row(running, "cut").state == "done")
 
 
-def test_what_was_not_confirmed_when_its_sender_went_is_left_to_others(
+def test_a_message_unconfirmed_when_its_sender_stopped_is_left_to_others(
     run: Run, rabbitmq: RabbitMQ, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("mirt.store.queue.outbox.REPUBLISH_AFTER", timedelta(hours=1))

@@ -1,4 +1,4 @@
-"""JSON that nobody should send, for tests that nothing but our own error comes of it."""
+"""Malformed JSON, for tests that it leads to our own error and nothing else."""
 
 from typing import Any
 

@@ -1,4 +1,4 @@
-"""What a Telegram update becomes."""
+"""A Telegram update becomes an inbound message, or nothing."""
 
 import json
 from typing import Any
@@ -143,7 +143,7 @@ def test_an_error_shows_no_value_and_none_of_our_class_names() -> None:
     assert "_Chat" not in str(refused.value)
 
 
-def test_what_no_database_can_keep_is_taken_out() -> None:
+def test_text_that_no_database_can_keep_is_taken_out() -> None:
     assert parsed(update(text="a\0b\ud83d")).text == "ab�"
 
 

@@ -110,7 +110,7 @@ def test_an_error_of_the_crm_passes(crm: SnitkixCrm, services: FakeServices, cod
         crm.create(BODY)
 
 
-def test_it_says_how_long_to_wait(crm: SnitkixCrm, services: FakeServices) -> None:
+def test_a_crm_that_asks_to_wait_says_how_long(crm: SnitkixCrm, services: FakeServices) -> None:
     services.misbehave("crm", TooMany(17))
     with pytest.raises(RateLimitError) as told:
         crm.create(BODY)

@@ -106,7 +106,7 @@ def test_a_summary_is_made_of_both_voices_and_of_the_summary_before(
         Reset(),
     ],
 )
-def test_what_is_no_completion_is_a_failure_of_the_service(
+def test_an_answer_that_is_no_completion_is_a_failure_of_the_service(
     agent: OpenAiAgent, services: FakeServices, how: Misbehaviour
 ) -> None:
     services.misbehave("llm", how)

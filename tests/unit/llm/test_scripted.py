@@ -23,7 +23,7 @@ def answer(*said: str) -> str:
         (PHOTO, "Дякую за фото"),
     ],
 )
-def test_it_has_words_for_what_customers_ask(said: str, about: str) -> None:
+def test_the_scripted_agent_has_words_for_the_questions_of_customers(said: str, about: str) -> None:
     assert about in answer(said)
 
 
@@ -43,7 +43,7 @@ def test_messages_that_piled_up_are_answered_together() -> None:
     assert "Ціна" in reply
 
 
-def test_what_was_answered_is_not_answered_again() -> None:
+def test_an_answered_message_is_not_answered_again() -> None:
     said = [
         ChatMessage("user", "скільки коштує?"),
         ChatMessage("assistant", "Ціна залежить від розміру."),

@@ -1,4 +1,4 @@
-"""What a process works on is renewed until it ends."""
+"""The lease of a running task is renewed until the run ends."""
 
 from datetime import timedelta
 from pathlib import Path

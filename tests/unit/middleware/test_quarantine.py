@@ -51,7 +51,7 @@ def test_a_suspect_waits_for_the_others_and_keeps_new_ones_out() -> None:
     assert not newcomer.is_alive()
 
 
-def test_who_waits_when_it_is_closed_is_not_let_in() -> None:
+def test_a_waiting_thread_is_not_let_in_when_the_lock_is_closed() -> None:
     lock = SharedExclusiveLock()
     lock.acquire(exclusive=False)
     let_in: list[bool] = []

@@ -1,4 +1,4 @@
-"""What becomes of an error: its class and the task's row decide, never its text."""
+"""The class of an error and the task's row decide about a retry, never the error's text."""
 
 import pytest
 
@@ -56,7 +56,9 @@ def decided(
     ],
     ids=lambda error: type(error).__name__,
 )
-def test_what_may_pass_is_tried_again_while_attempts_are_left(error: RetryableError) -> None:
+def test_an_error_that_may_pass_is_tried_again_while_attempts_are_left(
+    error: RetryableError,
+) -> None:
     assert decided(error, attempt=4) == Retry(delay_s=60, attempt=5, waited_s=0)
     assert decided(error, attempt=5) == Bury(ErrorCode.RETRIES_EXHAUSTED)
 
@@ -73,7 +75,7 @@ def test_what_may_pass_is_tried_again_while_attempts_are_left(error: RetryableEr
         (KeyboardInterrupt(), "UNEXPECTED"),
     ],
 )
-def test_what_will_fail_the_same_way_is_buried_at_once(error: BaseException, code: str) -> None:
+def test_an_error_that_stays_is_a_dead_letter_at_once(error: BaseException, code: str) -> None:
     assert decided(error) == Bury(code)
 
 
@@ -130,7 +132,7 @@ def test_the_text_of_an_error_decides_nothing(text: str) -> None:
     assert decided(RateLimitError(text, retry_after=1)) == Retry(2, 0, 1)
 
 
-def test_it_is_the_error_itself_and_not_its_cause_that_counts() -> None:
+def test_the_error_itself_counts_and_not_its_cause() -> None:
     error = PermanentError("the reply cannot be read")
     error.__cause__ = RetryableError("502")
     assert decided(error) == Bury(ErrorCode.INVALID_INPUT)

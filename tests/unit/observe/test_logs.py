@@ -65,7 +65,7 @@ def test_a_secret_is_struck_out(
     assert REDACTED in written
 
 
-def test_what_the_context_has_bound_is_struck_out_too(
+def test_a_secret_that_the_context_has_bound_is_redacted_too(
     configured: Configure, capsys: pytest.CaptureFixture[str]
 ) -> None:
     log = configured()
@@ -105,7 +105,7 @@ def test_a_line_is_json_with_its_level_and_time(
 
 
 @pytest.mark.parametrize("least", ["INFO", "WARNING"])
-def test_what_is_below_the_level_is_not_written(
+def test_an_event_below_the_level_is_not_written(
     configured: Configure, capsys: pytest.CaptureFixture[str], least: str
 ) -> None:
     log = configured(log_level=least)

@@ -26,7 +26,7 @@ def test_a_label_that_is_not_listed_is_refused() -> None:
         metrics.WEBHOOKS.inc(channel="telegram", result="accepted")
 
 
-def test_what_was_measured_is_there_with_its_labels() -> None:
+def test_each_sample_is_there_with_its_labels() -> None:
     before = here()
     metrics.WEBHOOKS.inc(channel="telegram", outcome="shed")
     metrics.HTTP_SECONDS.observe(0.02, route="/healthz", status="200")

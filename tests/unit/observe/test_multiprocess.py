@@ -18,7 +18,7 @@ from tests.unit.observe.process_family import GENERATIONS
 
 
 def family(scenario: str, folder: Path, **env: str) -> dict[str, Any]:
-    """What became of a family, as it tells in its last line."""
+    """Return the last line of a family of processes, which has its result."""
     told = subprocess.run(
         [sys.executable, "-m", "tests.unit.observe.process_family", scenario, folder],
         env={**os.environ, **env},
@@ -47,7 +47,7 @@ def test_counters_never_fall_and_files_do_not_multiply_however_often_children_ar
     }
 
 
-def test_what_a_dead_child_said_of_the_moment_vanishes_and_what_it_counted_stays(
+def test_the_gauges_of_a_dead_worker_vanish_and_its_counters_stay(
     tmp_path: Path,
 ) -> None:
     found = family("at_once", tmp_path)

@@ -52,7 +52,7 @@ def all_settings(services: FakeServices) -> Settings:
 
 
 def forms_of(secret: str) -> Iterator[str]:
-    """What libraries make of it: in a URL, a form, JSON, a repr, a header."""
+    """Return a secret as libraries write it: in a URL, a form, JSON, a repr, a header."""
     yield secret
     for quoted in (quote(secret, safe=""), quote(secret), quote_plus(secret)):
         yield quoted
@@ -127,7 +127,7 @@ def by_finalizer(form: str) -> None:
         def __del__(self) -> None:
             failing(form)
 
-    Dies()  # and is gone at once: nobody holds it
+    Dies()  # and is gone at once: no variable holds it
 
 
 def by_main(form: str) -> None:
@@ -211,7 +211,7 @@ def test_a_secret_that_is_a_number_is_struck_out_of_numbers(
     assert (line["token"], line["other"]) == (REDACTED, 7)
 
 
-def test_what_the_context_has_bound_is_struck_out_too(
+def test_a_secret_that_the_context_has_bound_is_redacted_too(
     configured: Configure, capsys: pytest.CaptureFixture[str]
 ) -> None:
     log = configured()

@@ -61,7 +61,7 @@ def test_a_phone_is_normalised(written: str) -> None:
         7,
     ],
 )
-def test_what_is_no_ukrainian_phone_is_refused(written: Any) -> None:
+def test_a_number_that_is_no_ukrainian_phone_is_refused(written: Any) -> None:
     assert fields(**customer(phone=written)) == ["customer.phone"]
 
 
@@ -107,7 +107,7 @@ def test_every_wrong_field_is_named_at_once_and_no_value_is_shown() -> None:
 
 
 @pytest.mark.parametrize("data", [None, [], "order", 7])
-def test_what_is_no_object_is_refused(data: Any) -> None:
+def test_an_order_that_is_no_object_is_refused(data: Any) -> None:
     with pytest.raises(OrderProblems) as refused:
         read_order(data)
     assert refused.value.message == "order_data: Input should be an object"

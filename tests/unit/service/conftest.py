@@ -24,7 +24,7 @@ from tests.settings import settings_for, sqlite_url
 
 @dataclass
 class Ingress:
-    """What a test posts to, and what is behind it."""
+    """An ingress to post to, and the runtime behind it."""
 
     client: TestClient
     runtime: Runtime
@@ -74,6 +74,6 @@ def ingress(services: FakeServices, tmp_path: Path, migrated: Path) -> Iterator[
 
 @pytest.fixture
 def logs() -> Iterator[list[EventDict]]:
-    """What is logged, with what the context has bound."""
+    """Return the logged events, with the values that the context has bound."""
     with capture_logs([structlog.contextvars.merge_contextvars]) as events:
         yield events

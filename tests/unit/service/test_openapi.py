@@ -1,4 +1,4 @@
-"""What ``service/openapi.json`` says is what the ingress does, for requests that nobody wrote."""
+"""The ingress does what ``service/openapi.json`` describes, for generated requests."""
 
 import json
 from pathlib import Path
@@ -31,7 +31,7 @@ MANY = settings(
 
 
 def as_json_is_written(body: Any) -> Any:
-    """7.0 is an integer for JSON Schema; nobody who sends integers writes them so."""
+    """7.0 is an integer for JSON Schema; no client that sends integers writes them so."""
     return json.loads(json.dumps(body), parse_float=lambda number: int(float(number)))
 
 
@@ -39,7 +39,7 @@ def as_json_is_written(body: Any) -> Any:
     ("address", "mode"),
     [(WEBHOOK, RIGHT), (WEBHOOK, WRONG), (("/healthz", "GET"), RIGHT), (("/readyz", "GET"), RIGHT)],
 )
-def test_it_does_what_it_says(
+def test_each_described_operation_conforms_to_its_schema(
     ingress: Open, address: tuple[str, str], mode: GenerationMode
 ) -> None:
     path, method = address

@@ -1,4 +1,4 @@
-"""Who has asked us to wait is not asked again sooner, by anybody; nobody else is held up."""
+"""A service that asked for a cooldown gets no request sooner, from any process; others do."""
 
 import pytest
 
@@ -31,7 +31,7 @@ def test_waits_that_are_over_are_forgotten() -> None:
     assert list(waits._until) == ["last"]
 
 
-def test_what_one_process_was_told_all_know(redis_url: str) -> None:
+def test_a_cooldown_of_one_process_is_known_to_all(redis_url: str) -> None:
     told, other = (RedisCooldowns(connect_redis(redis_url)) for _ in range(2))
     told.start("manychat", 30)
     assert 29 < left_of(other, "manychat") <= 30

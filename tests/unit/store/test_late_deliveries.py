@@ -1,4 +1,4 @@
-"""Who settles a part late, when another worker is at it, changes nothing that is known since."""
+"""A worker that settles a part after another one began it changes nothing that is known since."""
 
 from collections.abc import Callable
 from dataclasses import replace
@@ -21,14 +21,14 @@ LATE: dict[str, Late] = {
 }
 
 
-def test_it_is_settled_by_who_is_in_time(database: Database) -> None:
+def test_each_outcome_settles_the_part_that_was_begun(database: Database) -> None:
     assert found(database, LATE["not sent"], begun=FIRST).unknown == 1
     assert found(database, LATE["refused"], begun=FIRST).state == "failed"
     assert found(database, LATE["sent"], begun=FIRST).parts_sent == 1
 
 
 @pytest.mark.parametrize("late", LATE.values(), ids=LATE)
-def test_what_is_sent_stays_sent(database: Database, late: Late) -> None:
+def test_a_part_that_is_sent_stays_sent(database: Database, late: Late) -> None:
     with database.transaction() as tx:
         store.add_delivery(tx, FIRST, now=NOON)
         store.begin_part(tx, FIRST)
@@ -61,7 +61,7 @@ def test_a_part_that_was_being_sent_when_its_task_died_is_counted_as_unknown(
 
 
 def found(database: Database, late: Late, *, begun: Delivery | None = None) -> Delivery:
-    """The delivery, after what somebody has noted who was at its first part."""
+    """Return the delivery after this outcome was stored for its first part."""
     with database.transaction() as tx:
         if begun is not None:
             store.reopen_delivery(tx, begun.id)

@@ -37,7 +37,7 @@ def test_a_postponed_task_runs_again_when_it_is_due_as_the_attempt_it_was_given(
     assert (again.attempt, again.waited_s, again.fence) == (2, 30, 2)
 
 
-def test_what_is_given_back_is_claimed_at_once_and_was_no_start(database: Database) -> None:
+def test_a_task_that_is_given_back_is_claimed_at_once_and_was_no_start(database: Database) -> None:
     held(database)
     mine = held(database, at=10)
     write(database, ENDINGS["give_back"], mine)
@@ -65,7 +65,7 @@ def test_a_run_that_ends_clears_the_count_of_starts(database: Database, ending: 
 
 
 @pytest.mark.parametrize(("innocent", "starts"), [(True, 1), (False, 2)])
-def test_what_a_dead_process_held_goes_to_another_at_once(
+def test_the_tasks_of_a_dead_process_go_to_another_at_once(
     database: Database, innocent: bool, starts: int
 ) -> None:
     held(database)
@@ -84,7 +84,7 @@ def test_the_tasks_of_other_processes_are_not_released(database: Database) -> No
     assert row(database, "t3").state == "done"
 
 
-def test_who_claims_a_condemned_task_is_told_what_it_has_failed_with(database: Database) -> None:
+def test_a_claim_of_a_timed_out_task_returns_its_error(database: Database) -> None:
     mine = held(database)
     with database.transaction() as tx:
         assert mark_timed_out(tx, "one", "t1", mine.fence, error_code="TIME_LIMIT")

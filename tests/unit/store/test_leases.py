@@ -1,4 +1,4 @@
-"""The lease: one worker at a time, and whoever has lost it changes nothing."""
+"""The lease: one worker at a time, and a worker that has lost it changes nothing."""
 
 from concurrent.futures import ThreadPoolExecutor
 
@@ -56,7 +56,7 @@ def test_a_lease_that_ran_out_is_taken_by_another_with_a_higher_fence(database: 
 
 
 @pytest.mark.parametrize("state", [TaskState.DONE, TaskState.DEAD])
-def test_what_is_over_is_never_claimed_again(database: Database, state: TaskState) -> None:
+def test_a_task_that_is_over_is_never_claimed_again(database: Database, state: TaskState) -> None:
     add_row(database, state)
     assert claimed(database, at=1_000_000) is None
 
@@ -103,7 +103,7 @@ def test_a_claim_ends_once(database: Database, first: Ending, second: Ending) ->
         write(database, second, mine)
 
 
-def test_what_a_late_writer_wrote_beside_is_undone_too(database: Database) -> None:
+def test_the_other_writes_of_a_late_writer_are_undone_too(database: Database) -> None:
     late = held(database, "one")
     held(database, "two", at=10)
 
@@ -117,7 +117,7 @@ def test_what_a_late_writer_wrote_beside_is_undone_too(database: Database) -> No
         assert tx.execute(select(tasks.c.id)).scalars().all() == ["t1"]
 
 
-def test_who_holds_the_lease_still_holds_it_after_it_ran_out_until_another_claims(
+def test_a_lease_that_ran_out_is_still_held_until_another_worker_claims(
     database: Database,
 ) -> None:
     mine = held(database)

@@ -42,7 +42,7 @@ def differences(database: Database) -> list[Any]:
 
 
 def schema(database: Database) -> dict[str, str]:
-    """What SQLite was told to make, without the order of columns and the spelling of it."""
+    """Return the schema as SQLite keeps it, without the order of columns and the spelling."""
     with database.transaction() as tx:
         found = tx.execute(text("SELECT name, sql FROM sqlite_master WHERE sql IS NOT NULL"))
         return {name: _in_order(sql) for name, sql in found if name != "alembic_version"}
@@ -75,7 +75,7 @@ def test_the_migrated_schema_is_the_one_the_code_knows(database: Database) -> No
     assert differences(database) == []
 
 
-def test_what_the_comparison_does_not_see_is_the_same_too(
+def test_the_parts_that_the_comparison_does_not_see_are_the_same_too(
     database: Database, empty: Database
 ) -> None:
     metadata.create_all(empty.engine)
@@ -103,7 +103,7 @@ def test_upgrading_twice_changes_nothing(database: Database) -> None:
         assert tx.execute(select(conversations.c.session_id)).scalars().all() == ["s"]
 
 
-def test_what_is_queued_while_the_schema_is_upgraded_has_waited_since_it_was_sent(
+def test_a_task_queued_during_an_upgrade_has_waited_since_it_was_sent(
     database: Database,
 ) -> None:
     with database.transaction() as tx:

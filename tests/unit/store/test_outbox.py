@@ -1,4 +1,4 @@
-"""The outbox: nothing that is to be published is lost, and nothing is published too often."""
+"""The outbox: no task that has to be published is lost, and none is published too often."""
 
 from datetime import timedelta
 
@@ -51,7 +51,7 @@ def test_a_task_that_is_known_is_not_added_again(database: Database, state: Task
     assert row(database).state == state
 
 
-def test_what_was_added_is_left_to_its_publisher_for_a_while(database: Database) -> None:
+def test_a_new_task_is_left_to_its_publisher_for_a_while(database: Database) -> None:
     added(database)
     assert taken(database, FIRST_S - 0.1) == []
     assert taken(database, FIRST_S) == ["t1"]
@@ -65,14 +65,14 @@ def test_a_delayed_task_is_published_when_its_delay_is_over(database: Database) 
     assert row(database).state == "queued"
 
 
-def test_what_is_taken_is_all_that_was_added(database: Database) -> None:
+def test_a_taken_message_has_all_that_was_added(database: Database) -> None:
     with database.transaction() as tx:
         add(tx, TaskMessage("t1", "ping", [1], {"ключ": None}, {"trace_id": "t"}), now=NOON)
         [found] = take_due(tx, now=after(60), limit=1)
     assert found == TaskMessage("t1", "ping", [1], {"ключ": None}, {"trace_id": "t"})
 
 
-def test_what_nobody_claims_is_published_again_after_ever_longer_pauses(
+def test_an_unclaimed_task_is_published_again_after_ever_longer_pauses(
     database: Database,
 ) -> None:
     added(database)
@@ -99,7 +99,7 @@ def test_a_task_whose_lease_ran_out_is_published_again(database: Database) -> No
 
 
 @pytest.mark.parametrize("ending", ["finish", "mark_dead"])
-def test_what_is_over_is_never_published_again(database: Database, ending: str) -> None:
+def test_a_task_that_is_over_is_never_published_again(database: Database, ending: str) -> None:
     write(database, ENDINGS[ending], held(database))
     assert taken(database, 1_000_000) == []
 
@@ -149,7 +149,7 @@ def test_a_task_that_is_replayed_waits_for_a_worker_since_then(database: Databas
 
 
 @pytest.mark.parametrize("state", [TaskState.RUNNING, TaskState.DELAYED, TaskState.DONE])
-def test_what_is_not_queued_is_not_made_due(database: Database, state: TaskState) -> None:
+def test_a_task_that_is_not_queued_is_not_made_due(database: Database, state: TaskState) -> None:
     add_row(database, state, due_at=after(60))
     with database.transaction() as tx:
         make_due(tx, ["t1"], now=NOON)
@@ -157,7 +157,9 @@ def test_what_is_not_queued_is_not_made_due(database: Database, state: TaskState
     assert row(database).due_at == after(60)
 
 
-def test_what_a_broker_lost_is_due_at_once_if_it_was_published_before(database: Database) -> None:
+def test_a_task_that_a_broker_lost_is_due_at_once_if_it_was_published_before(
+    database: Database,
+) -> None:
     for task_id, actor, published_s in (
         ("lost", "ping", 0),
         ("another's", "pong", 0),
@@ -197,7 +199,7 @@ def test_a_delay_is_extended_up_to_its_longest(database: Database) -> None:
     assert row(database).due_at == after(20)
 
 
-def test_what_was_started_or_is_already_on_its_way_is_not_put_off(database: Database) -> None:
+def test_a_task_that_was_started_or_is_on_its_way_is_not_put_off(database: Database) -> None:
     add_row(database, TaskState.DELAYED, task_id="a retry", fence=1, due_at=after(5))
     add_row(database, TaskState.QUEUED, task_id="on its way", due_at=after(5))
     for task_id in ("a retry", "on its way"):

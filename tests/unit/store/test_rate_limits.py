@@ -28,7 +28,7 @@ def test_slots_are_evenly_spaced_however_many_ask_at_once() -> None:
 
 
 def slots_of(pace: LocalRateLimiter) -> list[float]:
-    """What is given out at one moment."""
+    """Return the reservations of one moment."""
     return [
         reservation.begins_in
         for reservation in (pace.take() for _ in range(100))
@@ -51,7 +51,7 @@ def test_a_slot_that_is_too_far_away_is_not_taken() -> None:
     assert len({reservation.begins_in for reservation in slots[1:]}) == 1
 
 
-def test_who_would_wait_too_long_is_told_for_how_long() -> None:
+def test_a_sender_that_would_wait_too_long_is_told_for_how_long() -> None:
     pace = LocalRateLimiter(0.1)
     pace.wait()
     with pytest.raises(RateLimitError) as told:

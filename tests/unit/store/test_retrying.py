@@ -1,4 +1,4 @@
-"""What the world outside has answered is written though the database is away for a while."""
+"""The answers of outside services are stored although the database is away for a while."""
 
 import threading
 import time
@@ -17,7 +17,7 @@ def one(tx: Connection) -> int:
     return int(tx.execute(text("SELECT 1")).scalar_one())
 
 
-def test_it_is_repeated_until_the_database_is_there(tmp_path: Path) -> None:
+def test_a_commit_is_repeated_until_the_database_is_back(tmp_path: Path) -> None:
     database = Database(f"sqlite:///{tmp_path}/later/mirt.db")
     (tmp_path / "later").rmdir()
     back = threading.Timer(1.5 * AGAIN_S, (tmp_path / "later").mkdir)
@@ -39,7 +39,7 @@ def test_a_database_that_stays_away_is_said_to_be_away_by_the_deadline(tmp_path:
 
 
 @pytest.mark.parametrize("error", [LeaseLostError("lost"), SoftTimeLimitExceeded(), ValueError()])
-def test_what_is_no_fault_of_the_database_is_not_repeated(
+def test_an_error_that_is_no_fault_of_the_database_is_not_repeated(
     database: Database, error: Exception
 ) -> None:
     tries: list[int] = []

@@ -1,4 +1,4 @@
-"""A task that nobody has begun can be buried; one that somebody has, or that is over, cannot."""
+"""A task that no worker has begun can be purged; a claimed one, or one that is over, cannot."""
 
 import pytest
 
@@ -57,16 +57,14 @@ def test_a_task_without_a_row_gets_one_that_is_dead(database: Database) -> None:
 
 
 @pytest.mark.parametrize("state", [s for s in TaskState if s is not TaskState.QUEUED])
-def test_what_somebody_has_or_what_is_over_is_left_alone(
-    database: Database, state: TaskState
-) -> None:
+def test_a_task_that_is_claimed_or_over_is_left_alone(database: Database, state: TaskState) -> None:
     add_row(database, state, due_at=after(90))
     before = row(database)
     assert not buried(database)
     assert (row(database), letters(database)) == (before, [])
 
 
-def test_who_has_lost_its_lease_to_the_burial_changes_nothing(database: Database) -> None:
+def test_a_worker_that_lost_its_lease_to_a_purge_changes_nothing(database: Database) -> None:
     held(database)
     with database.transaction() as tx:
         take_due(tx, now=after(10), limit=1)

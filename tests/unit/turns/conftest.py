@@ -79,7 +79,7 @@ class Shop:
         return outcome
 
     def fails_for_good(self, task_id: str) -> list[TaskMessage]:
-        """What a worker does when an attempt has failed and there is to be no other."""
+        """Fail the last attempt, as a worker does."""
         lease = self.claim(as_task(mail(task_id)))
         with self.database.transaction() as tx:
             leases.mark_dead(tx, lease, error_code="UNEXPECTED", now=self.clock())
@@ -99,11 +99,11 @@ class Shop:
         return outcome
 
     def dispatch(self, one: Mail) -> TaskOutcome:
-        """What a caller does without a queue."""
+        """Answer as a caller does without a queue."""
         return self.direct.answer(one, queue_of=lambda task: TASKS[task].queue)
 
     def replay(self, task_id: str) -> bool:
-        """What becomes of a dead letter that is replayed: whether it runs now."""
+        """Replay a dead letter as an operator does; return whether it runs now."""
         with self.database.transaction() as tx:
             assert revive(tx, as_task(mail(task_id)), now=self.clock())
             now = self.failed_turns.reopened(tx, task_id)

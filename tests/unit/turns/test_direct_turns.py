@@ -43,7 +43,7 @@ def test_a_reply_that_is_to_be_delivered_is(shop: Shop) -> None:
     assert shop.shown == [("7", "answer 1")]
 
 
-def test_who_comes_while_another_is_answered_waits_and_is_answered_next(shop: Shop) -> None:
+def test_mail_that_comes_while_another_is_answered_waits_and_is_answered_next(shop: Shop) -> None:
     thinking, go_on = threading.Event(), threading.Event()
 
     def think() -> None:
@@ -85,7 +85,7 @@ def test_a_customer_whose_turn_has_failed_is_apologised_to(shop: Shop) -> None:
     assert shop.head() is None
 
 
-def test_who_finds_anothers_message_before_its_own_works_for_it_too(shop: Shop) -> None:
+def test_a_caller_that_finds_earlier_mail_answers_it_too(shop: Shop) -> None:
     shop.receive("left behind")
     shop.clock.advance(seconds=60)
     result = shop.dispatch(mail("t1", actor=TaskName.PROCESS_MESSAGE)).result or {}
@@ -149,7 +149,7 @@ def test_an_apology_whose_bringer_died_when_it_was_sent_is_not_brought_again(sho
     assert shop.shown == []
 
 
-def test_what_has_failed_is_a_dead_letter_with_all_that_is_known(shop: Shop) -> None:
+def test_a_failed_turn_is_a_dead_letter_with_all_that_is_known(shop: Shop) -> None:
     shop.agent.script = [PermanentError("no", ErrorCode.LLM_REFUSED)]
     shop.console.script = [ExternalServiceError("telegram", "502")]
     letter = mail("t1")

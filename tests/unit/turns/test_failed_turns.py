@@ -43,7 +43,7 @@ def test_an_apology_comes_before_the_reply_to_a_later_message(shop: Shop) -> Non
     assert shop.shown == [("7", APOLOGY), ("7", "answer 1")]
 
 
-def test_what_came_after_the_failed_turn_was_taken_is_not_failed_with_it(shop: Shop) -> None:
+def test_mail_after_a_failed_turn_was_taken_is_not_failed_with_it(shop: Shop) -> None:
     shop.receive("t1")
     shop.agent.script = [ExternalServiceError("llm", "502")]
     with pytest.raises(ExternalServiceError):
@@ -54,13 +54,13 @@ def test_what_came_after_the_failed_turn_was_taken_is_not_failed_with_it(shop: S
     assert (shop.state("t1"), shop.state("t2")) == ("failed", "waiting")
 
 
-def test_who_got_the_answer_is_owed_no_apology(shop: Shop) -> None:
+def test_a_customer_who_got_the_answer_is_owed_no_apology(shop: Shop) -> None:
     failed_delivery(shop, "t1")
     assert [one.actor for one in shop.published] == ["process_and_respond"]
     assert (shop.shown, shop.head(), shop.state("t1")) == ([], None, "answered")
 
 
-def test_who_waits_for_the_result_is_owed_no_apology(shop: Shop) -> None:
+def test_a_caller_who_waits_for_the_result_is_owed_no_apology(shop: Shop) -> None:
     shop.receive("t1", actor=TaskName.PROCESS_MESSAGE)
     shop.receive("t2", actor=TaskName.PROCESS_MESSAGE)
     [following] = shop.fails_for_good("t1")

@@ -14,7 +14,7 @@ from tests.unit.turns.conftest import Shop
 
 @pytest.fixture
 def lose_the_next(shop: Shop, monkeypatch: pytest.MonkeyPatch) -> list[str]:
-    """What is put in here is the error of the next transaction, after its commit."""
+    """Return a list: an error in it is that of the next transaction, after its commit."""
     lost: list[str] = []
     commit = shop.database.transaction
 

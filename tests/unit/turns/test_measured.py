@@ -1,4 +1,4 @@
-"""What is measured of a turn."""
+"""The metrics of a turn."""
 
 import pytest
 

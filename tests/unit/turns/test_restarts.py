@@ -29,7 +29,7 @@ def test_after_a_restart_nothing_of_what_was_said_before_is_told(shop: Shop) -> 
     assert shop.agent.asked[-1] == (["t3"], None)
 
 
-def test_what_was_said_before_a_restart_is_kept(shop: Shop) -> None:
+def test_mail_before_a_restart_is_kept(shop: Shop) -> None:
     shop.receive("t1")
     shop.answer("t1")
     shop.receive("t2", text="/start")

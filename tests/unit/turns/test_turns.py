@@ -1,4 +1,4 @@
-"""A turn: what waits is answered together, once, delivered, and the next turn begins."""
+"""A turn: waiting mail is answered together, once, delivered, and the next turn begins."""
 
 import pytest
 
@@ -45,7 +45,7 @@ def test_a_caller_who_waits_gets_the_answer_and_nothing_is_delivered(shop: Shop)
     assert rows(shop.database, deliveries) == []
 
 
-def test_what_waits_is_answered_together_and_in_order(shop: Shop) -> None:
+def test_waiting_mail_is_answered_together_and_in_order(shop: Shop) -> None:
     shop.receive("t1", "t3", "t2")
     shop.answer("t1")
     assert shop.agent.asked == [(["t1", "t3", "t2"], None)]
@@ -53,7 +53,7 @@ def test_what_waits_is_answered_together_and_in_order(shop: Shop) -> None:
     assert [shop.state(one) for one in ("t1", "t2", "t3")] == ["answered"] * 3
 
 
-def test_what_a_turn_cannot_take_is_the_next_turn(shop: Shop) -> None:
+def test_mail_that_a_turn_cannot_take_is_the_next_turn(shop: Shop) -> None:
     everything = [f"t{number}" for number in range(TURN_MESSAGES + 2)]
     shop.receive(*everything)
     [following] = shop.answer("t0").to_publish

@@ -1,4 +1,4 @@
-"""Nobody is let in who has no token, and nothing is done that was not asked for from the page."""
+"""No request is let in without a token, and nothing is done that no page has asked for."""
 
 import re
 from datetime import datetime, timedelta
@@ -42,7 +42,7 @@ def test_nobody_does_anything_without_a_token(come: Come, address: str) -> None:
 
 @pytest.mark.parametrize("address", PAGES)
 @pytest.mark.parametrize("role", Role)
-def test_both_roles_see_every_page(come: Come, address: str, role: Role) -> None:
+def test_readers_and_operators_see_every_page(come: Come, address: str, role: Role) -> None:
     assert come(role).get(address).status_code in {200, 404}
 
 
@@ -126,7 +126,7 @@ def test_the_cookie_is_for_this_page_alone(come: Come, forwarded: str | None) ->
     assert OPERATOR not in given.value
 
 
-def test_who_guesses_is_told_to_come_back_later_and_others_are_not(come: Come) -> None:
+def test_a_guesser_is_told_to_come_back_later_and_others_are_not(come: Come) -> None:
     guesser, other = ({"X-Forwarded-For": f"10.0.0.{n}"} for n in (1, 2))
     for _ in range(MOST_WRONG):
         come(None).post("/ops/login", {"token": "guess"}, headers=guesser)
@@ -143,7 +143,7 @@ def _guess_a_task(here: Ingress, token: str, address: str = "10.0.0.1") -> Resul
     return here.client.simulate_post("/tasks/summarize", json={"session_id": "7"}, headers=headers)
 
 
-def test_who_guesses_at_the_tasks_is_told_to_come_back_later_and_others_are_not(
+def test_a_guesser_at_the_tasks_is_told_to_come_back_later_and_others_are_not(
     here: Ingress,
 ) -> None:
     guesses = [_guess_a_task(here, f"guess-{n}") for n in range(MOST_WRONG)]
@@ -165,7 +165,7 @@ def test_wrong_tokens_count_at_all_doors_together(here: Ingress, come: Come) -> 
     assert come(None).get("/ops", headers=bearer).status_code == 429
 
 
-def test_who_brings_no_token_has_guessed_none(ingress: Open, here: Ingress) -> None:
+def test_a_request_without_a_token_is_no_guess(ingress: Open, here: Ingress) -> None:
     for _ in range(MOST_WRONG + 1):
         answer = here.client.simulate_post("/tasks/summarize", json={"session_id": "7"})
         assert answer.status_code == 401
@@ -174,7 +174,7 @@ def test_who_brings_no_token_has_guessed_none(ingress: Open, here: Ingress) -> N
         assert _guess_a_task(nobody, "there-is-none").status_code == 401
 
 
-def test_who_guesses_links_is_told_to_come_back_later(come: Come) -> None:
+def test_a_guesser_of_links_is_told_to_come_back_later(come: Come) -> None:
     visit = come(None)
     for _ in range(MOST_WRONG):
         assert visit.get("/ops?token=wrong").status_code == 303
@@ -184,7 +184,7 @@ def test_who_guesses_links_is_told_to_come_back_later(come: Come) -> None:
         assert 1 <= int(answer.headers["Retry-After"]) <= 61
 
 
-def test_who_guesses_at_the_logout_is_told_to_come_back_later(come: Come) -> None:
+def test_a_guesser_at_the_logout_is_told_to_come_back_later(come: Come) -> None:
     bearer = {"Authorization": "Bearer guess"}
     for _ in range(MOST_WRONG):
         assert come(None).post("/ops/logout", {}, headers=bearer).status_code == 303

@@ -1,4 +1,4 @@
-"""What the pages show: everything as text, nothing that was not asked for, in constant queries."""
+"""The pages show everything as text, nothing that was not asked for, in constant queries."""
 
 import html
 from collections.abc import Iterator
@@ -192,7 +192,9 @@ def test_texts_are_hidden_until_asked_for_and_every_showing_is_logged(
         logs.clear()
 
 
-def test_it_says_that_nothing_is_wrong_only_when_nothing_is(here: Ingress, come: Come) -> None:
+def test_the_page_says_that_nothing_is_wrong_only_when_nothing_is(
+    here: Ingress, come: Come
+) -> None:
     from mirt.store.queue import workers
     from mirt.store.queue.workers import WorkerRow
 
@@ -209,7 +211,7 @@ def test_it_says_that_nothing_is_wrong_only_when_nothing_is(here: Ingress, come:
     assert 'href="/ops/dead"' in page
 
 
-def test_what_is_confirmed_is_what_was_counted(
+def test_the_confirmed_dead_letters_are_those_that_were_counted(
     here: Ingress, come: Come, logs: list[EventDict]
 ) -> None:
     write(here.runtime, *(letter(n) for n in range(3)), letter(9, session_id="9"))
@@ -255,7 +257,7 @@ def test_a_purge_says_first_what_it_would_remove(here: Ingress, come: Come) -> N
         ("/ops/trace?id=%00", "Id: name a conversation"),
     ],
 )
-def test_what_makes_no_sense_is_told_why(come: Come, address: str, why: str) -> None:
+def test_a_request_that_makes_no_sense_is_told_why(come: Come, address: str, why: str) -> None:
     answer = come().get(address)
     assert answer.status_code == 400
     assert why in html.unescape(answer.text)

@@ -1,4 +1,4 @@
-"""What is typed is understood, or refused with its field, the problem and a code."""
+"""Every argument is understood, or refused with its field, the problem and a code."""
 
 import os
 import subprocess
@@ -44,7 +44,7 @@ def test_a_time_is_an_age_or_iso_and_utc_without_a_zone(typed: str, meant: datet
 
 
 @pytest.mark.parametrize("typed", ["soon", "2", "2y", "-2h", "999999w", "2026-13-01", ""])
-def test_what_is_no_time_is_refused_by_its_field(typed: str) -> None:
+def test_a_value_that_is_no_time_is_refused_by_its_field(typed: str) -> None:
     with pytest.raises(CommandError) as refused:
         since_of(typed, NOW)
     assert (refused.value.field, refused.value.exit_code) == ("--since", 2)
@@ -64,7 +64,7 @@ def test_a_name_that_nobody_knows_is_refused_with_those_that_there_are(
     assert refused.value.field == f"--{field}"
 
 
-def test_what_dies_after_the_counting_is_never_meant() -> None:
+def test_a_dead_letter_after_the_counting_is_never_meant() -> None:
     chosen = choice(["a", "a", "b"], **{**NOTHING, "code": "time_limit"}, now=NOW)
     assert (chosen.task_ids, chosen.error_code, chosen.until) == (["a", "b"], "TIME_LIMIT", NOW)
     assert names_any(chosen)
@@ -104,7 +104,7 @@ def test_a_length_of_time_is_shown_in_two_units(value: float, shown: str) -> Non
     assert seconds(value) == shown
 
 
-def test_what_customers_wrote_is_told_by_its_size() -> None:
+def test_the_text_of_a_customer_is_shown_by_its_size() -> None:
     told = without_texts({"user_message": "Привіт", "metadata": {"a": 1}, "chat_id": "7"})
     assert told == {"user_message": "(6 characters)", "metadata": "(1 fields)", "chat_id": "7"}
 
@@ -125,7 +125,7 @@ def test_a_wrong_form_is_usage_and_ends_with_2(typed: list[str]) -> None:
 
 
 def completed(typed: str) -> str:
-    """What bash would be told."""
+    """Return the completions for bash."""
     done = subprocess.run(
         [Path(sys.executable).with_name("mirt")],
         env={

@@ -16,7 +16,7 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 @pytest.mark.parametrize("pid", [os.getpid(), 2**22 + 1], ids=["ours", "nobody"])
-def test_what_a_dead_parent_has_left_is_removed_even_if_it_had_our_pid(
+def test_the_files_of_a_dead_parent_are_removed_even_if_it_had_our_pid(
     folder: Path, pid: int
 ) -> None:
     left = folder / f"{PREFIX}{pid}-old"
@@ -26,7 +26,7 @@ def test_what_a_dead_parent_has_left_is_removed_even_if_it_had_our_pid(
     assert ours.exists()
 
 
-def test_what_a_living_parent_uses_stays(folder: Path) -> None:
+def test_the_files_of_a_living_parent_stay(folder: Path) -> None:
     used = folder / f"{PREFIX}{os.getppid()}-used"
     used.mkdir()
     new_folder()

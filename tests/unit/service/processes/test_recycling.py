@@ -33,7 +33,7 @@ def test_without_a_limit_of_memory_there_is_none() -> None:
 
 
 def test_children_that_started_together_come_due_in_turn() -> None:
-    least, most = (Limits(100).of_one(which) for which in (lambda a, _: a, lambda _, b: b))
+    least, most = (Limits(100).with_jitter(which) for which in (lambda a, _: a, lambda _, b: b))
     assert (least.tasks, most.tasks) == (100, 120)
 
 

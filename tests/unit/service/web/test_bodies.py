@@ -80,7 +80,7 @@ def test_json_is_taken_however_it_is_called(ingress: Open, media_type: str) -> N
 
 
 @pytest.mark.parametrize("media_type", ["text/plain", "application/x-www-form-urlencoded", "json"])
-def test_what_says_that_it_is_no_json_is_refused(ingress: Open, media_type: str) -> None:
+def test_a_body_that_is_declared_as_no_json_is_refused(ingress: Open, media_type: str) -> None:
     answer = ingress().post(padded(100), headers={"Content-Type": media_type})
     assert (answer.status_code, answer.json["error"]) == (415, "UNSUPPORTED_MEDIA_TYPE")
 
@@ -100,7 +100,9 @@ def test_what_says_that_it_is_no_json_is_refused(ingress: Open, media_type: str)
         (b'{"a":' * 10_000 + b"1" + b"}" * 10_000, "nested too deeply"),
     ],
 )
-def test_what_is_no_json_is_refused_with_the_reason(ingress: Open, body: bytes, why: str) -> None:
+def test_a_body_that_is_no_json_is_refused_with_the_reason(
+    ingress: Open, body: bytes, why: str
+) -> None:
     answer = ingress().post(body)
     assert answer.status_code == 400
     assert why in answer.json["message"]

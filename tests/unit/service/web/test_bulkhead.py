@@ -18,7 +18,7 @@ from tests.unit.service.conftest import Open
 
 @pytest.fixture
 def over() -> Iterator[threading.Event]:
-    """What hangs ends with it."""
+    """An event that ends the calls that hang."""
     event = threading.Event()
     yield event
     event.set()
@@ -48,7 +48,7 @@ def test_a_call_that_hangs_is_given_up_in_time(over: threading.Event) -> None:
     assert 0.1 <= time.monotonic() - began < 1
 
 
-def test_what_had_to_wait_behind_hanging_calls_is_never_begun(over: threading.Event) -> None:
+def test_a_call_that_had_to_wait_behind_hanging_calls_is_never_begun(over: threading.Event) -> None:
     bulkhead, begun = Bulkhead("test", threads=1, within_s=0.1), []
     with pytest.raises(NoAnswerInTimeError):
         bulkhead.call(lambda: over.wait(30))

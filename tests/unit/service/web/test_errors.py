@@ -1,4 +1,4 @@
-"""Every error is JSON with a code; it says what to do, and nothing that is nobody's business."""
+"""Every error is JSON with a code; it says what to do, and nothing internal."""
 
 from typing import Any
 
@@ -58,7 +58,7 @@ def test_a_wrong_method_is_told_the_right_ones(
         (SoftTimeLimitExceeded(HIDDEN), "5"),
     ],
 )
-def test_what_may_succeed_later_is_503_and_says_when(
+def test_an_error_that_may_pass_is_503_and_says_when(
     ingress: Open, error: Exception, retry_after: str, logs: list[EventDict]
 ) -> None:
     answer = failing(ingress, error).post(update(7, 1, "Привіт"))

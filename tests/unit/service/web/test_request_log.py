@@ -90,7 +90,7 @@ def test_asking_whether_it_is_alive_is_not_logged(ingress: Open, logs: list[Even
     assert logs == []
 
 
-def test_what_an_open_page_asks_for_again_is_logged_only_when_it_fails(
+def test_the_polling_of_an_open_page_is_logged_only_when_it_fails(
     ingress: Open, logs: list[EventDict]
 ) -> None:
     client = ingress(ops_token="operators-token").client

@@ -1,4 +1,4 @@
-"""What a webhook brings is kept and then accepted, or it is said why not."""
+"""The message of a webhook is stored and then accepted, or the answer says why not."""
 
 from typing import Any
 
@@ -114,7 +114,7 @@ def test_a_text_that_is_too_long_is_refused_without_quoting_it(ingress: Open) ->
 
 
 @pytest.mark.parametrize("secret", [None, "", "wrong", "webhook-secre", "webhook-secret2", "ї"])
-def test_who_does_not_know_the_secret_is_refused(
+def test_a_request_without_the_secret_is_refused(
     ingress: Open, services: FakeServices, secret: str | None
 ) -> None:
     given = secret.encode().decode("latin-1") if secret else secret
