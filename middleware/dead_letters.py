@@ -1,4 +1,4 @@
-"""Dead letters: what an operator can do with them, and those of messages that never ran."""
+"""Replays dead letters, and writes them for messages that never ran."""
 
 import base64
 import hashlib
@@ -25,14 +25,14 @@ log = structlog.get_logger(__name__)
 
 BATCH: Final = 100
 NO_QUEUE: Final = "unknown"
-"""What a row does not say, and only the version knows that made it."""
+"""The queue of a task from another version: its row does not name one."""
 
 
 class UnreadMessages(Middleware):
-    """Writes dead letters for what this version knows no task for, or cannot even read.
+    """Writes dead letters for messages of unknown tasks and for bodies that cannot be decoded.
 
-    When the database cannot be asked, the message goes among RabbitMQ's rejects instead, where
-    nothing expires either.
+    While the database is unreachable, such a message becomes a reject in RabbitMQ instead. Rejects
+    do not expire.
     """
 
     def __init__(self, database: Database, clock: Clock) -> None:
@@ -40,7 +40,7 @@ class UnreadMessages(Middleware):
         self._clock = clock
 
     def before_nack(self, broker: Broker, message: Any) -> None:
-        """Bury a message whose actor is unknown; all others are buried already."""
+        """Bury a message of an unknown task. The settlement has buried all others already."""
         if message.actor_name in broker.actors or getattr(message, "buried", False):
             return
         message.buried = self.bury_unknown_task(
@@ -50,13 +50,14 @@ class UnreadMessages(Middleware):
     def bury_unknown_task(
         self, task: TaskMessage, *, queue: str = NO_QUEUE, sent_at: datetime | None = None
     ) -> bool:
-        """Bury a task that this version does not know; False if that could not be written.
+        """Write a dead letter for a task that this version does not know.
 
-        Its row ends with it, so that it runs when it is replayed and not before. A row that another
-        worker has, who knows the task, is left alone.
+        Return False if the database could not store it. The task's row ends in the same
+        transaction, so the task runs when it is replayed and not before. A row that another worker
+        runs stays as it is: that worker knows the task.
         """
         now = self._clock()
-        letter = DeadLetter(
+        dead = DeadLetter(
             task=task,
             queue=queue,
             error_code=ErrorCode.UNKNOWN_ACTOR,
@@ -68,16 +69,16 @@ class UnreadMessages(Middleware):
         )
         try:
             with self._database.transaction() as tx:
-                buried = store.bury_unbegun(tx, letter, now=now)
+                buried = store.bury_unbegun(tx, dead, now=now)
         except DatabaseError as failed:
             return _not_written(failed)
         if buried:
-            _tell(letter)
+            _report(dead)
         return True
 
     def bury_undecodable(self, queue: str, body: bytes) -> bool:
-        """Bury a body that is no message, as it came; whether that could be written."""
-        letter = DeadLetter(
+        """Write a dead letter with the body as it came; return False if it could not be stored."""
+        dead = DeadLetter(
             task=TaskMessage(
                 f"undecodable:{hashlib.sha256(body).hexdigest()[:32]}",
                 "",
@@ -93,55 +94,54 @@ class UnreadMessages(Middleware):
         )
         try:
             with self._database.transaction() as tx:
-                write_dead_letter(tx, letter, now=letter.sent_at)
+                write_dead_letter(tx, dead, now=dead.sent_at)
         except DatabaseError as failed:
             return _not_written(failed)
-        _tell(letter)
+        _report(dead)
         return True
 
 
-def replay(broker: TaskBroker, database: Database, choice: DeadLetterFilter, clock: Clock) -> int:
-    """Run the chosen dead letters once more, each exactly once, with its trace; return how many.
+def replay(broker: TaskBroker, database: Database, wanted: DeadLetterFilter, clock: Clock) -> int:
+    """Run the chosen dead letters again, each exactly once and with its trace; return their number.
 
-    A dead letter is taken and its task revived in one transaction, so a second replay at the same
-    time finds nothing. A task may have to wait for its turn (``FailureHandler.reopened``). Messages
-    that this version does not know stay. So do tasks that die during the replay: a task that fails
-    again at once is not replayed for ever.
+    One transaction takes a dead letter and revives its task, so a second replay at the same time
+    finds nothing. A task may have to wait for its turn (``FailureHandler.reopened``). Dead letters
+    of tasks that this version does not know stay. So do those that are written during the replay:
+    a task that fails again at once is not replayed for ever.
+
+    Raises:
+        DatabaseError: the batches before have been replayed, the rest is unchanged.
     """
     replayed = 0
-    choice = replace(choice, until=choice.until or clock())
+    wanted = replace(wanted, until=wanted.until or clock())
     while True:
         to_publish: list[TaskMessage] = []
-        taken: list[DeadLetter] = []
         with database.transaction() as tx:
-            letters = store.take_dead(tx, choice, actors=broker.actors.keys(), limit=BATCH)
-            for letter in letters:
-                taken.append(letter)
-                if _revive(broker, tx, letter, clock):
-                    to_publish.append(letter.task)
-                now = clock()
-                add_events(
-                    tx, TaskEvent(letter.task.task_id, EventKind.REPLAYED, now, letter.attempts)
-                )
-        for letter in taken:
+            batch = store.take_dead(tx, wanted, actors=broker.actors.keys(), limit=BATCH)
+            for dead in batch:
+                if _revive(broker, tx, dead, clock):
+                    to_publish.append(dead.task)
+                event = TaskEvent(dead.task.task_id, EventKind.REPLAYED, clock(), dead.attempts)
+                add_events(tx, event)
+        for dead in batch:
             log.info(
                 "message_replayed",
-                task=letter.task.actor,
-                task_id=letter.task.task_id,
-                trace_id=letter.trace_id,
+                task=dead.task.actor,
+                task_id=dead.task.task_id,
+                trace_id=dead.trace_id,
             )
         broker.publish(to_publish)
-        replayed += len(taken)
-        if len(letters) < BATCH:
+        replayed += len(batch)
+        if len(batch) < BATCH:
             return replayed
 
 
-def _revive(broker: TaskBroker, tx: Connection, letter: DeadLetter, clock: Clock) -> bool:
-    """Whether the task may run now."""
-    task_id = letter.task.task_id
-    if not store.revive(tx, letter.task, now=clock()):
+def _revive(broker: TaskBroker, tx: Connection, dead: DeadLetter, clock: Clock) -> bool:
+    """Bring the task's row back; return whether the task may run now."""
+    task_id = dead.task.task_id
+    if not store.revive(tx, dead.task, now=clock()):
         return False
-    handler = broker.failure_handlers.get(letter.task.actor)
+    handler = broker.failure_handlers.get(dead.task.actor)
     if handler is None or handler.reopened(tx, task_id):
         return True
     store.delete_revived(tx, task_id)
@@ -153,17 +153,17 @@ def _not_written(failed: DatabaseError) -> bool:
     return False
 
 
-def _tell(letter: DeadLetter) -> None:
-    # A name that no version knows is a stranger's word.
-    metrics.BURIED.inc(task="unknown", code=letter.error_code)
-    # Logged by a thread that works for no task: the line says itself what it is about.
+def _report(dead: DeadLetter) -> None:
+    # Task names from outside are unbounded, so they must not become label values.
+    metrics.BURIED.inc(task="unknown", code=dead.error_code)
+    # This thread runs no task, so the log context does not name one.
     log.error(
         "message_failed",
-        code=str(letter.error_code),
-        why=letter.exception,
-        task=letter.task.actor,
-        task_id=letter.task.task_id,
-        trace_id=letter.trace_id,
-        queue=letter.queue,
+        code=str(dead.error_code),
+        why=dead.exception,
+        task=dead.task.actor,
+        task_id=dead.task.task_id,
+        trace_id=dead.trace_id,
+        queue=dead.queue,
         attempts=0,
     )

@@ -1,4 +1,4 @@
-"""A task's row and a message in the broker say the same; here one becomes the other."""
+"""Turns a task message into a message of the broker, and back."""
 
 from typing import Any
 
@@ -9,7 +9,7 @@ from mirt.store.queue.tasks import TaskMessage
 
 
 def to_message(task: TaskMessage) -> Message[Any]:
-    """The message that wakes a worker up for this task, with the task id as the message id."""
+    """Build the message that wakes a worker for this task. The task id is the message id."""
     return Message(
         queue_name=TASKS[task.actor].queue,
         actor_name=task.actor,
@@ -21,7 +21,7 @@ def to_message(task: TaskMessage) -> Message[Any]:
 
 
 def to_task(message: Message[Any]) -> TaskMessage:
-    """What is kept in the row of a message's task."""
+    """Read the content of a task from its message, as its row stores it."""
     return TaskMessage(
         task_id=message.message_id,
         actor=message.actor_name,

@@ -1,7 +1,7 @@
-"""Runs each task once at a time: claims its row before, and settles it after.
+"""Runs each task once at a time: claims its row before the run, and settles it after.
 
-Nothing is acknowledged before its row is settled; what cannot be settled is given back to the
-broker.
+A message is acknowledged only after the row of its task is settled. If that fails, the message
+goes back to its queue.
 """
 
 from contextvars import ContextVar
@@ -26,11 +26,11 @@ from mirt.store.queue.leases import Lease
 
 log = structlog.get_logger(__name__)
 
-_lease: ContextVar[Lease | None] = ContextVar("claim", default=None)
+_lease: ContextVar[Lease | None] = ContextVar("lease", default=None)
 
 
 def current_lease() -> Lease:
-    """The claim on the task that runs in this thread.
+    """Return the lease of the task that runs in this thread.
 
     Raises:
         LookupError: outside of a task.
@@ -41,12 +41,15 @@ def current_lease() -> Lease:
     return lease
 
 
-class NotNow(MiddlewareError):  # noqa: N818 - not an error of anybody
+class NotNow(MiddlewareError):  # noqa: N818 - not a failure
     """The task cannot be claimed at the moment; its message goes back to the broker."""
 
 
 class Execution(Middleware):
-    """One run of a task at a time; its end is written before its message is acknowledged."""
+    """Claims a task before its actor runs, and writes its end before the acknowledgement.
+
+    A second copy of the message finds the row claimed or ended and is skipped.
+    """
 
     def __init__(
         self, database: Database, clock: Clock, keeper: LeaseKeeper, settlement: Settlement
@@ -61,12 +64,12 @@ class Execution(Middleware):
         """Claim the task.
 
         Raises:
-            SkipMessage: this copy has nothing to do; the task's row says what happens next.
-            NotNow: the database cannot be asked, or the worker stops.
+            SkipMessage: this copy has nothing to do; the task's row decides what happens next.
+            NotNow: the database is unreachable, or the worker stops.
         """
         lease = self._enter(message, exclusive=False)
         if is_last_start(lease):
-            # It is nobody's again: another process may run it, which is alone sooner.
+            # The lease is given back: another process, idle sooner, may run the task alone.
             self._admission.release()
             lease = self._enter(message, exclusive=True)
         self._keeper.add(lease)
@@ -78,7 +81,7 @@ class Execution(Middleware):
         lifecycle.started(message, lease, now=self._clock())
 
     def before_worker_shutdown(self, broker: Broker, worker: Any) -> None:
-        """Let nobody in any more: who waits at the door has not begun."""
+        """Refuse admission from now on. The tasks that wait for it have no lease yet."""
         self._admission.close()
 
     def after_process_message(
@@ -89,7 +92,7 @@ class Execution(Middleware):
         result: Any = None,
         exception: BaseException | None = None,
     ) -> None:
-        """Settle the task: done, again later, or dead."""
+        """Settle the task: done, delayed until its retry, or dead."""
         lease = _lease.get()
         if lease is None:
             return
@@ -98,14 +101,14 @@ class Execution(Middleware):
         except LeaseLostError as lost:
             lifecycle.dropped(lost)
         except Exception as failed:  # noqa: BLE001
-            # Whatever it is: what is not settled must not be acknowledged.
+            # A task that is not settled must not be acknowledged, for any reason.
             lifecycle.not_settled(message, failed)
             message.give_back = True
         finally:
             self._forget(lease)
 
     def after_skip_message(self, broker: Broker, message: Any) -> None:
-        """Leave the row of a task that was not run, or that parked itself, as it is."""
+        """Leave the row as it is: the task did not run, or it parked itself."""
         if lease := _lease.get():
             lifecycle.parked(message)
             self._forget(lease)
@@ -116,21 +119,27 @@ class Execution(Middleware):
         self._keeper.remove(lease)
 
     def _enter(self, message: Any, *, exclusive: bool) -> Lease:
-        """Wait to be let in, and claim the task only then: who waits holds nothing."""
+        """Wait for admission, then claim the task.
+
+        A waiting thread holds no lease, so another process can run the task.
+        """
         if not self._admission.acquire(exclusive=exclusive):
             message.give_back = True
             raise NotNow("the worker stops")
         try:
-            lease = self._claimed(message, exclusive=exclusive)
+            lease = self._claim(message, exclusive=exclusive)
             if lease is None:
-                raise SkipMessage(f"task {message.message_id} is not to be run now")
+                raise SkipMessage(f"task {message.message_id} cannot run now")
         except BaseException:
             self._admission.release()
             raise
         return lease
 
-    def _claimed(self, message: Any, *, exclusive: bool) -> Lease | None:
-        """The claim, which is given back already when it is of a suspect that is not alone."""
+    def _claim(self, message: Any, *, exclusive: bool) -> Lease | None:
+        """Claim the task; None if its row does not allow a run now.
+
+        The lease of a suspect that is not alone is given back in the same transaction.
+        """
         task, now = to_task(message), self._clock()
         try:
             with self._database.transaction() as tx:
@@ -147,7 +156,7 @@ class Execution(Middleware):
             message.give_back = True
             raise NotNow(failed.message) from None
         except Exception:
-            # Dramatiq would go on, and run what nobody has claimed.
+            # Dramatiq would go on and run the task without a lease.
             log.exception("not_claimed", task_id=task.task_id)
             message.give_back = True
             raise NotNow(f"task {task.task_id} could not be claimed") from None

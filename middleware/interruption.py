@@ -1,4 +1,4 @@
-"""Interrupts a thread that computes past its deadline and waits for nothing that ends by it."""
+"""Interrupts a thread that computes past its deadline, without a wait that could end by it."""
 
 import ctypes
 import threading
@@ -8,13 +8,13 @@ from typing import Final
 from mirt.errors import SoftTimeLimitExceeded
 
 GRACE_S: Final = 0.5
-"""Waits end by the deadline themselves, and say more about what they waited for."""
+"""Seconds after the deadline. A wait ends at the deadline itself, with a clearer error."""
 
 
 class Interrupter:
-    """Raises ``SoftTimeLimitExceeded`` in threads whose time is over, from a thread of its own.
+    """Raises ``SoftTimeLimitExceeded`` in threads that are past their deadline.
 
-    It is raised between two bytecodes, once, and never after ``disarm`` has returned.
+    A watcher thread raises it between two bytecodes, once, and never after ``disarm`` has returned.
     """
 
     def __init__(self) -> None:
@@ -23,7 +23,7 @@ class Interrupter:
         self._watcher: threading.Thread | None = None
 
     def arm(self, seconds: float) -> None:
-        """Interrupt the calling thread when it is not disarmed within ``seconds``."""
+        """Interrupt the calling thread after ``seconds`` and the grace; ``disarm`` cancels that."""
         with self._changed:
             self._until[threading.get_ident()] = time.monotonic() + seconds + GRACE_S
             if self._watcher is None:
@@ -34,11 +34,11 @@ class Interrupter:
             self._changed.notify()
 
     def disarm(self) -> None:
-        """Leave the calling thread alone."""
+        """Cancel the interruption of the calling thread."""
         thread = threading.get_ident()
         with self._changed:
             if self._until.pop(thread, None) is None:
-                # It was interrupted, or is about to be: take back what has not been raised yet.
+                # The watcher has fired: take back an error that has not been raised yet.
                 _raise_in(thread, None)
 
     def _watch(self) -> None:

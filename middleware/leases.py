@@ -1,4 +1,4 @@
-"""The leases of this process: renewed while it lives, so that its death is noticed by their end."""
+"""Renews the leases of this process. After its death they run out, and others take the tasks."""
 
 import os
 import socket
@@ -18,15 +18,15 @@ log = structlog.get_logger(__name__)
 
 
 def owner_name() -> str:
-    """A name for this process that no other has had: host, pid and chance."""
+    """Return a unique worker id for this process: host, process id and a random part."""
     return f"{socket.gethostname()}:{os.getpid()}:{uuid.uuid4().hex[:8]}"
 
 
 class LeaseKeeper:
-    """Keeps the claims of running tasks alive, three times within the life of a lease.
+    """Renews the leases of running tasks, three times within the duration of a lease.
 
-    A process that is paused, cut off from the database or dead stops renewing; after ``lease`` its
-    tasks go to another, and what it still tries to write is refused by the fence.
+    A process that is paused, cut off from the database or dead stops renewing. After ``lease`` its
+    tasks go to other workers, and the fence refuses its late writes.
     """
 
     def __init__(self, database: Database, clock: Clock, *, owner: str, lease: timedelta) -> None:
@@ -34,14 +34,14 @@ class LeaseKeeper:
         self.lease = lease
         self._database = database
         self._clock = clock
-        # A run that has lost its lease may go on beside the one that has it now, in one process.
+        # By fence too: a run that lost its lease may go on beside its successor in one process.
         self._held: dict[tuple[str, int], Lease] = {}
         self._lock = threading.Lock()
         self._stopping = threading.Event()
         self._thread: threading.Thread | None = None
 
     def add(self, lease: Lease) -> None:
-        """Renew this claim from now on."""
+        """Renew this lease from now on."""
         with self._lock:
             self._held[lease.task_id, lease.fence] = lease
             if self._thread is None:
@@ -49,18 +49,18 @@ class LeaseKeeper:
                 self._thread.start()
 
     def remove(self, lease: Lease) -> None:
-        """Stop renewing it: it has ended."""
+        """Stop renewing this lease: its run has ended."""
         with self._lock:
             self._held.pop((lease.task_id, lease.fence), None)
 
     @property
     def held(self) -> list[Lease]:
-        """What this process works on."""
+        """The leases of the tasks that run in this process."""
         with self._lock:
             return list(self._held.values())
 
     def stop(self) -> None:
-        """Renew nothing any more."""
+        """Stop the renewals of all leases."""
         self._stopping.set()
 
     def _run(self) -> None:

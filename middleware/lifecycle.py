@@ -1,7 +1,7 @@
-"""What happens to a message, from its claim to its end: each event is one line of the log.
+"""Logs each step of a message, from its claim to its end: one line for each event.
 
-The names and what comes with them are documented in docs/operations.md. A line stands in the
-context of its task (``middleware.log_context``), and says the same of the attempt's span.
+docs/operations.md documents the events and their fields. A line carries the context of its task
+(``middleware.log_context``), and the span of the attempt gets the same facts.
 """
 
 import time
@@ -20,14 +20,14 @@ log = structlog.get_logger(__name__)
 
 
 def claimed(message: Any, lease: Lease) -> None:
-    """The task is claimed: from now on every line says which attempt it is, from 1."""
+    """Bind the attempt, from 1, to all following lines: the worker has claimed the task."""
     message.claimed = time.monotonic()
     structlog.contextvars.bind_contextvars(attempt=lease.attempt + 1)
     traces.current().set_attributes({"mirt.attempt": lease.attempt + 1})
 
 
 def started(message: Any, lease: Lease, *, now: datetime) -> None:
-    """It is about to run. How long it has waited since it was last published is a span."""
+    """Log the start of a run; its wait since it was last published (ms) becomes a span."""
     since = lease.published_at or datetime.fromtimestamp(message.message_timestamp / 1000, UTC)
     waited_ms = max(0, round((now - since).total_seconds() * 1000))
     log.info(
@@ -43,19 +43,19 @@ def started(message: Any, lease: Lease, *, now: datetime) -> None:
 
 
 def finished(message: Any) -> None:
-    """It is done, and that is written down."""
+    """Log that the task is done and its row says so."""
     _outcome("finished")
     log.info("message_finished", ms=_ms(message))
 
 
 def parked(message: Any) -> None:
-    """It waits elsewhere until its turn comes."""
+    """Log that the task waits in the mailbox until its turn comes."""
     _outcome("parked")
     log.info("message_parked", ms=_ms(message))
 
 
 def retried(message: Any, error: BaseException, decision: Retry) -> None:
-    """It will run again. A wait that the other side has asked for is nobody's failure."""
+    """Log the next attempt, as a warning. A wait that the other side asked for is no failure."""
     _outcome("retried", error)
     write = log.info if isinstance(error, RateLimitError) else log.warning
     write(
@@ -69,9 +69,12 @@ def retried(message: Any, error: BaseException, decision: Retry) -> None:
 
 
 def failed(message: Any, lease: Lease, error: BaseException, error_code: str) -> None:
-    """It is a dead letter. What nobody has thought of comes with its traceback."""
+    """Log a dead letter: an error with its traceback if the cause is unexpected.
+
+    A task that was refused as permanent is a warning. Failures of the service are errors.
+    """
     _outcome("failed", error, error_code)
-    said = {
+    fields = {
         "code": str(error_code),
         "error": type(error).__name__,
         "why": str(error),
@@ -79,27 +82,27 @@ def failed(message: Any, lease: Lease, error: BaseException, error_code: str) ->
         "ms": _ms(message),
     }
     if error_code == ErrorCode.UNEXPECTED:
-        log.error("message_failed", **said, exc_info=error)
+        log.error("message_failed", **fields, exc_info=error)
     elif isinstance(error, PermanentError) and error_code not in _OURS:
-        log.warning("message_failed", **said)
+        log.warning("message_failed", **fields)
     else:
-        log.error("message_failed", **said)
+        log.error("message_failed", **fields)
 
 
 def dropped(error: BaseException) -> None:
-    """It is another worker's by now."""
+    """Log that another worker has the task by now."""
     _outcome("dropped", error)
     log.warning("message_dropped", why=str(error))
 
 
 def not_settled(message: Any, error: BaseException) -> None:
-    """How it has ended could not be written down: it goes back to its queue."""
+    """Log that the end could not be written; the message goes back to its queue."""
     _outcome("not_settled", error)
     log.error("message_not_settled", error=type(error).__name__, ms=_ms(message), exc_info=error)
 
 
 def session_of(message: Any) -> str | None:
-    """The conversation that a message is about, where that is known."""
+    """Return the conversation that a message belongs to; None if it names none."""
     if named := message.options.get("session_id"):
         return str(named)
     policy = TASKS.get(message.actor_name)
@@ -110,12 +113,14 @@ def session_of(message: Any) -> str | None:
 
 
 _OURS = (ErrorCode.TIME_LIMIT, ErrorCode.WORKER_LOST)
-"""Failures of the service itself, and not of what it was asked to do."""
+"""Failures of the service itself, not of the input."""
 
 
-def _outcome(what: str, error: BaseException | None = None, error_code: str | None = None) -> None:
+def _outcome(
+    outcome: str, error: BaseException | None = None, error_code: str | None = None
+) -> None:
     span = traces.current()
-    span.set_attributes({"mirt.outcome": what, "mirt.error_code": error_code})
+    span.set_attributes({"mirt.outcome": outcome, "mirt.error_code": error_code})
     if error is not None:
         span.fail(error)
 

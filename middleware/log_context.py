@@ -1,23 +1,24 @@
-"""Every line logged inside a task says which task it was, for whom, and in which trace."""
+"""Adds the trace, the task and the conversation to every log line inside a task."""
 
 from typing import Any
 
 import structlog
 from dramatiq import Broker, Middleware
+from typing_extensions import override
 
 from middleware.lifecycle import session_of
 
 
 class LogContext(Middleware):
-    """Binds trace, task and session at the start of a message; clears them at its end.
+    """Binds trace, task and conversation at the start of a message; clears them at its end.
 
-    The attempt is bound by who claims the task (``middleware.lifecycle.claimed``): nobody knows it
-    before. A thread that works for the task has the lines of the task too, if it is given the
-    context, as ``mirt.sync`` and the bulkheads do.
+    The attempt is known only after the claim, so ``middleware.lifecycle.claimed`` binds it. Another
+    thread that works for the task logs the same fields if it gets a copy of the context, as
+    ``mirt.sync`` and the bulkheads make it.
     """
 
+    @override
     def before_process_message(self, broker: Broker, message: Any) -> None:
-        """Bind what is known of the message."""
         structlog.contextvars.clear_contextvars()
         session_id = session_of(message)
         structlog.contextvars.bind_contextvars(
@@ -35,9 +36,9 @@ class LogContext(Middleware):
         result: Any = None,
         exception: BaseException | None = None,
     ) -> None:
-        """Clear it: the next message in this thread is another one."""
+        """Clear the context: this thread takes another message next."""
         structlog.contextvars.clear_contextvars()
 
+    @override
     def after_skip_message(self, broker: Broker, message: Any) -> None:
-        """As after any other end."""
         self.after_process_message(broker, message)

@@ -1,4 +1,4 @@
-"""What becomes of messages in this process, and how many of its threads they hold."""
+"""Counts the messages of this process by outcome, and the threads that they occupy."""
 
 import time
 from typing import Any
@@ -10,27 +10,28 @@ from mirt.observe import metrics
 
 
 class TaskMetrics(Middleware):
-    """Counts each message when a thread takes it up, and again by its outcome when it is settled.
+    """Counts each message when a thread takes it, and again by its outcome when it is settled.
 
-    ``done``, ``retried``, ``dead``; ``skipped``: a copy with nothing to do, or a message that waits
-    until its turn comes; ``given_back``: nobody could work on it; ``dropped``: another worker has
-    it. What was started and not finished is running, or has died with its process.
+    Outcomes are ``done``, ``retried``, ``dead``, ``skipped`` (a copy with nothing to do, or a task
+    that waits for its turn), ``given_back`` (the message returned to its queue) and ``dropped``
+    (another worker has the task). A message that was started and not finished still runs, or died
+    with its process.
     """
 
     _threads = 0
 
     def after_worker_boot(self, broker: Broker, worker: Worker) -> None:
-        """So many threads are there for work."""
+        """Add the threads of this worker."""
         self._threads = worker.worker_threads
         metrics.WORKER_THREADS.inc(self._threads)
 
     def before_worker_shutdown(self, broker: Broker, worker: Worker) -> None:
-        """They take up nothing more."""
+        """Subtract the threads of this worker: they take no more messages."""
         metrics.WORKER_THREADS.dec(self._threads)
-        self._threads = 0  # a worker may be told twice
+        self._threads = 0  # Dramatiq may call this twice
 
     def before_process_message(self, broker: Broker, message: Any) -> None:
-        """A thread is busy from now on."""
+        """Count a busy thread and a started message."""
         message.taken_up_at = time.perf_counter()
         metrics.WORKER_THREADS_BUSY.inc()
         metrics.MESSAGES_STARTED.inc(task=message.actor_name)
@@ -43,11 +44,11 @@ class TaskMetrics(Middleware):
         result: Any = None,
         exception: BaseException | None = None,
     ) -> None:
-        """It is settled: the others have decided what becomes of it."""
+        """Count the outcome, which the inner middleware has decided."""
         self._finished(message, _outcome(message, exception))
 
     def after_skip_message(self, broker: Broker, message: Any) -> None:
-        """It was not run, or it waits elsewhere; or it was buried without being run."""
+        """Count a message that did not run, parked itself, or was buried without a run."""
         self._finished(message, "dead" if message.failed else "skipped")
 
     def _finished(self, message: Any, outcome: str) -> None:

@@ -1,4 +1,7 @@
-"""THE table: every queue and every task, with its limits and retries. Nothing else knows them."""
+"""Lists every queue and every task with its limits and retries. No other module has them.
+
+To add a task, add its name to ``mirt.task_names``, its line here, and an actor in ``actors/``.
+"""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -9,16 +12,17 @@ from mirt.task_names import TaskName
 LONGEST_TASK_ID: Final = 500
 """Characters."""
 LONGEST_TASK_S: Final = 120.0
-"""No task may have a longer hard limit, so that none may hold its message for longer.
+"""Seconds: the longest hard limit that a task may have, so the longest hold of a message.
 
-RabbitMQ takes the channel from who holds one past its consumer timeout, and whoever stops a worker
-waits for its end. What takes longer is cut into steps: each sends the next, or is a delay.
+RabbitMQ closes the channel of a consumer that holds a message past the consumer timeout, and a
+worker that stops waits for its tasks. Cut longer work into steps: each step sends the next one,
+with a delay if it has to wait.
 """
 
 
 @dataclass(frozen=True, slots=True)
 class QueuePolicy:
-    """A queue, and the limits in seconds of its tasks that name none of their own."""
+    """A queue, and the limits (s) of its tasks that have none of their own."""
 
     name: str
     soft_s: float
@@ -28,7 +32,7 @@ class QueuePolicy:
 
 @dataclass(frozen=True, slots=True)
 class TaskPolicy:
-    """What is allowed to a task: seconds, attempts after the first, the longest pause between."""
+    """Limits of a task (s), its attempts after the first, and the longest pause before one (s)."""
 
     name: str
     queue: str
@@ -37,9 +41,9 @@ class TaskPolicy:
     retries: int
     max_backoff_s: float
     schedule: str | None = None
-    """When it runs by itself: a cron line, in UTC."""
+    """Cron line in UTC; None for a task that is not scheduled."""
     session_argument: str = "session_id"
-    """Which argument names the conversation it is about; a dot goes into one."""
+    """Argument that names the conversation; a dot leads into a dictionary."""
 
 
 QUEUES: Final[Mapping[str, QueuePolicy]] = {
@@ -112,5 +116,5 @@ TASKS: Final[Mapping[str, TaskPolicy]] = {
 
 
 def tasks_of(queue: str) -> list[str]:
-    """The names of the tasks that run on a queue."""
+    """Return the names of the tasks that run on a queue."""
     return [task.name for task in TASKS.values() if task.queue == queue]

@@ -1,8 +1,8 @@
-"""Presence: each worker says every few seconds that it lives, what it works on and how it is.
+"""Reports every few seconds that a worker lives, its queues, its memory and its finished tasks.
 
-It is said to the database, which also knows what runs and whose lease it is: both are read in one
-place, on however many machines the workers are, and in the embedded mode too. What is not renewed
-disappears.
+The report is a row of ``workers``. The database also has the running tasks and their leases, so
+operators read both there, for any number of machines and in the embedded mode too. A row that is
+not renewed disappears.
 """
 
 import os
@@ -13,6 +13,7 @@ from typing import Any
 
 import structlog
 from dramatiq import Broker, Middleware, Worker
+from typing_extensions import override
 
 from mirt.clock import Clock
 from mirt.errors import DatabaseError
@@ -24,7 +25,7 @@ log = structlog.get_logger(__name__)
 
 
 class Presence(Middleware):
-    """Reports the worker of this process for as long as it runs, under the name of its leases."""
+    """Reports the worker of this process while it runs, under its worker id."""
 
     def __init__(self, database: Database, clock: Clock, *, worker_id: str) -> None:
         self._database = database
@@ -36,8 +37,8 @@ class Presence(Middleware):
         self._stopped = threading.Event()
         self._thread: threading.Thread | None = None
 
+    @override
     def after_worker_boot(self, broker: Broker, worker: Worker) -> None:
-        """Begin to report."""
         queues = sorted(worker.consumer_whitelist or broker.queues)
         self._thread = threading.Thread(
             target=self._run, args=(queues, worker.worker_threads), name="presence", daemon=True
@@ -45,16 +46,17 @@ class Presence(Middleware):
         self._thread.start()
 
     def before_worker_shutdown(self, broker: Broker, worker: Worker) -> None:
-        """Say that it takes no more work; what runs in it is still seen."""
+        """Report that the worker stops; its running tasks are still visible."""
         self._stopping.set()
 
     def after_worker_shutdown(self, broker: Broker, worker: Worker) -> None:
-        """Say good-bye."""
+        """Remove the row of this worker, and wait for that as long as one report interval."""
         self._stopping.set()
         self._stopped.set()
         if self._thread is not None:
             self._thread.join(timeout=workers.REPORT_EVERY.total_seconds())
 
+    @override
     def after_process_message(
         self,
         broker: Broker,
@@ -63,7 +65,6 @@ class Presence(Middleware):
         result: Any = None,
         exception: BaseException | None = None,
     ) -> None:
-        """Count it."""
         with self._counting:
             self._finished += 1
 
@@ -71,7 +72,7 @@ class Presence(Middleware):
         started_at = self._clock()
         while not self._stopped.is_set():
             stopping = self._stopping.is_set()
-            self._tell(
+            self._report(
                 workers.WorkerRow(
                     id=self._worker_id,
                     host=socket.gethostname(),
@@ -85,13 +86,13 @@ class Presence(Middleware):
                     seen_at=self._clock(),
                 )
             )
-            # Whether it stops or is over is told at once, the rest when it is time.
+            # The beginning and the end of a stop are reported at once, the rest at intervals.
             (self._stopped if stopping else self._stopping).wait(
                 workers.REPORT_EVERY.total_seconds()
             )
-        self._tell(None)
+        self._report(None)
 
-    def _tell(self, worker: workers.WorkerRow | None) -> None:
+    def _report(self, worker: workers.WorkerRow | None) -> None:
         try:
             with self._database.transaction() as tx:
                 if worker is None:

@@ -1,7 +1,7 @@
-"""Purging a queue: its waiting tasks become dead letters, so that a mistake loses nothing.
+"""Purges a queue: its waiting tasks become dead letters, so that a mistake loses nothing.
 
-Running tasks go on. The business settles what a task was about (``FailureHandler.purged``): a
-purged conversation has no head and no waiting mail.
+Running tasks go on. The business settles its own rows (``FailureHandler.purged``): a purged
+conversation has no head and no waiting mail.
 """
 
 from typing import Final
@@ -21,10 +21,11 @@ WHY: Final = "removed from its queue by an operator"
 
 
 def purge(broker: TaskBroker, database: Database, queue: str, clock: Clock) -> int:
-    """Remove what waits in a queue; how many tasks there were.
+    """Move the waiting tasks of a queue to the dead letters; return their number.
 
     Raises:
-        DatabaseError: the rest is left as it is.
+        BrokerUnavailableError: the transport's queue could not be emptied; no task has moved.
+        DatabaseError: the batches before have moved, the rest is unchanged.
     """
     removed = 0
     broker.drain(queue)
@@ -34,26 +35,26 @@ def purge(broker: TaskBroker, database: Database, queue: str, clock: Clock) -> i
                 tx, tasks_of(queue), error_code=ErrorCode.PURGED, now=clock(), limit=BATCH
             )
             to_publish: list[TaskMessage] = []
-            for one in batch:
-                write_dead_letter(tx, _letter(one), now=clock())
-                event = TaskEvent(one.task.task_id, EventKind.PURGED, clock(), one.attempts)
+            for gone in batch:
+                write_dead_letter(tx, _dead_letter(gone), now=clock())
+                event = TaskEvent(gone.task.task_id, EventKind.PURGED, clock(), gone.attempts)
                 add_events(tx, event)
-                if handler := broker.failure_handlers.get(one.task.actor):
-                    to_publish += handler.purged(tx, one.task.task_id)
+                if handler := broker.failure_handlers.get(gone.task.actor):
+                    to_publish += handler.purged(tx, gone.task.task_id)
         broker.publish(to_publish)
         removed += len(batch)
         if len(batch) < BATCH:
             return removed
 
 
-def _letter(one: Removed) -> DeadLetter:
+def _dead_letter(removed: Removed) -> DeadLetter:
     return DeadLetter(
-        task=one.task,
-        queue=TASKS[one.task.actor].queue,
+        task=removed.task,
+        queue=TASKS[removed.task.actor].queue,
         error_code=ErrorCode.PURGED,
         exception=WHY,
         traceback="",
-        attempts=one.attempts,
-        trace_id=one.trace_id,
-        sent_at=one.sent_at,
+        attempts=removed.attempts,
+        trace_id=removed.trace_id,
+        sent_at=removed.sent_at,
     )

@@ -1,10 +1,9 @@
-"""Quarantine: a message that kills its worker is started three times at most.
+"""Quarantine: starts a task that kills its worker three times at most.
 
-Starts that did not end are counted in the task's row. A process that dies takes its innocent
-messages with it, and their starts are counted too; so the last start of a suspect runs alone in its
-process. If the process dies then, there is one message that can have done it. Whoever waits to be
-alone, or for the end of one who is, has not claimed its task yet: it counts no start, and another
-process may run it.
+The task's row counts starts that did not end. A process that dies takes other tasks with it, and
+their starts count too. So the last start of a suspect runs alone in its process: if the process
+dies then, only that task can be the cause. A task that waits to run alone, or for the end of one
+that does, has no lease yet. Its wait counts as no start, and another process may run it.
 """
 
 import threading
@@ -14,15 +13,16 @@ from mirt.errors import ErrorCode, PermanentError
 from mirt.store.queue.leases import Lease
 
 STARTS: Final = 3
+"""Starts without an end after which a task is a dead letter."""
 
 
 def is_last_start(lease: Lease) -> bool:
-    """Whether this run must prove that the task does not kill its worker."""
+    """Whether this is the last start of a suspect, which has to run alone."""
     return lease.starts == STARTS
 
 
 def fatal_error(lease: Lease) -> PermanentError | None:
-    """What the task has failed with already, before it is started again."""
+    """Return the error that earlier runs have proved; None if the task may start."""
     if lease.error_code is not None:
         return PermanentError("it was stopped at its hard limit", lease.error_code)
     if lease.starts <= STARTS:
@@ -33,7 +33,10 @@ def fatal_error(lease: Lease) -> PermanentError | None:
 
 
 class SharedExclusiveLock:
-    """Lets any number of tasks in together, or one alone, until it is closed."""
+    """A readers-writer lock for tasks: any number of them run together, or one runs alone.
+
+    A task that waits to run alone holds back later ones. After ``close`` no task is admitted.
+    """
 
     def __init__(self) -> None:
         self._changed = threading.Condition()
@@ -43,9 +46,9 @@ class SharedExclusiveLock:
         self._closed = False
 
     def acquire(self, *, exclusive: bool) -> bool:
-        """Wait until the task may run: for the end of the others if it is to be alone.
+        """Wait for admission; an ``exclusive`` task waits until no other task runs.
 
-        False when the cell is closed, and it may not.
+        Return False if the lock is closed.
         """
         with self._changed:
             if exclusive:
@@ -63,14 +66,14 @@ class SharedExclusiveLock:
             return True
 
     def release(self) -> None:
-        """Let others in."""
+        """Leave, and wake the waiting tasks."""
         with self._changed:
             self._inside -= 1
             self._exclusive = False
             self._changed.notify_all()
 
     def close(self) -> None:
-        """Let nobody in any more, those who wait among them."""
+        """Refuse admission from now on, also to tasks that wait for it."""
         with self._changed:
             self._closed = True
             self._changed.notify_all()

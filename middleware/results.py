@@ -1,4 +1,4 @@
-"""Results in Redis, for those who wait for one. A result that cannot be kept is said aloud."""
+"""Stores the results of tasks in Redis, for callers that wait. A failure to store is logged."""
 
 import logging
 import time
@@ -23,14 +23,14 @@ LOOK_AGAIN_S: Final = 0.05
 class KeptResults(Results):
     """Stores the result of every task for ten minutes.
 
-    A Redis that fails costs the result, never the task: it is logged, and who waits asks the
+    A failure of Redis costs the result, never the task: it is logged, and a waiting caller asks the
     database in the end. A task that was skipped has no result yet, rather than an empty one.
     """
 
     def __init__(self, backend: ResultBackend) -> None:
         super().__init__(backend=backend, store_results=True, result_ttl=RESULT_TTL_MS)  # type: ignore[no-untyped-call]
         self._best_effort = BestEffort("results")
-        logging.getLogger("dramatiq.worker.WorkerThread").addFilter(_is_true)
+        logging.getLogger("dramatiq.worker.WorkerThread").addFilter(_is_not_misleading)
 
     def after_process_message(
         self,
@@ -40,7 +40,7 @@ class KeptResults(Results):
         result: Any = None,
         exception: BaseException | None = None,
     ) -> None:
-        """Store what the actor has returned."""
+        """Store the value that the actor returned."""
         if exception is not None:
             return
         try:
@@ -48,15 +48,15 @@ class KeptResults(Results):
                 lambda: self.backend.store_result(message, result, self.result_ttl), default=None
             )
         except (TypeError, ValueError) as wrong:
-            # What was done is done. Who waits for the result is told that there is none.
+            # The task is done all the same. A waiting caller gets this error as its result.
             log.error("result_is_not_json", why=str(wrong))
             self._store_failure(message, wrong)
 
     def after_skip_message(self, broker: Broker, message: Any) -> None:
-        """Leave the place of the result empty."""
+        """Store nothing: Dramatiq would store an empty result."""
 
     def after_nack(self, broker: Broker, message: Any) -> None:
-        """Store the failure: its class and its text, without secrets."""
+        """Store the failure: its class and its text with secrets redacted."""
         failure = message._exception or RuntimeError("unknown")
         if (text := redact(str(failure))) != str(failure):
             failure = type(type(failure).__name__, (RuntimeError,), {})(text)
@@ -68,25 +68,26 @@ class KeptResults(Results):
         )
 
 
-def _is_true(record: logging.LogRecord) -> bool:
-    # Dramatiq looks for a class that is exactly Results, and warns of every result otherwise.
+def _is_not_misleading(record: logging.LogRecord) -> bool:
+    # Dramatiq accepts the class Results only, and warns of each result of a subclass.
     return "haven't added the Results middleware" not in record.getMessage()
 
 
 class RedisResults(RedisBackend):
-    """Results in Redis, whose answers are waited for a moment only.
+    """Results in Redis, with short requests.
 
-    Dramatiq's own has Redis hold its answer back until the result is there, for which the short
-    time-outs of our connections leave no time: so who waits looks again and again.
+    Dramatiq's own backend blocks in Redis until the result is there, longer than the timeouts of
+    our connections allow. So a waiting caller polls every ``LOOK_AGAIN_S`` seconds.
     """
 
     def get_result(
         self, message: Message[Any], *, block: bool = False, timeout: int | None = None
     ) -> Any:
-        """The result of a message; with ``block`` it may come within ``timeout`` milliseconds.
+        """Return the result of a message; with ``block`` wait up to ``timeout`` milliseconds.
 
         Raises:
-            ResultMissing, ResultTimeout: it is not there, or not in time.
+            ResultMissing: there is no result, and the caller does not wait.
+            ResultTimeout: there is no result within the timeout.
             ResultFailure: the task has failed.
         """
         limit_ms = DEFAULT_TIMEOUT if timeout is None else timeout
@@ -103,11 +104,11 @@ class RedisResults(RedisBackend):
 
 
 class MemoryResults(StubBackend):
-    """Results in the memory of this process, for the modes without Redis; each has its time."""
+    """Results in the memory of this process, for the modes without Redis; each one expires."""
 
     def __init__(self) -> None:
         super().__init__(use_namespace_prefix_keys=True)
-        # Dramatiq's is shared by all of its kind, and never forgets.
+        # Dramatiq's dictionary belongs to the class, and its entries never expire.
         self.results: dict[str, tuple[str | None, float | None]] = {}
 
     def _store(self, message_key: str, result: Any, ttl: int) -> None:

@@ -1,4 +1,4 @@
-"""From the class of an error to a decision. The text of an error decides nothing.
+"""Decides from the class of an error what happens to its task. Texts of errors decide nothing.
 
 The life of a failing message (carried out in ``middleware.settlement``):
 
@@ -6,9 +6,9 @@ The life of a failing message (carried out in ``middleware.settlement``):
 2. *Retry*: the row becomes ``delayed`` until the pause is over, with the next attempt's number.
    That is one transaction, before the message is acknowledged: a crash before it repeats this
    attempt, a crash after it finds the row not due. The retry never runs beside its original.
-3. *Bury*: the dead letter, the end of the row and what the business owes for it (the apology, the
-   next turn) are one transaction.
-4. *Drop*: the work belongs to another worker now, or waits elsewhere. Nothing is written.
+3. *Bury*: the dead letter, the end of the row and what the business does about it (the apology,
+   the next turn) are one transaction.
+4. *Drop*: another worker has the task now. Nothing is written.
 5. The message is acknowledged. If 2 or 3 could not be committed it is not: the lease runs out, and
    the attempt is repeated.
 """
@@ -22,12 +22,15 @@ from middleware.policy import TaskPolicy
 from mirt.errors import LeaseLostError, RateLimitError, RetryableError, code_of
 
 LONGEST_WAIT_S: Final = 3600
-"""Seconds that the other side may ask us to wait in all, before it counts as a failure."""
+"""Seconds that the other side may ask a task to wait in total, before it counts as a failure."""
 
 
 @dataclass(frozen=True, slots=True)
 class Retry:
-    """Run again in ``delay_s`` seconds, as attempt number ``attempt``."""
+    """Run again in ``delay_s`` seconds, as attempt number ``attempt`` (from 0).
+
+    ``waited_s`` is the sum of the waits that the other side asked for, in seconds.
+    """
 
     delay_s: float
     attempt: int
@@ -36,19 +39,19 @@ class Retry:
 
 @dataclass(frozen=True, slots=True)
 class Bury:
-    """Final: write a dead letter with this code."""
+    """Write a dead letter with this code."""
 
     error_code: str
 
 
 @dataclass(frozen=True, slots=True)
 class Drop:
-    """Not ours any more: leave no trace."""
+    """Write nothing: the lease is lost."""
 
 
 Decision = Retry | Bury | Drop
 Jitter = Callable[[float], float]
-"""Picks a pause between 0 and the given number of seconds."""
+"""A function that picks a pause between 0 and the given number of seconds."""
 
 
 def decide(
@@ -60,10 +63,11 @@ def decide(
     base_s: float,
     jitter: Jitter,
 ) -> Decision:
-    """What becomes of a task whose attempt number ``attempt`` (from 0) ended with this error.
+    """Decide about a task after attempt number ``attempt`` (from 0) ended with this error.
 
-    Backoff is exponential with full jitter: between 0 and ``base_s · 2^attempt`` seconds, at most
-    the policy's. A wait that the other side asked for is kept as a minimum and is not an attempt.
+    Backoff is exponential with full jitter: between 0 and ``base_s · 2^attempt`` seconds, and no
+    more than the policy allows. A wait that the other side asked for is a minimum, and it does not
+    count as an attempt.
     """
     match error:
         case LeaseLostError():

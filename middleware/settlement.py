@@ -1,6 +1,6 @@
-"""Carries out what was decided of a task that has ended: done, again later, or dead.
+"""Writes the end of a run to the task's row: done, delayed until its retry, or dead.
 
-``middleware.retries`` says how decisions are made. Each end is one transaction.
+``middleware.retries`` makes the decision. Each end is one transaction.
 """
 
 from datetime import datetime, timedelta
@@ -21,7 +21,7 @@ from mirt.store.queue.leases import Lease
 
 
 class Settlement:
-    """Writes the end of a run. The first pause before a retry is at most ``base_s`` seconds.
+    """Writes the end of a run. The pause before the first retry is at most ``base_s`` seconds.
 
     Raises:
         DatabaseError: from each method; nothing is settled.
@@ -37,7 +37,7 @@ class Settlement:
     def settle(
         self, broker: TaskBroker, message: Any, lease: Lease, error: BaseException | None
     ) -> None:
-        """End the run as the class of its error says."""
+        """End the run, as the class of its error demands."""
         now = self._clock()
         if error is None:
             with self._database.transaction() as tx:
@@ -68,7 +68,7 @@ class Settlement:
     def fail(
         self, broker: TaskBroker, message: Any, lease: Lease, error: BaseException, error_code: str
     ) -> None:
-        """Write the dead letter, and what the business owes for it."""
+        """Write the dead letter and what the business does about it, in one transaction."""
         now = self._clock()
         handler = broker.failure_handlers.get(message.actor_name)
         with self._database.transaction() as tx:
@@ -83,6 +83,6 @@ class Settlement:
         broker.publish(to_publish)
 
 
-def _retried(lease: Lease, error: BaseException, now: datetime, until: datetime) -> TaskEvent:
+def _retried(lease: Lease, error: BaseException, now: datetime, due_at: datetime) -> TaskEvent:
     code, why = type(error).__name__, str(error)
-    return TaskEvent(lease.task_id, EventKind.RETRIED, now, lease.attempt, code, why, until)
+    return TaskEvent(lease.task_id, EventKind.RETRIED, now, lease.attempt, code, why, due_at)

@@ -1,4 +1,4 @@
-"""What policy needs of a broker."""
+"""The interface of a broker, as far as the middleware needs it."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any, Protocol
@@ -8,18 +8,22 @@ from mirt.store.queue.tasks import TaskMessage
 
 
 class TaskBroker(Protocol):
-    """A broker that publishes tasks whose rows are committed, and knows their failure handlers."""
+    """A broker that publishes tasks with committed rows, and has their failure handlers."""
 
     @property
     def actors(self) -> Mapping[str, Any]:
-        """The tasks that this version knows, by name."""
+        """The actors of this version, by the names of their tasks."""
 
     @property
     def failure_handlers(self) -> FailureHandlers:
-        """Who settles the business's rows when a task fails for good."""
+        """The handlers that settle rows of the business when a task fails for good."""
 
     def publish(self, tasks: Sequence[TaskMessage]) -> int:
-        """Wake workers up for tasks whose rows are committed; return how many were handed over."""
+        """Wake workers for tasks with committed rows; return how many the transport took."""
 
     def drain(self, queue: str) -> None:
-        """Empty a queue of the transport."""
+        """Empty a queue of the transport.
+
+        Raises:
+            BrokerUnavailableError: the transport cannot be reached.
+        """

@@ -1,8 +1,8 @@
-"""Ticks: which scheduled tasks are to run at a moment, each tick once, the latest missed one too.
+"""Finds the scheduled tasks that are due, each tick once, and catches up the latest missed one.
 
-A scheduler only says what time it is. Any number may say so: the database knows the last tick of
-each task, and takes no tick twice. When nobody has said so for long (no scheduler ran, the database
-was down), the next to say it brings up the latest tick that each task has missed.
+A scheduler only tells the time, and any number of schedulers may run: the database has the last
+tick of each task and takes no tick twice. After a gap (no scheduler ran, or the database was down)
+the next tick catches up the latest missed tick of each task.
 """
 
 from collections.abc import Mapping
@@ -17,17 +17,18 @@ from mirt.store.queue.tasks import TaskMessage
 
 MINUTE: Final = timedelta(minutes=1)
 LONGEST_LOOK_BACK: Final = timedelta(days=32)
+"""A schedule that runs monthly or more often has a tick in it."""
 
 
 class CronLine(Protocol):
-    """When a task runs, as periodiq reads it."""
+    """A parsed cron line, as periodiq reads it."""
 
     def validate(self, date: datetime) -> bool:
-        """Whether it runs in this minute."""
+        """Whether the task runs in this minute."""
 
 
 def latest_tick(line: CronLine, now: datetime) -> datetime | None:
-    """The last minute, this one included, in which the task was to run; None within a month."""
+    """Return the last tick until ``now``; None if there was none within ``LONGEST_LOOK_BACK``."""
     minute = now.astimezone(UTC).replace(second=0, microsecond=0)
     for back in range(LONGEST_LOOK_BACK // MINUTE):
         if line.validate(tick := minute - back * MINUTE):
@@ -36,7 +37,7 @@ def latest_tick(line: CronLine, now: datetime) -> datetime | None:
 
 
 def next_tick(line: CronLine, now: datetime) -> datetime:
-    """The first minute after this one in which the task is to run; in a month at the latest."""
+    """Return the first tick after this minute; the end of ``LONGEST_LOOK_BACK`` if none is near."""
     minute = now.astimezone(UTC).replace(second=0, microsecond=0)
     ahead = range(1, LONGEST_LOOK_BACK // MINUTE + 1)
     ticks = (minute + n * MINUTE for n in ahead)
@@ -46,12 +47,12 @@ def next_tick(line: CronLine, now: datetime) -> datetime:
 def take_ticks(
     tx: Connection, schedule: Mapping[str, CronLine], *, at: datetime, now: datetime
 ) -> list[TaskMessage]:
-    """Take every tick that is due at that time and was not taken; what is to be published.
+    """Take every tick that is due at that time and was not taken; return the tasks to publish.
 
-    A task that is seen for the first time has missed nothing.
+    A task that is seen for the first time has missed no tick.
     """
     known = ticks.last_ticks(tx)
-    due = []
+    due: list[TaskMessage] = []
     for task, line in sorted(schedule.items()):
         tick = latest_tick(line, at)
         if tick is None or tick <= known.get(task, datetime.min.replace(tzinfo=UTC)):
@@ -59,7 +60,7 @@ def take_ticks(
         is_missed = at - tick >= MINUTE
         if ticks.advance(tx, task, tick) and not (is_missed and task not in known):
             due.append(_run(task, tick))
-    return [one for one in due if outbox.add(tx, one, now=now)]
+    return [task for task in due if outbox.add(tx, task, now=now)]
 
 
 def _run(task: str, tick: datetime) -> TaskMessage:

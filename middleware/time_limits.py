@@ -1,7 +1,7 @@
-"""The soft limit: every wait inside a task ends by it, and a loop in plain Python is interrupted.
+"""Enforces the soft limit: waits inside a task end by it, and loops in Python are interrupted.
 
-The deadline travels with the task in a context variable (``mirt.clock``), so HTTP, the database and
-``run_sync`` wait no longer than is left and then raise ``SoftTimeLimitExceeded``, an ``Exception``.
+The deadline travels with the task in a context variable (``mirt.clock``). HTTP, the database and
+``run_sync`` wait no longer than that, and then raise ``SoftTimeLimitExceeded``, an ``Exception``.
 """
 
 import threading
@@ -9,6 +9,7 @@ from contextlib import ExitStack
 from typing import Any
 
 from dramatiq import Broker, Middleware
+from typing_extensions import override
 
 from middleware.interruption import Interrupter
 from middleware.policy import TASKS
@@ -16,7 +17,7 @@ from mirt.clock import deadline_in
 
 
 class TimeLimits(Middleware):
-    """Sets the deadline of each task from the table.
+    """Sets the deadline of each task from the policy table.
 
     The option ``soft_limit_s`` of a message, in seconds, can tighten the limit and never widen it.
     """
@@ -25,8 +26,8 @@ class TimeLimits(Middleware):
         self._thread = threading.local()
         self._interrupter = Interrupter()
 
+    @override
     def before_process_message(self, broker: Broker, message: Any) -> None:
-        """Start the clock."""
         own = TASKS[message.actor_name].soft_s
         limit = min(own, message.options.get("soft_limit_s", own))
         self._thread.deadline = ExitStack()
@@ -41,12 +42,12 @@ class TimeLimits(Middleware):
         result: Any = None,
         exception: BaseException | None = None,
     ) -> None:
-        """Stop it: what is written afterwards has time of its own."""
+        """Lift the deadline: the settlement is not part of the task's own time."""
         if deadline := getattr(self._thread, "deadline", None):
             self._interrupter.disarm()
             deadline.close()
             self._thread.deadline = None
 
+    @override
     def after_skip_message(self, broker: Broker, message: Any) -> None:
-        """As after any other end."""
         self.after_process_message(broker, message)
