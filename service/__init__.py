@@ -1,5 +1,5 @@
-"""The doors: transport, authentication, answers, starting and stopping processes.
+"""Entry points: transport, authentication, answers, starting and stopping processes.
 
-Here lives what faces a caller: the webhooks, the dispatcher, the command line, the processes.
-What may not: SQL, Redis, AMQP, and rules of the business.
+This package faces the callers: the webhooks, the dispatcher, the command line, the processes.
+It holds no SQL, no Redis, no AMQP and no rules of the business.
 """

@@ -1,7 +1,10 @@
-"""The door for our own code: hand a piece of work over, and know what became of it.
+"""Dispatch messages and tasks from Python code: store them, publish them, wait for a result.
 
-``dispatch_message`` answers once the message is kept; from then on it is not lost. Publishing it is
-only the fast path: what could not be published is, as soon as RabbitMQ takes it.
+``dispatch_message`` returns when the message is stored in the database; from then on it cannot be
+lost. Publishing to RabbitMQ is the fast path only: the outbox publishes later what RabbitMQ did
+not accept.
+
+    dispatch_message("telegram_7", "Hello", chat_id="7", message_id="5", fire_and_forget=True)
 """
 
 import time
@@ -32,12 +35,13 @@ from service.admin import dead_letters
 
 log = structlog.get_logger(__name__)
 
-LOOK_INTO_REDIS_S: Final = 0.05
-LOOK_INTO_DATABASE_S: Final = 1.0
+REDIS_POLL_S: Final = 0.05
+DATABASE_POLL_S: Final = 1.0
+"""Seconds between two look-ups of a result."""
 
 
 class ResultTimeoutError(RetryableError):
-    """The result is not there in time. The message is kept and will be answered all the same."""
+    """No result within RESULT_TIMEOUT seconds. The message is stored and will still be answered."""
 
 
 def dispatch_message(
@@ -51,19 +55,20 @@ def dispatch_message(
     fire_and_forget: bool = False,  # noqa: FBT001 - the signature is a contract
     wait: bool = False,  # noqa: FBT001
 ) -> dict[str, Any]:
-    """Have a message answered, in the order of its conversation.
+    """Store a customer's message and have it answered in the order of its conversation.
 
-    With ``fire_and_forget`` the reply is delivered to ``chat_id``; without, it is the result of the
-    task, for which ``wait`` waits up to RESULT_TIMEOUT seconds.
+    With ``fire_and_forget`` the reply is delivered to ``chat_id``. Without it, the reply is the
+    result of the task; ``wait`` waits up to RESULT_TIMEOUT seconds for it.
 
     Returns:
         ``{"queued": True, "task_id", "trace_id", "mode", "duplicate"}``, with ``wait`` also
-        ``"result"``; when tasks are not enabled ``{"queued": False, "response", "trace_id"}``.
+        ``"result"``. With TASKS_ENABLED=false ``{"queued": False, "response", "trace_id"}``.
 
     Raises:
-        PermanentError: EMPTY_MESSAGE or INVALID_INPUT; nothing was kept.
-        DatabaseError: it could not be kept.
-        ResultTimeoutError: with ``wait``, when there is no result in time.
+        PermanentError: EMPTY_MESSAGE or INVALID_INPUT, and nothing was stored; or the task failed
+            for good, with ``wait`` or with TASKS_ENABLED=false.
+        DatabaseError: the message could not be stored.
+        ResultTimeoutError: with ``wait``, no result within RESULT_TIMEOUT seconds.
     """
     message = InboundMessage(
         session_id,
@@ -74,11 +79,11 @@ def dispatch_message(
         _as_text(message_id),
         metadata or {},
     )
-    # A message id is unique within a chat only, so the session takes part in the identity.
+    # A message id is unique only within a chat, so the conversation is part of the key.
     task_id = webhook_task_id(platform, message_id, f"{session_id}/{user_id or ''}", "process")
     actor = TaskName.PROCESS_AND_RESPOND if fire_and_forget else TaskName.PROCESS_MESSAGE
-    with traces.start_or_join("dispatch_message") as place:
-        return _accept(message, task_id, actor, place.trace_id, wait=wait)
+    with traces.start_or_join("dispatch_message") as span_context:
+        return _accept(message, task_id, actor, span_context.trace_id, wait=wait)
 
 
 def _accept(
@@ -102,21 +107,21 @@ def _accept(
     if accepted.publication is not None:
         registry.broker.publish([accepted.publication])
     if wait:
-        answer["result"] = _result(runtime, mail)
+        answer["result"] = _wait_for_result(runtime, mail)
     return answer
 
 
 def dispatch_summarization(session_id: str, user_id: str | None = None) -> dict[str, Any]:
-    """Have a conversation summed up.
+    """Store and publish a task that summarises a conversation.
 
     Returns:
-        ``{"queued": True, "task_id"}``; when tasks are not enabled ``{"queued": False}`` and what
-        the task returns.
+        ``{"queued": True, "task_id"}``. With TASKS_ENABLED=false ``{"queued": False}`` and the
+        fields of the task's result.
 
     Raises:
-        PermanentError: INVALID_INPUT; nothing was kept. When tasks are not enabled also what the
-            task has failed with.
-        DatabaseError: it could not be kept.
+        PermanentError: INVALID_INPUT, and nothing was stored. With TASKS_ENABLED=false also the
+            error of the task that failed.
+        DatabaseError: the task could not be stored.
     """
     _check(session_id=session_id, user_id=user_id)
     return _dispatch(summarize_session, {"session_id": session_id, "user_id": user_id})
@@ -125,7 +130,7 @@ def dispatch_summarization(session_id: str, user_id: str | None = None) -> dict[
 def dispatch_followup(
     session_id: str, channel: str = "telegram", chat_id: str | int | None = None
 ) -> dict[str, Any]:
-    """Have the next follow-up of a conversation sent now. Returns and raises as above."""
+    """Send the next follow-up of a conversation now; as ``dispatch_summarization``."""
     chat = _as_text(chat_id)
     _check(session_id=session_id, chat_id=chat)
     _check_channel(channel)
@@ -133,10 +138,10 @@ def dispatch_followup(
 
 
 def dispatch_crm_order(order_data: dict[str, Any]) -> dict[str, Any]:
-    """Have an order created in the CRM. Returns and raises as above.
+    """Create an order in the CRM; returns and raises as ``dispatch_summarization``.
 
-    A wrong order is refused here, with INVALID_INPUT naming every wrong field. What travels is the
-    order as it was understood: prices may be decimals, and what is no part of an order stays here.
+    A wrong order is refused here: INVALID_INPUT names every wrong field. The task gets the order
+    as it was parsed. Prices may be decimals; fields that do not belong to an order are dropped.
     """
     order = read_order(order_data)
     arguments = {"order_data": order.model_dump(mode="json")}
@@ -146,14 +151,14 @@ def dispatch_crm_order(order_data: dict[str, Any]) -> dict[str, Any]:
 def schedule_followup(
     session_id: str, delay_hours: float, channel: str = "telegram", chat_id: str | int | None = None
 ) -> dict[str, Any]:
-    """Have the next follow-up sent in ``delay_hours``; the customer's next message cancels it.
+    """Send the next follow-up in ``delay_hours``, unless the customer writes before.
 
     Returns:
         ``{"scheduled": True, "task_id", "delay_hours"}``.
 
     Raises:
-        PermanentError: INVALID_INPUT; nothing was kept.
-        DatabaseError: it could not be kept.
+        PermanentError: INVALID_INPUT, and nothing was stored.
+        DatabaseError: the follow-up could not be stored.
     """
     chat = _as_text(chat_id)
     _check(session_id=session_id, chat_id=chat)
@@ -167,15 +172,15 @@ def schedule_followup(
 
 def _dispatch(actor: Actor[Any, Any], arguments: dict[str, Any], **options: Any) -> dict[str, Any]:
     task_id = f"{actor.actor_name}:{uuid.uuid4().hex}"
-    with traces.start_or_join(f"dispatch {actor.actor_name}") as place:
-        options |= {"task_id": task_id, **place.options}
+    with traces.start_or_join(f"dispatch {actor.actor_name}") as span_context:
+        options |= {"task_id": task_id, **span_context.options}
         message = actor.send_with_options(kwargs=arguments, **options)
     if current_runtime().settings.tasks_enabled:
         return {"queued": True, "task_id": message.message_id}
-    return {"queued": False, **_outcome(message)}
+    return {"queued": False, **_result_of(message)}
 
 
-def _outcome(message: Message[Any]) -> dict[str, Any]:
+def _result_of(message: Message[Any]) -> dict[str, Any]:
     try:
         return dict(registry.broker.get_results_backend().get_result(message))
     except ResultFailure as failed:
@@ -183,26 +188,26 @@ def _outcome(message: Message[Any]) -> dict[str, Any]:
 
 
 def _failure(runtime: Runtime, task_id: str, failed: ResultFailure) -> PermanentError:
-    """What a task has failed with; its code is known to its dead letter."""
-    letter = dead_letters.show(runtime, task_id)
-    code = letter.error_code if letter else ErrorCode.UNEXPECTED
+    """Return the error of a failed task; its dead letter knows the error code."""
+    dead_letter = dead_letters.show(runtime, task_id)
+    code = dead_letter.error_code if dead_letter else ErrorCode.UNEXPECTED
     return PermanentError(f"the task has failed: {failed}", code)
 
 
-def _as_text(name: str | int | None) -> str | None:
-    # Telegram's ids are numbers, and so they come from code that was written for it.
-    return str(name) if isinstance(name, int) else name
+def _as_text(value: str | int | None) -> str | None:
+    # Callers written for Telegram pass its numeric ids.
+    return str(value) if isinstance(value, int) else value
 
 
 def _check(session_id: str, **others: str | None) -> None:
-    named = {"session_id": session_id, **{k: v for k, v in others.items() if v is not None}}
-    problems = [
+    ids = {"session_id": session_id, **{k: v for k, v in others.items() if v is not None}}
+    errors = [
         f"{name}: must be a text of 1 to {LONGEST_ID} characters"
-        for name, value in named.items()
+        for name, value in ids.items()
         if not isinstance(value, str) or not 0 < len(value) <= LONGEST_ID or "\0" in value
     ]
-    if problems:
-        raise PermanentError("; ".join(problems), ErrorCode.INVALID_INPUT)
+    if errors:
+        raise PermanentError("; ".join(errors), ErrorCode.INVALID_INPUT)
 
 
 def _check_channel(channel: str) -> None:
@@ -213,16 +218,20 @@ def _check_channel(channel: str) -> None:
         )
 
 
-def _result(runtime: Runtime, mail: Mail) -> dict[str, Any]:
-    """Wait for the result of a task: in Redis, and now and then in the database.
+def _wait_for_result(runtime: Runtime, mail: Mail) -> dict[str, Any]:
+    """Poll Redis for the result of a task, and once a second the database.
 
-    The database knows it too when Redis has lost it, and when the message was answered together
+    The database also has the result when Redis lost it, and when the message was answered together
     with others.
+
+    Raises:
+        PermanentError: the task failed for good.
+        ResultTimeoutError: no result within RESULT_TIMEOUT seconds.
     """
     backend = registry.broker.get_results_backend()
     message, best_effort = to_message(as_task(mail)), BestEffort("waiting for a result")
     deadline = time.monotonic() + runtime.settings.result_timeout
-    look_again = 0.0
+    next_database_poll = 0.0
     while time.monotonic() < deadline:
         try:
             found = best_effort(lambda: backend.get_result(message), default=None)
@@ -230,12 +239,12 @@ def _result(runtime: Runtime, mail: Mail) -> dict[str, Any]:
             found = None
         except ResultFailure as failed:
             raise _failure(runtime, mail.task_id, failed) from None
-        if found is None and time.monotonic() >= look_again:
+        if found is None and time.monotonic() >= next_database_poll:
             found = runtime.turns.result_of(mail)
-            look_again = time.monotonic() + LOOK_INTO_DATABASE_S
+            next_database_poll = time.monotonic() + DATABASE_POLL_S
         if found is not None:
             return dict(found)
-        time.sleep(LOOK_INTO_REDIS_S)
+        time.sleep(REDIS_POLL_S)
     raise ResultTimeoutError(
         f"no result of {mail.task_id} after {runtime.settings.result_timeout} s (RESULT_TIMEOUT); "
         "the message is kept and will be answered"

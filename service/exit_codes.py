@@ -1,11 +1,11 @@
-"""What a process ends with, for scripts and for whoever starts it again.
+"""Exit codes of every command, for scripts and for service managers such as systemd.
 
 ========  ==========================================================================
-0         fine
-1         something is wrong, was not found, or was refused
-2         the command was used wrongly
-69        a server that it needs cannot be reached (EX_UNAVAILABLE)
-78        the configuration or the database's schema is wrong (EX_CONFIG)
+0         success
+1         a check found an error, or the command found nothing or was refused
+2         the command line is wrong
+69        a server that the command needs cannot be reached (EX_UNAVAILABLE)
+78        the configuration or the database schema is wrong (EX_CONFIG)
 ========  ==========================================================================
 """
 
@@ -15,4 +15,4 @@ WRONG: Final = 1
 USAGE: Final = 2
 UNAVAILABLE: Final = 69
 CONFIGURATION: Final = 78
-"""Starting again will not help."""
+"""A restart does not help: the operator has to change something."""

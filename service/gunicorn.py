@@ -1,24 +1,24 @@
-"""How gunicorn serves the ingress: ``gunicorn -c python:service.gunicorn service.wsgi:app``.
+"""Configure gunicorn for the ingress: ``gunicorn -c python:service.gunicorn service.wsgi:app``.
 
-Read by gunicorn, which takes every name here for one of its settings
+Gunicorn reads every name of this module as one of its settings
 (https://docs.gunicorn.org/en/stable/settings.html). PORT and WEB_CONCURRENCY come from the
-environment. It belongs behind a proxy that buffers slow clients: gunicorn reads a body for as long
-as it comes.
+environment. Run it behind a proxy that buffers slow clients: gunicorn sets no limit to the time
+in which a body arrives.
 """
 
 import os
 import shutil
 from typing import Any
 
-from service.processes.fork import loading
+from service.processes import garbage_collector
 
-with loading():
+with garbage_collector.paused():
     from mirt.observe import multiprocess
-    from service import wsgi  # noqa: F401 - the workers', which opens nothing yet
+    from service import wsgi  # noqa: F401 - loaded before the fork; opens nothing
     from service.app import THREADS
     from service.processes.folders import private_folder
 
-# Every address, not only loopback: the proxy is another container.
+# All interfaces, not only loopback: the proxy runs in another container.
 bind = f"0.0.0.0:{os.environ.get('PORT', '8000')}"
 
 worker_class = "gthread"
@@ -27,49 +27,49 @@ threads = THREADS
 # Connections and threads do not survive a fork.
 preload_app = False
 
-# Seconds. A worker whose main loop is stuck is replaced; a slow request does not count as that.
+# Seconds. The arbiter replaces a worker whose main loop is stuck. A slow request is not stuck.
 timeout = 30
 graceful_timeout = 20
-# Longer than a load balancer's own idle time (60 s as a rule), so that it is the one who closes:
-# it would answer 502 for a request that meets our closing.
+# Longer than the idle timeout of a load balancer (usually 60 s), so that the load balancer closes
+# the connection. If we closed first, a request on its way would be answered 502.
 keepalive = 75
 
-# Bytes, except the fields. The limit of a body is service.web.bodies.LONGEST_BODY.
+# In bytes; limit_request_fields is a number. service.web.bodies.LONGEST_BODY limits the body.
 limit_request_line = 2048
 limit_request_fields = 64
 limit_request_field_size = 8190
 
-# Each request is logged once, by service.web.request_log.
+# service.web.request_log logs each request.
 accesslog = None
 errorlog = "-"
 logger_class = "service.processes.gunicorn_log.Lines"
-# A socket in the home directory by which running servers can be changed: nobody's business.
+# Gunicorn would open a socket in the home directory through which running servers can be changed.
 control_socket_disable = True
 
 
-# Whichever worker is asked for its metrics gives those of all, the dead ones too.
+# Any worker that is scraped returns the metrics of all workers, also of dead ones.
 def on_starting(server: Any) -> None:
-    """Found the family of processes that is measured as one; in the arbiter."""
-    server.measured = private_folder("mirt-web-")
-    server.seats = multiprocess.ProcessNumbers(server.measured)
-    multiprocess.init_parent(server.measured)
+    """Open the folder in which all processes count together. Runs in the arbiter."""
+    server.metrics_folder = private_folder("mirt-web-")
+    server.process_numbers = multiprocess.ProcessNumbers(server.metrics_folder)
+    multiprocess.init_parent(server.metrics_folder)
 
 
 def pre_fork(server: Any, worker: Any) -> None:
-    """Give a worker its seat; in the arbiter."""
-    worker.seat = server.seats.take()
+    """Reserve a process number for the worker. Runs in the arbiter."""
+    worker.process_number = server.process_numbers.take()
 
 
 def post_fork(_server: Any, worker: Any) -> None:
-    """Take the seat; in the worker."""
-    multiprocess.init_child(worker.seat)
+    """Count under the reserved process number. Runs in the worker."""
+    multiprocess.init_child(worker.process_number)
 
 
 def child_exit(server: Any, worker: Any) -> None:
-    """Free the seat of a worker that is dead; in the arbiter."""
-    server.seats.leave(worker.seat)
+    """Release the process number of a dead worker. Runs in the arbiter."""
+    server.process_numbers.leave(worker.process_number)
 
 
 def on_exit(server: Any) -> None:
-    """Remove what was measured; in the arbiter."""
-    shutil.rmtree(server.measured, ignore_errors=True)
+    """Delete the folder of the measurements. Runs in the arbiter."""
+    shutil.rmtree(server.metrics_folder, ignore_errors=True)

@@ -1,8 +1,8 @@
-"""``service.wsgi:app``, for gunicorn: built when it is asked for, in the worker, after the fork.
+"""Build ``service.wsgi:app`` for gunicorn on first access: in the worker, after the fork.
 
-Settings or a schema that are wrong end the worker with gunicorn's own exit code for that, so that
-the arbiter stops instead of starting the next one. A database that is down does not: the ingress
-must be there to say 503.
+Wrong settings or a wrong schema end the worker with gunicorn's exit code for a failed boot, so
+that the arbiter stops instead of starting another worker. A database that is down ends nothing:
+the ingress has to run to answer 503.
 """
 
 import atexit
@@ -25,11 +25,11 @@ from service.web.bulkhead import Bulkhead
 
 log = structlog.get_logger(__name__)
 
-CHECK_WITHIN_S: Final = 5.0
+SCHEMA_CHECK_TIMEOUT_S: Final = 5.0
 
 
 def __getattr__(name: str) -> Any:
-    """Build ``app`` when it is first asked for; importing this module opens nothing."""
+    """Build ``app`` on first access; importing this module opens nothing."""
     if name != "app":
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     globals()["app"] = built = build()
@@ -37,10 +37,10 @@ def __getattr__(name: str) -> Any:
 
 
 def build() -> falcon.App[Any, Any]:
-    """The application as the environment describes it.
+    """Return the application that the environment describes.
 
     Raises:
-        SystemExit: settings or schema are wrong; the reason has been printed.
+        SystemExit: the settings or the schema are wrong; the reason has been printed.
     """
     try:
         settings = read_settings()
@@ -54,7 +54,7 @@ def build() -> falcon.App[Any, Any]:
     atexit.register(runtime.close)
     broker = install(settings)
     atexit.register(broker.close)
-    # Asking connects: the first message need not wait for that.
+    # Reading `ready` connects to the broker, so that the first message does not wait for it.
     log.info("web_started", mode=settings.mode, connected=broker.ready)
     return create_app(runtime)
 
@@ -62,8 +62,10 @@ def build() -> falcon.App[Any, Any]:
 def _check_schema(settings: Settings) -> None:
     database = stores(settings).database
     try:
-        Bulkhead("schema", threads=1, within_s=CHECK_WITHIN_S).call(lambda: check_schema(database))
-    except SchemaError as wrong:
-        refuse("Cannot work with this database:", str(wrong))
-    except RetryableError as down:
-        log.warning("schema_not_checked", why=down.message)
+        Bulkhead("schema", threads=1, within_s=SCHEMA_CHECK_TIMEOUT_S).call(
+            lambda: check_schema(database)
+        )
+    except SchemaError as error:
+        refuse("Cannot work with this database:", str(error))
+    except RetryableError as error:
+        log.warning("schema_not_checked", why=error.message)

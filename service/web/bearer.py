@@ -1,4 +1,4 @@
-"""Who may give orders: whoever brings OPS_TOKEN."""
+"""Authenticate requests to ``/tasks/…`` by the bearer token OPS_TOKEN."""
 
 import falcon
 from pydantic import SecretStr
@@ -8,26 +8,26 @@ from service.web.login_throttle import LoginThrottle, TooManyAttempts
 
 
 class Bearer:
-    """The bearer token of operators. Without one configured nobody is let in."""
+    """The bearer token of operators. Without a configured token every request is refused."""
 
-    def __init__(self, token: SecretStr | None, attempts: LoginThrottle) -> None:
+    def __init__(self, token: SecretStr | None, login_throttle: LoginThrottle) -> None:
         self._token = token
-        self._attempts = attempts
+        self._login_throttle = login_throttle
 
     def require(self, req: falcon.Request) -> None:
-        """Let the request pass if it brings the token; compared in constant time.
+        """Return if the request carries the token; the comparison takes constant time.
 
         Raises:
-            falcon.HTTPUnauthorized: it does not.
-            falcon.HTTPTooManyRequests: too many wrong ones came from there.
+            falcon.HTTPUnauthorized: the token is missing or wrong.
+            falcon.HTTPTooManyRequests: too many wrong tokens came from this address.
         """
         scheme, _, given = (req.get_header("Authorization") or "").partition(" ")
         is_right = False
         if self._token is not None and scheme.lower() == "bearer":
             is_right = same_secret(given.strip(), self._token)
             try:
-                self._attempts.check(req, is_right=is_right)
-            except TooManyAttempts as wait:
-                raise falcon.HTTPTooManyRequests(retry_after=wait.retry_after) from None
+                self._login_throttle.check(req, is_right=is_right)
+            except TooManyAttempts as refused:
+                raise falcon.HTTPTooManyRequests(retry_after=refused.retry_after) from None
         if not is_right:
             raise falcon.HTTPUnauthorized(headers={"WWW-Authenticate": "Bearer"})

@@ -1,4 +1,4 @@
-"""The body of a request: read up to a limit, and understood, or refused with a reason."""
+"""Read and parse the body of a request, up to a limit, or refuse it with a reason."""
 
 import json
 from typing import Any, Final, NoReturn
@@ -12,18 +12,18 @@ from mirt.errors import ErrorCode, PermanentError
 from service.web.errors import Code
 
 LONGEST_BODY: Final = 64 * 1024
-"""Bytes. A Telegram update with a text of full length has less than 20,000."""
+"""Bytes. A Telegram update with the longest possible text has less than 20,000."""
 MOST_FIELDS: Final = 1000
 
 
 def read_json(req: falcon.Request) -> object:
-    """The JSON of a request, of which at most ``LONGEST_BODY`` + 1 bytes are read.
+    """Return the parsed JSON body; reads at most ``LONGEST_BODY`` + 1 bytes.
 
-    Falcon's own ``req.media`` takes a chunked body for an empty one and knows no limit.
+    Falcon's ``req.media`` takes a chunked body for an empty one and has no limit.
 
     Raises:
-        falcon.HTTPUnsupportedMediaType: it says that it is something else.
-        falcon.HTTPContentTooLarge: it is larger than the limit.
+        falcon.HTTPUnsupportedMediaType: Content-Type is not JSON.
+        falcon.HTTPContentTooLarge: the body is larger than the limit.
         PermanentError: ``INVALID_JSON``.
     """
     media_type, _ = falcon.parse_header(req.content_type or falcon.MEDIA_JSON)
@@ -33,11 +33,11 @@ def read_json(req: falcon.Request) -> object:
 
 
 def read_form(req: falcon.Request) -> dict[str, list[str]]:
-    """The fields of an HTML form, with all the values that each has; read as a JSON is.
+    """Return all values of each field of an HTML form; limited as ``read_json``.
 
     Raises:
-        falcon.HTTPUnsupportedMediaType: it says that it is something else.
-        falcon.HTTPContentTooLarge: it is larger than the limit.
+        falcon.HTTPUnsupportedMediaType: Content-Type is not that of a form.
+        falcon.HTTPContentTooLarge: the body is larger than the limit.
         PermanentError: ``INVALID_INPUT``.
     """
     media_type, _ = falcon.parse_header(req.content_type or falcon.MEDIA_URLENCODED)
@@ -51,13 +51,15 @@ def read_form(req: falcon.Request) -> dict[str, list[str]]:
 
 
 def _read(req: falcon.Request) -> bytes:
-    registry = req.content_length
-    if registry is None and not req.env.get("wsgi.input_terminated"):
-        return b""  # such a server has no end of the body to show: reading would wait for ever
-    if registry is not None and registry > LONGEST_BODY:
+    content_length = req.content_length
+    if content_length is None and not req.env.get("wsgi.input_terminated"):
+        return b""  # the server marks no end of the body: reading would block for ever
+    if content_length is not None and content_length > LONGEST_BODY:
         raise falcon.HTTPContentTooLarge
     try:
-        body: bytes = req.stream.read(LONGEST_BODY + 1 if registry is None else registry)
+        body: bytes = req.stream.read(
+            LONGEST_BODY + 1 if content_length is None else content_length
+        )
     except (OSError, ParseException):
         _refuse("the body broke off, or its chunks are malformed")
     if len(body) > LONGEST_BODY:
@@ -73,7 +75,7 @@ def _parsed(body: bytes) -> object:
     except orjson.JSONDecodeError as refused:
         where = f"line {refused.lineno}, column {refused.colno}"
     try:
-        # What orjson refuses and a flow that cuts its texts sends: half of a surrogate pair.
+        # ManyChat flows cut texts and send half a surrogate pair. orjson refuses it, json reads it.
         return json.loads(body.decode(), parse_constant=_refuse_constant)
     except UnicodeDecodeError:
         _refuse("the body is not UTF-8")

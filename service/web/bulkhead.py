@@ -1,4 +1,7 @@
-"""A bulkhead: calls that may hang sink their own compartment, not the ship."""
+"""Limit calls that may hang: a bounded thread pool with a timeout.
+
+Calls that hang cannot use up the threads of other calls.
+"""
 
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor, wait
@@ -15,15 +18,17 @@ T = TypeVar("T")
 
 
 class NoAnswerInTimeError(RetryableError):
-    """The call has not ended in time. It may still take effect."""
+    """The call did not end in time. It may still take effect."""
 
 
 class Bulkhead:
-    """Runs calls in threads of its own, and waits for each at most ``within_s`` seconds.
+    """A pool of ``threads`` threads; the caller waits at most ``within_s`` seconds for each call.
 
-    A database server that is stopped, or behind a network that swallows packets, holds its caller
-    for as long as it likes: no time limit of its own client ends that. Here it holds at most
-    ``threads`` threads that nobody waits for; further calls are given up without being begun.
+    A stopped database server, or a network that drops packets, blocks its caller without end: no
+    timeout of the client library ends that. Here it blocks at most ``threads`` threads of the pool.
+    Further calls time out without being started.
+
+        Bulkhead("metrics", threads=1, within_s=2.0).call(read_metrics)
     """
 
     def __init__(self, name: str, *, threads: int, within_s: float) -> None:
@@ -32,10 +37,10 @@ class Bulkhead:
         self._threads = ThreadPoolExecutor(threads, thread_name_prefix=name)
 
     def call(self, work: Callable[[], T]) -> T:
-        """What ``work`` returns or raises; it sees the context variables of the caller.
+        """Return or raise what ``work`` does; it sees the context variables of the caller.
 
         Raises:
-            NoAnswerInTimeError: it is not over in time. If it had begun, it goes on.
+            NoAnswerInTimeError: the call did not end in time. If it had started, it continues.
         """
         context = copy_context()
         future = self._threads.submit(context.run, work)
@@ -43,10 +48,10 @@ class Bulkhead:
         if done or not self._abandon(future):
             return future.result()
         future.add_done_callback(lambda ended: context.run(self._report, ended))
-        raise NoAnswerInTimeError(f"{self._name}: not over within {self._within_s:g} s")
+        raise NoAnswerInTimeError(f"{self._name}: no answer within {self._within_s:g} s")
 
     def _abandon(self, future: Future[T]) -> bool:
-        """Whether nobody is going to wait for it; not if it has ended in this very moment."""
+        """Whether the caller gives up; false if the call ended at this very moment."""
         return future.cancel() or not future.done()
 
     def _report(self, ended: Future[T]) -> None:

@@ -1,7 +1,7 @@
-"""Every error becomes an answer here: JSON, ``{"error": code, "message": what to do about it}``.
+"""Answer every error as JSON: ``{"error": code, "message": what to do about it}``.
 
-What an answer shows is written here or in a ``PermanentError``; the texts of all other errors go to
-the log only, since they may quote a customer or name our servers.
+An answer shows only texts of this module and of ``PermanentError``. The texts of all other errors
+go to the log only, because they may quote a customer or name our servers.
 """
 
 import math
@@ -25,11 +25,11 @@ from mirt.observe.secrets import redact
 log = structlog.get_logger(__name__)
 
 RETRY_AFTER_S: Final = 5
-"""Telegram obeys it up to an hour; a database that restarts is back sooner than in five seconds."""
+"""Telegram obeys it up to an hour. A database that restarts is usually back within it."""
 
 
 class Code(StrEnum):
-    """Why a request was refused before anybody looked at what it says."""
+    """Error codes of requests that are refused before their content is read."""
 
     INVALID_REQUEST = "INVALID_REQUEST"
     INVALID_JSON = "INVALID_JSON"
@@ -48,13 +48,13 @@ _REFUSALS: Final[dict[int, tuple[Code, str]]] = {
     405: (Code.METHOD_NOT_ALLOWED, "this address takes other methods; see Allow"),
     413: (Code.PAYLOAD_TOO_LARGE, "the body is larger than this service takes"),
     415: (Code.UNSUPPORTED_MEDIA_TYPE, "send the body as application/json"),
-    429: (Code.TOO_MANY_ATTEMPTS, "too many wrong secrets came from there; see Retry-After"),
+    429: (Code.TOO_MANY_ATTEMPTS, "too many wrong secrets came from this address; see Retry-After"),
 }
 
 
 def answer_errors(app: falcon.App[Any, Any]) -> None:
-    """Have every error of the app answered as this module says."""
-    # The closest class counts, whatever the order.
+    """Register the error handlers of this module with the app."""
+    # Falcon takes the handler of the closest class, in any order of registration.
     app.add_error_handler(Exception, _unexpected)
     app.add_error_handler(falcon.HTTPError, _refused)
     app.add_error_handler(PermanentError, _permanent)
@@ -63,7 +63,7 @@ def answer_errors(app: falcon.App[Any, Any]) -> None:
 
 
 def unavailable(resp: falcon.Response, message: str, *, retry_after: float = RETRY_AFTER_S) -> None:
-    """Answer 503: it may succeed when it is tried again, ``retry_after`` seconds from now."""
+    """Answer 503: the same request may succeed ``retry_after`` seconds from now."""
     resp.set_header("Retry-After", str(max(1, math.ceil(retry_after))))
     _answer(resp, HTTPStatus.SERVICE_UNAVAILABLE, Code.UNAVAILABLE, message)
 
@@ -106,6 +106,6 @@ def _unexpected(
 
 def _answer(resp: falcon.Response, status: int, code: str, message: str) -> None:
     resp.status = status
-    # What a resource had already said is not the answer.
+    # Drop what the resource had set before it failed.
     resp.text = resp.data = None
     resp.media = {"error": str(code), "message": redact(message)}

@@ -1,12 +1,12 @@
-"""Two questions that a machine asks: is the process alive, and should it be sent requests.
+"""Answer the health checks: ``/healthz`` (is it alive) and ``/readyz`` (should it get requests).
 
-``/healthz`` is for whoever restarts processes. It asks no dependency, since no restart heals a
-database: an outage must not become a wave of restarts.
+``/healthz`` is for the system that restarts processes. It asks no dependency, because no restart
+heals a database: an outage must not become a wave of restarts.
 
-``/readyz`` is for whoever routes requests, a load balancer, and for the operator. Only what a
-message cannot be kept without makes it 503: the database. Without RabbitMQ messages are kept and
-published later, without Redis duplicates are found by the database; taking a process out of service
-for those would refuse messages that it can take, so they are 200 ``degraded``.
+``/readyz`` is for the load balancer and the operator. It is 503 only without the database, because
+then no message can be stored. Without RabbitMQ messages are stored and published later. Without
+Redis the database finds duplicates. A process that is taken out of service for those would refuse
+messages that it can store, so they are 200 ``degraded``.
 """
 
 import threading
@@ -29,11 +29,11 @@ from service.web.errors import unavailable
 log = structlog.get_logger(__name__)
 
 ESSENTIAL: Final = frozenset({"database"})
-WITHIN_S: Final = 1.0
+PROBE_TIMEOUT_S: Final = 1.0
 
 
 def probes_of(runtime: Runtime) -> dict[str, Probe]:
-    """A probe for each dependency that is configured."""
+    """Return a probe for each dependency that is configured."""
     probes: dict[str, Probe] = {"database": runtime.database.ping}
     redis = stores(runtime.settings).redis
     if redis is not None:
@@ -45,68 +45,68 @@ def probes_of(runtime: Runtime) -> dict[str, Probe]:
 
 def _ask_rabbitmq() -> None:
     if not registry.broker.ready:
-        raise BrokerUnavailableError("there is no connection that takes messages")
+        raise BrokerUnavailableError("no connection accepts messages")
 
 
-class Alive:
-    """The process runs and has a thread to answer with."""
+class Liveness:
+    """``/healthz``: the process runs and has a thread that answers."""
 
     def on_get(self, _req: falcon.Request, resp: falcon.Response) -> None:
-        """Answer 200, whatever has become of the world."""
+        """Answer 200, also while every dependency is down."""
         resp.media = {"status": "alive"}
 
     on_head = on_get
 
 
-class Ready:
-    """Asks every dependency, all at once, and waits ``within_s`` seconds for their answers."""
+class Readiness:
+    """``/readyz``: asks all dependencies at once and waits ``within_s`` seconds for the answers."""
 
     def __init__(
         self,
         probes: Mapping[str, Probe],
         latest: Callable[[], HealthCheck | None],
         *,
-        within_s: float = WITHIN_S,
+        within_s: float = PROBE_TIMEOUT_S,
     ) -> None:
-        """Take the probes, and what knows of the workers' own latest check."""
+        """Take the probes, and a function that returns the latest health check of a worker."""
         self._probes = {name: _Probe(name, ask) for name, ask in probes.items()}
         self._workers = _Probe("workers", latest)
         self._within_s = within_s
 
     def on_get(self, _req: falcon.Request, resp: falcon.Response) -> None:
-        """Answer 200 ``ready`` or ``degraded``, or 503 when messages cannot be kept.
+        """Answer 200 ``ready`` or ``degraded``, or 503 when messages cannot be stored.
 
-        ``checks`` is what this process finds, ``workers`` what a worker has last found.
+        ``checks`` are the results of this process, ``workers`` the latest results of a worker.
         """
-        asked = {name: probe.ask() for name, probe in self._probes.items()}
+        answers = {name: probe.ask() for name, probe in self._probes.items()}
         workers = self._workers.ask()
-        wait([*asked.values(), workers], timeout=self._within_s)
-        checks = {name: self._verdict(name, answer) for name, answer in asked.items()}
-        found = {"checks": checks, **_reported(workers)}
-        failing = sorted(name for name, verdict in checks.items() if verdict != OK)
+        wait([*answers.values(), workers], timeout=self._within_s)
+        checks = {name: self._status_of(name, answer) for name, answer in answers.items()}
+        results = {"checks": checks, **_reported(workers)}
+        failing = sorted(name for name, status in checks.items() if status != OK)
         if ESSENTIAL.isdisjoint(failing):
-            resp.media = {"status": "degraded" if failing else "ready", **found}
+            resp.media = {"status": "degraded" if failing else "ready", **results}
             return
         unavailable(resp, _in_words(failing, checks))
-        resp.media = {"status": "unavailable", **found, **resp.media}
+        resp.media = {"status": "unavailable", **results, **resp.media}
 
     on_head = on_get
 
-    def _verdict(self, name: str, answer: "Future[object]") -> str:
+    def _status_of(self, name: str, answer: "Future[object]") -> str:
         if not answer.done():
             return f"no answer within {self._within_s:g} s"
         failed = answer.exception()
         if failed is None:
             return OK
-        # The text of the error may name hosts and users: it is for the log only.
+        # The text of the error may name hosts and users, so it goes to the log only.
         log.warning("probe_failed", dependency=name, why=str(failed))
         return f"failed: {type(failed).__name__}"
 
 
 class _Probe:
-    """Asks one question at a time: whoever comes meanwhile shares the answer.
+    """Runs one probe at a time; callers that come meanwhile share its answer.
 
-    So a dependency that hangs holds one thread, however often it is asked after.
+    So a dependency that hangs blocks one thread, however many requests ask for it.
     """
 
     def __init__(self, name: str, probe: Probe) -> None:
@@ -116,7 +116,7 @@ class _Probe:
         self._answer: Future[object] | None = None
 
     def ask(self) -> "Future[object]":
-        """The answer that is awaited, now or already before."""
+        """Return the answer of the running probe; start one if none runs."""
         with self._lock:
             if self._answer is None or self._answer.done():
                 self._answer = self._thread.submit(self._probe)

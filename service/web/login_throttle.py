@@ -1,4 +1,4 @@
-"""Wrong tokens are counted: whoever guesses is told to come back later."""
+"""Count wrong tokens, and refuse an address that guesses."""
 
 import math
 import threading
@@ -14,23 +14,23 @@ log = structlog.get_logger(__name__)
 
 WITHIN_S: Final = 60.0
 MOST_WRONG: Final = 10
-MOST_REMEMBERED: Final = 10_000
+MOST_ADDRESSES: Final = 10_000
 
 
-class TooManyAttempts(Exception):  # noqa: N818 - what becomes of the request
-    """Too many wrong tokens came from there."""
+class TooManyAttempts(Exception):  # noqa: N818 - the outcome of a request
+    """Too many wrong tokens came from this address."""
 
     def __init__(self, wait_s: float) -> None:
         super().__init__(f"too many wrong tokens; try again in {wait_s:.0f} s")
         self.retry_after = math.floor(wait_s) + 1
-        """Whole seconds, after which a right token is let in again."""
+        """Whole seconds until a right token is accepted again."""
 
 
 class LoginThrottle:
-    """The wrong tokens of each address within the last minute, as this process has seen them.
+    """The wrong tokens of each address within the last ``WITHIN_S`` seconds, in this process.
 
-    Every door counts into the same ones. Nobody waits here: a guesser must not hold the threads
-    that webhooks need.
+    The login, the page and ``/tasks/…`` share one throttle. It refuses at once and never waits:
+    an address that guesses must not block the threads that webhooks need.
     """
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
@@ -42,36 +42,36 @@ class LoginThrottle:
         """Count the token of a request if it is wrong.
 
         Raises:
-            TooManyAttempts: there were too many before; now a right one is no use either.
+            TooManyAttempts: there were too many before; then a right token is refused as well.
         """
         address = address_of(req)
         if wait_s := self.wait_s(address):
             raise TooManyAttempts(wait_s)
         if not is_right:
-            self.note_wrong(address)
+            self.count_wrong(address)
             log.warning("ops_wrong_token", address=address, path=req.path)
 
     def wait_s(self, address: str) -> float:
-        """Seconds until this address may try again; 0 when it may."""
+        """Return the seconds until this address may try again; 0 if it may now."""
         with self._lock:
-            lately = self._lately(address)
-            return lately[0] + WITHIN_S - self._clock() if len(lately) >= MOST_WRONG else 0.0
+            recent = self._recent(address)
+            return recent[0] + WITHIN_S - self._clock() if len(recent) >= MOST_WRONG else 0.0
 
-    def note_wrong(self, address: str) -> None:
-        """Count a wrong token."""
+    def count_wrong(self, address: str) -> None:
+        """Count a wrong token of this address; forget the least recent of too many addresses."""
         with self._lock:
-            self._wrong[address] = [*self._lately(address), self._clock()][-MOST_WRONG:]
+            self._wrong[address] = [*self._recent(address), self._clock()][-MOST_WRONG:]
             self._wrong.move_to_end(address)
-            while len(self._wrong) > MOST_REMEMBERED:
+            while len(self._wrong) > MOST_ADDRESSES:
                 self._wrong.popitem(last=False)
 
-    def _lately(self, address: str) -> list[float]:
+    def _recent(self, address: str) -> list[float]:
         since = self._clock() - WITHIN_S
         return [at for at in self._wrong.get(address, ()) if at > since]
 
 
 def address_of(req: falcon.Request) -> str:
-    """Where a request comes from: the address that is waited for."""
-    # The nearest proxy has written the last of them; what stands before it, anybody may have.
+    """Return the address that a request comes from."""
+    # Our proxy wrote the last entry. The entries before it come from the client and may be forged.
     forwarded = (req.get_header("X-Forwarded-For") or "").rpartition(",")[2].strip()
     return forwarded[:64] or req.remote_addr

@@ -1,4 +1,4 @@
-"""What Prometheus scrapes."""
+"""Serve ``/metrics`` for Prometheus."""
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Final
@@ -23,20 +23,20 @@ from service.web.bulkhead import Bulkhead
 log = structlog.get_logger(__name__)
 
 Source = Callable[[], Sequence[Metric]]
-"""Looks figures up; raises a WorkerError when it cannot."""
-WITHIN_S: Final = 2.0
-"""For each source. Prometheus waits ten seconds, and a thread that answers webhooks waits here."""
+"""A function that looks up metrics; raises WorkerError if it cannot."""
+SOURCE_TIMEOUT_S: Final = 2.0
+"""For each source. Prometheus waits 10 s, and meanwhile a thread that answers webhooks is busy."""
 
 
 class MetricsResource:
-    """What this ingress has measured, and the figures of the whole service.
+    """Metrics that this ingress has measured, and those of the whole service.
 
-    Any one of the ingresses gives those figures. Of a source that cannot be asked it says so, in
-    ``mirt_source_readable``, and makes nothing up; an outage is when metrics are looked at.
+    Each ingress returns the same metrics of the whole service. If a source cannot be read, its
+    metrics are left out and ``mirt_source_readable`` is 0: metrics matter most during an outage.
     """
 
     def __init__(self, runtime: Runtime) -> None:
-        """Begin to measure; in the process that serves."""
+        """Register the sources. Call it in the process that serves: it starts threads."""
         queues = {task.name: task.queue for task in TASKS.values()}
         store = StoreMetrics(runtime.database, runtime.clock, queues, QUEUES)
         self._registry = CollectorRegistry()
@@ -47,32 +47,32 @@ class MetricsResource:
         self._registry.register(Sources(sources))
 
     def on_get(self, _req: falcon.Request, resp: falcon.Response) -> None:
-        """Answer in the text format."""
+        """Answer in the text format of Prometheus."""
         resp.data = generate_latest(self._registry)
         resp.content_type = CONTENT_TYPE_LATEST
 
 
 class Sources(Collector):
-    """Asks whoever has figures, each for a bounded time."""
+    """Collector that reads each source, for a limited time."""
 
     def __init__(self, sources: Mapping[str, Source]) -> None:
         self._sources = {
-            name: (read, Bulkhead(f"metrics-{name}", threads=1, within_s=WITHIN_S))
+            name: (read, Bulkhead(f"metrics-{name}", threads=1, within_s=SOURCE_TIMEOUT_S))
             for name, read in sources.items()
         }
 
     def collect(self) -> Iterable[Metric]:
-        """Ask them."""
+        """Read every source and yield its metrics."""
         readable = []
         for name, (read, bulkhead) in self._sources.items():
             try:
-                found = bulkhead.call(read)
+                looked_up = bulkhead.call(read)
             except WorkerError as failed:
                 log.warning("figures_not_read", source=name, why=failed.message)
                 readable.append((name, 0.0))
             else:
                 readable.append((name, 1.0))
-                yield from found
+                yield from looked_up
         yield metrics.SOURCE_READABLE.of(*readable)
 
 
@@ -81,7 +81,7 @@ def _rabbitmq(broker: DurableBroker) -> Sequence[Metric]:
     return [
         metrics.RABBITMQ_READY.of(*((queue, depth.ready) for queue, depth in depths.items())),
         metrics.RABBITMQ_CONSUMERS.of(
-            # Nobody works on what could not be read.
+            # Workers do not consume the queues of rejects.
             *((queue, depth.consumers) for queue, depth in depths.items() if queue in QUEUES)
         ),
     ]

@@ -1,4 +1,4 @@
-"""One trace a request: in its answer, in every line that is logged on its way, and as a span."""
+"""Log, trace and measure each request: its trace id is in the answer and in every log line."""
 
 import logging
 import time
@@ -13,41 +13,41 @@ log = structlog.get_logger(__name__)
 
 HEADER: Final = "X-Trace-Id"
 NOT_LOGGED: Final = frozenset({"/healthz"})
-"""Asked every few seconds, and says nothing that the process's being there does not say."""
+"""Requested every few seconds; that the process runs says as much."""
 REFRESH: Final = "X-Refresh"
-"""Sent by a page that is open and asks for itself again, every two seconds."""
+"""Header of an open page that refreshes itself every two seconds."""
 
 
 class RequestLog:
-    """Middleware: binds ``trace_id`` to the log's context, and logs each request when it is over.
+    """Middleware: binds ``trace_id`` to the log context and logs each request when it is over.
 
-    The line has method, path, status and duration, the span the route instead of the path; never
-    the query or the body, which may hold a secret or a customer's words. What an open page asks
-    for again is of interest to nobody, unless it fails.
+    The line has method, path, status and duration in ms. The span has the route instead of the
+    path. Neither has the query or the body, which may hold a secret or a customer's words. The
+    refresh of an open page is logged at DEBUG, unless it fails.
     """
 
     def process_request(self, req: falcon.Request, resp: falcon.Response) -> None:
-        """Take over the caller's trace, or begin one."""
+        """Join the trace of the caller, or start one."""
         caller = traces.parse_headers(req.get_header("traceparent"), req.get_header("tracestate"))
-        place = caller or traces.new_trace()
+        span_context = caller or traces.new_trace()
         req.context.started = time.perf_counter()
         if req.path in NOT_LOGGED:
-            req.context.span = traces.Span(place)
+            req.context.span = traces.Span(span_context)
         else:
             about = {"http.request.method": req.method}
-            req.context.span = traces.begin(req.method, place, "server", about)
+            req.context.span = traces.begin(req.method, span_context, "server", about)
         req.context.span.enter()
-        structlog.contextvars.bind_contextvars(trace_id=place.trace_id)
-        resp.set_header(HEADER, place.trace_id)
+        structlog.contextvars.bind_contextvars(trace_id=span_context.trace_id)
+        resp.set_header(HEADER, span_context.trace_id)
 
     def process_response(
         self, req: falcon.Request, resp: falcon.Response, _resource: object, _succeeded: Any
     ) -> None:
-        """Log the request, and forget its trace: the next one in this thread has its own."""
+        """Log the request and clear its trace id: the next request in this thread has its own."""
         if req.path not in NOT_LOGGED:
-            again = req.get_header(REFRESH) is not None and resp.status_code < 400
+            is_refresh = req.get_header(REFRESH) is not None and resp.status_code < 400
             log.log(
-                logging.DEBUG if again else logging.INFO,
+                logging.DEBUG if is_refresh else logging.INFO,
                 "request",
                 method=req.method,
                 path=req.path,
@@ -67,23 +67,23 @@ class RequestLog:
         span.end()
 
 
-NOWHERE: Final = "none"
-"""The route of an address that there is not: addresses are anybody's words."""
+NO_ROUTE: Final = "none"
+"""Label of requests without a route. Paths from outside are unbounded, so they are no labels."""
 
 
-class Measuring:
-    """Middleware: outermost, so that it measures the others too."""
+class RequestMetrics:
+    """Middleware: measures each request. Register it first, so that it times the others too."""
 
     def process_request(self, req: falcon.Request, _resp: falcon.Response) -> None:
-        """Start the clock."""
+        """Remember when the request began, in seconds of ``perf_counter``."""
         req.context.began = time.perf_counter()
 
     def process_response(
         self, req: falcon.Request, resp: falcon.Response, _resource: object, _succeeded: Any
     ) -> None:
-        """Stop it."""
+        """Observe the duration of the request, by route and status."""
         metrics.HTTP_SECONDS.observe(
             time.perf_counter() - req.context.began,
-            route=req.uri_template or NOWHERE,
+            route=req.uri_template or NO_ROUTE,
             status=str(resp.status_code),
         )

@@ -1,4 +1,4 @@
-"""Work that our own systems ask for: ``/tasks/…``, for whoever brings OPS_TOKEN."""
+"""Serve ``/tasks/…``: our own systems start tasks, authenticated by OPS_TOKEN."""
 
 from collections.abc import Callable
 from typing import Any, Final
@@ -13,52 +13,52 @@ from service.web.bearer import Bearer
 from service.web.bodies import read_json
 
 
-class Asked(Payload):
-    """The body of a request: what the task is called with."""
+class TaskRequest(Payload):
+    """The body of a request: the arguments of the task."""
 
     session_id: Text = Field(min_length=1, max_length=LONGEST_ID)
 
 
-class Summary(Asked):
-    """``POST /tasks/summarize``."""
+class SummaryRequest(TaskRequest):
+    """The body of ``POST /tasks/summarize``."""
 
     user_id: Text | None = None
 
 
-class FollowUpRequest(Asked):
-    """``POST /tasks/followup``."""
+class FollowUpRequest(TaskRequest):
+    """The body of ``POST /tasks/followup``."""
 
     channel: Text = "telegram"
     chat_id: Text | None = None
 
 
-Work = Callable[[Any], dict[str, Any]]
-"""Understands a body, or raises a PermanentError naming every wrong field, and dispatches it."""
+TaskDispatch = Callable[[Any], dict[str, Any]]
+"""Parses a body and dispatches its task; raises PermanentError that names every wrong field."""
 
 
-def _of_session(shape: type[Asked], dispatch: Callable[..., dict[str, Any]]) -> Work:
-    def work(body: object) -> dict[str, Any]:
+def _parsing(shape: type[TaskRequest], dispatch: Callable[..., dict[str, Any]]) -> TaskDispatch:
+    def parse_and_dispatch(body: object) -> dict[str, Any]:
         return dispatch(**read_payload(shape, body).model_dump())
 
-    return work
+    return parse_and_dispatch
 
 
-WORK: Final[dict[str, Work]] = {
-    "summarize": _of_session(Summary, dispatch_summarization),
-    "followup": _of_session(FollowUpRequest, dispatch_followup),
+TASK_DISPATCHERS: Final[dict[str, TaskDispatch]] = {
+    "summarize": _parsing(SummaryRequest, dispatch_summarization),
+    "followup": _parsing(FollowUpRequest, dispatch_followup),
     "order": dispatch_crm_order,
 }
 
 
-class Tasks:
-    """The address of one kind of work."""
+class TaskResource:
+    """The route of one task."""
 
-    def __init__(self, bearer: Bearer, work: Work) -> None:
+    def __init__(self, bearer: Bearer, dispatch: TaskDispatch) -> None:
         self._bearer = bearer
-        self._work = work
+        self._dispatch = dispatch
 
     def on_post(self, req: falcon.Request, resp: falcon.Response) -> None:
-        """Answer 202 and the task's id once the work is kept; 200 if it was done at once."""
+        """Answer 202 and the task id when the task is stored; 200 if it was run at once."""
         self._bearer.require(req)
-        resp.media = answer = self._work(read_json(req))
+        resp.media = answer = self._dispatch(read_json(req))
         resp.status = falcon.HTTP_202 if answer["queued"] else falcon.HTTP_200

@@ -1,7 +1,8 @@
-"""What the channels bring: authenticated, understood, kept, and only then answered with 2xx.
+"""Receive the webhooks of the channels: authenticate, parse, store, and only then answer 2xx.
 
-Telegram sends whatever is not answered with 2xx again for 24 hours, and nothing else of that chat
-meanwhile. So what is not for us is answered 200 ``ignored``, and an error means: send it again.
+Telegram repeats an update that is not answered 2xx for 24 hours, and sends nothing else of that
+chat meanwhile. So events that are not for us are answered 200 ``ignored``. An error means: send it
+again.
 """
 
 from collections.abc import Callable
@@ -18,25 +19,25 @@ from service.web.bodies import read_json
 log = structlog.get_logger(__name__)
 
 Dispatch = Callable[..., dict[str, Any]]
-"""Has the signature, and keeps the promises, of ``service.dispatcher.dispatch_message``."""
+"""A function with the signature and promises of ``service.dispatcher.dispatch_message``."""
 
 
 class Webhook:
-    """The address that one channel calls."""
+    """The route that one channel calls."""
 
     def __init__(self, channel: Channel, dispatch: Dispatch) -> None:
         self._channel = channel
         self._dispatch = dispatch
 
     def on_post(self, req: falcon.Request, resp: falcon.Response) -> None:
-        """Take one event.
+        """Handle one event.
 
-        Answers ``{"status": "accepted"}`` once the message is kept, with ``"duplicate": true`` if
-        it was before, and ``{"status": "ignored", "kind": …}`` for what is not for us.
+        Answers ``{"status": "accepted"}`` when the message is stored, with ``"duplicate": true`` if
+        it was stored before, and ``{"status": "ignored", "kind": …}`` for events not for us.
         """
         outcome = "failed"
         try:
-            outcome = self._take(req, resp)
+            outcome = self._handle(req, resp)
         except (falcon.HTTPError, PermanentError):
             outcome = "refused"
             raise
@@ -49,9 +50,9 @@ class Webhook:
         finally:
             metrics.WEBHOOKS.inc(channel=self._channel.name, outcome=outcome)
 
-    def _take(self, req: falcon.Request, resp: falcon.Response) -> str:
-        """How it went, in a word."""
-        # Before the body: nobody who does not know the secret makes us read and parse.
+    def _handle(self, req: falcon.Request, resp: falcon.Response) -> str:
+        """Store or ignore the event; return the outcome as a label value."""
+        # Before the body, so that a sender without the secret cannot make us read and parse.
         if not self._channel.authenticate(req.headers):
             raise falcon.HTTPUnauthorized
         event = self._channel.parse(read_json(req))
@@ -80,5 +81,5 @@ class Webhook:
             metadata=dict(message.metadata),
             fire_and_forget=True,
         )
-        again = {"duplicate": True} if answer.get("duplicate") else {}
-        return {"status": "accepted", **again}
+        duplicate = {"duplicate": True} if answer.get("duplicate") else {}
+        return {"status": "accepted", **duplicate}

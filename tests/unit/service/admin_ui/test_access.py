@@ -198,7 +198,7 @@ def test_a_minute_later_they_may_try_again() -> None:
     attempts = LoginThrottle(clock=lambda: now[0])
     for _ in range(MOST_WRONG):
         assert attempts.wait_s("there") == 0
-        attempts.note_wrong("there")
+        attempts.count_wrong("there")
         now[0] += 1
     assert attempts.wait_s("there") == 60 - MOST_WRONG
     now[0] += 51
