@@ -18,7 +18,7 @@ def scheduler(metrics_port: MetricsPort = None) -> None:
     if port := metrics_port or settings.metrics_port:
         folder = private_folder("mirt-scheduler-")
         # Before it becomes periodiq, which measures there because the environment says so.
-        Exporter(folder, port, removes=True).look_after()
+        Exporter(folder, port, removes_folder=True).ensure_running()
         os.environ[FOLDER] = str(folder)
     os.environ["TZ"] = "UTC"
     periodiq = str(Path(sys.executable).with_name("periodiq"))

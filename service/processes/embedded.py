@@ -1,7 +1,7 @@
-"""``mirt up``: ingress, workers and schedule in one process, on a SQLite file.
+"""Runs ingress, worker and schedule in one process, on a SQLite file: ``mirt up``.
 
-What was accepted before a crash is taken up again at the start: the queues were in memory, but
-every message of them is a row.
+The queues are in memory, but every message in them has a row. So the start after a crash takes up
+every message that was accepted before.
 """
 
 import fcntl
@@ -30,8 +30,8 @@ from mirt.store.engine.stores import stores
 from mirt.store.queue import outbox
 from service.app import create_app
 from service.dispatcher import dispatch_message
-from service.processes.child import start_worker, stop_worker
 from service.processes.startup import DEFAULT_PORT, HOST, refuse
+from service.processes.worker_main import start_worker, stop_worker
 
 log = structlog.get_logger(__name__)
 
@@ -42,11 +42,11 @@ out = Console(soft_wrap=True, highlight=False)
 
 
 def run(settings: Settings, *, port: int, token_is_made: bool = False) -> None:
-    """Serve until SIGTERM or SIGINT. A second process on the same file is refused.
+    """Serve until SIGTERM or SIGINT; end the process if another one uses the same file.
 
-    With ``token_is_made`` nobody knows OPS_TOKEN yet: the link that is shown has it.
+    ``token_is_made``: OPS_TOKEN was generated at this start, so the printed link contains it.
     """
-    with _only_one(settings):
+    with _FileLock(settings):
         upgrade(settings.database_url.get_secret_value())
         runtime = open_runtime(settings, show=_show_reply)
         use_runtime(runtime)
@@ -56,9 +56,9 @@ def run(settings: Settings, *, port: int, token_is_made: bool = False) -> None:
         worker = start_worker(broker, queues=set(QUEUES), threads=settings.worker_threads)
         schedule = EmbeddedScheduler(runtime.clock)
         schedule.start()
-        app = create_app(runtime, dispatch=_shown(dispatch_message))
+        app = create_app(runtime, dispatch=_printing(dispatch_message))
         server = _listen(app, port)
-        _say_hello(
+        _print_banner(
             settings, port, taken_up, page=_page(settings, port, token_is_made=token_is_made)
         )
         _stop_on_signals()
@@ -77,8 +77,8 @@ def _take_up(settings: Settings, runtime: Runtime) -> int:
         return outbox.make_all_due(tx, now=runtime.clock())
 
 
-class _only_one:  # noqa: N801 - reads as a clause
-    """Holds the lock of the database file; two processes would run each other's messages."""
+class _FileLock:
+    """Lock beside the database file, for one process: two would run each other's messages."""
 
     def __init__(self, settings: Settings) -> None:
         database = stores(settings).database.url.database or "mirt"
@@ -114,22 +114,22 @@ def _listen(app: Any, port: int) -> Any:
 
 def _stop_on_signals() -> None:
     def stop(_signum: int, _frame: object) -> None:
-        # It ends the server's loop, which then waits for the requests that are being answered.
+        # This ends the server's loop, which then waits for the running requests.
         raise SystemExit(0)
 
     for signum in (signal.SIGTERM, signal.SIGINT):
         signal.signal(signum, stop)
 
 
-def _shown(dispatch: Callable[..., dict[str, Any]]) -> Callable[..., dict[str, Any]]:
-    def shown(session_id: str, user_message: str, **rest: Any) -> dict[str, Any]:
+def _printing(dispatch: Callable[..., dict[str, Any]]) -> Callable[..., dict[str, Any]]:
+    def dispatch_and_print(session_id: str, user_message: str, **rest: Any) -> dict[str, Any]:
         answer = dispatch(session_id, user_message, **rest)
         if not answer.get("duplicate"):
             photo = "[photo] " if (rest.get("metadata") or {}).get("photo") else ""
             _line("→", "cyan", session_id, photo + user_message)
         return answer
 
-    return shown
+    return dispatch_and_print
 
 
 def _show_reply(chat_id: str, text: str) -> None:
@@ -147,18 +147,18 @@ def _page(settings: Settings, port: int, *, token_is_made: bool) -> str:
     return f"{address}?token={settings.ops_token.get_secret_value()}"
 
 
-def _say_hello(settings: Settings, port: int, taken_up: int, *, page: str) -> None:
+def _print_banner(settings: Settings, port: int, taken_up: int, *, page: str) -> None:
     scripted = "the built-in scripted agent (no LLM_API_KEY)"
     agent = settings.llm_model if settings.llm_api_key else scripted
     replies = "to Telegram" if settings.telegram_bot_token else "here (no TELEGRAM_BOT_TOKEN)"
-    elsewhere = "" if port == DEFAULT_PORT else f" --port {port}"
+    port_option = "" if port == DEFAULT_PORT else f" --port {port}"
     out.print(
         f"[bold]MIRT[/] listens on http://{HOST}:{port}, in one process, "
         f"with {escape(str(stores(settings).database.url.database))}\n"
         f"  answers   {escape(agent)}\n"
         f"  replies   go {replies}\n"
         f"  look      {escape(page)}\n"
-        f'  try       .venv/bin/mirt send "Привіт"{elsewhere}'
+        f'  try       .venv/bin/mirt send "Привіт"{port_option}'
     )
     if taken_up:
         out.print(f"  taken up  {taken_up} message(s) from before the restart")
@@ -166,7 +166,7 @@ def _say_hello(settings: Settings, port: int, taken_up: int, *, page: str) -> No
 
 
 class EmbeddedScheduler:
-    """Says what time it is, every minute, on a thread of its own."""
+    """Thread that gives the broker a tick at every full minute."""
 
     def __init__(self, clock: Clock) -> None:
         self._clock = clock
@@ -174,11 +174,11 @@ class EmbeddedScheduler:
         self._thread = threading.Thread(target=self._run, name="schedule", daemon=True)
 
     def start(self) -> None:
-        """Begin with the next full minute."""
+        """Start the thread; its first tick is the next full minute."""
         self._thread.start()
 
     def stop(self) -> None:
-        """Send nothing more."""
+        """Stop sending ticks; the thread may send one last."""
         self._stopping.set()
 
     def _run(self) -> None:

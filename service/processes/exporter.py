@@ -1,9 +1,10 @@
-"""``/metrics`` of processes that serve nothing else: a small process beside them serves it.
+"""Serves ``/metrics`` for processes without an HTTP server, from a small process beside them.
 
-A parent that forks must have one thread only: what another thread holds at that moment, the lock of
-the log say, is held in the child for ever. An HTTP server in the parent would be such a thread. So
-the parent forks a process that reads the folder in which its family is measured. It knows nothing
-that could be lost, holds nothing that the others need, and dies with the parent.
+A supervisor that forks must have one thread only: a lock that another thread holds at the fork, of
+the log for example, would stay locked in the new process for ever. An HTTP server would be such a
+thread. So the supervisor forks an exporter process, which reads the folder into which all processes
+write their metrics. The exporter has no state that could be lost, holds nothing that the others
+need, and dies with its parent.
 """
 
 import os
@@ -19,57 +20,62 @@ from wsgiref.simple_server import WSGIRequestHandler, WSGIServer, make_server
 import structlog
 from prometheus_client import CollectorRegistry
 from prometheus_client.exposition import ThreadingWSGIServer, make_wsgi_app
+from typing_extensions import override
 
 from mirt.observe.multiprocess import FamilyCollector
-from service.processes.fork import begin, die_with
+from service.processes.fork import die_with, start_process
 
 log = structlog.get_logger(__name__)
 
 HOST: Final = ""
-"""Every address, as the ingress: Prometheus is another container."""
+"""All interfaces, as for the ingress: Prometheus runs in another container."""
 AGAIN_AFTER_S: Final = 5.0
-LOOK_S: Final = 1.0
+POLL_S: Final = 1.0
 
 
 class Exporter:
-    """Keeps the process that serves ``folder`` on ``port`` running.
+    """Keeps a process running that serves the metrics in ``folder`` on ``port``.
 
-    It must never be what a worker fails by: while the port is taken, work goes on and the log says
-    so. ``removes``: it outlives whoever starts it, and removes the folder at its own end.
+    A failing exporter never stops a worker: while the port is taken, the workers keep running, and
+    the log reports it. With ``removes_folder`` the exporter outlives its caller, and removes the
+    folder when it ends.
     """
 
-    def __init__(self, folder: Path, port: int, *, removes: bool = False) -> None:
-        self._arguments = (folder, port, removes)
+    def __init__(self, folder: Path, port: int, *, removes_folder: bool = False) -> None:
+        self._arguments = (folder, port, removes_folder)
         self._process: BaseProcess | None = None
         self._start_at = 0.0
 
-    def look_after(self) -> None:
-        """Start it if it does not run; called several times a second by who has one thread only."""
+    def ensure_running(self) -> None:
+        """Start the process if it does not run; after its death with a pause of 5 s.
+
+        The caller must have one thread only. It may call this several times a second.
+        """
         if self._process is not None and self._process.exitcode is not None:
             log.error("exporter_died", code=self._process.exitcode)
             self._process.close()
             self._process = None
             self._start_at = time.monotonic() + AGAIN_AFTER_S
         if self._process is None and time.monotonic() >= self._start_at:
-            self._process = begin(_serve, *self._arguments, os.getpid())
+            self._process = start_process(_serve, *self._arguments, os.getpid())
 
     def stop(self) -> None:
-        """End it, however it is: it knows nothing that could be lost."""
+        """Kill the process and wait for its end: it has nothing to lose."""
         if self._process is not None:
             self._process.kill()
             self._process.join()
 
 
-def _serve(folder: Path, port: int, removes: bool, parent: int) -> None:  # noqa: FBT001
-    # Ctrl+C reaches the whole group; the others still have work to finish, and to be measured.
+def _serve(folder: Path, port: int, removes_folder: bool, parent: int) -> None:  # noqa: FBT001
+    # Ctrl+C reaches the whole process group; the others still finish their tasks and count them.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    signal.signal(signal.SIGTERM, _end)
+    signal.signal(signal.SIGTERM, _exit)
     try:
         if die_with(parent) and (server := _listen(folder, port, parent)):
             while os.getppid() == parent:
                 server.handle_request()
     finally:
-        if removes:
+        if removes_folder:
             shutil.rmtree(folder, ignore_errors=True)
 
 
@@ -85,15 +91,17 @@ def _listen(folder: Path, port: int, parent: int) -> WSGIServer | None:
             log.error("metrics_not_served", port=port, why=taken.strerror or str(taken))
             threading.Event().wait(AGAIN_AFTER_S)
         else:
-            server.timeout = LOOK_S
+            server.timeout = POLL_S
             return server
     return None
 
 
-def _end(_signum: int, _frame: object) -> None:
+def _exit(_signum: int, _frame: object) -> None:
     raise SystemExit(0)
 
 
 class _Silent(WSGIRequestHandler):
-    def log_message(self, format: str, *args: Any) -> None:  # noqa: A002
-        """Say nothing of scrapes."""
+    @override
+    def log_message(self, format: str, *args: Any) -> None:
+        # A scrape every few seconds is no news.
+        pass

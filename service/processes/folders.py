@@ -1,4 +1,7 @@
-"""A folder of a process's own, for as long as it lives; what dead ones have left is removed."""
+"""Private folders of a process in the temporary directory; those of dead processes are removed.
+
+The name of a folder is a prefix, the id of its process, and a random part.
+"""
 
 import os
 import shutil
@@ -8,21 +11,24 @@ from pathlib import Path
 
 
 def private_folder(prefix: str) -> Path:
-    """A new folder that carries the id of this process; it is to remove it at its end."""
+    """Create a folder for this process, which removes it before it exits.
+
+    Folders with the same prefix whose process is dead are removed first.
+    """
     for folder in folders(prefix):
-        # In a container the pid before a restart may be this one's.
+        # After the restart of a container, a dead process may have had the id of this one.
         if not owner_lives(folder, prefix) or _pid(folder, prefix) == os.getpid():
             shutil.rmtree(folder, ignore_errors=True)
     return Path(tempfile.mkdtemp(prefix=f"{prefix}{os.getpid()}-"))
 
 
 def folders(prefix: str) -> Iterator[Path]:
-    """Those of all processes of this kind, the dead ones too."""
+    """Return the folders with this prefix, also those of dead processes."""
     return Path(tempfile.gettempdir()).glob(f"{prefix}*")
 
 
 def owner_lives(folder: Path, prefix: str) -> bool:
-    """Whether the process that has made the folder lives."""
+    """Whether the process that created the folder lives."""
     return Path(f"/proc/{_pid(folder, prefix)}").exists()
 
 

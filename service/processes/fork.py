@@ -1,27 +1,28 @@
-"""A new process that has imported everything already.
+"""Starts a process by a fork of this one, so that it has every module imported already.
 
-It is able to work within a fraction of the time and CPU that a new interpreter takes. The parent
-may fork because it has one thread only, and no connection is open in that moment.
+It is ready within a fraction of the time and CPU that a new interpreter takes. A process may fork
+only while it has one thread and no open connection.
 """
 
 import ctypes
-import gc
 import importlib
 import multiprocessing
 import os
 import re
 import signal
 import sys
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from multiprocessing.process import BaseProcess
 from pathlib import Path
 from typing import Final
 
+from service.processes import garbage_collector
+
 STOP_SIGNALS: Final = (signal.SIGTERM, signal.SIGINT)
 RETIRE: Final = signal.SIGUSR1
-"""From the parent to a child: work no more. It ends a child that does not listen yet, too."""
-CHILD: Final = "service.processes.child"
+"""Signal from the supervisor that asks a worker process to stop. Before the process has set its
+handler, the signal ends it, which is as good."""
+WORKER_MAIN: Final = "service.processes.worker_main"
 PR_SET_PDEATHSIG: Final = 1
 
 # Elsewhere than on Linux the system's libraries do not survive a fork.
@@ -29,23 +30,23 @@ _processes = multiprocessing.get_context("fork" if sys.platform == "linux" else 
 
 
 def warm_up(module: str) -> None:
-    """Import what a child needs, and ``module``, which declares its tasks."""
-    with loading():
-        importlib.import_module(CHILD)
-        _declare(module)
+    """Import everything that a worker process needs, and ``module``, which declares its tasks."""
+    with garbage_collector.paused():
+        importlib.import_module(WORKER_MAIN)
+        _import_tasks(module)
 
 
 def fork(module: str, arguments: list[str]) -> BaseProcess:
-    """Start a child; ``module`` declares its tasks."""
-    return begin(_run, module, arguments)
+    """Start a worker process; ``module`` declares its tasks, ``arguments`` are its command line."""
+    return start_process(_run_worker, module, arguments)
 
 
-def begin(what: Callable[..., None], *arguments: object) -> BaseProcess:
-    """Have a process of its own do this; it gets the signals' own meanings back."""
+def start_process(target: Callable[..., None], *arguments: object) -> BaseProcess:
+    """Start a process that calls ``target``, with the default handlers of the stop signals."""
     process: BaseProcess = _processes.Process(  # type: ignore[attr-defined]
-        target=_alone, args=(what, arguments), daemon=True
+        target=_reset_signals_and_call, args=(target, arguments), daemon=True
     )
-    # A signal that comes before the child has its own handlers must not meet the parent's there.
+    # Until the new process has its own handlers, it has inherited ours: no signal may reach them.
     signal.pthread_sigmask(signal.SIG_BLOCK, STOP_SIGNALS)
     try:
         process.start()
@@ -55,14 +56,17 @@ def begin(what: Callable[..., None], *arguments: object) -> BaseProcess:
 
 
 def die_with(parent: int) -> bool:
-    """Have the kernel stop this process when its parent dies; whether that still lives."""
+    """Have the kernel send SIGTERM to this process when its parent dies.
+
+    Return whether the parent still lives: it may have died before this call.
+    """
     if sys.platform == "linux":
         ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGTERM)
     return os.getppid() == parent
 
 
 def is_held(pid: int) -> bool:
-    """Whether a process is held still, by SIGSTOP; False when it cannot be told."""
+    """Whether a process is suspended by SIGSTOP; False if that cannot be read."""
     try:
         status = Path(f"/proc/{pid}/status").read_text(encoding="utf-8", errors="replace")
     except OSError:
@@ -70,40 +74,26 @@ def is_held(pid: int) -> bool:
     return re.search(r"^State:\s+T", status, re.MULTILINE) is not None
 
 
-def _declare(module: str) -> None:
-    # A program that declares tasks and starts their worker is there already, under another name.
+def _import_tasks(module: str) -> None:
+    # A program that declares tasks and starts their worker is loaded already, as __main__.
     program = getattr(sys.modules["__main__"], "__spec__", None)
     if program is None or program.name != module:
         importlib.import_module(module)
 
 
-def _alone(what: Callable[..., None], arguments: tuple[object, ...]) -> None:
+def _reset_signals_and_call(target: Callable[..., None], arguments: tuple[object, ...]) -> None:
     for signum in STOP_SIGNALS:
         signal.signal(signum, signal.SIG_DFL)
     signal.pthread_sigmask(signal.SIG_UNBLOCK, STOP_SIGNALS)
-    what(*arguments)
+    target(*arguments)
 
 
-def _run(module: str, arguments: list[str]) -> None:
+def _run_worker(module: str, arguments: list[str]) -> None:
     try:
-        _declare(module)
-        code = importlib.import_module(CHILD).main(arguments)
+        _import_tasks(module)
+        code = importlib.import_module(WORKER_MAIN).main(arguments)
     except Exception:  # noqa: BLE001
-        # multiprocessing would print it as it is.
+        # multiprocessing would print the traceback itself, with its secrets.
         sys.excepthook(*sys.exc_info())
         code = 1
     sys.exit(code)
-
-
-@contextmanager
-def loading() -> Iterator[None]:
-    """What is imported inside stays for good, and is never looked through for garbage.
-
-    To look takes a sixth of a start; later, in a process that was forked, it would copy the pages.
-    """
-    gc.disable()
-    try:
-        yield
-    finally:
-        gc.freeze()
-        gc.enable()

@@ -1,4 +1,4 @@
-"""What gunicorn says, as lines of our log: the same form, and without the secrets."""
+"""Writes gunicorn's own log lines to our log: in the same format, and with secrets redacted."""
 
 import sys
 from contextlib import suppress
@@ -13,29 +13,30 @@ from mirt.settings import SettingsError, load_settings
 
 
 class Lines(Logger):  # type: ignore[misc]
-    """Hands gunicorn's own lines to the handlers of the root logger, in every of its processes.
+    """Logger class of gunicorn that hands its lines to the root logger, in arbiter and workers.
 
-    Where the settings are wrong gunicorn writes as it does by itself: a worker says what is wrong.
+    While the settings are invalid, gunicorn writes its lines itself. A worker reports the error.
     """
 
     def setup(self, cfg: Any) -> None:
-        """Set the loggers up, as gunicorn does at its start and when it is told to reload."""
+        """Set up the loggers. Called by gunicorn at its start and at each reload."""
         super().setup(cfg)
         with suppress(SettingsError):
             configure(load_settings())
             for logger in (self.error_log, self.access_log):
                 logger.handlers.clear()
                 logger.propagate = True
-        sys.excepthook = self._but_for_halting(sys.excepthook)
+        sys.excepthook = self._wrap_excepthook(sys.excepthook)
 
-    def _but_for_halting(self, uncaught: Any) -> Any:
-        # Where two workers cannot boot, the second ends gunicorn while the first is ending it.
+    def _wrap_excepthook(self, default: Any) -> Any:
+        # If two workers fail to boot, the second error reaches the arbiter while it handles the
+        # first, and would be printed as a traceback.
         def hook(
             kind: type[BaseException], error: BaseException, trace: TracebackType | None
         ) -> None:
             if isinstance(error, HaltServer):
                 self.error_log.error("Halted: %s", error.reason)
             else:
-                uncaught(kind, error, trace)
+                default(kind, error, trace)
 
         return hook

@@ -1,7 +1,9 @@
-"""The heartbeat of worker processes: a file each, touched while the child is able to work.
+"""Heartbeat files of worker processes, and the check that reads them.
 
-A child that has lost its broker, or one of its threads, lets its file grow old. ``check`` is what a
-container's health check asks; it reads the files only, so it is quick and needs no server.
+A worker process touches the file of its slot once a second while it is ready. A process that has
+lost its broker or one of its threads stops touching it. ``check`` answers a container's health
+check. It reads these files only: it needs no server, and this module imports nothing but Python's
+own library, because the health check runs every few seconds.
 """
 
 import os
@@ -11,9 +13,6 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Final
 
-from dramatiq import Worker
-
-from broker.rabbitmq.consumer import RabbitConsumer
 from service.processes.folders import folders, owner_lives, private_folder
 
 EVERY_S: Final = 1.0
@@ -22,50 +21,41 @@ PREFIX: Final = "mirt-worker-"
 
 
 class Heartbeat:
-    """Touches ``path`` once a second for as long as ``able`` says so."""
+    """A thread that touches ``path`` once a second while ``is_ready`` returns true."""
 
-    def __init__(self, path: Path, ready: Callable[[], bool]) -> None:
+    def __init__(self, path: Path, is_ready: Callable[[], bool]) -> None:
         self._path = path
-        self._able = ready
+        self._is_ready = is_ready
         self._stopping = threading.Event()
         self._thread = threading.Thread(target=self._run, name="heartbeat", daemon=True)
 
     def start(self) -> None:
-        """Begin to beat."""
+        """Start the thread; its first touch is a second later."""
         self._thread.start()
 
     def stop(self) -> None:
-        """Beat no more."""
+        """Stop touching the file; the thread may touch it one last time."""
         self._stopping.set()
 
     def _run(self) -> None:
         while not self._stopping.wait(EVERY_S):
-            if self._able():
+            if self._is_ready():
                 self._path.touch()
 
 
-def is_able(worker: Worker) -> bool:
-    """Whether every thread of the worker lives and every consumer has its connection."""
-    threads = [*worker.workers, *worker.consumers.values()]
-    return all(thread.is_alive() for thread in threads) and all(
-        isinstance(thread.consumer, RabbitConsumer) and thread.consumer.connected
-        for thread in worker.consumers.values()
-    )
-
-
 def new_folder() -> Path:
-    """Where the children of this parent keep their files; what dead parents have left goes."""
+    """Create the folder for the files of a supervisor; remove the folders of dead supervisors."""
     return private_folder(PREFIX)
 
 
 def expect(path: Path) -> None:
-    """Say that a child is to beat here, which none has done yet."""
+    """Create the heartbeat file of a slot, in which no worker process has been ready yet."""
     path.touch()
     os.utime(path, (0, 0))
 
 
 def check() -> list[str]:
-    """What is wrong with the workers of this machine, a line each; none when all are able."""
+    """Return a line for each problem of the workers on this machine; none when all are ready."""
     alive = [folder for folder in folders(PREFIX) if owner_lives(folder, PREFIX)]
     if not alive:
         return ["no worker is running here"]
@@ -75,13 +65,13 @@ def check() -> list[str]:
 def _problems_in(folder: Path) -> list[str]:
     beats = [file for file in folder.iterdir() if not file.name.startswith(".")]
     if not beats:
-        return [f"{folder.name}: no child has worked yet"]
+        return [f"{folder.name}: no worker process has been ready yet"]
     lines = {beat.name: _problem_of(beat.stat().st_mtime) for beat in beats}
-    return [f"{folder.name}: child {name} {line}" for name, line in lines.items() if line]
+    return [f"{folder.name}: worker slot {name} {line}" for name, line in lines.items() if line]
 
 
 def _problem_of(beat_at: float) -> str | None:
     if not beat_at:
-        return "has not worked yet"
+        return "has not been ready yet"
     silent_s = time.time() - beat_at
-    return f"has not been able to work for {silent_s:.0f} s" if silent_s > OLD_AFTER_S else None
+    return f"has not been ready for {silent_s:.0f} s" if silent_s > OLD_AFTER_S else None

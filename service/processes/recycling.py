@@ -1,6 +1,6 @@
-"""When a child is due to be replaced: after so many messages, or when it holds too much memory.
+"""Decides when a worker process is due for replacement: by its finished messages, or its memory.
 
-Being due is no reason to stop: a child that is due works on until its successor is able to.
+A process that is due keeps working until its successor is ready.
 """
 
 from collections.abc import Callable
@@ -8,16 +8,16 @@ from dataclasses import dataclass
 from typing import Final, Self
 
 Jitter = Callable[[float, float], float]
-"""A number between two others, by chance."""
+"""A function that returns a random number between two others."""
 
 TASKS_PER_THREAD: Final = 100
 MOST_JITTER: Final = 1.2
-"""The limits of children that started together lie up to a fifth apart: they come due in turn."""
+"""Largest factor on the limit of messages. Processes that started together come due in turn."""
 
 
 @dataclass(frozen=True, slots=True)
 class Usage:
-    """What a child has done and what it holds: finished messages, resident memory in MB."""
+    """Resource use of a worker process: finished messages, and resident memory in MB."""
 
     finished: int
     memory_mb: float
@@ -25,25 +25,25 @@ class Usage:
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """What a child may use; no ``memory_mb`` is no limit."""
+    """Limits of a worker process: finished messages, and memory in MB; None is no limit."""
 
     tasks: int
     memory_mb: int | None = None
 
     @classmethod
     def by_default(cls, tasks: int | None, memory_mb: int | None, *, threads: int) -> Self:
-        """The configured limits; without one of messages it is ``TASKS_PER_THREAD``."""
+        """Return the configured limits; without ``tasks``, ``TASKS_PER_THREAD`` for each thread."""
         return cls(tasks or TASKS_PER_THREAD * threads, memory_mb)
 
-    def of_one(self, jitter: Jitter) -> "Limits":
-        """The limits of one child: its share of messages is by chance a little larger."""
+    def with_jitter(self, jitter: Jitter) -> "Limits":
+        """Return the limits of one process: up to ``MOST_JITTER`` times as many messages."""
         return Limits(round(self.tasks * jitter(1, MOST_JITTER)), self.memory_mb)
 
     def exceeded_by(self, usage: Usage) -> str | None:
-        """Why a child that has used this much is due; None when it is not.
+        """Return the name of the limit that this usage exceeds, or None.
 
-        Memory is looked at after its first message: a limit below what every child needs at the
-        start must not replace idle children for ever.
+        Memory counts only after the first message. So a limit below what every process needs at
+        its start does not replace idle processes for ever.
         """
         if usage.finished >= self.tasks:
             return "tasks"

@@ -1,4 +1,4 @@
-"""What periodiq imports to be our scheduler: its log is ours, and so are the tasks it sends."""
+"""The module that periodiq imports: it declares our tasks and sets up our log and traces."""
 
 import atexit
 

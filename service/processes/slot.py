@@ -1,7 +1,7 @@
-"""A place where one child of the worker runs, and another after it.
+"""Worker slots: each one keeps a worker process running, and has its successors take over.
 
-A child that is due is succeeded, not replaced: the next one is started beside it, and only when
-that is able to work the old one is told to stop. Both are watched as any other.
+A worker process that is due for recycling keeps working while its successor starts beside it. It is
+told to stop only when the successor is ready. The slot watches both all the while.
 """
 
 import random
@@ -21,14 +21,15 @@ log = structlog.get_logger(__name__)
 
 SHORT_LIFE_S: Final = 10.0
 LONGEST_PAUSE_S: Final = 30.0
-ABLE_WITHIN_S: Final = 60.0
-"""A successor that cannot work by then gives up; the old child works on."""
+READY_WITHIN_S: Final = 60.0
+"""Seconds in which a successor must be ready. A later one is stopped, and the old worker process
+keeps working."""
 
 
 class WorkerSlot:
-    """Keeps one child working here, until it is told to stop.
+    """A position in the supervisor that one worker process and its successors fill.
 
-    A child that dies is replaced, after a growing pause if it has died young.
+    A worker process that dies is replaced; after a growing pause, if it has died young.
     """
 
     def __init__(
@@ -37,88 +38,91 @@ class WorkerSlot:
         self._config = config
         self._database = database
         self._limits = limits
-        self._beat = config.folder / str(number)
-        heartbeat.expect(self._beat)
+        self._heartbeat = config.folder / str(number)
+        heartbeat.expect(self._heartbeat)
         self._current: WorkerProcess | None = None
         self._successor: WorkerProcess | None = None
         self._leaving: WorkerProcess | None = None
-        self._why = ""
+        self._exceeded_limit = ""
         self._short_lives = 0
         self._start_at = 0.0
         self._succeed_at = 0.0
 
     @property
-    def children(self) -> list[WorkerProcess]:
-        """Those that live, or whose end has not been noticed."""
-        here = (self._current, self._successor, self._leaving)
-        return [child for child in here if child is not None]
+    def workers(self) -> list[WorkerProcess]:
+        """Worker processes of this slot that have not been reaped: three at most."""
+        processes = (self._current, self._successor, self._leaving)
+        return [worker for worker in processes if worker is not None]
 
     @property
     def is_changing(self) -> bool:
-        """Whether one child is giving way to another."""
+        """Whether one worker process is giving way to another."""
         return self._successor is not None or self._leaving is not None
 
     @property
     def due_since(self) -> float | None:
-        """When the child that is due was started, as a reading of the clock; None: none is due."""
-        child = self._current
-        if child is None or child.told_to_stop or time.monotonic() < self._succeed_at:
+        """Monotonic start time of the worker process if it is due for recycling, else None."""
+        worker = self._current
+        if worker is None or worker.told_to_stop or time.monotonic() < self._succeed_at:
             return None
-        self._why = child.limits.exceeded_by(child.usage) or ""
-        return child.started_at if self._why else None
+        self._exceeded_limit = worker.limits.exceeded_by(worker.usage) or ""
+        return worker.started_at if self._exceeded_limit else None
 
-    def succeed(self) -> None:
-        """Start the next child beside the one that is due."""
+    def start_successor(self) -> None:
+        """Start the successor of the worker process that is due."""
         if not self.is_changing:
             self._successor = self._start()
 
-    def look_after(self) -> None:
-        """See who has died, who is able, who is late; called several times a second."""
-        for child in self.children:
-            if child.code is None:
-                child.watch()
-        self._see_leaving()
-        self._see_current()
-        self._see_successor()
+    def supervise(self) -> None:
+        """Reap dead workers, promote a ready successor, stop a late one.
+
+        The supervisor calls this several times a second. The first call starts the worker
+        process of the slot.
+        """
+        for worker in self.workers:
+            if worker.exit_code is None:
+                worker.watch()
+        self._supervise_leaving()
+        self._supervise_current()
+        self._supervise_successor()
 
     def _start(self) -> WorkerProcess:
-        return WorkerProcess(
-            self._config, self._database, self._limits.of_one(random.uniform), self._beat
-        )
+        limits = self._limits.with_jitter(random.uniform)
+        return WorkerProcess(self._config, self._database, limits, self._heartbeat)
 
-    def _see_current(self) -> None:
-        child = self._current
-        if child is not None and child.code is not None:
-            self._died(child)
+    def _supervise_current(self) -> None:
+        worker = self._current
+        if worker is not None and worker.exit_code is not None:
+            self._reap(worker)
             self._start_at = time.monotonic() + _pause(self._short_lives)
-            # Whoever was to come later comes now.
+            # A successor that is still starting takes over at once.
             self._current, self._successor = self._successor, None
         if self._current is None and time.monotonic() >= self._start_at:
             self._current = self._start()
 
-    def _see_successor(self) -> None:
-        child = self._successor
-        if child is None:
+    def _supervise_successor(self) -> None:
+        worker = self._successor
+        if worker is None:
             return
-        if child.code is not None:
-            self._died(child)
+        if worker.exit_code is not None:
+            self._reap(worker)
             self._successor = None
             self._succeed_at = time.monotonic() + _pause(self._short_lives)
-        elif child.ready and not child.told_to_stop:
-            old, self._current, self._successor = self._current, child, None
+        elif worker.ready and not worker.told_to_stop:
+            old, self._current, self._successor = self._current, worker, None
             self._short_lives = 0
             if old is not None:
                 self._retire(old)
-        elif child.lived_s > ABLE_WITHIN_S:
-            child.stop(within_s=STOP_MARGIN_S)
+        elif worker.lived_s > READY_WITHIN_S:
+            worker.stop(within_s=STOP_MARGIN_S)
 
     def _retire(self, old: WorkerProcess) -> None:
         used = old.usage
-        metrics.WORKER_RECYCLES.inc(why=self._why)
+        metrics.WORKER_RECYCLES.inc(why=self._exceeded_limit)
         log.info(
             "worker_recycled",
             pid=old.pid,
-            why=self._why,
+            why=self._exceeded_limit,
             finished=used.finished,
             memory_mb=round(used.memory_mb),
             lived_s=round(old.lived_s, 1),
@@ -126,24 +130,24 @@ class WorkerSlot:
         old.stop(within_s=self._config.grace_s + STOP_MARGIN_S)
         self._leaving = old
 
-    def _see_leaving(self) -> None:
-        child = self._leaving
-        if child is not None and child.code is not None:
+    def _supervise_leaving(self) -> None:
+        worker = self._leaving
+        if worker is not None and worker.exit_code is not None:
             self._leaving = None
-            # Also after an end in order: what ran past the grace was left where it was.
-            child.clear()
-            child.forget()
+            # Also after a clean exit: tasks that outran the grace period still have their leases.
+            worker.release_leases()
+            worker.clean_up()
 
-    def _died(self, child: WorkerProcess) -> None:
-        lived_s = child.lived_s
-        metrics.WORKER_DEATHS.inc(why=_end(child.code))
-        log.error("worker_died", pid=child.pid, code=child.code, lived_s=round(lived_s, 1))
-        child.clear()
-        child.forget()
+    def _reap(self, worker: WorkerProcess) -> None:
+        lived_s = worker.lived_s
+        metrics.WORKER_DEATHS.inc(why=_cause_of_death(worker.exit_code))
+        log.error("worker_died", pid=worker.pid, code=worker.exit_code, lived_s=round(lived_s, 1))
+        worker.release_leases()
+        worker.clean_up()
         self._short_lives = self._short_lives + 1 if lived_s < SHORT_LIFE_S else 0
 
 
-def _end(code: int | None) -> str:
+def _cause_of_death(code: int | None) -> str:
     return signal.Signals(-code).name if code is not None and code < 0 else "exit"
 
 

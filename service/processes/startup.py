@@ -1,4 +1,4 @@
-"""What every process does first: read its settings, and refuse what it cannot work with."""
+"""First steps of every process: read the settings, set up the log, refuse what cannot work."""
 
 import secrets
 import sys
@@ -20,14 +20,15 @@ DEFAULT_PORT: Final = 8000
 
 
 def read_settings(*, quiet: bool = False) -> Settings:
-    """The settings, with logging set up; ends the process when they are wrong.
+    """Return the settings, after setting up the log; end the process if they are invalid.
 
-    ``quiet`` is for commands that answer a person: they log what is wrong only, unless asked.
+    ``quiet`` is for commands that answer a person: their log has warnings and errors only, unless
+    LOG_LEVEL is set.
     """
     try:
         settings = load_settings()
-    except SettingsError as wrong:
-        refuse("The configuration is wrong:", str(wrong))
+    except SettingsError as invalid:
+        refuse("The configuration is wrong:", str(invalid))
     if quiet and "log_level" not in settings.model_fields_set:
         settings = settings.model_copy(update={"log_level": "WARNING"})
     configure(settings)
@@ -38,18 +39,18 @@ def read_settings(*, quiet: bool = False) -> Settings:
 
 
 def with_ops_token(settings: Settings) -> Settings:
-    """The settings, with an OPS_TOKEN made up for this start if there is none."""
+    """Return the settings with an OPS_TOKEN: a random one for this start, if none is set."""
     if settings.ops_token is not None:
         return settings
-    made = SecretStr(secrets.token_urlsafe(24))
-    return settings.model_copy(update={"ops_token": made})
+    token = SecretStr(secrets.token_urlsafe(24))
+    return settings.model_copy(update={"ops_token": token})
 
 
 def require_schema(settings: Settings) -> None:
-    """End the process when the database has not the schema that this code knows.
+    """End the process if the database does not have the schema of this version.
 
     Raises:
-        DatabaseError: it cannot be reached.
+        DatabaseError: the database cannot be reached.
     """
     database = Database(settings.database_url.get_secret_value(), pool_size=1, reads_only=True)
     try:
@@ -60,7 +61,7 @@ def require_schema(settings: Settings) -> None:
         database.close()
 
 
-def refuse(what: str, why: str) -> NoReturn:
-    """Say why there will be no start, and end."""
-    print(what, *(f"  {line}" for line in why.splitlines()), sep="\n", file=sys.stderr)
+def refuse(problem: str, reason: str) -> NoReturn:
+    """Print the problem and its reason to standard error; exit with 78 (CONFIGURATION)."""
+    print(problem, *(f"  {line}" for line in reason.splitlines()), sep="\n", file=sys.stderr)
     raise SystemExit(CONFIGURATION)

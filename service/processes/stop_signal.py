@@ -1,17 +1,17 @@
-"""To be told to stop by a signal, and to wait for that."""
+"""A stop flag that a signal handler may set and the main thread may wait for."""
 
 import os
 import select
 from contextlib import suppress
 
 
-class Stop:
-    """A wish that a signal's handler utters, and the thread that it interrupts waits for.
+class StopFlag:
+    """A signal-safe stop flag (self-pipe). A handler sets it; the interrupted thread waits for it.
 
-    Not a :class:`threading.Event`: what waits for one holds its lock for moments, and a handler
-    that runs in such a moment would wait for that lock for ever
-    (https://docs.python.org/3/library/signal.html#signals-and-threads). Here nothing is locked: the
-    wish is a byte in a pipe that nobody reads.
+    A :class:`threading.Event` would not do: its ``wait`` holds a lock for moments, and a handler
+    that runs in such a moment and calls ``set`` would wait for that lock for ever
+    (https://docs.python.org/3/library/signal.html#signals-and-threads). This flag takes no lock: it
+    is a byte in a pipe that is never read.
     """
 
     def __init__(self) -> None:
@@ -20,15 +20,15 @@ class Stop:
         self._poll = select.poll()
         self._poll.register(self._reader, select.POLLIN)
 
-    def ask(self) -> None:
-        """Wish for the stop; however often, and in the handler of a signal."""
-        with suppress(BlockingIOError):  # so often that the pipe is full
+    def set(self) -> None:
+        """Set the flag for good. May be called any number of times, also in a signal handler."""
+        with suppress(BlockingIOError):  # the pipe is full of earlier calls
             os.write(self._writer, b".")
 
-    def is_asked(self) -> bool:
-        """Whether it was wished for."""
+    def is_set(self) -> bool:
+        """Whether the flag is set."""
         return self.wait(0)
 
-    def wait(self, seconds: float | None = None) -> bool:
-        """Wait for the wish, for so long at most; whether it has come."""
-        return bool(self._poll.poll(None if seconds is None else 1000 * seconds))
+    def wait(self, timeout_s: float | None = None) -> bool:
+        """Wait until the flag is set, or for ``timeout_s`` seconds; return whether it is set."""
+        return bool(self._poll.poll(None if timeout_s is None else 1000 * timeout_s))

@@ -1,7 +1,7 @@
-"""``mirt worker``: a small parent that keeps its children running and within their limits.
+"""The supervisor of ``mirt worker``: keeps its worker processes running and within their limits.
 
-It never takes the other children down when one dies: it ends the leases of the dead one, so that
-its messages go on elsewhere at once, and starts another in its place. Children that are due for
+When a worker process dies, the supervisor ends its leases, so that its messages are run elsewhere
+at once, and starts another one; the others are not touched. Worker processes that are due for
 recycling give way to their successors one at a time.
 """
 
@@ -23,19 +23,19 @@ from service.processes.fork import STOP_SIGNALS, warm_up
 from service.processes.heartbeat import new_folder
 from service.processes.recycling import Limits
 from service.processes.slot import WorkerSlot
-from service.processes.stop_signal import Stop
+from service.processes.stop_signal import StopFlag
 from service.processes.worker_process import STOP_MARGIN_S, WorkerConfig
 
 log = structlog.get_logger(__name__)
 
-LOOK_S: Final = 0.2
+POLL_S: Final = 0.2
 
 
 class Supervisor:
-    """Starts ``processes`` children and replaces those that die or are due, until told to stop.
+    """Parent process that keeps ``processes`` worker processes running until a stop signal.
 
-    A child that dies young is replaced after a growing pause, of half a minute at most. ``child``
-    is the module that declares its tasks. On ``metrics_port`` is served what all of them measure.
+    A worker process that dies young is replaced after a growing pause, of 30 s at most. ``module``
+    declares the tasks. ``metrics_port`` serves the metrics of all processes together.
     """
 
     def __init__(
@@ -46,39 +46,45 @@ class Supervisor:
         processes: int,
         threads: int,
         grace_s: float,
-        child: str = "actors",
+        module: str = "actors",
         metrics_port: int | None = None,
     ) -> None:
         self._folder = new_folder()
-        # Out of sight of whoever looks for heartbeats.
-        self._measured = self._folder / ".metrics"
-        self._measured.mkdir()
-        self._exporter = Exporter(self._measured, metrics_port) if metrics_port else None
+        # The name begins with a dot: the check of heartbeats skips such names.
+        self._metrics_folder = self._folder / ".metrics"
+        self._metrics_folder.mkdir()
+        self._exporter = Exporter(self._metrics_folder, metrics_port) if metrics_port else None
         self._grace_s = grace_s
-        self._child = child
-        lease = timedelta(seconds=settings.lease_seconds)
-        seats = ProcessNumbers(self._measured)
-        how = WorkerConfig(child, queues, threads, grace_s, self._folder, lease, seats)
+        self._module = module
+        config = WorkerConfig(
+            module,
+            queues,
+            threads,
+            grace_s,
+            self._folder,
+            timedelta(seconds=settings.lease_seconds),
+            ProcessNumbers(self._metrics_folder),
+        )
         limits = Limits.by_default(
             settings.worker_max_tasks, settings.worker_max_memory_mb, threads=threads
         )
         database = stores(settings).database
-        self._slots = [WorkerSlot(number, how, database, limits) for number in range(processes)]
-        self._stopping = Stop()
+        self._slots = [WorkerSlot(number, config, database, limits) for number in range(processes)]
+        self._stop_flag = StopFlag()
 
     def run(self) -> int:
-        """Keep the children running until SIGTERM or SIGINT; the exit code of the process."""
+        """Keep the worker processes running until SIGTERM or SIGINT; return the exit code."""
         for signum in STOP_SIGNALS:
-            signal.signal(signum, lambda *_: self._stopping.ask())
-        multiprocess.init_parent(self._measured)
+            signal.signal(signum, lambda *_: self._stop_flag.set())
+        multiprocess.init_parent(self._metrics_folder)
         self._export()
-        warm_up(self._child)
-        while not self._stopping.is_asked():
+        warm_up(self._module)
+        while not self._stop_flag.is_set():
             self._export()
             for slot in self._slots:
-                slot.look_after()
+                slot.supervise()
             self._recycle()
-            self._stopping.wait(LOOK_S)
+            self._stop_flag.wait(POLL_S)
         self._stop()
         if self._exporter is not None:
             self._exporter.stop()
@@ -87,25 +93,25 @@ class Supervisor:
 
     def _export(self) -> None:
         if self._exporter is not None:
-            self._exporter.look_after()
+            self._exporter.ensure_running()
 
     def _recycle(self) -> None:
         if any(slot.is_changing for slot in self._slots):
             return
         due = {since: slot for slot in self._slots if (since := slot.due_since) is not None}
         if due:
-            due[min(due)].succeed()
+            due[min(due)].start_successor()
 
     def _stop(self) -> None:
         log.info("workers_stopping", processes=len(self._slots))
-        running = [child for slot in self._slots for child in slot.children]
-        for child in running:
-            child.stop(within_s=self._grace_s + STOP_MARGIN_S)
-        # To the very end: limits and leases hold for what still runs, too.
-        while living := [child for child in running if child.code is None]:
-            for child in living:
-                child.watch()
-            wait([child.process.sentinel for child in living], LOOK_S)
-        for child in running:
-            # Also after an end in order: what ran past the grace was left where it was.
-            child.clear()
+        workers = [worker for slot in self._slots for worker in slot.workers]
+        for worker in workers:
+            worker.stop(within_s=self._grace_s + STOP_MARGIN_S)
+        # Hard limits and leases are kept until the last worker process has ended.
+        while running := [worker for worker in workers if worker.exit_code is None]:
+            for worker in running:
+                worker.watch()
+            wait([worker.process.sentinel for worker in running], POLL_S)
+        for worker in workers:
+            # Also after a clean exit: tasks that outran the grace period still have their leases.
+            worker.release_leases()

@@ -1,4 +1,4 @@
-"""A child that was started: watched while it lives, told to stop once, cleared up after."""
+"""A worker process as the supervisor sees it: started, watched, stopped once, cleaned up after."""
 
 import os
 import time
@@ -27,20 +27,22 @@ from service.processes.recycling import Limits, Usage
 log = structlog.get_logger(__name__)
 
 HARD_GRACE_S: Final = 1.0
-"""What the other messages of a process have to finish in when one is past its hard limit."""
+"""Seconds that the other messages of a process have to finish after one exceeds its hard limit."""
 DATABASE_S: Final = 1.0
-"""What the parent waits for a database that is ill: its children and SIGTERM wait meanwhile."""
+"""Seconds that the supervisor waits for the database. Meanwhile no worker process is watched and
+no stop signal is handled."""
 SILENT_S: Final = 2.0
-"""A child gives a sign of life twice a second, unless something in it holds the GIL."""
+"""Seconds without a sign of life after which a worker process counts as silent. It gives one twice
+a second unless it is suspended or something in it holds the GIL."""
 STOP_MARGIN_S: Final = 5.0
-"""What a child has beyond the grace of its tasks, to close its connections."""
+"""Seconds that a worker process gets after the task grace period, to close its connections."""
 
 
 @dataclass(frozen=True, slots=True)
 class WorkerConfig:
-    """How a child is started. ``module`` declares its tasks; ``folder`` holds its files.
+    """Configuration of a worker process. ``module`` declares its tasks; ``folder`` has its files.
 
-    ``seats`` are where children keep what they measure.
+    ``numbers`` gives each process the number under which it counts its metrics.
     """
 
     module: str
@@ -49,14 +51,17 @@ class WorkerConfig:
     grace_s: float
     folder: Path
     lease: timedelta
-    seats: ProcessNumbers
+    numbers: ProcessNumbers
 
 
 class WorkerProcess:
-    """A running child, under a name that no other has had. ``beat`` is its place's heartbeat."""
+    """A child of the supervisor that runs tasks, under a worker id that is never used again.
+
+    The constructor starts the process. ``heartbeat`` is the heartbeat file of its slot.
+    """
 
     def __init__(
-        self, config: WorkerConfig, database: Database, limits: Limits, beat: Path
+        self, config: WorkerConfig, database: Database, limits: Limits, heartbeat: Path
     ) -> None:
         self.worker_id = owner_name()
         self.limits = limits
@@ -64,7 +69,7 @@ class WorkerProcess:
         self.told_to_stop = False
         self._config = config
         self._database = database
-        self._seat = config.seats.take()
+        self._number = config.numbers.take()
         self._kill_at: float | None = None
         self._timed_out: set[RunningTask] = set()
         self._renew_at = 0.0
@@ -72,66 +77,66 @@ class WorkerProcess:
         self._files = config.folder / f".{name}.deadlines", config.folder / f".{name}.stats"
         self._deadlines = DeadlineTable(self._files[0], rows=config.threads)
         self._stats = WorkerStats(self._files[1])
-        self.process = self._fork(beat)
+        self.process = self._fork(heartbeat)
         log.info("worker_process", pid=self.pid, worker_id=self.worker_id)
 
-    def _fork(self, beat: Path) -> BaseProcess:
+    def _fork(self, heartbeat: Path) -> BaseProcess:
         deadlines, stats = map(str, self._files)
-        # A connection must not be in two processes.
+        # Two processes must not share a connection.
         self._database.close()
         return fork(
             self._config.module,
             [
                 *self._config.queues,
                 *("--threads", str(self._config.threads), "--grace", str(self._config.grace_s)),
-                *("--parent", str(os.getpid()), "--worker-id", self.worker_id),
-                *("--heartbeat", str(beat), "--deadlines", deadlines, "--stats", stats),
-                *("--seat", self._seat),
+                *("--supervisor", str(os.getpid()), "--worker-id", self.worker_id),
+                *("--heartbeat", str(heartbeat), "--deadlines", deadlines, "--stats", stats),
+                *("--process-number", self._number),
             ],
         )
 
     @property
     def pid(self) -> int:
-        """Of its process."""
+        """Process id; 0 before the process has started."""
         return self.process.pid or 0
 
     @property
-    def code(self) -> int | None:
-        """Its exit code; None while it lives."""
+    def exit_code(self) -> int | None:
+        """Exit code; None while the process lives, negative for a signal."""
         return self.process.exitcode
 
     @property
     def lived_s(self) -> float:
-        """How long ago it was started."""
+        """Seconds since its start."""
         return time.monotonic() - self.started_at
 
     @property
     def ready(self) -> bool:
-        """Whether it has begun to take work."""
+        """Whether it has once had all its threads and connections."""
         return self._stats.ready
 
     @property
     def usage(self) -> Usage:
-        """What it has done and holds."""
+        """Finished messages and current memory."""
         return Usage(self._stats.finished, resident_mb(self.pid))
 
     def watch(self) -> None:
-        """See to it that what is past its hard limit is over, and a child that was to stop too.
+        """Enforce the hard limits of its tasks, its end after ``stop``, and its leases.
 
-        A child that is held still is killed when it has lost its leases. One that gives no sign of
-        life because something in it holds the GIL keeps them: what it runs has until its limit,
-        and is not begun a second time elsewhere.
+        A task past its hard limit is marked as timed out, so the worker that claims it next writes
+        it to the dead letters. The process takes no more messages and is killed after
+        ``HARD_GRACE_S``; tasks that it did not finish are run elsewhere.
 
-        A task past its limit is condemned, so that whoever claims it next buries it. The process
-        takes no more work and is killed after ``HARD_GRACE_S``; what it did not finish goes on
-        elsewhere.
+        A process suspended by SIGSTOP is killed when its leases have expired. In a process that is
+        silent because something in it holds the GIL, the supervisor renews the leases: the task has
+        time until its hard limit, and is not started a second time elsewhere.
         """
         now = time.monotonic()
         if self._stats.silent_s > SILENT_S:
-            self._see_silent(now)
+            self._handle_silence(now)
         if overdue := set(self._deadlines.overdue(now)) - self._timed_out:
-            for one in overdue:
-                log.error("hard_limit", pid=self.pid, task_id=one.task_id)
+            for run in overdue:
+                log.error("hard_limit", pid=self.pid, task_id=run.task_id)
             self._mark_timed_out(overdue)
             self.stop(within_s=HARD_GRACE_S)
         if self._kill_at is not None and now >= self._kill_at:
@@ -140,10 +145,10 @@ class WorkerProcess:
             self._kill_at = None
 
     def stop(self, *, within_s: float) -> None:
-        """Have it stop cleanly, or be killed by ``watch`` after this time.
+        """Ask the process to stop cleanly; ``watch`` kills it after ``within_s`` seconds.
 
-        It is told once only, and by another signal than an operator's: a child that is asked twice
-        by him drops what it is doing.
+        The process is asked once only, and by another signal than an operator's: a second stop
+        signal would force its immediate exit. A later call can only bring the kill forward.
         """
         kill_at = time.monotonic() + within_s
         self._kill_at = kill_at if self._kill_at is None else min(self._kill_at, kill_at)
@@ -151,12 +156,15 @@ class WorkerProcess:
             self.told_to_stop = True
             os.kill(self.pid, RETIRE)
 
-    def clear(self) -> None:
-        """End the leases of the child, which is dead, so that its messages go on elsewhere."""
+    def release_leases(self) -> None:
+        """End the leases of the process, which is dead, so that its tasks run elsewhere at once.
+
+        While the database fails, the leases stay until they expire, and the log reports it.
+        """
         try:
             with deadline_in(DATABASE_S), self._database.transaction() as tx:
                 released = leases.release_owner(
-                    tx, self.worker_id, innocent=self.told_to_stop, now=utc_now()
+                    tx, self.worker_id, count_as_crash=not self.told_to_stop, now=utc_now()
                 )
                 workers.leave(tx, self.worker_id)
         except (DatabaseError, SoftTimeLimitExceeded) as failed:
@@ -164,19 +172,19 @@ class WorkerProcess:
             return
         log.info("leases_released", worker_id=self.worker_id, tasks=released)
 
-    def forget(self) -> None:
-        """Remove the files of the child, which is dead; another may take its seat."""
+    def clean_up(self) -> None:
+        """Remove the files of the process, which is dead, and release its process number."""
         self.process.close()
-        self._config.seats.leave(self._seat)
+        self._config.numbers.leave(self._number)
         for file in self._files:
             file.unlink(missing_ok=True)
 
-    def _see_silent(self, now: float) -> None:
+    def _handle_silence(self, now: float) -> None:
         lease = self._config.lease
         if is_held(self.pid):
             if self._stats.silent_s > lease.total_seconds() and self._kill_at is None:
                 log.error("worker_held", pid=self.pid, silent_s=round(self._stats.silent_s, 1))
-                # Its death is our doing, and none of its tasks'.
+                # The supervisor causes this death, so it does not count against any task.
                 self.told_to_stop = True
                 self._kill_at = now
         elif now >= self._renew_at:
@@ -185,7 +193,7 @@ class WorkerProcess:
 
     def _renew(self) -> None:
         running = [
-            Lease(one.task_id, self.worker_id, one.fence) for one in self._deadlines.running()
+            Lease(run.task_id, self.worker_id, run.fence) for run in self._deadlines.running()
         ]
         if not running:
             return
@@ -203,7 +211,7 @@ class WorkerProcess:
                         tx, self.worker_id, run.task_id, run.fence, error_code=ErrorCode.TIME_LIMIT
                     )
         except (DatabaseError, SoftTimeLimitExceeded) as failed:
-            # It is tried again for as long as the child lives.
+            # The next call of watch tries again, for as long as the process lives.
             log.warning("not_condemned", why=failed.message)
         else:
             self._timed_out |= runs

@@ -61,7 +61,7 @@ def compute() -> dict[str, Any]:
 
 @task
 def block() -> dict[str, Any]:
-    """Wait for a socket that nobody writes to."""
+    """Wait for a socket that never gets a byte."""
     ours, _theirs = socket.socketpair()
     ours.recv(1)
     return {}
@@ -100,13 +100,13 @@ def _parent() -> int:
         processes=1,
         threads=8,
         grace_s=10,
-        child="tests.faults.misbehaving_tasks",
+        module="tests.faults.misbehaving_tasks",
     ).run()
 
 
 if __name__ == "__main__":
     if sys.argv[1] == "parent":
         sys.exit(_parent())
-    from service.processes import child
+    from service.processes import worker_main
 
-    sys.exit(child.main(sys.argv[1:]))
+    sys.exit(worker_main.main(sys.argv[1:]))

@@ -8,7 +8,7 @@ import time
 import pika
 import pytest
 
-from service.processes.child import HURRY_S
+from service.processes.worker_main import FORCED_EXIT_AFTER_S
 from tests.deployment import Deployment, children, update
 from tests.fakes import Hang
 from tests.polling import wait_until
@@ -16,7 +16,7 @@ from tests.servers import RabbitMQ
 
 
 def is_able(deployed: Deployment) -> bool:
-    """What the container's health check says."""
+    """Return whether the health check of the container passes."""
     return deployed.run("worker", "--check") == 0
 
 
@@ -36,7 +36,7 @@ def test_a_worker_without_its_broker_fails_its_health_check_until_it_is_back(
 
 
 def prefetched(deployed: Deployment, queue: str) -> bool:
-    """Whether somebody holds all that is in this queue."""
+    """Whether consumers hold all messages of this queue."""
     connection = pika.BlockingConnection(pika.URLParameters(deployed.environment["RABBITMQ_URL"]))
     with connection:
         registry = connection.channel().queue_declare(queue, passive=True)
@@ -121,7 +121,7 @@ def test_a_child_that_is_retired_is_asked_once_when_everybody_is(deployed: Deplo
     )
     wait_until(lambda: "worker_recycled" in deployed.log_text())
     retired_at = time.monotonic()
-    wait_until(lambda: time.monotonic() > retired_at + 1.5 * HURRY_S)
+    wait_until(lambda: time.monotonic() > retired_at + 1.5 * FORCED_EXIT_AFTER_S)
     for pid in (*children(worker), worker.pid):
         os.kill(pid, signal.SIGTERM)
     assert worker.wait(20) == 0

@@ -16,7 +16,7 @@ from mirt.clock import Clock, utc_now
 from mirt.runtime import current_runtime, open_runtime, use_runtime
 from mirt.settings import Settings
 from mirt.store.engine.migrate import upgrade
-from service.processes.child import start_worker, stop_worker
+from service.processes.worker_main import start_worker, stop_worker
 from tests.fakes import FakeServices
 from tests.polling import wait_until
 from tests.settings import settings_for, sqlite_url

@@ -13,7 +13,7 @@ from mirt.store.queue import workers
 from mirt.store.queue.dead_letters import DeadLetterFilter
 from mirt.store.queue.events import EventKind, TaskEvent, events_of
 from mirt.store.queue.workers import WorkerRow
-from service.processes.child import stop_worker
+from service.processes.worker_main import stop_worker
 from tests.fakes import FakeServices, Hang, Status
 from tests.integration.conftest import TRANSPORTS, Running
 from tests.polling import wait_until

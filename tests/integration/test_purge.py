@@ -16,7 +16,7 @@ from mirt.store.tables import conversations, inbox, tasks
 from mirt.task_names import TaskName
 from service.admin import purge
 from service.dispatcher import dispatch_message
-from service.processes.child import start_worker, stop_worker
+from service.processes.worker_main import start_worker, stop_worker
 from tests.fakes import FakeServices, Status
 from tests.integration.conftest import Running
 from tests.polling import wait_until
@@ -54,7 +54,7 @@ def heads() -> dict[str, Any]:
 
 
 def heard(services: FakeServices) -> str:
-    """What the agent has heard, in order: it echoes it."""
+    """Return the texts that the agent has heard, in order: it echoes them."""
     return " | ".join(services.sent("7"))
 
 
@@ -99,7 +99,7 @@ def test_a_replay_brings_head_and_those_behind_it_back_in_order_answered_once(
 
 
 @pytest.mark.parametrize("transport", TRANSPORTS)
-def test_what_arrives_between_purge_and_replay_is_answered_too_and_once(
+def test_mail_between_purge_and_replay_is_answered_too_and_once(
     run: Run, services: FakeServices, transport: str
 ) -> None:
     running = run(transport, work=False)
@@ -119,7 +119,7 @@ def test_what_arrives_between_purge_and_replay_is_answered_too_and_once(
 
 
 @pytest.mark.parametrize("transport", TRANSPORTS)
-def test_those_behind_a_reply_that_is_yet_to_be_delivered_come_back_too(
+def test_mail_behind_a_reply_that_is_not_delivered_yet_comes_back_too(
     run: Run, services: FakeServices, transport: str
 ) -> None:
     services.misbehave("telegram", Status(500), times=None)

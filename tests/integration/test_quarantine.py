@@ -11,7 +11,7 @@ from middleware.envelopes import to_task
 from mirt.clock import utc_now
 from mirt.store.queue import leases
 from mirt.store.tables import tasks
-from service.processes.child import stop_worker
+from service.processes.worker_main import stop_worker
 from tests.fakes import FakeServices
 from tests.integration.conftest import Running
 from tests.polling import wait_until

@@ -14,7 +14,7 @@ from middleware.policy import TASKS
 from mirt.errors import DatabaseError
 from mirt.store.engine.stores import stores
 from mirt.store.tables import tasks
-from service.processes.child import start_worker, stop_worker
+from service.processes.worker_main import start_worker, stop_worker
 from tests.clock import FakeClock
 from tests.integration.conftest import TRANSPORTS, Running
 from tests.polling import wait_until
@@ -24,7 +24,7 @@ TEN = datetime(2026, 11, 23, 10, tzinfo=UTC)
 
 
 def tick(at: datetime) -> None:
-    """What periodiq does."""
+    """Send the due ticks, as periodiq does."""
     sweep_mailboxes.send_with_options(scheduled_at=str(at))
 
 

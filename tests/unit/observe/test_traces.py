@@ -1,4 +1,4 @@
-"""A trace goes on from its caller, and costs nothing where nobody collects it."""
+"""A trace goes on from its caller, and costs nothing where no collector is set."""
 
 import os
 import re
@@ -53,7 +53,7 @@ def test_a_state_that_is_not_valid_is_not_passed_on(state: str | None, kept: str
     assert found == SpanContext(TRACE, SPAN, "01", kept)
 
 
-def test_what_a_message_carries_is_where_it_goes_on() -> None:
+def test_a_trace_goes_on_from_the_context_in_the_message() -> None:
     assert traces.extract(CALLER.options, "task") == CALLER
     assert traces.extract(SpanContext(TRACE).options, "task") == SpanContext(TRACE)
 
@@ -122,7 +122,7 @@ from mirt.observe import traces
 traces.start("test")
 assert not traces.is_on()
 assert not [name for name in sys.modules if name.startswith("opentelemetry")]
-import service.wsgi, service.processes.child
+import service.wsgi, service.processes.worker_main
 tracers = ("opentelemetry.sdk.trace", "opentelemetry.exporter")
 assert not [name for name in sys.modules if name.startswith(tracers)]
 """
@@ -142,7 +142,7 @@ def test_a_root_has_the_trace_id_that_its_trace_has_already(collecting: Collecto
 
 
 @pytest.mark.parametrize(("flags", "seen"), [("00", 0), ("01", 1)])
-def test_what_the_caller_does_not_sample_is_not_sampled(
+def test_a_trace_that_the_caller_does_not_sample_is_not_sampled(
     collecting: Collector, flags: str, seen: int
 ) -> None:
     traces.start("test")

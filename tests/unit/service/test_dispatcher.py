@@ -19,7 +19,7 @@ from mirt.errors import DatabaseError, ErrorCode, PermanentError
 from mirt.runtime import Runtime, open_runtime, use_runtime
 from mirt.store.tables import inbox, tasks
 from service.dispatcher import ResultTimeoutError, dispatch_message
-from service.processes.child import start_worker, stop_worker
+from service.processes.worker_main import start_worker, stop_worker
 from tests.fakes import FakeServices, Status
 from tests.settings import settings_for, sqlite_url
 from tests.unit.business import rows
@@ -127,7 +127,7 @@ def test_the_mode_says_whether_the_reply_is_delivered(
 
 
 @pytest.mark.parametrize("how", [{"work": True}, {"TASKS_EAGER": True}], ids=["worker", "eager"])
-def test_who_waits_gets_the_result(serve: Serve, how: dict[str, Any]) -> None:
+def test_a_waiting_caller_gets_the_result(serve: Serve, how: dict[str, Any]) -> None:
     serve(**how)
     answer = dispatch_message("s", "hello", chat_id="7", wait=True)
     assert answer["result"] == {
@@ -140,7 +140,7 @@ def test_who_waits_gets_the_result(serve: Serve, how: dict[str, Any]) -> None:
     }
 
 
-def test_who_waits_in_vain_is_told_for_how_long_and_that_the_message_is_kept(
+def test_a_caller_that_waits_in_vain_is_told_for_how_long_and_that_the_message_is_kept(
     serve: Serve,
 ) -> None:
     service = serve(RESULT_TIMEOUT=1)
@@ -149,7 +149,7 @@ def test_who_waits_in_vain_is_told_for_how_long_and_that_the_message_is_kept(
     assert [row.state for row in service.rows(inbox)] == ["waiting"]
 
 
-def test_who_waits_for_a_message_that_was_answered_with_another_gets_that_answer(
+def test_a_caller_whose_message_was_answered_with_another_gets_that_answer(
     serve: Serve, services: FakeServices
 ) -> None:
     service = serve(RESULT_TIMEOUT=1)
@@ -165,7 +165,7 @@ def test_who_waits_for_a_message_that_was_answered_with_another_gets_that_answer
     assert len(services.requests("llm")) == 1
 
 
-def test_who_waits_for_a_failure_is_told_of_it(serve: Serve, services: FakeServices) -> None:
+def test_a_waiting_caller_is_told_of_a_failure(serve: Serve, services: FakeServices) -> None:
     services.misbehave("llm", Status(400), times=None)
     serve(work=True)
     with pytest.raises(PermanentError, match="the task has failed") as failure:
@@ -245,7 +245,7 @@ def test_a_wrong_message_is_refused_and_nothing_is_kept(
     assert any_mode.rows(tasks) == []
 
 
-def test_what_could_not_be_kept_is_not_said_to_be_queued(any_mode: Service) -> None:
+def test_a_message_that_could_not_be_kept_is_not_reported_as_queued(any_mode: Service) -> None:
     with any_mode.runtime.database.transaction() as tx:
         inbox.drop(tx)
     with pytest.raises(DatabaseError):

@@ -42,4 +42,4 @@ def test_a_child_that_has_not_worked_yet_is_named_beside_one_that_has(folder: Pa
     for child in ("0", "1"):
         expect(ours / child)
     (ours / "0").touch()
-    assert check() == [f"{ours.name}: child 1 has not worked yet"]
+    assert check() == [f"{ours.name}: worker slot 1 has not been ready yet"]

@@ -5,14 +5,14 @@ import sys
 
 TOLD_ALL_THE_WHILE = """
 import os, signal, time
-from service.processes.stop_signal import Stop
+from service.processes.stop_signal import StopFlag
 
-stop, told = Stop(), 0
+stop, told = StopFlag(), 0
 
 def on_signal(*_):
     global told
     told += 1
-    stop.ask()
+    stop.set()
 
 me = os.getpid()
 signal.signal(signal.SIGTERM, on_signal)

@@ -1,7 +1,7 @@
-"""A child of the worker: runs Dramatiq's worker until it is told to stop.
+"""The main function of a worker process: runs Dramatiq's worker until a signal stops it.
 
-Stopping is clean: what was prefetched and not started goes back to its queue at once, what runs
-finishes. A child whose parent is gone stops as if it had been told to.
+A stop is clean: messages that were prefetched and not started return to their queue at once, and
+running tasks finish. A worker process whose supervisor is dead stops in the same way.
 """
 
 import argparse
@@ -28,27 +28,28 @@ from middleware.worker_stats import TaskCounter, WorkerStats
 from mirt.observe import multiprocess, traces
 from mirt.runtime import open_runtime, use_runtime
 from service.processes.fork import RETIRE, STOP_SIGNALS, die_with
-from service.processes.heartbeat import Heartbeat, is_able
+from service.processes.heartbeat import Heartbeat
 from service.processes.startup import read_settings
-from service.processes.stop_signal import Stop
+from service.processes.stop_signal import StopFlag
 
 log = structlog.get_logger(__name__)
 
 IDLE_WAKE_MS: Final = 1000
-LOOK_S: Final = 0.02
-SIGN_EVERY_S: Final = 0.5
-HURRY_S: Final = 2.0
-"""Who asks again after this is in a hurry. Sooner it is the same asking, by another way: systemd
-and a terminal signal every process, and then the parent does."""
+POLL_S: Final = 0.02
+BEAT_EVERY_S: Final = 0.5
+FORCED_EXIT_AFTER_S: Final = 2.0
+"""A stop signal that comes later than this after the first one forces an immediate exit. An earlier
+one is the same request: systemd and a terminal signal every process of a group, and the supervisor
+then signals its worker processes too."""
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run until SIGTERM; the exit code of the process."""
+    """Run until a stop signal; return the exit code of the process."""
     options = _parse(arguments)
-    if not die_with(options.parent):
+    if not die_with(options.supervisor):
         return 0
-    multiprocess.init_child(options.seat)
-    stop = _stop_on_signals(options.parent)
+    multiprocess.init_child(options.process_number)
+    stop = _stop_on_signals(options.supervisor)
     settings = read_settings()
     structlog.contextvars.bind_contextvars(worker=options.worker_id)
     deadlines = DeadlineTable(options.deadlines, rows=options.threads)
@@ -58,11 +59,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
     use_runtime(open_runtime(settings))
     traces.start("worker")
     worker = start_worker(broker, queues=set(options.queues), threads=options.threads)
-    heartbeat = Heartbeat(options.heartbeat, lambda: is_able(worker))
+    heartbeat = Heartbeat(options.heartbeat, lambda: is_ready(worker))
     heartbeat.start()
-    threading.Thread(target=_give_signs, args=(stats,), name="signs", daemon=True).start()
-    while not stop.wait(LOOK_S):
-        if is_able(worker):
+    threading.Thread(target=_beat, args=(stats,), name="beat", daemon=True).start()
+    while not stop.wait(POLL_S):
+        if is_ready(worker):
             stats.mark_ready()
             stop.wait()
     heartbeat.stop()
@@ -75,9 +76,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def start_worker(
     broker: DurableBroker, *, queues: set[str], threads: int, idle_ms: int = IDLE_WAKE_MS
 ) -> Worker:
-    """Start Dramatiq's worker; it prefetches no more of a queue than it can run at once.
+    """Start Dramatiq's worker; it prefetches no more messages of a queue than it has threads.
 
-    ``idle_ms`` is how often its threads look whether they are to stop.
+    ``idle_ms`` is how often an idle thread checks for a stop, in milliseconds.
     """
     worker = Worker(broker, queues=queues, worker_threads=threads, worker_timeout=idle_ms)
     worker.queue_prefetch = threads
@@ -86,8 +87,20 @@ def start_worker(
     return worker
 
 
+def is_ready(worker: Worker) -> bool:
+    """Whether every thread of the worker lives and every consumer has its connection."""
+    threads = [*worker.workers, *worker.consumers.values()]
+    return all(thread.is_alive() for thread in threads) and all(
+        isinstance(thread.consumer, RabbitConsumer) and thread.consumer.connected
+        for thread in worker.consumers.values()
+    )
+
+
 def stop_worker(worker: Worker, *, grace_s: float) -> None:
-    """Give back what has not been started, then wait for what runs, ``grace_s`` seconds at most."""
+    """Requeue the messages that have not started, then wait up to ``grace_s`` s for running tasks.
+
+    Consumers are cancelled first, so no message arrives meanwhile.
+    """
     log.info("worker_stopping")
     for thread in worker.consumers.values():
         if isinstance(thread.consumer, RabbitConsumer):
@@ -103,43 +116,43 @@ def stop_worker(worker: Worker, *, grace_s: float) -> None:
     log.info("worker_stopped")
 
 
-def _give_signs(stats: WorkerStats) -> NoReturn:
-    # To the very end: a child that stops may go on for as long as its grace.
+def _beat(stats: WorkerStats) -> NoReturn:
+    # It never ends: while the process stops, running tasks may take the whole grace period.
     while True:
         stats.beat()
-        time.sleep(SIGN_EVERY_S)
+        time.sleep(BEAT_EVERY_S)
 
 
-def _stop_on_signals(parent: int) -> Stop:
-    stop = Stop()
+def _stop_on_signals(supervisor: int) -> StopFlag:
+    stop = StopFlag()
     first_at = inf
 
     def on_signal(signum: int, _frame: object) -> None:
         nonlocal first_at
         first_at = min(first_at, time.monotonic())
-        # The death of the parent is told by a signal too, and is no hurry.
-        if time.monotonic() - first_at > HURRY_S and os.getppid() == parent:
-            # The leases bring back what was running.
+        # The kernel reports the supervisor's death by the same signal, and that forces no exit.
+        if time.monotonic() - first_at > FORCED_EXIT_AFTER_S and os.getppid() == supervisor:
+            # When the leases expire, other workers run the interrupted tasks again.
             os._exit(128 + signum)
-        stop.ask()
+        stop.set()
 
     for signum in STOP_SIGNALS:
         signal.signal(signum, on_signal)
-    signal.signal(RETIRE, lambda *_: stop.ask())
+    signal.signal(RETIRE, lambda *_: stop.set())
     return stop
 
 
 def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(prog="mirt worker (child)")
+    parser = argparse.ArgumentParser(prog="mirt worker (worker process)")
     parser.add_argument("queues", nargs="+")
     parser.add_argument("--threads", type=int, required=True)
     parser.add_argument("--grace", type=float, required=True)
-    parser.add_argument("--parent", type=int, required=True)
+    parser.add_argument("--supervisor", type=int, required=True)
     parser.add_argument("--heartbeat", type=Path, required=True)
     parser.add_argument("--deadlines", type=Path, required=True)
     parser.add_argument("--stats", type=Path, required=True)
     parser.add_argument("--worker-id", required=True)
-    parser.add_argument("--seat", required=True)
+    parser.add_argument("--process-number", required=True)
     return parser.parse_args(arguments)
 
 
