@@ -113,7 +113,7 @@ class Conversations:
             mail = _in_its_own_conversation(tx, mail)
             if first := self._clicked_before(tx, mail, now=now):
                 return Accepted(first, mail.session_id, duplicate=True)
-            new = mailbox.keep(tx, mail, now=now)
+            new = mailbox.add(tx, mail, now=now)
             publication = self._enter(tx, mail, now=now) if new else None
         self._seen.remember(mail.task_id)
         return Accepted(mail.task_id, mail.session_id, duplicate=not new, publication=publication)
@@ -144,7 +144,7 @@ class Conversations:
         now = self._clock()
         found = []
         with self._database.transaction() as tx:
-            for session_id in mailbox.stranded(tx, limit=100):
+            for session_id in mailbox.conversations_without_head(tx, limit=100):
                 if mailbox.lock_head(tx, session_id) is None:
                     found.append(self._promote_oldest(tx, session_id, now=now))
         return [publication for publication in found if publication]
@@ -172,7 +172,7 @@ class Conversations:
     def _promote_oldest(
         self, tx: Connection, session_id: str, *, now: datetime
     ) -> TaskMessage | None:
-        waiting = mailbox.waiting(tx, session_id, limit=TURN_MESSAGES)
+        waiting = mailbox.waiting_mail(tx, session_id, limit=TURN_MESSAGES)
         if not waiting:
             mailbox.set_head(tx, session_id, None)
             return None

@@ -136,7 +136,7 @@ class FollowUps:
         self._deliveries.deliver(lease, lease.task_id)
         with self._database.transaction() as tx:
             leases.verify(tx, lease)
-            store.remember(tx, mine, delivery.text, now=self._clock())
+            store.add_to_history(tx, mine, delivery.text, now=self._clock())
         return {
             "status": "sent",
             "session_id": session_id,
@@ -167,7 +167,7 @@ class FollowUps:
             due = [(_task_id(one, number), one) for one in found]
             if due:
                 taken = [FollowUp(id_, one.session_id, one.since, number) for id_, one in due]
-                store.take(tx, taken, now=now)
+                store.record(tx, taken, now=now)
             batch = [
                 _publication(
                     id_,
@@ -183,12 +183,12 @@ class FollowUps:
         return batch
 
     def _take_next(self, tx: Connection, task_id: str, silence: Silence) -> FollowUp | None:
-        asked = store.asked_at(tx, task_id)
+        asked = store.created_at(tx, task_id)
         number = silence.followups_taken
         if number >= len(self._delays) or (asked is not None and asked < silence.since):
             return None
         taken = FollowUp(task_id, silence.session_id, silence.since, number)
-        store.take(tx, [taken], now=self._clock())
+        store.record(tx, [taken], now=self._clock())
         return taken
 
     def _why_not(self, mine: FollowUp, silence: Silence) -> str | None:

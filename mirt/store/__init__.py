@@ -1,5 +1,5 @@
-"""The one way to the database: tables, migrations, and one file of queries for each aggregate.
+"""Read and write the database and Redis: tables, migrations, and a file of queries per aggregate.
 
-Each function is one decision, named for it, with its invariant in its docstring. What may not live
-here: a call to anything but the database and Redis.
+No other package does. Each function is one decision, and its docstring states the invariant.
+Nothing here calls anything but the database and Redis.
 """

@@ -71,8 +71,8 @@ class FailedTurns:
         if mail is None:
             return self._pass_on(tx, said.session_id, task_id) if said else []
         if mailbox.lock_head(tx, mail.session_id) == task_id:
-            waiting = mailbox.waiting(tx, mail.session_id, limit=None)
-            mailbox.take(tx, [one.id for one in waiting], turn_id=task_id)
+            waiting = mailbox.waiting_mail(tx, mail.session_id, limit=None)
+            mailbox.assign_to_turn(tx, [one.id for one in waiting], turn_id=task_id)
             mailbox.set_head(tx, mail.session_id, None)
         mailbox.settle(tx, turn_id=task_id, task_id=task_id, state=MailState.FAILED, now=now)
         return []

@@ -138,7 +138,7 @@ class Turns:
         with self._database.transaction() as tx:
             leases.verify(tx, lease)
             if (
-                mailbox.keep(tx, mail, now=now)
+                mailbox.add(tx, mail, now=now)
                 and mailbox.record_activity_and_lock(tx, mail, now=now) is None
             ):
                 mailbox.set_head(tx, mail.session_id, mail.task_id)
@@ -152,9 +152,9 @@ class Turns:
             if kept is None or kept.state is not MailState.WAITING:
                 raise PermanentError("its message has already failed", ErrorCode.INVALID_INPUT)
             heard = taken_together(
-                mailbox.waiting(tx, mail.session_id, limit=TURN_MESSAGES, since_id=kept.id)
+                mailbox.waiting_mail(tx, mail.session_id, limit=TURN_MESSAGES, since_id=kept.id)
             )
-            mailbox.take(tx, [one.id for one in heard], turn_id=mail.task_id)
+            mailbox.assign_to_turn(tx, [one.id for one in heard], turn_id=mail.task_id)
             for other in heard[1:]:
                 traces.current().link(traces.extract(as_task(other).options, other.task_id))
             if is_command(heard[0]):

@@ -83,7 +83,7 @@ def activity(context: AdminContext) -> Activity:
     """
     now = context.clock()
     with context.database.transaction() as tx:
-        figures = overview.figures(tx, since=now - RATE_OVER)
+        figures = overview.task_counts(tx, since=now - RATE_OVER)
         living = workers.living(tx, now=now)
         running = overview.running(tx, limit=MOST_RUNS)
     return Activity(

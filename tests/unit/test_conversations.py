@@ -36,7 +36,7 @@ def head(database: Database, session_id: str = "s") -> str | None:
 
 def waiting(database: Database, session_id: str = "s") -> list[str]:
     with database.transaction() as tx:
-        return [one.task_id for one in mailbox.waiting(tx, session_id, limit=100)]
+        return [one.task_id for one in mailbox.waiting_mail(tx, session_id, limit=100)]
 
 
 def promoted(

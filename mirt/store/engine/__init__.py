@@ -1,1 +1,1 @@
-"""How the database and Redis are reached: connections, timeouts, retried commits, migrations."""
+"""Access to the database and Redis: connections, timeouts, retried commits, migrations."""

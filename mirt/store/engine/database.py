@@ -1,4 +1,7 @@
-"""One engine a process: how a transaction is begun, bounded in time, and reported when it fails."""
+"""Run transactions that are bounded in time and raise the errors of this project.
+
+A process has one engine.
+"""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -27,23 +30,29 @@ CONNECT_TIMEOUT_S: Final = 3
 STATEMENT_TIMEOUT_S: Final = 8.0
 LOCK_TIMEOUT_S: Final = 5.0
 IDLE_S: Final = 10.0
-"""How long a transaction may do nothing. Its locks outlive a machine that is gone, or frozen, until
-the network notices, which takes hours; a lease would run out and nobody could take its task. Ours
-wait for nothing but the database, and so for milliseconds at most."""
+"""Seconds that a transaction may do nothing.
+
+Without this limit, the locks of a machine that is gone or frozen last until the network notices,
+which takes hours. Its leases run out, but no worker can claim the tasks. Our transactions wait for
+nothing but the database, so they are idle for milliseconds at most.
+"""
 NOT_ALLOWED: Final = "42501"
-"""PostgreSQL's code for a privilege that is missing: of the server, not of our statement."""
+"""PostgreSQL's code for a missing privilege: an error of the set-up, not of our statement."""
 
 
 class Database:
-    """The way to PostgreSQL, or to a SQLite file in the embedded mode.
+    """Connections to PostgreSQL, or to a SQLite file in the embedded mode.
 
-    Opened lazily, so that a process may fork before its first transaction. Every wait is bounded:
-    for a pooled connection and for connecting by ``CONNECT_TIMEOUT_S``, for a lock and a statement
-    by the server itself, for a server that answers nothing by us, and all of them by the deadline
-    of the work (``mirt.clock``), but for a second in which an end can be noted. The server waits
-    for us too, for ``IDLE_S``: then it ends the transaction.
+    Connections open lazily, so a process may fork before its first transaction.
 
-    With ``reads_only`` nothing can be written, and a writer of a SQLite file is not held up.
+    Every wait is bounded. ``CONNECT_TIMEOUT_S`` bounds the wait for a pooled connection and for
+    connecting. The server bounds a lock and a statement (``LOCK_TIMEOUT_S``,
+    ``STATEMENT_TIMEOUT_S``). ``BoundedConnection`` bounds the wait for a server that does not
+    answer. The deadline of the task (``mirt.clock``) shortens all of them, but leaves a second to
+    write how the task ended. The server ends a transaction that is idle for ``IDLE_S``.
+
+    With ``reads_only`` nothing can be written, and a reader does not block the writer of a SQLite
+    file.
     """
 
     def __init__(self, url: str, *, pool_size: int = 10, reads_only: bool = False) -> None:
@@ -68,16 +77,16 @@ class Database:
 
     @property
     def is_sqlite(self) -> bool:
-        """Whether this is the embedded mode's file."""
+        """Whether this is the SQLite file of the embedded mode."""
         return self.url.get_backend_name() == "sqlite"
 
     @contextmanager
     def transaction(self) -> Iterator[Connection]:
-        """Commit what is done inside as a whole, or nothing of it.
+        """Begin a transaction; commit it at the end, or roll it back after an error.
 
         Raises:
-            DatabaseError: when the database cannot be reached, times out or gives up a deadlock.
-            SoftTimeLimitExceeded: when it has not answered by the deadline of the work.
+            DatabaseError: the database cannot be reached, times out or breaks a deadlock.
+            SoftTimeLimitExceeded: the database has not answered by the deadline of the task.
         """
         try:
             with self.engine.begin() as connection:
@@ -85,7 +94,7 @@ class Database:
         except PoolTimeoutError:
             raise DatabaseError("no database connection became free in time") from None
         except (OperationalError, InterfaceError, InternalError) as failed:
-            # Errors of the other classes are about our statement: bugs, not to be tried again.
+            # Errors of the other classes are bugs in our statement; a retry does not help.
             if isinstance(failed.orig, TIMED_OUT) and time_left(1) <= 0:
                 raise SoftTimeLimitExceeded from None
             raise DatabaseError(_without_parameters(failed)) from None
@@ -95,21 +104,21 @@ class Database:
             raise DatabaseError(_without_parameters(failed)) from None
 
     def ping(self) -> None:
-        """Ask the database anything.
+        """Run the smallest query.
 
         Raises:
-            DatabaseError: when it does not answer.
+            DatabaseError: the database does not answer.
         """
         with self.transaction() as tx:
             tx.execute(text("SELECT 1"))
 
     def close(self) -> None:
-        """Give all connections back."""
+        """Close all pooled connections."""
         self.engine.dispose()
 
 
 def sqlalchemy_url(url: str) -> URL:
-    """Read a DSN as people write it: ``postgres://`` and ``postgresql://`` mean psycopg 3."""
+    """Parse a DSN as people write it: ``postgres://`` and ``postgresql://`` mean psycopg 3."""
     parsed = make_url(url)
     if parsed.drivername in {"postgres", "postgresql"}:
         return parsed.set(drivername="postgresql+psycopg")
@@ -125,13 +134,13 @@ def _engine_options(url: URL, pool_size: int) -> dict[str, Any]:
         "pool_timeout": CONNECT_TIMEOUT_S,
         "pool_recycle": 1800,
         "pool_pre_ping": True,
-        # A transaction-mode pooler, like Supabase's, knows no prepared statements.
+        # A pooler in transaction mode, like Supabase's, does not support prepared statements.
         "connect_args": {"prepare_threshold": None},
     }
 
 
 def _bound_postgres(connection: Connection) -> None:
-    # SET LOCAL ends with the transaction, so it is right behind a transaction-mode pooler too.
+    # SET LOCAL ends with the transaction, so it is safe behind a pooler in transaction mode.
     connection.exec_driver_sql(
         f"SET LOCAL statement_timeout = {_ms(STATEMENT_TIMEOUT_S)};"
         f"SET LOCAL lock_timeout = {_ms(LOCK_TIMEOUT_S)};"
@@ -144,13 +153,13 @@ def _ms(longest_s: float) -> int:
 
 
 def _connect_postgres(_dialect: object, _record: object, args: Any, options: Any) -> Any:
-    # In whole seconds, and two at least: so libpq wants it.
+    # libpq wants whole seconds, at least two.
     within_s = ceil(max(2, time_left(CONNECT_TIMEOUT_S)))
     return BoundedConnection.connect(*args, **options, connect_timeout=within_s)
 
 
 def _begin_sqlite(connection: Connection) -> None:
-    # A deferred transaction that turns into a writer fails at once when another writes.
+    # A deferred transaction that begins to write fails at once while another one writes.
     connection.exec_driver_sql("BEGIN IMMEDIATE")
 
 
@@ -175,10 +184,10 @@ def _prepare_sqlite(dbapi_connection: Any, _record: object) -> None:
 
 
 def _without_parameters(failed: DBAPIError) -> str:
-    # SQLAlchemy's own text carries the statement and its parameters: customers' messages.
+    # SQLAlchemy's text contains the statement and its parameters, which are customers' messages.
     return f"{type(failed.orig).__name__}: {str(failed.orig).strip()}"
 
 
 def upsert(tx: Connection, table: Table) -> Any:
-    """Begin such an INSERT; both dialects offer the same ``on_conflict_…`` methods."""
+    """Return an INSERT of the dialect in use; both have the same ``on_conflict_…`` methods."""
     return (sqlite_insert if tx.dialect.name == "sqlite" else postgres_insert)(table)

@@ -1,4 +1,4 @@
-"""Bring the schema to the version this code knows."""
+"""Migrate the database to the schema that this code needs."""
 
 from typing import Final
 
@@ -12,7 +12,7 @@ _LOCK: Final = 0x6D697274
 
 
 def upgrade(url: str) -> None:
-    """Run every migration that the database has not seen. Safe to run twice and two at once."""
+    """Run every migration that is missing. Running it twice, or in two processes, is safe."""
     database = Database(url)
     try:
         with database.transaction() as tx:

@@ -1,4 +1,4 @@
-"""How Redis is reached: with short, bounded waits, since nothing depends on its answer."""
+"""Use Redis with short, bounded waits. Nothing may depend on its answer."""
 
 import time
 from collections.abc import Callable
@@ -14,15 +14,16 @@ from mirt.errors import RedisUnavailableError
 log = structlog.get_logger(__name__)
 
 TIMEOUT_S: Final = 0.2
-"""A webhook has a second for everything; Redis is only the fast path of it."""
+"""Seconds for one call. A webhook has one second for everything; Redis is only its fast path."""
 REST_S: Final = 5.0
+"""Seconds that a Redis which has failed is not called."""
 PROBE_KEY: Final = "mirt:probe"
 
 T = TypeVar("T")
 
 
 def connect_redis(url: str) -> Redis:
-    """A client with its own pool; it connects when it is first used."""
+    """Return a client with its own pool; it connects at its first call."""
     return Redis.from_url(
         url,
         socket_timeout=TIMEOUT_S,
@@ -32,10 +33,10 @@ def connect_redis(url: str) -> Redis:
 
 
 class BestEffort:
-    """Does with Redis what can be done without it.
+    """Calls of Redis that have a default answer.
 
-    A Redis that fails is left alone for ``REST_S`` seconds, so that its time-outs are not paid by
-    every message.
+    After a failure, Redis is not called for ``REST_S`` seconds, so that not every message waits for
+    its timeout.
     """
 
     def __init__(self, purpose: str) -> None:
@@ -43,7 +44,7 @@ class BestEffort:
         self._resting_until = 0.0
 
     def __call__(self, ask: Callable[[], T], default: T) -> T:
-        """Ask Redis; ``default`` when it fails, or has failed lately."""
+        """Return the answer of Redis, or ``default`` if it fails or has failed lately."""
         if time.monotonic() < self._resting_until:
             return default
         try:
@@ -56,7 +57,7 @@ class BestEffort:
 
 @dataclass(frozen=True, slots=True)
 class RedisFacts:
-    """What a Redis says of itself. ``ahead_s`` is how far its clock is ahead of ours."""
+    """Facts that a Redis server reports. ``ahead_s``: seconds that its clock is ahead of ours."""
 
     version: str
     ahead_s: float
@@ -65,17 +66,17 @@ class RedisFacts:
 
 
 def redis_facts(url: str, clock: Clock, *, within_s: float) -> RedisFacts:
-    """Ask a Redis who it is, and write, read and remove a key of our own.
+    """Ask a Redis server for its facts, and write and remove a probe key.
 
     Raises:
-        RedisUnavailableError: it cannot be reached, or refuses; the text says why.
+        RedisUnavailableError: Redis cannot be reached, or refuses; the text says why.
     """
     client = Redis.from_url(url, socket_timeout=within_s, socket_connect_timeout=within_s)
     try:
         before = clock()
         seconds, microseconds = client.time()
         between = before + (clock() - before) / 2
-        told = client.info()
+        info = client.info()
         client.set(PROBE_KEY, 1, ex=10)
         client.delete(PROBE_KEY)
     except RedisError as failed:
@@ -83,8 +84,8 @@ def redis_facts(url: str, clock: Clock, *, within_s: float) -> RedisFacts:
     finally:
         client.close()
     return RedisFacts(
-        version=str(told["redis_version"]),
+        version=str(info["redis_version"]),
         ahead_s=seconds + microseconds / 1e6 - between.timestamp(),
-        used_mb=told.get("used_memory", 0) / 2**20,
-        evicts=told.get("maxmemory", 0) > 0 and told.get("maxmemory_policy") != "noeviction",
+        used_mb=info.get("used_memory", 0) / 2**20,
+        evicts=info.get("maxmemory", 0) > 0 and info.get("maxmemory_policy") != "noeviction",
     )

@@ -1,7 +1,7 @@
-"""What the world outside has answered is written down, though the database may be away just now.
+"""Store the answers of outside services even if the database is away for a while.
 
-An answer that was paid for, or an effect that is known, cannot be had a second time; everything
-else fails at once, and is tried again from what is stored.
+A completion that was paid for, or the known outcome of an effect, cannot be had a second time. All
+other work fails at once while the database is away, and is retried from what is stored.
 """
 
 import time
@@ -18,21 +18,22 @@ from mirt.store.engine.database import Database
 log = structlog.get_logger(__name__)
 
 AGAIN_S: Final = 0.3
+"""Seconds between two attempts."""
 LONGEST_S: Final = 120.0
-"""For how long, in work that has no deadline."""
+"""Seconds of retries if no deadline is set."""
 
 T = TypeVar("T")
 
 
 def commit_with_retry(database: Database, write: Callable[[Connection], T]) -> T:
-    """Commit what ``write`` does, and repeat that while the deadline of the work allows it.
+    """Commit what ``write`` does; while the database is away, repeat it until the task's deadline.
 
-    A commit may have succeeded though its confirmation was lost: ``write`` must change nothing the
-    second time. What it checks, as the lease, is checked each time.
+    A commit may have succeeded although its confirmation was lost, so ``write`` must change nothing
+    the second time. It must verify its preconditions, like the lease, each time.
 
     Raises:
-        DatabaseError: the database was away until the end; also in place of the soft time limit,
-            since the work is not what has taken so long.
+        DatabaseError: the database was away until the deadline. It also replaces the soft time
+            limit, since the task itself did not take so long.
     """
     ends = time.monotonic() + time_left(LONGEST_S)
     away: DatabaseError | None = None

@@ -1,6 +1,6 @@
-"""Which schema the database has, and whether it is the one that this code knows.
+"""Check that the database has the schema that this code needs.
 
-Asked without Alembic, which takes longer to load than most commands to answer.
+This does not use Alembic, which takes longer to load than most commands take to run.
 """
 
 from pathlib import Path
@@ -14,16 +14,16 @@ _VERSIONS: Final = Path(__file__).parents[1] / "migrations" / "versions"
 
 
 class SchemaError(Exception):
-    """The database has another schema than this code knows; the text says what to run."""
+    """A schema of the database that this code does not know; the text says what to run."""
 
 
 def known_revision() -> str:
-    """The revision that this code knows: the last of the migrations, which are numbered."""
+    """Return the revision that this code needs: the highest number of a migration."""
     return max(file.name.partition("_")[0] for file in _VERSIONS.glob("[0-9]*.py"))
 
 
 def revision_of(tx: Connection) -> str | None:
-    """The revision that the database has; None while it has no schema."""
+    """Return the revision of the database; None if it has no schema."""
     if not inspect(tx).has_table("alembic_version"):
         return None
     found: str | None = tx.execute(text("SELECT version_num FROM alembic_version")).scalar()
@@ -31,11 +31,11 @@ def revision_of(tx: Connection) -> str | None:
 
 
 def check_schema(database: Database) -> None:
-    """Make sure that the schema is the one this code knows.
+    """Check that the database has the schema that this code needs.
 
     Raises:
-        SchemaError: when it is not.
-        DatabaseError: when the database cannot be asked.
+        SchemaError: the database has no schema or another one.
+        DatabaseError: the database does not answer.
     """
     with database.transaction() as tx:
         found = revision_of(tx)

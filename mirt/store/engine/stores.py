@@ -1,4 +1,7 @@
-"""The stores of a process: opened once for each configuration, after a fork, and shared by all."""
+"""Get the database and Redis of this process: opened once per configuration and shared.
+
+A forked process opens its own.
+"""
 
 import os
 import threading
@@ -13,18 +16,18 @@ from mirt.store.engine.database import Database
 from mirt.store.engine.redis_client import connect_redis
 
 SPARE_CONNECTIONS: Final = 4
-"""Beside one for each worker thread: for the leases, the outbox and the probes."""
+"""Connections beside one per worker thread: for the leases, the outbox and the probes."""
 
 
 @dataclass(frozen=True, slots=True)
 class Stores:
-    """The database and, where there is one, Redis."""
+    """The database and, if it is configured, Redis."""
 
     database: Database
     redis: Redis | None
 
     def close(self) -> None:
-        """Give the connections back; they are made anew if they are used again."""
+        """Close the connections; the next use opens new ones."""
         self.database.close()
         if self.redis is not None:
             self.redis.close()
@@ -35,9 +38,9 @@ _opened: dict[tuple[int, str, str], Stores] = {}
 
 
 def stores(settings: Settings) -> Stores:
-    """The stores that the settings name; nothing is connected before it is used.
+    """Return the stores that the settings name; they connect at their first use.
 
-    What they keep of errors is kept without the secrets of these settings.
+    The secrets of the settings are redacted from all errors that are stored.
     """
     secrets.use(settings.secrets)
     database_url = settings.database_url.get_secret_value()

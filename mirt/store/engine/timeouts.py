@@ -1,7 +1,7 @@
-"""How long an answer of the database is waited for, also when the server says nothing at all.
+"""Bound the wait for an answer of PostgreSQL, even if the server sends nothing at all.
 
-The server's own limits hold only while it is well. One that is stopped, or behind a network that
-swallows packets, would hold a thread for as long as it likes.
+The timeouts of the server hold only while it works. A server that is stopped, or behind a network
+that drops packets, would block a thread without limit.
 """
 
 from typing import Any, Final
@@ -14,35 +14,43 @@ from psycopg.pq import TransactionStatus
 from mirt.clock import time_left
 
 LEAST_S: Final = 1.0
-"""What is left to a statement even after the deadline: how the work ended has to be written."""
+"""Seconds that a statement has even after the deadline, to write how the task ended."""
 SILENCE_S: Final = 8.0
+"""Seconds that the server may send nothing."""
 MARGIN_S: Final = 1.0
-"""A server that is well ends a statement by itself before."""
+"""Seconds that we wait longer: a server that works has ended the statement by then."""
 
 
 class SilentServer(psycopg.OperationalError):
-    """The server has not answered in time; the connection is closed."""
+    """No answer of the server in time; the connection is closed."""
 
 
 TIMED_OUT: Final = (QueryCanceled, LockNotAvailable, ConnectionTimeout, SilentServer)
 
 
 def statement_timeout(longest_s: float) -> float:
-    """Seconds that a statement may take now: by the deadline of the work, and ``LEAST_S``."""
+    """Return the seconds that a statement may take now.
+
+    That is the time until the deadline of the task: at most ``longest_s``, at least ``LEAST_S``.
+    """
     return max(LEAST_S, time_left(longest_s))
 
 
 class BoundedConnection(psycopg.Connection[Any]):
-    """A connection that is closed when an answer does not come."""
+    """A connection that closes if the server does not answer in time."""
 
     def wait(self, gen: PQGen[RV], interval: float = 0.1, timeout: float | None = None) -> RV:
-        """Wait for one answer, for ``SILENCE_S`` at most and by the deadline of the work."""
+        """Wait for one answer: ``SILENCE_S`` and ``MARGIN_S`` at most, less near the deadline.
+
+        Raises:
+            SilentServer: no answer has come in time.
+        """
         within_s = statement_timeout(SILENCE_S) + MARGIN_S if timeout is None else timeout
         try:
             return super().wait(gen, interval, within_s)
         except psycopg.OperationalError:
             if self.closed or self.pgconn.transaction_status != TransactionStatus.ACTIVE:
                 raise
-        # Nobody has read its answer, so nothing else can be asked over it.
+        # The answer is still unread, so the connection cannot be used for anything else.
         self.close()
         raise SilentServer(f"no answer within {within_s:.1f} s")

@@ -1,4 +1,4 @@
-"""How Alembic runs our migrations: on the connection that ``migrate`` hands over."""
+"""Run our migrations with Alembic, on the connection that ``migrate`` passes."""
 
 from alembic import context
 

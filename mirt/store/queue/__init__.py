@@ -1,4 +1,4 @@
 """The durable queue: tasks, leases, outbox, events, dead letters, ticks, workers.
 
-It knows no business: what a task is about stands in its arguments only.
+The queue knows nothing of the business, which is only in the arguments of the tasks.
 """

@@ -1,4 +1,7 @@
-"""Dead letters: what failed for good, with its why, until somebody decides about it."""
+"""Write, list, replay and discard dead letters: tasks that failed for good, with their errors.
+
+A dead letter stays until an operator replays or discards it.
+"""
 
 import traceback
 from collections.abc import Collection, Sequence
@@ -17,11 +20,12 @@ from mirt.store.queue.tasks import TaskMessage, TaskState, envelope, session_of
 from mirt.store.tables import dead_letters, tasks
 
 LONGEST_TRACEBACK: Final = 20_000
+"""Characters of a traceback that are kept, counted from its end."""
 
 
 @dataclass(frozen=True, slots=True)
 class DeadLetter:
-    """A task that failed for good. Its arguments are those that it was sent with."""
+    """A task that failed for good, with the arguments that it was sent with."""
 
     task: TaskMessage
     queue: str
@@ -35,15 +39,15 @@ class DeadLetter:
 
     @property
     def session_id(self) -> str | None:
-        """The conversation that it is about."""
+        """The conversation of the task, if it has one."""
         return session_of(self.task)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DeadLetterFilter:
-    """Which dead letters are meant: those that match everything that is given.
+    """A filter of dead letters: they match every criterion that is not None.
 
-    ``until`` leaves out what has died after somebody counted them.
+    ``until`` leaves out tasks that died after the operator counted the dead letters.
     """
 
     task_ids: Sequence[str] | None = None
@@ -55,49 +59,49 @@ class DeadLetterFilter:
     session_id: str | None = None
 
 
-def write_dead_letter(tx: Connection, letter: DeadLetter, *, now: datetime) -> None:
-    """Keep it; a task that died before and was run again has one dead letter, the latest."""
+def write_dead_letter(tx: Connection, dead_letter: DeadLetter, *, now: datetime) -> None:
+    """Store the dead letter. A task has only one: a later death replaces the error."""
     died = {
-        "error_code": letter.error_code,
-        "exception": letter.exception,
-        "traceback": letter.traceback,
-        "attempts": letter.attempts,
+        "error_code": dead_letter.error_code,
+        "exception": dead_letter.exception,
+        "traceback": dead_letter.traceback,
+        "attempts": dead_letter.attempts,
         "died_at": now,
     }
     tx.execute(
         upsert(tx, dead_letters)
         .values(
-            task_id=letter.task.task_id,
-            actor=letter.task.actor,
-            args=list(letter.task.args),
-            kwargs=dict(letter.task.kwargs),
-            options=dict(letter.task.options),
-            queue=letter.queue,
-            session_id=session_of(letter.task),
-            trace_id=letter.trace_id,
-            sent_at=letter.sent_at,
+            task_id=dead_letter.task.task_id,
+            actor=dead_letter.task.actor,
+            args=list(dead_letter.task.args),
+            kwargs=dict(dead_letter.task.kwargs),
+            options=dict(dead_letter.task.options),
+            queue=dead_letter.queue,
+            session_id=session_of(dead_letter.task),
+            trace_id=dead_letter.trace_id,
+            sent_at=dead_letter.sent_at,
             **died,
         )
         .on_conflict_do_update(index_elements=[dead_letters.c.task_id], set_=died)
     )
 
 
-def bury_unbegun(tx: Connection, letter: DeadLetter, *, now: datetime) -> bool:
-    """(none), queued → dead, with this letter; the row knows how old the task is, and its attempts.
+def bury_unbegun(tx: Connection, dead_letter: DeadLetter, *, now: datetime) -> bool:
+    """(none), queued → dead, with this dead letter; return whether the task was ended.
 
-    False, and nothing is written, when its row says that it is not for us to end: somebody has it,
-    its delay is not over, or it is over.
+    The age and the attempts come from the row of the task. Nothing is written if the row says that
+    the task is running, delayed, done or dead.
     """
     ended = {
         "state": TaskState.DEAD,
         "owner": None,
         "due_at": None,
         "finished_at": now,
-        "error_code": letter.error_code,
+        "error_code": dead_letter.error_code,
     }
     row = tx.execute(
         upsert(tx, tasks)
-        .values(**envelope(letter.task), **ended, created_at=letter.sent_at)
+        .values(**envelope(dead_letter.task), **ended, created_at=dead_letter.sent_at)
         .on_conflict_do_update(
             index_elements=[tasks.c.id], set_=ended, where=tasks.c.state == TaskState.QUEUED
         )
@@ -105,10 +109,10 @@ def bury_unbegun(tx: Connection, letter: DeadLetter, *, now: datetime) -> bool:
     ).one_or_none()
     if row is None:
         return False
-    letter = replace(letter, sent_at=row.created_at, attempts=row.attempt)
-    write_dead_letter(tx, letter, now=now)
-    code, why = letter.error_code, letter.exception
-    add_events(tx, TaskEvent(letter.task.task_id, EventKind.DIED, now, row.attempt, code, why))
+    dead_letter = replace(dead_letter, sent_at=row.created_at, attempts=row.attempt)
+    write_dead_letter(tx, dead_letter, now=now)
+    code, why = dead_letter.error_code, dead_letter.exception
+    add_events(tx, TaskEvent(dead_letter.task.task_id, EventKind.DIED, now, row.attempt, code, why))
     return True
 
 
@@ -122,10 +126,14 @@ def write_failure(
     queue: str,
     now: datetime,
 ) -> None:
-    """Running → dead, with a letter that says all that somebody needs to understand the failure."""
+    """Running → dead, with a dead letter that has all an operator needs to understand the failure.
+
+    Raises:
+        LeaseLostError: another worker has claimed the task; nothing is written.
+    """
     leases.mark_dead(tx, lease, error_code=error_code, now=now)
     lines = "".join(traceback.format_exception(error))
-    letter = DeadLetter(
+    dead_letter = DeadLetter(
         task=task,
         queue=queue,
         error_code=error_code,
@@ -133,55 +141,55 @@ def write_failure(
         traceback=lines[-LONGEST_TRACEBACK:],
         attempts=lease.attempt + 1,
         trace_id=task.options.get("trace_id"),
-        # A message is of the last publication; the row is as old as the task.
+        # The message is as old as its last publication. The row is as old as the task.
         sent_at=lease.created_at or now,
     )
-    write_dead_letter(tx, letter, now=now)
+    write_dead_letter(tx, dead_letter, now=now)
     why = str(error)
     add_events(tx, TaskEvent(lease.task_id, EventKind.DIED, now, lease.attempt, error_code, why))
 
 
 def list_dead(
-    tx: Connection, choice: DeadLetterFilter, *, limit: int = 100, offset: int = 0
+    tx: Connection, criteria: DeadLetterFilter, *, limit: int = 100, offset: int = 0
 ) -> list[DeadLetter]:
-    """The dead letters that are meant, the latest first."""
+    """Return the dead letters that match, the latest first."""
     rows = tx.execute(
         select(dead_letters)
-        .where(*_meant(choice))
+        .where(*_conditions(criteria))
         .order_by(dead_letters.c.died_at.desc(), dead_letters.c.id.desc())
         .limit(limit)
         .offset(offset)
     )
-    return [_letter(row) for row in rows]
+    return [_dead_letter(row) for row in rows]
 
 
-def count_dead(tx: Connection, choice: DeadLetterFilter) -> int:
-    """How many are meant."""
+def count_dead(tx: Connection, criteria: DeadLetterFilter) -> int:
+    """Return the number of dead letters that match."""
     return tx.execute(
-        select(func.count()).select_from(dead_letters).where(*_meant(choice))
+        select(func.count()).select_from(dead_letters).where(*_conditions(criteria))
     ).scalar_one()
 
 
-def discard_dead(tx: Connection, choice: DeadLetterFilter, *, now: datetime) -> int:
-    """Forget them for good; how many there were. Their tasks stay dead."""
-    gone = tx.execute(
-        delete(dead_letters).where(*_meant(choice)).returning(dead_letters.c.task_id)
+def discard_dead(tx: Connection, criteria: DeadLetterFilter, *, now: datetime) -> int:
+    """Delete the dead letters that match; return their number. Their tasks stay dead."""
+    discarded = tx.execute(
+        delete(dead_letters).where(*_conditions(criteria)).returning(dead_letters.c.task_id)
     ).scalars()
-    events = [TaskEvent(task_id, EventKind.DISCARDED, now) for task_id in gone]
+    events = [TaskEvent(task_id, EventKind.DISCARDED, now) for task_id in discarded]
     add_events(tx, *events)
     return len(events)
 
 
 def take_dead(
-    tx: Connection, choice: DeadLetterFilter, *, actors: Collection[str], limit: int
+    tx: Connection, criteria: DeadLetterFilter, *, actors: Collection[str], limit: int
 ) -> list[DeadLetter]:
-    """Take dead letters of these actors out, to be run again; the others stay as they are.
+    """Delete and return dead letters of these actors, for their replay; others stay.
 
-    Two callers at once take different ones.
+    Concurrent callers take different dead letters. The result is ordered by the age of the tasks.
     """
     chosen = (
         select(dead_letters.c.id)
-        .where(*_meant(choice), dead_letters.c.actor.in_(actors))
+        .where(*_conditions(criteria), dead_letters.c.actor.in_(actors))
         .order_by(dead_letters.c.id)
         .limit(limit)
         .with_for_update(skip_locked=True)
@@ -191,11 +199,11 @@ def take_dead(
         .where(dead_letters.c.id.in_(chosen.scalar_subquery()))
         .returning(dead_letters)
     )
-    return sorted(map(_letter, rows), key=lambda letter: letter.sent_at)
+    return sorted(map(_dead_letter, rows), key=lambda dead_letter: dead_letter.sent_at)
 
 
 def revive(tx: Connection, task: TaskMessage, *, now: datetime) -> bool:
-    """Dead → queued, as if it had never been started; False if it is alive or done by now."""
+    """Dead → queued, as if the task had never started; return False if it is not dead any more."""
     fresh = {
         "state": TaskState.QUEUED,
         "owner": None,
@@ -220,29 +228,29 @@ def revive(tx: Connection, task: TaskMessage, *, now: datetime) -> bool:
 
 
 def delete_revived(tx: Connection, task_id: str) -> None:
-    """Take a revived task away: what it is about waits elsewhere, and comes back from there."""
+    """Delete a revived task that is queued: its mail waits in the mailbox and gets a task there."""
     tx.execute(delete(tasks).where(tasks.c.id == task_id, tasks.c.state == TaskState.QUEUED))
 
 
-def _meant(choice: DeadLetterFilter) -> list[ColumnElement[bool]]:
+def _conditions(criteria: DeadLetterFilter) -> list[ColumnElement[bool]]:
     c = dead_letters.c
     wanted = {
-        c.queue: choice.queue,
-        c.actor: choice.actor,
-        c.error_code: choice.error_code,
-        c.session_id: choice.session_id,
+        c.queue: criteria.queue,
+        c.actor: criteria.actor,
+        c.error_code: criteria.error_code,
+        c.session_id: criteria.session_id,
     }
-    meant = [column == value for column, value in wanted.items() if value is not None]
-    if choice.task_ids is not None:
-        meant.append(c.task_id.in_(choice.task_ids))
-    if choice.since is not None:
-        meant.append(c.died_at >= choice.since)
-    if choice.until is not None:
-        meant.append(c.died_at <= choice.until)
-    return meant
+    conditions = [column == value for column, value in wanted.items() if value is not None]
+    if criteria.task_ids is not None:
+        conditions.append(c.task_id.in_(criteria.task_ids))
+    if criteria.since is not None:
+        conditions.append(c.died_at >= criteria.since)
+    if criteria.until is not None:
+        conditions.append(c.died_at <= criteria.until)
+    return conditions
 
 
-def _letter(row: Row[Any]) -> DeadLetter:
+def _dead_letter(row: Row[Any]) -> DeadLetter:
     task = TaskMessage(row.task_id, row.actor, row.args, row.kwargs, row.options)
     return DeadLetter(
         task=task,

@@ -1,6 +1,6 @@
-"""What happened to a task on its way: each failure, wait and decision, for whoever asks why.
+"""Record and read the events of tasks: each failure, restart and decision of an operator.
 
-A task that is simply done leaves no event: its row says when it was sent, begun and finished.
+A task that is simply done has no event: its row says when it was sent, started and finished.
 """
 
 from collections.abc import Collection
@@ -14,12 +14,12 @@ from mirt.store.tables import task_events
 
 
 class EventKind(StrEnum):
-    """What can happen to a task."""
+    """The kinds of events of a task."""
 
     RETRIED = "retried"
-    """An attempt failed; the next is made at ``until``."""
+    """An attempt failed; the next one is due at ``until``."""
     RESTARTED = "restarted"
-    """It was begun again after a run that did not end: its worker was lost."""
+    """The task was started again after a run that did not end: its worker was lost."""
     DIED = "died"
     REPLAYED = "replayed"
     DISCARDED = "discarded"
@@ -28,7 +28,7 @@ class EventKind(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class TaskEvent:
-    """One of them. ``attempt`` counts from 0; ``code`` is an error code or an error's class."""
+    """One event. ``attempt`` counts from 0; ``code`` is an error code or the class of an error."""
 
     task_id: str
     kind: EventKind
@@ -40,14 +40,14 @@ class TaskEvent:
 
 
 def add_events(tx: Connection, *events: TaskEvent) -> None:
-    """Write events down, in the transaction in which they happen."""
+    """Store events, in the transaction in which they happen."""
     if events:
         names = TaskEvent.__slots__
         tx.execute(insert(task_events), [{n: getattr(e, n) for n in names} for e in events])
 
 
 def events_of(tx: Connection, task_ids: Collection[str]) -> list[TaskEvent]:
-    """What happened to these tasks, in its order."""
+    """Return the events of these tasks, in the order in which they happened."""
     rows = tx.execute(
         select(*(task_events.c[name] for name in TaskEvent.__slots__))
         .where(task_events.c.task_id.in_(task_ids))

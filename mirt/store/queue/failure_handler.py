@@ -1,4 +1,4 @@
-"""What the business does when one of its tasks has failed for good, is replayed or is purged."""
+"""Let the business react when one of its tasks fails for good, is replayed or is purged."""
 
 from collections.abc import Mapping
 from typing import Protocol
@@ -9,7 +9,7 @@ from mirt.store.queue.tasks import TaskMessage
 
 
 class FailureHandler(Protocol):
-    """Settles the business's own rows in the transaction that writes or takes a dead letter.
+    """Changes of the business's own rows, in the transaction that writes or takes a dead letter.
 
     Each method may only use the given transaction. Returned tasks are in the outbox already and
     are published after the commit.

@@ -1,4 +1,4 @@
-"""What workers have last said of their health."""
+"""Store and read the latest health check of each worker."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -11,11 +11,12 @@ from mirt.store.engine.database import upsert
 from mirt.store.tables import health_checks
 
 KEPT: Final = timedelta(hours=1)
+"""Age at which the check of a worker is deleted."""
 
 
 @dataclass(frozen=True, slots=True)
 class HealthCheck:
-    """What one worker has found, and when: for each dependency ``ok``, ``off`` or what is wrong."""
+    """The health check of one worker: ``ok``, ``off`` or the error for each dependency."""
 
     worker_id: str
     status: str
@@ -24,7 +25,7 @@ class HealthCheck:
 
 
 def report(tx: Connection, check: HealthCheck) -> None:
-    """Keep what a worker says, instead of what it said before; forget workers of long ago."""
+    """Store the check of a worker in place of its last one; delete checks older than ``KEPT``."""
     found: dict[str, Any] = {
         "status": check.status,
         "checks": check.checks,
@@ -39,7 +40,7 @@ def report(tx: Connection, check: HealthCheck) -> None:
 
 
 def latest(tx: Connection) -> HealthCheck | None:
-    """The latest check of any worker."""
+    """Return the latest check of any worker; None if there is none."""
     row = tx.execute(
         select(health_checks).order_by(health_checks.c.checked_at.desc()).limit(1)
     ).one_or_none()
@@ -49,7 +50,7 @@ def latest(tx: Connection) -> HealthCheck | None:
 def checks_of_workers(
     tx: Connection, *, since: datetime
 ) -> Iterator[tuple[str, dict[str, str], datetime]]:
-    """Worker, what it found and when, for each that has said so lately."""
+    """Yield worker id, checks and time of each check that is not older than ``since``."""
     rows = tx.execute(
         select(health_checks.c.worker_id, health_checks.c.checks, health_checks.c.checked_at).where(
             health_checks.c.checked_at >= since

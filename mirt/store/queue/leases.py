@@ -1,4 +1,7 @@
-"""The right to work on a task: claimed for a while, renewed, fenced, ended in one of five ways."""
+"""Claim, renew, verify and end leases: the right to run a task for a limited time.
+
+A write with the fence of an older lease changes nothing and raises ``LeaseLostError``.
+"""
 
 from collections.abc import Collection
 from dataclasses import dataclass
@@ -13,15 +16,16 @@ from mirt.store.queue.tasks import TaskMessage, TaskState, envelope
 from mirt.store.tables import tasks
 
 HELD: Final = (TaskState.RUNNING, TaskState.QUEUED)
-"""A task whose lease ran out is queued again, and still its owner's until another claims it."""
+"""States in which an owner may hold a task. A task whose lease ran out is queued again, but its
+owner keeps it until another worker claims it."""
 
 
 @dataclass(frozen=True, slots=True)
 class Lease:
-    """The right to work on a task, until its lease runs out or it is ended.
+    """The right of one worker to run one task for a limited time.
 
-    ``attempt`` counts the failures before this run, ``starts`` the runs that did not end, this one
-    among them.
+    ``attempt`` counts the failures before this run. ``starts`` counts the runs that have not ended,
+    including this one. ``waited_s`` is the sum of the cooldowns, in seconds.
     """
 
     task_id: str
@@ -39,11 +43,11 @@ class Lease:
 def claim(
     tx: Connection, task: TaskMessage, *, owner: str, now: datetime, duration: timedelta
 ) -> Lease | None:
-    """Take the task for ``lease``; None when it is not to be run now.
+    """(none), queued, due → running: claim the task for ``duration``; None if it may not run.
 
-    That is: when another worker holds it, when its delay is not over, when it is done or dead. In
-    each of these cases its row says what happens next, and this copy of the message may go.
-    A task without a row, sent straight to the broker, gets it here.
+    It may not run if another worker holds it, its delay is not over, or it is done or dead. Then
+    the row decides what happens next, and the caller may drop its copy of the message. A task
+    without a row, sent straight to the broker, gets its row here.
     """
     taken = {
         "state": TaskState.RUNNING,
@@ -90,10 +94,10 @@ def claim(
 
 
 def verify(tx: Connection, lease: Lease) -> None:
-    """Make sure that the claim is still ours, and keep it so until this transaction ends.
+    """Check that the lease is still held, and lock the task until the transaction ends.
 
     Raises:
-        LeaseLostError: when another worker has taken it: nothing may be written any more.
+        LeaseLostError: another worker has claimed the task; the caller may not write any more.
     """
     held = tx.execute(select(tasks.c.id).where(_is_held(lease)).with_for_update()).one_or_none()
     if held is None:
@@ -101,7 +105,7 @@ def verify(tx: Connection, lease: Lease) -> None:
 
 
 def renew(tx: Connection, held: Collection[Lease], *, until: datetime) -> set[Lease]:
-    """Extend the leases of one owner; those that were still held."""
+    """Extend the leases of one owner; return those that were still held. ``held`` is not empty."""
     owner = next(iter(held)).owner
     runs = [(lease.task_id, lease.fence) for lease in held]
     renewed = tx.execute(
@@ -114,54 +118,74 @@ def renew(tx: Connection, held: Collection[Lease], *, until: datetime) -> set[Le
         .values(due_at=until, state=TaskState.RUNNING)
         .returning(tasks.c.id, tasks.c.fence)
     )
-    still = {(row.id, row.fence) for row in renewed}
-    return {lease for lease in held if (lease.task_id, lease.fence) in still}
+    still_held = {(row.id, row.fence) for row in renewed}
+    return {lease for lease in held if (lease.task_id, lease.fence) in still_held}
 
 
 def finish(tx: Connection, lease: Lease, *, now: datetime) -> None:
-    """Running → done."""
+    """Running → done.
+
+    Raises:
+        LeaseLostError: another worker has claimed the task; nothing is written.
+    """
     _end(tx, lease, state=TaskState.DONE, due_at=None, finished_at=now)
 
 
 def mark_dead(tx: Connection, lease: Lease, *, error_code: str, now: datetime) -> None:
-    """Running → dead; its dead letter is written in the same transaction."""
+    """Running → dead. The caller writes the dead letter in the same transaction.
+
+    Raises:
+        LeaseLostError: another worker has claimed the task; nothing is written.
+    """
     _end(tx, lease, state=TaskState.DEAD, due_at=None, finished_at=now, error_code=error_code)
 
 
 def postpone(
     tx: Connection, lease: Lease, *, due_at: datetime, attempt: int, waited_s: int = 0
 ) -> None:
-    """Running → delayed: the same task runs again at ``due_at``, as attempt number ``attempt``."""
+    """Running → delayed: the task runs again at ``due_at``, as attempt number ``attempt`` (from 0).
+
+    Raises:
+        LeaseLostError: another worker has claimed the task; nothing is written.
+    """
     _end(tx, lease, state=TaskState.DELAYED, due_at=due_at, attempt=attempt, waited_s=waited_s)
 
 
 def give_back(tx: Connection, lease: Lease, *, now: datetime) -> None:
-    """Running → queued, due at once: for whoever comes next. It does not count as a start."""
+    """Running → queued, due at once, for any worker. This run does not count as a start.
+
+    Raises:
+        LeaseLostError: another worker has claimed the task; nothing is written.
+    """
     _end(tx, lease, state=TaskState.QUEUED, due_at=now, starts=tasks.c.starts - 1)
 
 
 def forget(tx: Connection, lease: Lease) -> None:
-    """Running → (none): somebody else keeps what the task was about."""
+    """Running → (none): delete a task whose work is stored elsewhere, like mail in the mailbox.
+
+    Raises:
+        LeaseLostError: another worker has claimed the task; nothing is deleted.
+    """
     if tx.execute(delete(tasks).where(_is_held(lease))).rowcount != 1:
         raise LeaseLostError(f"the lease on task {lease.task_id} is lost")
 
 
-def release_owner(tx: Connection, owner: str, *, innocent: bool, now: datetime) -> int:
-    """End the leases of a process that is known to be dead; how many there were.
+def release_owner(tx: Connection, owner: str, *, count_as_crash: bool, now: datetime) -> int:
+    """End the leases of a process that is known to be dead; return their number.
 
-    ``innocent``: its death was our doing, and is not counted as an unfinished start.
+    Without ``count_as_crash`` the runs do not count as starts: we stopped the process ourselves.
     """
     return tx.execute(
         update(tasks)
         .where(tasks.c.owner == owner, tasks.c.state == TaskState.RUNNING)
-        .values(due_at=now, starts=tasks.c.starts - int(innocent))
+        .values(due_at=now, starts=tasks.c.starts - int(not count_as_crash))
     ).rowcount
 
 
 def mark_timed_out(
     tx: Connection, owner: str, task_id: str, fence: int, *, error_code: str
 ) -> bool:
-    """Note that this run is to be stopped, and with what the task has failed; if it still runs."""
+    """Store the error of a run that is about to be stopped; return whether it was still running."""
     running = Lease(task_id=task_id, owner=owner, fence=fence)
     return (
         tx.execute(update(tasks).where(_is_held(running)).values(error_code=error_code)).rowcount

@@ -1,4 +1,4 @@
-"""The outbox: which tasks are to be published, now or later, and again when a message was lost."""
+"""Add tasks to the outbox and take those that are due: new, delayed, or with a lost message."""
 
 from collections.abc import Collection
 from datetime import datetime, timedelta
@@ -12,20 +12,20 @@ from mirt.store.tables import tasks
 
 REPUBLISH_AFTER: Final = timedelta(seconds=10)
 REPUBLISH_DOUBLINGS: Final = 9
-"""A queued task that nobody claims is published again after 10 s, 20 s, 40 s … 85 min.
+"""A queued task that no worker claims is published again after 10 s, 20 s, 40 s … 85 min.
 
-Soon, since whoever was to publish it may have died before it did; ever later, so that its copies
-stay few while it waits in a backlog.
+The first time is soon, since the process may have died before it published the task. The pauses
+grow, so that a task in a backlog has few copies.
 """
 
 
 def add(
     tx: Connection, task: TaskMessage, *, now: datetime, due_at: datetime | None = None
 ) -> bool:
-    """Put a task into the outbox; whether it was new.
+    """(none) → queued, delayed: add a task to the outbox; return whether it was new.
 
-    With ``due_at`` it is a delayed task. Without, the caller publishes it after the commit, and the
-    outbox does so again after ``REPUBLISH_AFTER`` if nobody has claimed it by then.
+    With ``due_at`` the task is delayed. Without it the caller publishes the task after the commit,
+    and the outbox publishes it again if no worker has claimed it after ``REPUBLISH_AFTER``.
     """
     delayed = due_at is not None
     added = tx.execute(
@@ -46,10 +46,11 @@ def add(
 
 
 def take_due(tx: Connection, *, now: datetime, limit: int) -> list[TaskMessage]:
-    """Take what is due to be published: delays that are over, lost messages, lost leases.
+    """Take the tasks that are due: delays that are over, lost messages, leases that ran out.
 
-    Two callers at once take different ones. What is taken comes up again after a growing pause if
-    nobody claims it. Whoever held a lease that ran out keeps the task until another claims it.
+    All of them become queued; the caller publishes them after the commit. Concurrent callers take
+    different tasks. A task is due again after a growing pause if no worker claims it. The owner of
+    a lease that ran out keeps the task until another worker claims it.
     """
     due = (
         select(tasks.c.id)
@@ -71,7 +72,7 @@ def take_due(tx: Connection, *, now: datetime, limit: int) -> list[TaskMessage]:
             published_at=now,
             publications=tasks.c.publications + 1,
             due_at=again,
-            # A message that was lost does not begin to wait anew; one that is due at last does.
+            # The wait for a worker begins when a delay ends. A lost message does not restart it.
             waits_since=case((tasks.c.state == TaskState.DELAYED, now), else_=tasks.c.waits_since),
         )
         .returning(tasks.c.id, tasks.c.actor, tasks.c.args, tasks.c.kwargs, tasks.c.options)
@@ -80,7 +81,7 @@ def take_due(tx: Connection, *, now: datetime, limit: int) -> list[TaskMessage]:
 
 
 def make_due(tx: Connection, ids: Collection[str], *, now: datetime) -> None:
-    """Have these queued tasks published again soon: their publication is known to have failed."""
+    """Make these queued tasks due now: their publication is known to have failed."""
     tx.execute(
         update(tasks)
         .where(tasks.c.id.in_(ids), tasks.c.state == TaskState.QUEUED)
@@ -91,7 +92,10 @@ def make_due(tx: Connection, ids: Collection[str], *, now: datetime) -> None:
 def make_lost_due(
     tx: Connection, actors: Collection[str], *, published_before: datetime, now: datetime
 ) -> int:
-    """Have all queued tasks published before that time published again: the broker lost them."""
+    """Make queued tasks due now that were published before that time: the broker lost them.
+
+    Return their number.
+    """
     return tx.execute(
         update(tasks)
         .where(
@@ -105,7 +109,7 @@ def make_lost_due(
 
 
 def count_queued(tx: Connection, actors: Collection[str]) -> int:
-    """How many tasks of these actors should be waiting in the broker."""
+    """Return the number of tasks of these actors that should be waiting in the broker."""
     return tx.execute(
         select(func.count())
         .select_from(tasks)
@@ -114,19 +118,25 @@ def count_queued(tx: Connection, actors: Collection[str]) -> int:
 
 
 def delay_unstarted(tx: Connection, task_id: str, *, until: datetime, at_most: timedelta) -> None:
-    """Put off a delayed task that was never started, at most to ``at_most`` after its birth."""
+    """Delay a task until ``until``, or until ``at_most`` after its creation if that is earlier.
+
+    Only a delayed task that has never started changes.
+    """
     unstarted = (
         tasks.c.id == task_id,
         tasks.c.state == TaskState.DELAYED,
         tasks.c.fence == 0,
     )
-    born = tx.execute(select(tasks.c.created_at).where(*unstarted)).scalar_one_or_none()
-    if born is not None:
-        tx.execute(update(tasks).where(*unstarted).values(due_at=min(until, born + at_most)))
+    created_at = tx.execute(select(tasks.c.created_at).where(*unstarted)).scalar_one_or_none()
+    if created_at is not None:
+        tx.execute(update(tasks).where(*unstarted).values(due_at=min(until, created_at + at_most)))
 
 
 def take_retry(tx: Connection, task_id: str, *, now: datetime) -> TaskMessage | None:
-    """Take a task that waits for its next attempt, without waiting for it to be due."""
+    """Take a task that is delayed until its next attempt, before it is due; None if it is not.
+
+    The task becomes queued.
+    """
     row = tx.execute(
         update(tasks)
         .where(tasks.c.id == task_id, tasks.c.state == TaskState.DELAYED, tasks.c.fence > 0)
@@ -137,9 +147,9 @@ def take_retry(tx: Connection, task_id: str, *, now: datetime) -> TaskMessage | 
 
 
 def make_all_due(tx: Connection, *, now: datetime) -> int:
-    """Have everything that is not over published again: the process that held it is gone.
+    """Make all queued and running tasks due now, since their process is gone; return their number.
 
-    Only for the embedded mode, where there is one process and its queues were in its memory.
+    Only for the embedded mode, where one process has its queues in memory.
     """
     return tx.execute(
         update(tasks)

@@ -1,10 +1,8 @@
-"""A task's row: what a message in the broker is about.
+"""The states and the content of a task, as its row has them.
 
-The message is a wake-up call, the row is the truth.
-
-So copies of a message are harmless (the first to claim the row runs it, the others find it taken),
-a lost message costs time (its ``due_at`` passes and the outbox publishes it again), and a delay is
-a ``due_at`` in the future.
+A message in the broker is a wake-up call; the row decides. So copies of a message are harmless: the
+first worker claims the row, the others find it claimed. A lost message costs time: the ``due_at``
+of the row passes, and the outbox publishes the task again. A delay is a ``due_at`` in the future.
 
     (none) ──claim──► running ──finish──► done
        │               ▲   │ └──bury────► dead
@@ -22,7 +20,7 @@ from typing import Any
 
 
 class TaskState(StrEnum):
-    """Where a task is in its life."""
+    """The states of a task; the diagram above has the moves between them."""
 
     QUEUED = "queued"
     RUNNING = "running"
@@ -33,7 +31,7 @@ class TaskState(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class TaskMessage:
-    """A task that is to be published. Its row is committed, or is made when it is claimed."""
+    """The content of a task. Its row is committed before it is published, or made by ``claim``."""
 
     task_id: str
     actor: str
@@ -55,7 +53,7 @@ class TaskOutcome:
 
 
 def envelope(task: TaskMessage) -> dict[str, Any]:
-    """The columns that say what is to be done, as they are sent."""
+    """Return the columns of a row that hold the content of the task."""
     return {
         "id": task.task_id,
         "actor": task.actor,
@@ -68,7 +66,7 @@ def envelope(task: TaskMessage) -> dict[str, Any]:
 
 
 def session_of(task: TaskMessage) -> str | None:
-    """The conversation that a task is about: its option says so, or its argument of that name."""
+    """Return the conversation of a task: its option or else its argument ``session_id``."""
     return _text(task.options.get("session_id") or task.kwargs.get("session_id"))
 
 

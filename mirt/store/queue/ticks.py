@@ -1,4 +1,4 @@
-"""The last tick of each scheduled task, so that none runs twice and a missed one is noticed."""
+"""Record the last tick of each scheduled task: none runs twice, and a missed one is noticed."""
 
 from datetime import datetime
 
@@ -9,11 +9,11 @@ from mirt.store.tables import ticks
 
 
 def advance(tx: Connection, task: str, tick: datetime) -> bool:
-    """Note the tick unless it, or a later one, was noted before; whether it was new.
+    """Record the tick; return False if it, or a later one, is recorded already.
 
-    Two at once: one waits for the other's transaction, and then finds its tick.
+    Of two callers at once, one waits for the transaction of the other and then finds its tick.
     """
-    noted = tx.execute(
+    advanced = tx.execute(
         upsert(tx, ticks)
         .values(task=task, last_at=tick)
         .on_conflict_do_update(
@@ -23,9 +23,9 @@ def advance(tx: Connection, task: str, tick: datetime) -> bool:
         )
         .returning(ticks.c.task)
     )
-    return noted.scalar_one_or_none() is not None
+    return advanced.scalar_one_or_none() is not None
 
 
 def last_ticks(tx: Connection) -> dict[str, datetime]:
-    """The last tick of each task that has had one."""
+    """Return the last tick of each task that has one."""
     return {row.task: row.last_at for row in tx.execute(select(ticks))}

@@ -1,4 +1,4 @@
-"""The workers, as they report themselves: a row each, for as long as it is renewed."""
+"""Report and list the worker processes: a row each, which lives while its worker renews it."""
 
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
@@ -11,13 +11,14 @@ from mirt.store.engine.database import upsert
 from mirt.store.tables import workers
 
 REPORT_EVERY: Final = timedelta(seconds=4)
+"""Time between two reports of a worker."""
 GONE_AFTER: Final = timedelta(seconds=12)
-"""Three reports that did not come: whoever is dead disappears within a quarter of a minute."""
+"""Three missing reports: a dead worker disappears within a quarter of a minute."""
 
 
 @dataclass(frozen=True, slots=True)
 class WorkerRow:
-    """A process that runs tasks. ``id`` is the name under which it holds leases."""
+    """A worker process as it reports itself. ``id`` is the name under which it holds leases."""
 
     id: str
     host: str
@@ -32,7 +33,7 @@ class WorkerRow:
 
 
 def report(tx: Connection, worker: WorkerRow) -> None:
-    """Say that it lives, and how it is. Those that have long been gone are forgotten."""
+    """Store the report of a living worker; delete workers that have long been gone."""
     tx.execute(delete(workers).where(workers.c.seen_at < worker.seen_at - 5 * GONE_AFTER))
     values = {**asdict(worker), "queues": list(worker.queues)}
     tx.execute(
@@ -43,12 +44,12 @@ def report(tx: Connection, worker: WorkerRow) -> None:
 
 
 def leave(tx: Connection, worker_id: str) -> None:
-    """Forget a worker that has stopped, or is known to be dead."""
+    """Delete a worker that has stopped, or is known to be dead."""
     tx.execute(delete(workers).where(workers.c.id == worker_id))
 
 
 def living(tx: Connection, *, now: datetime) -> list[WorkerRow]:
-    """Those that have reported lately, by host and age."""
+    """Return the workers that reported within ``GONE_AFTER``, by host and age."""
     rows = tx.execute(
         select(*(workers.c[name] for name in WorkerRow.__slots__))
         .where(workers.c.seen_at > now - GONE_AFTER)

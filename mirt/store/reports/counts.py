@@ -1,4 +1,4 @@
-"""Figures of the whole service, as the database knows them: for metrics, one query each."""
+"""Count rows of the whole service for the metrics, with one query each."""
 
 from collections.abc import Iterator
 
@@ -8,7 +8,7 @@ from mirt.store.tables import dead_letters, deliveries, orders, tasks
 
 
 def open_tasks(tx: Connection) -> Iterator[tuple[str, str, int]]:
-    """Task, state and number of those that are not over; by an index of nothing else."""
+    """Yield task, state and number of the tasks that are not over. Uses a partial index."""
     rows = tx.execute(
         select(tasks.c.actor, tasks.c.state, func.count())
         .where(tasks.c.due_at.is_not(None))
@@ -18,7 +18,7 @@ def open_tasks(tx: Connection) -> Iterator[tuple[str, str, int]]:
 
 
 def dead_by_code(tx: Connection) -> Iterator[tuple[str, str, int]]:
-    """Task, error code and number of dead letters."""
+    """Yield task, error code and number of dead letters."""
     rows = tx.execute(
         select(dead_letters.c.actor, dead_letters.c.error_code, func.count()).group_by(
             dead_letters.c.actor, dead_letters.c.error_code
@@ -28,7 +28,7 @@ def dead_by_code(tx: Connection) -> Iterator[tuple[str, str, int]]:
 
 
 def unknown_outcomes(tx: Connection) -> dict[str, int]:
-    """Requests of which it was not known whether they took effect: replies and orders."""
+    """Return the number of requests with an unknown outcome, for replies and for orders."""
     return {
         "reply": int(
             tx.execute(select(func.coalesce(func.sum(deliveries.c.unknown), 0))).scalar_one()

@@ -1,4 +1,7 @@
-"""What is going on at this moment, in figures: one query each, by indexes of what is not over."""
+"""Count what happens now, for operators: tasks, runs, minutes and unknown outcomes.
+
+The queries of unfinished tasks use partial indexes.
+"""
 
 from dataclasses import dataclass
 from datetime import datetime
@@ -23,9 +26,9 @@ from mirt.store.tables import (
 
 @dataclass(frozen=True, slots=True)
 class TaskCounts:
-    """How many tasks of one actor wait, run, are delayed or dead, and how many were done lately.
+    """The number of tasks of one actor in each state; ``done`` counts only the latest ones.
 
-    ``oldest_at`` is since when the one has waited that no worker has begun for the longest.
+    ``oldest_at`` is the time since which the oldest task that never started has waited.
     """
 
     actor: str
@@ -39,7 +42,7 @@ class TaskCounts:
 
 @dataclass(frozen=True, slots=True)
 class Run:
-    """A task that runs, and where."""
+    """A running task and its worker."""
 
     task_id: str
     actor: str
@@ -54,7 +57,7 @@ class Run:
 
 @dataclass(frozen=True, slots=True)
 class Minute:
-    """A minute that has passed: messages that were answered in it, and how long that had taken."""
+    """One minute: the number of mail answered and of tasks failed, and the seconds per answer."""
 
     at: datetime
     answered: int = 0
@@ -64,7 +67,7 @@ class Minute:
 
 
 class Effect(StrEnum):
-    """What can have an outcome that nobody knows."""
+    """The kinds of effects that can have an unknown outcome."""
 
     REPLY = "reply"
     ORDER = "order"
@@ -72,9 +75,9 @@ class Effect(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Unknown:
-    """How many effects of a kind had an unknown outcome, and where the latest of them is told of.
+    """Number of effects with an unknown outcome, and where the latest one is shown.
 
-    That is a conversation, or only a trace when what it belongs to is none.
+    The latest one is shown under its conversation, or under its trace if it has none.
     """
 
     count: int
@@ -82,16 +85,16 @@ class Unknown:
     trace_id: str
 
 
-def figures(tx: Connection, *, since: datetime) -> list[TaskCounts]:
-    """The figures of every actor that has any; ``done`` counts from then on."""
+def task_counts(tx: Connection, *, since: datetime) -> list[TaskCounts]:
+    """Return the counts of each actor that has any task; ``done`` counts from ``since`` on."""
     found: dict[str, dict[str, Any]] = {}
     state = tasks.c.state
     unbegun = case((state == TaskState.QUEUED, case((tasks.c.fence == 0, tasks.c.waits_since))))
     open_ = select(
         tasks.c.actor,
         *(
-            func.count(case((state == one, 1)))
-            for one in (TaskState.QUEUED, TaskState.RUNNING, TaskState.DELAYED)
+            func.count(case((state == counted_state, 1)))
+            for counted_state in (TaskState.QUEUED, TaskState.RUNNING, TaskState.DELAYED)
         ),
         func.min(unbegun),
     )
@@ -116,7 +119,7 @@ def figures(tx: Connection, *, since: datetime) -> list[TaskCounts]:
 
 
 def running(tx: Connection, *, limit: int) -> list[Run]:
-    """What runs, the longest first."""
+    """Return at most ``limit`` running tasks, the longest first."""
     rows = tx.execute(
         select(
             tasks.c.id,
@@ -137,7 +140,7 @@ def running(tx: Connection, *, limit: int) -> list[Run]:
 
 
 def minutes(tx: Connection, *, since: datetime) -> list[Minute]:
-    """The minutes in which messages were answered or tasks died, from then on."""
+    """Return the minutes from ``since`` on in which mail was answered or a task died."""
     found: dict[int, dict[str, Any]] = {}
     took = _seconds(inbox.c.finished_at) - _seconds(inbox.c.received_at)
     minute = _minute(inbox.c.finished_at)
@@ -165,17 +168,17 @@ def minutes(tx: Connection, *, since: datetime) -> list[Minute]:
 
 
 def unknown_since(tx: Connection, since: datetime) -> dict[Effect, Unknown]:
-    """The replies and the orders of unknown outcome from then on, where there are any."""
+    """Return the unknown outcomes from ``since`` on, for each kind of effect that has any."""
     found = {}
     for effect, table in {Effect.REPLY: deliveries, Effect.ORDER: orders}.items():
-        meant = (table.c.unknown > 0, table.c.created_at >= since)
-        count = select(func.count()).select_from(table).where(*meant).correlate(None)
+        conditions = (table.c.unknown > 0, table.c.created_at >= since)
+        count = select(func.count()).select_from(table).where(*conditions).correlate(None)
         session_id = select(conversations.c.session_id).where(
             conversations.c.session_id == table.c.session_id
         )
         latest = tx.execute(
             select(count.scalar_subquery(), session_id.scalar_subquery(), table.c.trace_id)
-            .where(*meant)
+            .where(*conditions)
             .order_by(table.c.created_at.desc())
             .limit(1)
         ).one_or_none()

@@ -1,4 +1,4 @@
-"""Finding conversations: by the beginning of a name or an id, or by what is wrong with them."""
+"""Find conversations by the beginning of a name or an id, or by their problem."""
 
 from dataclasses import dataclass
 from datetime import datetime
@@ -12,20 +12,20 @@ from mirt.store.tables import conversations, dead_letters, deliveries, inbox, or
 
 
 class Kind(StrEnum):
-    """Which conversations are meant."""
+    """The kinds of conversations that can be listed."""
 
     ALL = "all"
     WAITING = "waiting"
-    """Somebody waits for an answer."""
+    """A customer waits for an answer: the conversation has a head."""
     FAILED = "failed"
-    """Something of it is a dead letter."""
+    """The conversation has a dead letter."""
     UNKNOWN = "unknown"
-    """Of a reply or an order nobody knew whether it had taken effect."""
+    """A reply or an order of the conversation had an unknown outcome."""
 
 
 @dataclass(frozen=True, slots=True)
 class Conversation:
-    """A conversation in a list. ``state`` and what follows are of the task whose turn it is."""
+    """A conversation in a list. ``state`` and the fields after it belong to its head."""
 
     session_id: str
     platform: str
@@ -43,7 +43,7 @@ class Conversation:
 
 
 Cursor = tuple[datetime, str]
-"""Where a page of a list ends: the next one begins after it."""
+"""The last entry of a page of a list: time of the last message, and conversation."""
 
 _c: Final = conversations.c
 _WAITING: Final = (
@@ -71,20 +71,23 @@ def conversations_found(
     after: Cursor | None = None,
     limit: int,
 ) -> list[Conversation]:
-    """Those that are meant, the latest message first."""
-    asked = (
+    """Return the conversations that match, the latest message first.
+
+    ``text`` is the beginning of a conversation's id, user id or customer name.
+    """
+    query = (
         _of_kind(_CONVERSATION, kind)
         .where(*_named(text.strip()))
         .order_by(_c.last_customer_at.desc(), _c.session_id.desc())
         .limit(limit)
     )
     if after is not None:
-        asked = asked.where(tuple_(_c.last_customer_at, _c.session_id) < after)
-    return [Conversation(**row._mapping) for row in tx.execute(asked)]
+        query = query.where(tuple_(_c.last_customer_at, _c.session_id) < after)
+    return [Conversation(**row._mapping) for row in tx.execute(query)]
 
 
 def conversation(tx: Connection, session_id: str) -> Conversation | None:
-    """The one of this id."""
+    """Return the conversation of this id; None if there is none."""
     row = tx.execute(_CONVERSATION.where(_c.session_id == session_id)).one_or_none()
     return None if row is None else Conversation(**row._mapping)
 
@@ -92,31 +95,31 @@ def conversation(tx: Connection, session_id: str) -> Conversation | None:
 def _named(text: str) -> list[ColumnElement[bool]]:
     if not text:
         return []
-    # People write names with a capital letter, and look for them without.
+    # Names begin with a capital letter; operators often type them without.
     names = (_c.customer_name.startswith(x, autoescape=True) for x in (text, text.capitalize()))
     ids = (_c[name].startswith(text, autoescape=True) for name in ("session_id", "user_id"))
     return [or_(*ids, *names)]
 
 
-def _of_kind(asked: Select[Any], kind: Kind) -> Select[Any]:
+def _of_kind(query: Select[Any], kind: Kind) -> Select[Any]:
     if kind is Kind.WAITING:
-        return asked.where(_c.head_task_id.is_not(None))
+        return query.where(_c.head_task_id.is_not(None))
     if kind is Kind.ALL:
-        return asked
-    # First those that are meant, who are few: walking all conversations until enough of them are
-    # met takes long when they are old.
+        return query
+    # Select the few matching conversations first. A scan of all conversations until enough match
+    # takes long if the matches are old.
     if kind is Kind.FAILED:
-        few = select(dead_letters.c.session_id).distinct().subquery("meant")
+        matches = select(dead_letters.c.session_id).distinct().subquery("meant")
     else:
-        few = union(
+        matches = union(
             *(select(t.c.session_id).where(t.c.unknown > 0) for t in (deliveries, orders))
         ).subquery("meant")
-    return asked.join(few, few.c.session_id == _c.session_id)
+    return query.join(matches, matches.c.session_id == _c.session_id)
 
 
 @dataclass(frozen=True, slots=True)
 class WaitingConversation:
-    """A conversation in which somebody waits, the task whose turn it is, and how that stands."""
+    """A conversation with a head: its waiting mail, and the state of the head."""
 
     session_id: str
     customer_name: str | None
@@ -133,7 +136,7 @@ class WaitingConversation:
 
 
 def waiting_longest(tx: Connection, *, limit: int) -> list[WaitingConversation]:
-    """The conversations that have been waiting the longest, those first."""
+    """Return the conversations that have waited the longest, the longest first."""
     since = func.coalesce(inbox.c.received_at, tasks.c.created_at, _c.last_customer_at)
     rows = tx.execute(
         select(

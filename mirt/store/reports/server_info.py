@@ -1,4 +1,4 @@
-"""What a database server says of itself: version, clock, and what we may do in it."""
+"""Ask a database server for its version, its clock, its schema and our privileges."""
 
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -11,11 +11,16 @@ from mirt.store.engine.revision import revision_of
 from mirt.store.tables import metadata
 
 WANTED: Final = ("SELECT", "INSERT", "UPDATE", "DELETE")
+"""Privileges that we need on each table."""
 
 
 @dataclass(frozen=True, slots=True)
 class DatabaseFacts:
-    """``ahead_s`` is how far its clock is ahead of ours; ``missing`` are privileges we need."""
+    """Facts about a database server.
+
+    ``ahead_s``: seconds that its clock is ahead of ours. ``missing``: privileges that we need but
+    do not have.
+    """
 
     version: str
     revision: str | None
@@ -25,7 +30,7 @@ class DatabaseFacts:
 
 
 def database_facts(tx: Connection, clock: Clock) -> DatabaseFacts:
-    """Ask for all of it: a handful of queries."""
+    """Return the facts; takes a handful of queries."""
     if tx.dialect.name == "sqlite":
         version = tx.execute(text("SELECT sqlite_version()")).scalar_one()
         return DatabaseFacts(f"SQLite {version}", revision_of(tx), 0.0, [])

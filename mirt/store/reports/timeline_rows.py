@@ -1,4 +1,4 @@
-"""Everything that is known of a conversation or of a trace, for whoever asks what happened."""
+"""Read all rows of a conversation, a trace or a task, for the timeline."""
 
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
@@ -23,7 +23,7 @@ Rows = Sequence[Row[Any]]
 
 @dataclass(frozen=True, slots=True)
 class Subject:
-    """What is asked about: a conversation, or one trace of it; a task that belongs to neither."""
+    """The subject of a timeline: a conversation, one trace, or a task that has neither."""
 
     session_id: str | None
     trace_id: str | None = None
@@ -32,7 +32,7 @@ class Subject:
 
 @dataclass(frozen=True, slots=True)
 class Known:
-    """The rows of a subject, each kind the latest first."""
+    """The rows of a subject, the latest first in each kind that has a limit."""
 
     messages: Rows
     tasks: Rows
@@ -45,9 +45,9 @@ class Known:
 
 
 def find_subject(tx: Connection, name: str) -> Subject | None:
-    """What somebody means by the id of a conversation, a trace, a task or a message.
+    """Return the subject that has this id of a conversation, a trace, a task or a message, or None.
 
-    A conversation comes before all others; of several messages of one id the latest is meant.
+    A conversation comes before all others. Of several messages with the same id, the latest counts.
     """
     c = conversations.c
     found = tx.execute(
@@ -66,27 +66,27 @@ def find_subject(tx: Connection, name: str) -> Subject | None:
 
 
 def sessions_of_message(tx: Connection, message_id: str, *, limit: int = 10) -> list[str]:
-    """The conversations that have a message of this id: each chat counts its own from 1."""
-    asked = select(inbox.c.session_id).where(inbox.c.message_id == message_id).distinct()
-    return list(tx.execute(asked.order_by(inbox.c.session_id).limit(limit)).scalars())
+    """Return the conversations that have a message of this id; each chat counts from 1."""
+    query = select(inbox.c.session_id).where(inbox.c.message_id == message_id).distinct()
+    return list(tx.execute(query.order_by(inbox.c.session_id).limit(limit)).scalars())
 
 
 def known_of(tx: Connection, subject: Subject, *, limit: int) -> Known:
-    """What is known of it: at most ``limit`` rows of each kind, the latest.
+    """Return the rows of a subject: at most ``limit`` of each kind, the latest ones.
 
-    A message that was answered together with others belongs to the turn of the first of them: that
-    turn, its task and its reply are known of it too, whosesoever trace they carry.
+    A message that was answered together with others belongs to the turn of the first one. That
+    turn, its task and its reply are included, even if they carry another trace id.
     """
-    heard = _latest(tx, inbox, subject, inbox.c.id, limit)
-    answered_in = {row.turn_id for row in heard if row.turn_id}
-    work = _latest(tx, tasks, subject, tasks.c.created_at, limit, also=answered_in)
-    ids = {row.id for row in work} | {row.task_id for row in heard}
+    mail = _latest(tx, inbox, subject, inbox.c.id, limit)
+    answered_in = {row.turn_id for row in mail if row.turn_id}
+    task_rows = _latest(tx, tasks, subject, tasks.c.created_at, limit, also=answered_in)
+    ids = {row.id for row in task_rows} | {row.task_id for row in mail}
     dead = _latest(tx, dead_letters, subject, dead_letters.c.died_at, limit)
     ids |= {row.task_id for row in dead}
     of_turns = ids | answered_in
     return Known(
-        messages=heard,
-        tasks=work,
+        messages=mail,
+        tasks=task_rows,
         turns=tx.execute(select(turns).where(turns.c.id.in_(of_turns))).all(),
         deliveries=_latest(
             tx, deliveries, subject, deliveries.c.created_at, limit, also=answered_in
@@ -108,16 +108,16 @@ def _latest(
     also: Collection[str] = (),
 ) -> Rows:
     own_id: ColumnElement[str] = table.c["id" if table in {tasks, deliveries} else "task_id"]
-    meant: ColumnElement[bool]
+    condition: ColumnElement[bool]
     if subject.trace_id is not None:
-        meant = table.c.trace_id == subject.trace_id
+        condition = table.c.trace_id == subject.trace_id
     elif subject.session_id is not None:
-        meant = table.c.session_id == subject.session_id
+        condition = table.c.session_id == subject.session_id
     else:
-        meant = own_id == subject.task_id
+        condition = own_id == subject.task_id
     if also:
-        meant = or_(meant, own_id.in_(also))
-    return tx.execute(select(table).where(meant).order_by(by.desc()).limit(limit)).all()
+        condition = or_(condition, own_id.in_(also))
+    return tx.execute(select(table).where(condition).order_by(by.desc()).limit(limit)).all()
 
 
 def _found_in(table: Table, name: str) -> Any:

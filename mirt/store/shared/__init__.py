@@ -1,1 +1,1 @@
-"""State in Redis that may be lost: rate limits, cooldowns, ids seen lately."""
+"""State in Redis that may be lost: rate limits, cooldowns and recently seen ids."""

@@ -1,7 +1,8 @@
-"""Who has asked us to wait, and for how long: nobody is asked again sooner, by any task.
+"""Remember the cooldowns that the other side asked for, so that no task sends before they end.
 
-The wait of one chat or one account is its own; nobody else is held up by it. All processes know of
-it through Redis; without Redis each knows what it was told itself, and is told the rest again.
+A cooldown belongs to one chat or one account and delays nothing else. All processes share the
+cooldowns through Redis. Without Redis, each process knows only those that it was asked for itself;
+the other side asks it for the others again.
 """
 
 import time
@@ -13,73 +14,74 @@ from mirt.errors import CooldownError
 from mirt.store.engine.redis_client import BestEffort
 
 MOST_KNOWN: Final = 10_000
+"""Number of cooldowns in the memory of a process at which those that are over are removed."""
 
 
 class Cooldowns(Protocol):
-    """Remembers waits by the name of who asked for them."""
+    """Cooldowns by name; the name says which chat or account asked for it."""
 
     def start(self, name: str, seconds: float) -> None:
-        """Note that we are asked to wait so long, from now on."""
+        """Start a cooldown of ``seconds`` from now; it replaces the one of the same name."""
 
     def check(self, name: str) -> None:
-        """Go on if nobody has asked to wait.
+        """Return if no cooldown of this name is running.
 
         Raises:
-            CooldownError: with what is left of the wait.
+            CooldownError: with the seconds until the cooldown ends.
         """
 
 
 class NoCooldowns:
-    """Where retries follow at once: nothing is known of a time between them."""
+    """No cooldowns at all, for callers that retry at once."""
 
     def start(self, name: str, seconds: float) -> None:
-        """Forget it."""
+        """Store nothing."""
 
     def check(self, name: str) -> None:
-        """Go on."""
+        """Return always."""
 
 
 class LocalCooldowns:
-    """What this process was told."""
+    """The cooldowns that this process was asked for."""
 
     def __init__(self) -> None:
         self._until: dict[str, float] = {}
 
     def start(self, name: str, seconds: float) -> None:
-        """Note it here."""
+        """Start the cooldown in the memory of this process."""
         if len(self._until) >= MOST_KNOWN:
             now = time.monotonic()
-            self._until = {who: until for who, until in self._until.items() if until > now}
+            self._until = {known: end for known, end in self._until.items() if end > now}
         self._until[name] = time.monotonic() + seconds
 
     def left_s(self, name: str) -> float:
-        """What is left of the wait; 0 or less: nothing."""
+        """Return the seconds until the cooldown ends; 0 or less if none is running."""
         return self._until.get(name, 0.0) - time.monotonic()
 
     def check(self, name: str) -> None:
-        """Look here."""
+        """Raise ``CooldownError`` if this process knows of a running cooldown."""
         _check(name, self.left_s(name))
 
 
 class RedisCooldowns:
-    """What any process was told."""
+    """The cooldowns that any process was asked for, as long as Redis works."""
 
     def __init__(self, redis: Redis) -> None:
         self._redis = redis
-        self._own = LocalCooldowns()
-        self._best_effort = BestEffort("waits")
+        self._local = LocalCooldowns()
+        self._best_effort = BestEffort("cooldowns")
 
     def start(self, name: str, seconds: float) -> None:
-        """Note it for all."""
-        self._own.start(name, seconds)
+        """Start the cooldown here and, if Redis works, for all processes."""
+        self._local.start(name, seconds)
         key, for_ms = _key(name), max(1, round(1000 * seconds))
         self._best_effort(lambda: self._redis.set(key, 1, px=for_ms), default=None)
 
     def check(self, name: str) -> None:
-        """Look here and there."""
+        """Raise ``CooldownError`` if this process or Redis knows of a running cooldown."""
         # PTTL is negative when there is no such key.
-        told_ms = self._best_effort(lambda: int(self._redis.pttl(_key(name))), default=0)
-        _check(name, max(self._own.left_s(name), told_ms / 1000))
+        redis_ms = self._best_effort(lambda: int(self._redis.pttl(_key(name))), default=0)
+        _check(name, max(self._local.left_s(name), redis_ms / 1000))
 
 
 def _key(name: str) -> str:

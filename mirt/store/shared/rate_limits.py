@@ -1,11 +1,12 @@
-"""A pace that all processes keep together: so many calls a second, evenly spaced.
+"""Limit the calls per second of all processes together, evenly spaced.
 
-Evenly, because a window that is counted lets two bursts meet: what is allowed at its end and what
-is allowed at the beginning of the next arrive within the same second at the other side.
+A counted window would let two bursts meet: the calls at the end of one window and at the beginning
+of the next arrive at the other side within the same second. Even spacing does not.
 
-Slots are given out ahead of time. So whenever it is not known what was given out (Redis has lost
-it, or each process has kept its own share for a while), nothing new is given out before all of that
-is over: a pause for some seconds, and never a second with too much in it.
+A reservation is a moment ahead of time at which one call may begin. Sometimes the reservations of
+the others are unknown: Redis has lost them, or each process has used its own share for a while.
+Then no new reservation is made until all of them are over. That is a pause of a few seconds, and no
+second with too many calls.
 """
 
 import threading
@@ -21,52 +22,58 @@ from mirt.errors import CooldownError
 from mirt.store.engine.redis_client import REST_S, BestEffort
 
 MARGIN: Final = 0.8
-"""The part of the rate that is used: what is sent evenly arrives less evenly, all the more from a
-machine that is busy. The rest makes up for a process that stands still for a fifth of a second."""
+"""Part of the rate that is used. Calls that are sent evenly arrive less evenly, above all from a
+busy machine. The rest makes up for a process that stands still for a fifth of a second."""
 LONGEST_WAIT_S: Final = 3.0
-"""How far ahead a slot is given out."""
+"""Seconds ahead of now within which a reservation is granted."""
 LATE_S: Final = 0.05
+"""Seconds after its beginning until which a reservation is valid."""
 A_SECOND: Final = 1.0
-"""Between two ways of giving out slots, so that no second has some of both."""
-_TAKE: Final = """
+"""Pause when a process changes from Redis to its share or back, so that no second contains
+reservations of both."""
+_RESERVE: Final = """
 local time = redis.call('TIME')
 local now = time[1] * 1000000 + time[2]
 local spacing, longest, rest = tonumber(ARGV[1]), tonumber(ARGV[2]), tonumber(ARGV[3])
 local known = redis.call('GET', KEYS[1])
-local slot = math.max(now + rest, tonumber(known or now + longest + spacing))
-local taken = (slot - now <= longest) or not (known or rest > 0)
-local free = taken and slot + spacing or slot
+local begins = math.max(now + rest, tonumber(known or now + longest + spacing))
+local granted = (begins - now <= longest) or not (known or rest > 0)
+local free = granted and begins + spacing or begins
 redis.call('SET', KEYS[1], string.format('%.0f', free), 'EX', 604800)
-return {slot - now, taken and 1 or 0}
+return {begins - now, granted and 1 or 0}
 """
-"""The microseconds until the next free slot, and whether it was taken: not if it is too far away.
+"""Script that returns the microseconds until the next reservation begins, and whether it is
+granted: not if it is too far away.
 
-Where nothing is known, slots may have been given out for as long as they are.
+If Redis knows nothing, reservations may exist for as far ahead as they are granted.
 """
 
 
 class RateLimiter(Protocol):
-    """Lets a caller go when it is its turn."""
+    """A limit of calls per second; ``wait`` returns when the caller may make one call."""
 
     def wait(self) -> None:
-        """Wait for a slot.
+        """Reserve the next free moment and wait for it.
 
         Raises:
-            CooldownError: the next one is too far away to wait for; none was taken.
-            SoftTimeLimitExceeded: the work's time is over first.
+            CooldownError: the next free moment is too far away to wait for; none is reserved.
+            SoftTimeLimitExceeded: the deadline of the task comes first.
         """
 
 
 @dataclass(frozen=True, slots=True)
 class Reservation:
-    """A slot that begins in so many seconds; one that is too far away is not taken."""
+    """A moment at which one call may begin, in ``begins_in`` seconds.
+
+    ``granted`` is false if it is too far away; then nothing is reserved.
+    """
 
     begins_in: float
-    taken: bool
+    granted: bool
 
 
 class LocalRateLimiter:
-    """The pace of one process by itself."""
+    """The rate limiter of one process by itself."""
 
     def __init__(self, per_second: float, *, clock: Callable[[], float] = time.monotonic) -> None:
         self._spacing = 1 / (per_second * MARGIN)
@@ -74,78 +81,79 @@ class LocalRateLimiter:
         self._lock = threading.Lock()
         self._free_at = 0.0
 
-    def take(self) -> Reservation:
-        """Take the next slot, unless it is too far away."""
+    def reserve(self) -> Reservation:
+        """Reserve the next free moment, unless it is too far away."""
         with self._lock:
             now = self._clock()
             begins_in = max(now, self._free_at) - now
-            taken = begins_in <= LONGEST_WAIT_S
-            if taken:
+            granted = begins_in <= LONGEST_WAIT_S
+            if granted:
                 self._free_at = now + begins_in + self._spacing
-            return Reservation(begins_in, taken)
+            return Reservation(begins_in, granted)
 
     def rest(self, seconds: float) -> None:
-        """Give out no slot that begins within these seconds."""
+        """Make no reservation that begins within these seconds."""
         with self._lock:
             self._free_at = max(self._free_at, self._clock() + seconds)
 
     def wait(self) -> None:
-        """Wait for a slot of this process."""
-        _wait(self.take)
+        """Reserve the next free moment of this process and wait for it."""
+        _wait(self.reserve)
 
 
 def share_of(per_second: float, processes: int) -> float:
-    """The calls a second of one process: whole ones, so that all together keep to it every second.
+    """Return the calls per second of one process, rounded down to a whole number.
 
-    Where there are more processes than calls, they keep to it on average.
+    So all processes together keep to the limit in every second. If there are more processes than
+    calls per second, they keep to it on average.
     """
     share = per_second / processes
     return share if share < 1 else int(share)
 
 
 class RedisRateLimiter:
-    """The pace of all processes, kept in Redis, by the clock of Redis.
+    """The rate limiter of all processes, in Redis and by the clock of Redis.
 
-    Without Redis each of at most ``processes`` processes keeps its share of it.
+    Without Redis, each of at most ``processes`` processes uses its share of the rate.
     """
 
     def __init__(self, redis: Redis, name: str, per_second: float, *, processes: int) -> None:
-        self._take = redis.register_script(_TAKE)
+        self._reserve = redis.register_script(_RESERVE)
         self._key = f"pace:{name}"
         self._spacing_us = round(1_000_000 / (per_second * MARGIN))
-        self._best_effort = BestEffort(f"pace of {name}")
+        self._best_effort = BestEffort(f"rate limit of {name}")
         self._share = LocalRateLimiter(share_of(per_second, processes))
         self._alone = False
 
     def wait(self) -> None:
-        """Wait for a slot of all processes."""
+        """Reserve the next free moment of all processes and wait for it."""
         _wait(self._next)
 
     def _next(self) -> Reservation:
-        # Who has kept its own share is not the only one: the others come back within REST_S.
+        # While this process used its share, the others did too; they come back within REST_S.
         rest_s = REST_S + LONGEST_WAIT_S + A_SECOND if self._alone else 0.0
         times_us = [self._spacing_us, *(round(s * 1_000_000) for s in (LONGEST_WAIT_S, rest_s))]
         answer = self._best_effort(
-            lambda: self._take(keys=[self._key], args=times_us), default=None
+            lambda: self._reserve(keys=[self._key], args=times_us), default=None
         )
         if answer is not None:
             self._alone = False
-            wait_us, taken = answer
-            return Reservation(int(wait_us) / 1_000_000, bool(taken))
+            wait_us, granted = answer
+            return Reservation(int(wait_us) / 1_000_000, bool(granted))
         if not self._alone:
             self._share.rest(LONGEST_WAIT_S + A_SECOND)
             self._alone = True
-        return self._share.take()
+        return self._share.reserve()
 
 
-def _wait(take: Callable[[], Reservation]) -> None:
+def _wait(reserve: Callable[[], Reservation]) -> None:
     while True:
-        reservation = take()
-        if not reservation.taken:
-            raise CooldownError("our own pace", retry_after=reservation.begins_in)
+        reservation = reserve()
+        if not reservation.granted:
+            raise CooldownError("our own rate limit", retry_after=reservation.begins_in)
         begins = time.monotonic() + reservation.begins_in
         while (left_s := begins - time.monotonic()) > 0:
             time.sleep(remaining(left_s))
-        # Whoever was woken up late would meet those whose turn it is now.
+        # A caller that wakes up late would send together with the owner of the next reservation.
         if time.monotonic() - begins <= LATE_S:
             return

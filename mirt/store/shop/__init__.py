@@ -1,1 +1,1 @@
-"""The rows of the business: mailbox, turns, deliveries, follow-ups, summaries, orders."""
+"""The rows of the business: mailbox, turns, deliveries, follow-ups, summaries and orders."""

@@ -1,12 +1,12 @@
-"""Deliveries: what was sent to whom, and what is known of its outcome.
+"""Record deliveries: each part of a reply before and after its request, with its outcome.
 
 pending ──begin_part──► sending ──part_sent──► pending (more parts) or sent
                            ├──part_refused───► failed
                            ├──part_not_sent──► pending
                            └──(killed, or timed out)──► found sending: unknown, then again
 
-Whoever settles a part may be late: its lease is lost, and another worker is at it. So what is sent
-stays sent, and nobody but who has begun a part can end it.
+A worker may settle a part late, after another worker has claimed the task. So a delivery that is
+sent stays sent, and an outcome other than sent changes only the part that was begun.
 """
 
 from dataclasses import dataclass
@@ -21,7 +21,7 @@ from mirt.store.tables import deliveries
 
 
 class DeliveryState(StrEnum):
-    """Where a delivery is."""
+    """The states of a delivery."""
 
     PENDING = "pending"
     SENDING = "sending"
@@ -31,7 +31,7 @@ class DeliveryState(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Delivery:
-    """A text for a chat. ``unknown`` counts the requests whose outcome nobody knows."""
+    """A text for a chat. ``unknown`` counts the requests with an unknown outcome."""
 
     id: str
     session_id: str
@@ -47,7 +47,7 @@ class Delivery:
 
 
 def add_delivery(tx: Connection, delivery: Delivery, *, now: datetime) -> None:
-    """Note what is to be delivered. A second time changes nothing."""
+    """Store a new delivery as pending. A second copy changes nothing."""
     tx.execute(
         upsert(tx, deliveries)
         .values(
@@ -66,7 +66,7 @@ def add_delivery(tx: Connection, delivery: Delivery, *, now: datetime) -> None:
 
 
 def find_delivery(tx: Connection, delivery_id: str) -> Delivery | None:
-    """The delivery of this id."""
+    """Return the delivery; None if there is none."""
     row = tx.execute(
         select(*(deliveries.c[name] for name in Delivery.__slots__)).where(
             deliveries.c.id == delivery_id
@@ -76,7 +76,7 @@ def find_delivery(tx: Connection, delivery_id: str) -> Delivery | None:
 
 
 def traced(tx: Connection, trace_id: str) -> list[Delivery]:
-    """The deliveries of a trace, the oldest first."""
+    """Return the deliveries of a trace, the oldest first."""
     rows = tx.execute(
         select(*(deliveries.c[name] for name in Delivery.__slots__))
         .where(deliveries.c.trace_id == trace_id)
@@ -86,14 +86,14 @@ def traced(tx: Connection, trace_id: str) -> list[Delivery]:
 
 
 def begin_part(tx: Connection, delivery: Delivery) -> None:
-    """Say that the next part is about to leave us. Committed before the request is made."""
+    """Pending → sending: announce the next part. The caller commits this before the request."""
     _set(tx, delivery, state=DeliveryState.SENDING)
 
 
 def part_sent(
     tx: Connection, delivery: Delivery, *, last: bool, chat_id: str, now: datetime
 ) -> None:
-    """Count a part that the channel has taken."""
+    """Count a part that the channel accepted: → sent after the ``last`` part, else → pending."""
     _set(
         tx,
         delivery,
@@ -106,7 +106,7 @@ def part_sent(
 
 
 def part_not_sent(tx: Connection, delivery: Delivery, *, error: str, unknown: bool) -> None:
-    """Back to pending: the part did not leave us, or (``unknown``) nobody knows whether it did."""
+    """Sending → pending: the part was not sent, or its outcome is ``unknown``, which is counted."""
     _set(
         tx,
         delivery,
@@ -118,7 +118,7 @@ def part_not_sent(tx: Connection, delivery: Delivery, *, error: str, unknown: bo
 
 
 def part_refused(tx: Connection, delivery: Delivery, *, error: str, now: datetime) -> None:
-    """End the delivery: the channel will not take it."""
+    """Sending → failed: the channel refuses the part for good."""
     _set(
         tx,
         delivery,
@@ -130,9 +130,9 @@ def part_refused(tx: Connection, delivery: Delivery, *, error: str, now: datetim
 
 
 def abandon_delivery(tx: Connection, delivery_id: str, *, now: datetime) -> None:
-    """Pending or sending → failed: the task that was to send it has failed for good.
+    """Pending, sending → failed: the task of the delivery has failed for good.
 
-    Of a part that was being sent nobody knows whether it has arrived.
+    A part that was being sent counts as unknown.
     """
     open_ = (DeliveryState.PENDING, DeliveryState.SENDING)
     lost = case((deliveries.c.state == DeliveryState.SENDING, 1), else_=0)
@@ -144,7 +144,7 @@ def abandon_delivery(tx: Connection, delivery_id: str, *, now: datetime) -> None
 
 
 def reopen_delivery(tx: Connection, delivery_id: str) -> None:
-    """Failed → pending: somebody has decided that it is to be tried again."""
+    """Failed → pending: an operator has decided to send the delivery again."""
     tx.execute(
         update(deliveries)
         .where(deliveries.c.id == delivery_id, deliveries.c.state == DeliveryState.FAILED)

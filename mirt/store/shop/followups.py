@@ -1,7 +1,7 @@
-"""Follow-ups: who has been silent for long enough, and which follow-ups were taken for it.
+"""Find silent customers, and record which follow-ups were taken for each silence.
 
 A *silence* begins with a customer's message and ends with the next one. Its follow-ups are numbered
-from 0, and each number is taken once.
+from 0, and each number is recorded once.
 """
 
 from collections.abc import Sequence
@@ -15,7 +15,7 @@ from mirt.store.tables import conversations, followups, history, tasks
 
 @dataclass(frozen=True, slots=True)
 class Silence:
-    """A conversation in which the customer was last heard ``since`` then."""
+    """A silent conversation; ``since`` is the time of the customer's last message."""
 
     session_id: str
     platform: str
@@ -27,7 +27,7 @@ class Silence:
 
 @dataclass(frozen=True, slots=True)
 class FollowUp:
-    """One follow-up: the task that sends it, and the how manieth of which silence it is."""
+    """One follow-up: the task that sends it, its number, and the silence it belongs to."""
 
     task_id: str
     session_id: str
@@ -46,10 +46,10 @@ _SILENCE = select(
 
 
 def lock_silent(tx: Connection, *, fewer_than: int, until: datetime, limit: int) -> list[Silence]:
-    """Lock silences that began by then, of which fewer follow-ups than that were taken.
+    """Lock silences that began by ``until`` and have fewer follow-ups than ``fewer_than``.
 
-    Found by an index. Two callers at once get different ones; what is not taken in this transaction
-    is found again.
+    Uses an index. Concurrent callers get different silences. A silence without a follow-up recorded
+    in this transaction is found again.
     """
     rows = tx.execute(
         _SILENCE.where(
@@ -64,25 +64,25 @@ def lock_silent(tx: Connection, *, fewer_than: int, until: datetime, limit: int)
 
 
 def lock_silence(tx: Connection, session_id: str) -> Silence | None:
-    """Lock the conversation until the transaction ends; None when there is none."""
+    """Lock the conversation until the transaction ends; return None if there is none."""
     row = tx.execute(
         _SILENCE.where(conversations.c.session_id == session_id).with_for_update()
     ).one_or_none()
     return None if row is None else Silence(*row)
 
 
-def take(tx: Connection, taken: Sequence[FollowUp], *, now: datetime) -> None:
-    """Note follow-ups of one number. Their conversations must be locked by this transaction."""
-    tx.execute(insert(followups), [{**asdict(one), "taken_at": now} for one in taken])
+def record(tx: Connection, new: Sequence[FollowUp], *, now: datetime) -> None:
+    """Store follow-ups of one number. This transaction must have locked their conversations."""
+    tx.execute(insert(followups), [{**asdict(followup), "taken_at": now} for followup in new])
     tx.execute(
         update(conversations)
-        .where(conversations.c.session_id.in_([one.session_id for one in taken]))
-        .values(followups_taken=taken[0].number + 1)
+        .where(conversations.c.session_id.in_([followup.session_id for followup in new]))
+        .values(followups_taken=new[0].number + 1)
     )
 
 
 def find(tx: Connection, task_id: str) -> FollowUp | None:
-    """The follow-up that this task sends, if it was taken."""
+    """Return the follow-up that this task sends; None if none is recorded."""
     row = tx.execute(
         select(*(followups.c[name] for name in FollowUp.__slots__)).where(
             followups.c.task_id == task_id
@@ -91,17 +91,17 @@ def find(tx: Connection, task_id: str) -> FollowUp | None:
     return None if row is None else FollowUp(*row)
 
 
-def asked_at(tx: Connection, task_id: str) -> datetime | None:
-    """When the task was asked for."""
+def created_at(tx: Connection, task_id: str) -> datetime | None:
+    """Return the time at which the task was created; None if there is no such task."""
     return tx.execute(select(tasks.c.created_at).where(tasks.c.id == task_id)).scalar_one_or_none()
 
 
-def remember(tx: Connection, followup: FollowUp, text: str, *, now: datetime) -> None:
-    """Write what was sent into the history, once, so that the agent knows what it has said."""
-    said = select(history.c.id).where(
+def add_to_history(tx: Connection, followup: FollowUp, text: str, *, now: datetime) -> None:
+    """Add the text of the follow-up to the history, once, so that the LLM knows it."""
+    line = select(history.c.id).where(
         history.c.session_id == followup.session_id, history.c.turn_id == followup.task_id
     )
-    if tx.execute(said).first() is None:
+    if tx.execute(line).first() is None:
         tx.execute(
             insert(history).values(
                 session_id=followup.session_id,

@@ -1,12 +1,13 @@
-"""The mailbox of a conversation: who waits, whose turn it is, who is next.
+"""Read and change the mailbox of a conversation, and its head.
 
-At most one task of a conversation is alive at any time: its *head*. Everybody who moves the head
-locks the conversation's row first, so that a message which arrives while a turn ends is either seen
-by the one who ends it or finds the conversation idle.
+At most one task of a conversation is alive at any time: its *head*. Every transaction that moves
+the head locks the row of the conversation first. So mail that arrives while a turn ends is either
+seen by the transaction that ends the turn, or finds the conversation without a head.
 
-Who works on a task, ends or revives it holds the task's row before it locks the conversation, so
-nobody may hold a conversation and wait for a task that somebody else may be at: neither claim one
-nor hold it. Who has locked a conversation adds new tasks, and changes those that only wait.
+The order of locks prevents deadlocks. A transaction that works on, ends or revives a task locks
+the row of the task before the row of the conversation. So a transaction that has locked a
+conversation must not claim or verify a task that another transaction may hold. It may add new tasks
+and change tasks that are not running.
 """
 
 from collections.abc import Collection, Mapping
@@ -22,7 +23,7 @@ from mirt.store.tables import conversations, history, inbox
 
 
 class MailState(StrEnum):
-    """Where a customer's message is: waiting → answered, or → failed."""
+    """The states of mail: waiting → answered, or waiting → failed."""
 
     WAITING = "waiting"
     ANSWERED = "answered"
@@ -31,7 +32,7 @@ class MailState(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Mail:
-    """A customer's message, as the mailbox keeps it. ``actor`` is the task that answers it."""
+    """A customer's message as it enters the mailbox. ``actor`` names the task that answers it."""
 
     task_id: str
     session_id: str
@@ -44,12 +45,12 @@ class Mail:
     message_id: str | None = None
     metadata: Mapping[str, Any] = field(default_factory=dict)
     trace_context: Mapping[str, str] = field(default_factory=dict)
-    """The W3C headers of the place in the trace at which it was accepted."""
+    """The W3C headers of the span context in which the message was accepted."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class KeptMail(Mail):
-    """… and how far it has come."""
+    """Mail that is in the mailbox, with its state and the turn that has taken it."""
 
     id: int
     state: MailState
@@ -57,8 +58,8 @@ class KeptMail(Mail):
     received_at: datetime
 
 
-def keep(tx: Connection, mail: Mail, *, now: datetime) -> bool:
-    """Put a message into the mailbox; whether it was new. A second copy changes nothing."""
+def add(tx: Connection, mail: Mail, *, now: datetime) -> bool:
+    """Add mail to the mailbox; return whether it was new. A second copy changes nothing."""
     values = {**asdict(mail), "state": MailState.WAITING, "received_at": now}
     added = tx.execute(
         upsert(tx, inbox).values(values).on_conflict_do_nothing().returning(inbox.c.id)
@@ -67,11 +68,12 @@ def keep(tx: Connection, mail: Mail, *, now: datetime) -> bool:
 
 
 def record_activity_and_lock(tx: Connection, mail: Mail, *, now: datetime) -> str | None:
-    """Note that the customer has written, and lock the conversation; the id of its head.
+    """Record that the customer has written, and lock the conversation; return the id of its head.
 
-    That ends the silence which follow-ups and a summary waited for, and begins the next one.
+    This ends the silence that follow-ups and a summary wait for, and begins the next one. A
+    conversation without a row gets one.
     """
-    seen = {
+    activity = {
         "platform": mail.platform,
         "chat_id": mail.chat_id,
         "user_id": mail.user_id,
@@ -80,25 +82,25 @@ def record_activity_and_lock(tx: Connection, mail: Mail, *, now: datetime) -> st
         "summary_awaited": True,
     }
     if name := mail.metadata.get("first_name") or mail.metadata.get("username"):
-        seen["customer_name"] = str(name)
+        activity["customer_name"] = str(name)
     head: str | None = tx.execute(
         upsert(tx, conversations)
-        .values(session_id=mail.session_id, created_at=now, **seen)
-        .on_conflict_do_update(index_elements=[conversations.c.session_id], set_=seen)
+        .values(session_id=mail.session_id, created_at=now, **activity)
+        .on_conflict_do_update(index_elements=[conversations.c.session_id], set_=activity)
         .returning(conversations.c.head_task_id)
     ).scalar_one()
     return head
 
 
 def head_of(tx: Connection, session_id: str) -> str | None:
-    """The id of the head just now, for who only looks; a moment later it may be another."""
-    asked = select(conversations.c.head_task_id).where(conversations.c.session_id == session_id)
-    head: str | None = tx.execute(asked).scalar_one_or_none()
+    """Return the id of the head without a lock; a moment later it may be another."""
+    query = select(conversations.c.head_task_id).where(conversations.c.session_id == session_id)
+    head: str | None = tx.execute(query).scalar_one_or_none()
     return head
 
 
 def lock_head(tx: Connection, session_id: str) -> str | None:
-    """Lock the conversation until the transaction ends; the id of its head."""
+    """Lock the conversation until the transaction ends; return the id of its head, or None."""
     return tx.execute(
         select(conversations.c.head_task_id)
         .where(conversations.c.session_id == session_id)
@@ -107,7 +109,7 @@ def lock_head(tx: Connection, session_id: str) -> str | None:
 
 
 def set_head(tx: Connection, session_id: str, task_id: str | None) -> None:
-    """Say whose turn it is. The conversation must be locked by this transaction."""
+    """Set or clear the head. This transaction must hold the lock of the conversation."""
     tx.execute(
         update(conversations)
         .where(conversations.c.session_id == session_id)
@@ -116,14 +118,14 @@ def set_head(tx: Connection, session_id: str, task_id: str | None) -> None:
 
 
 def platform_of(tx: Connection, session_id: str) -> str | None:
-    """The platform that a conversation came from; None when there is no such conversation."""
-    asked = select(conversations.c.platform).where(conversations.c.session_id == session_id)
-    platform: str | None = tx.execute(asked).scalar_one_or_none()
+    """Return the platform of a conversation; None if there is no such conversation."""
+    query = select(conversations.c.platform).where(conversations.c.session_id == session_id)
+    platform: str | None = tx.execute(query).scalar_one_or_none()
     return platform
 
 
 def received_since(tx: Connection, session_id: str, since: datetime) -> list[KeptMail]:
-    """What a customer has written since then."""
+    """Return the mail that a conversation received since then, in any state and order."""
     rows = tx.execute(
         select(inbox).where(inbox.c.session_id == session_id, inbox.c.received_at >= since)
     )
@@ -131,15 +133,15 @@ def received_since(tx: Connection, session_id: str, since: datetime) -> list[Kep
 
 
 def find(tx: Connection, task_id: str) -> KeptMail | None:
-    """The message of this task."""
+    """Return the mail of this task; None if there is none."""
     row = tx.execute(select(inbox).where(inbox.c.task_id == task_id)).one_or_none()
     return None if row is None else _kept(row)
 
 
-def waiting(
+def waiting_mail(
     tx: Connection, session_id: str, *, limit: int | None, since_id: int = 0
 ) -> list[KeptMail]:
-    """Those who wait, in the order in which they came, from ``since_id`` on."""
+    """Return the mail that waits, the oldest first, from ``since_id`` on."""
     rows = tx.execute(
         select(inbox)
         .where(
@@ -153,13 +155,13 @@ def waiting(
     return [_kept(row) for row in rows]
 
 
-def take(tx: Connection, ids: Collection[int], *, turn_id: str) -> None:
-    """Note which waiting messages the turn has taken with it."""
+def assign_to_turn(tx: Connection, ids: Collection[int], *, turn_id: str) -> None:
+    """Record which waiting mail the turn answers."""
     tx.execute(update(inbox).where(inbox.c.id.in_(ids)).values(turn_id=turn_id))
 
 
 def settle(tx: Connection, *, turn_id: str, task_id: str, state: MailState, now: datetime) -> None:
-    """Answer, or fail, all that the turn has taken and that still waits."""
+    """Waiting → answered or failed: end the mail of the turn, and the mail of the task itself."""
     tx.execute(
         update(inbox)
         .where(
@@ -171,7 +173,7 @@ def settle(tx: Connection, *, turn_id: str, task_id: str, state: MailState, now:
 
 
 def reopen(tx: Connection, turn_id: str) -> None:
-    """Let all that a failed turn had taken wait again."""
+    """Failed → waiting: let the mail of a failed turn wait again, without a turn."""
     tx.execute(
         update(inbox)
         .where(inbox.c.turn_id == turn_id, inbox.c.state == MailState.FAILED)
@@ -180,7 +182,7 @@ def reopen(tx: Connection, turn_id: str) -> None:
 
 
 def restart(tx: Connection, session_id: str) -> None:
-    """Begin the conversation afresh: what was said before is no longer told to the agent."""
+    """Begin the conversation afresh: the LLM no longer gets the history and summary so far."""
     last = select(func.coalesce(func.max(history.c.id), 0)).where(
         history.c.session_id == session_id
     )
@@ -191,8 +193,8 @@ def restart(tx: Connection, session_id: str) -> None:
     )
 
 
-def stranded(tx: Connection, *, limit: int) -> list[str]:
-    """Sessions in which somebody waits and nobody's turn it is. There should be none."""
+def conversations_without_head(tx: Connection, *, limit: int) -> list[str]:
+    """Return conversations that have waiting mail and no head. There should be none."""
     rows = tx.execute(
         select(inbox.c.session_id)
         .join(conversations, conversations.c.session_id == inbox.c.session_id)

@@ -1,4 +1,4 @@
-"""The life of an order on its way into the CRM.
+"""Record an order on its way into the CRM, so that it is created once.
 
 (none) ──begin──► creating ──ask──► asking ──created──► created
                      ▲                ├──not_created──► creating
@@ -22,7 +22,7 @@ from mirt.store.tables import conversations, orders, tasks
 
 
 class OrderState(StrEnum):
-    """Where an order is."""
+    """The states of an order."""
 
     CREATING = "creating"
     ASKING = "asking"
@@ -33,14 +33,14 @@ class OrderState(StrEnum):
 
 
 OVER: Final = frozenset({OrderState.REJECTED, OrderState.FAILED})
-"""How an order ends that is not created; a later task may try it again."""
+"""States of an order that ended without being created; a later task may try it again."""
 
 
 @dataclass(frozen=True, slots=True)
 class KeptOrder:
-    """An order as far as it has come. ``asked``: the CRM may know it.
+    """The stored state of an order. ``asked``: the CRM may know the order.
 
-    ``unknown_since``: when the request left whose outcome nobody knows.
+    ``unknown_since``: the time of the request whose outcome is unknown.
     """
 
     external_id: str
@@ -53,7 +53,7 @@ class KeptOrder:
 
 @dataclass(frozen=True, slots=True)
 class NewOrder:
-    """What is kept of an order when its task begins."""
+    """The data of an order that its task stores when it begins."""
 
     external_id: str
     task_id: str
@@ -64,10 +64,11 @@ class NewOrder:
 
 
 def begin(tx: Connection, order: NewOrder, *, now: datetime) -> KeptOrder:
-    """Keep the order, unless it is kept; lock it until the transaction ends.
+    """Store the order if it is new, lock it until the transaction ends, and return its state.
 
-    It is this task's from now on, unless it is created or another living task's. A request of its
-    own, or of a task that is over, that has not come back is lost.
+    The order belongs to this task from now on, unless it is created or belongs to another task that
+    is not over. An unfinished request of this task, or of a task that is over, has an unknown
+    outcome and is counted.
     """
     values = {
         "task_id": order.task_id,
@@ -82,31 +83,31 @@ def begin(tx: Connection, order: NewOrder, *, now: datetime) -> KeptOrder:
         .values(external_id=order.external_id, state=OrderState.CREATING, created_at=now, **values)
         .on_conflict_do_nothing()
     )
-    mine = orders.c.external_id == order.external_id
-    row = tx.execute(select(orders).where(mine).with_for_update()).one()
+    this = orders.c.external_id == order.external_id
+    row = tx.execute(select(orders).where(this).with_for_update()).one()
     state, is_mine = OrderState(row.state), row.task_id == order.task_id
     if state is OrderState.CREATED or not (is_mine or state in OVER or not _lives(tx, row.task_id)):
         return KeptOrder(row.external_id, row.task_id, state, row.asked, row.crm_order_id)
     changes: dict[str, Any] = {"error": None, **values}
     unknown_since = None
     if state in {OrderState.ASKING, OrderState.UNKNOWN}:
-        # When it was asked for, and not when somebody has looked after it.
+        # The time of the request, which later look-ups do not change.
         unknown_since = changes["updated_at"] = row.updated_at
         changes["unknown"] = row.unknown + int(state is OrderState.ASKING)
     state = OrderState.CREATING if unknown_since is None else OrderState.UNKNOWN
-    tx.execute(update(orders).where(mine).values(state=state, **changes))
+    tx.execute(update(orders).where(this).values(state=state, **changes))
     return KeptOrder(order.external_id, order.task_id, state, row.asked, None, unknown_since)
 
 
 def ask(tx: Connection, order: KeptOrder, *, now: datetime) -> None:
-    """Say that the request is about to leave us. Committed before it is made."""
+    """Creating, unknown → asking: announce the request. The caller commits this before it."""
     _set(tx, order, updated_at=now, state=OrderState.ASKING, asked=True)
 
 
 def created(
     tx: Connection, order: KeptOrder, *, crm_order_id: str, status: str, now: datetime
 ) -> None:
-    """The CRM has it; its conversation is told."""
+    """→ created: store the CRM's id and status, and the status of the conversation, once."""
     is_new = _set(
         tx,
         order,
@@ -128,12 +129,12 @@ def created(
 
 
 def not_created(tx: Connection, order: KeptOrder, *, error: str, now: datetime) -> None:
-    """It was not created now, and may be later."""
+    """Asking → creating: the order was not created, and the task tries again."""
     _settle(tx, order, updated_at=now, state=OrderState.CREATING, error=error)
 
 
 def lost(tx: Connection, order: KeptOrder, *, error: str, now: datetime) -> None:
-    """Nobody knows whether it was created."""
+    """Asking → unknown: the outcome of the request is unknown, which is counted."""
     _settle(
         tx,
         order,
@@ -145,12 +146,15 @@ def lost(tx: Connection, order: KeptOrder, *, error: str, now: datetime) -> None
 
 
 def rejected(tx: Connection, order: KeptOrder, *, error: str, now: datetime) -> None:
-    """The CRM will not have it."""
+    """Asking → rejected: the CRM refuses the order for good."""
     _settle(tx, order, updated_at=now, state=OrderState.REJECTED, error=error)
 
 
 def failed(tx: Connection, task_id: str, *, now: datetime) -> None:
-    """The task that was to create it has failed for good; what had become of it stays counted."""
+    """Creating, asking, unknown → failed: the task of the order has failed for good.
+
+    A request that was being made counts as unknown.
+    """
     is_lost = case((orders.c.state == OrderState.ASKING, 1), else_=0)
     tx.execute(
         update(orders)
@@ -165,15 +169,15 @@ def failed(tx: Connection, task_id: str, *, now: datetime) -> None:
 def note_status(
     tx: Connection, *, crm_order_id: str, session_id: str, status: str, asked_at: datetime
 ) -> bool:
-    """Write down what the CRM said when it was asked then; False when something later is known."""
+    """Store the status that the CRM gave at ``asked_at``; return False if a later one is known."""
     known = orders.c.crm_order_id == crm_order_id
-    is_known = tx.execute(select(orders.c.external_id).where(known).with_for_update()).first()
-    noted = tx.execute(
+    is_ours = tx.execute(select(orders.c.external_id).where(known).with_for_update()).first()
+    changed = tx.execute(
         update(orders)
         .where(known, or_(orders.c.status_at.is_(None), orders.c.status_at <= asked_at))
         .values(status=status, status_at=asked_at, updated_at=asked_at)
     )
-    if is_known and not noted.rowcount:
+    if is_ours and not changed.rowcount:
         return False
     tx.execute(
         update(conversations)
@@ -194,12 +198,12 @@ def _lives(tx: Connection, task_id: str) -> bool:
 
 
 def _settle(tx: Connection, order: KeptOrder, **values: Any) -> None:
-    # Only of who waits for the CRM can it be said what the CRM has answered.
+    # Only an order that is being asked for can have an answer of the CRM.
     _set(tx, order, orders.c.state == OrderState.ASKING, **values)
 
 
 def _set(tx: Connection, order: KeptOrder, *only_if: ColumnElement[bool], **values: Any) -> bool:
-    # What is created stays created, whatever a late worker says.
+    # An order that is created stays created; a late worker cannot change it.
     changed = tx.execute(
         update(orders)
         .where(

@@ -1,4 +1,4 @@
-"""Tasks that wait: sent, or due later, and not running. An operator may remove them."""
+"""Count and remove waiting tasks for an operator: queued or delayed, and not running."""
 
 from collections.abc import Collection
 from dataclasses import dataclass
@@ -14,7 +14,7 @@ from mirt.store.tables import tasks
 
 @dataclass(frozen=True, slots=True)
 class Removed:
-    """A task that was removed: what it was, and how far it had come."""
+    """A task that was removed, with the number of its attempts and the time it was sent."""
 
     task: TaskMessage
     attempts: int
@@ -23,7 +23,7 @@ class Removed:
 
 
 def count_waiting(tx: Connection, actors: Collection[str]) -> tuple[int, int]:
-    """How many tasks of these actors wait, and of how many conversations."""
+    """Return the number of waiting tasks of these actors, and the number of their conversations."""
     counted = select(func.count(), func.count(tasks.c.session_id.distinct()))
     count, sessions = tx.execute(counted.where(*_waiting(actors))).one()
     return count, sessions
@@ -32,13 +32,13 @@ def count_waiting(tx: Connection, actors: Collection[str]) -> tuple[int, int]:
 def remove_waiting(
     tx: Connection, actors: Collection[str], *, error_code: str, now: datetime, limit: int
 ) -> list[Removed]:
-    """Waiting → dead; at most ``limit`` of them, whose conversations are locked.
+    """Queued, delayed → dead: remove at most ``limit`` tasks and lock their conversations.
 
-    A conversation is locked before its task, as by who puts it off: nobody is at it
+    The conversation is locked before the task. That is allowed for tasks that are not running
     (``mirt.store.shop.mailbox``).
     """
-    asked = select(tasks.c.id, tasks.c.session_id).where(*_waiting(actors)).limit(limit)
-    found = tx.execute(asked).all()
+    query = select(tasks.c.id, tasks.c.session_id).where(*_waiting(actors)).limit(limit)
+    found = tx.execute(query).all()
     for session_id in sorted({row.session_id for row in found if row.session_id}):
         lock_head(tx, session_id)
     rows = tx.execute(

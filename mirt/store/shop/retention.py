@@ -1,4 +1,4 @@
-"""What is over and old goes, in batches: no statement runs long, none locks much."""
+"""Delete old rows that are no longer needed, in batches: statements are short and lock little."""
 
 from collections.abc import Callable
 from datetime import datetime
@@ -10,10 +10,11 @@ from mirt.store.queue.tasks import TaskState
 from mirt.store.tables import deliveries, followups, inbox, task_events, tasks, turns
 
 Old = Callable[[datetime], ColumnElement[bool]]
+"""Condition of the rows that are older than a time."""
 
 
-def _unheard(before: datetime) -> ColumnElement[bool]:
-    # A turn is needed for as long as a message may ask for its reply, or its delivery is not over.
+def _unreferenced(before: datetime) -> ColumnElement[bool]:
+    # A turn is needed as long as its mail may ask for the reply, or its delivery exists.
     return and_(
         turns.c.answered_at < before,
         ~exists(select(inbox.c.id).where(inbox.c.turn_id == turns.c.id)),
@@ -24,8 +25,8 @@ def _unheard(before: datetime) -> ColumnElement[bool]:
 OLD: Final[tuple[tuple[Table, Any, Old], ...]] = (
     (inbox, inbox.c.id, lambda before: inbox.c.finished_at < before),
     (deliveries, deliveries.c.id, lambda before: deliveries.c.finished_at < before),
-    (turns, turns.c.id, _unheard),
-    # A dead task is what its dead letter would be replayed with.
+    (turns, turns.c.id, _unreferenced),
+    # A dead task stays: the replay of its dead letter needs it.
     (
         tasks,
         tasks.c.id,
@@ -34,13 +35,13 @@ OLD: Final[tuple[tuple[Table, Any, Old], ...]] = (
     (followups, followups.c.task_id, lambda before: followups.c.taken_at < before),
     (task_events, task_events.c.id, lambda before: task_events.c.at < before),
 )
-"""Tables with the rows that go, in the order in which they may. Conversations, orders and dead
-letters stay."""
+"""Tables with their keys and the rows to delete, in the order of deletion. Conversations, orders
+and dead letters stay."""
 
 
 def remove_old(
     tx: Connection, table: Table, key: Any, old: Old, *, before: datetime, limit: int
 ) -> int:
-    """Remove at most ``limit`` rows; how many there were. Two at once remove different ones."""
+    """Delete at most ``limit`` rows; return their number. Concurrent callers delete others."""
     chosen = select(key).where(old(before)).limit(limit).with_for_update(skip_locked=True)
     return tx.execute(delete(table).where(key.in_(chosen.scalar_subquery()))).rowcount

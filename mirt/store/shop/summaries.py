@@ -1,4 +1,4 @@
-"""What goes into a summary, and what the summary takes the place of."""
+"""Read the history that a summary is made of, and replace it with the summary."""
 
 from collections.abc import Collection
 from dataclasses import dataclass
@@ -12,7 +12,7 @@ from mirt.store.tables import conversations, history
 
 @dataclass(frozen=True, slots=True)
 class Unsummarised:
-    """The summary so far, and what was said since: ids and lines, the oldest first."""
+    """The summary so far, and the history since: ids and lines, the oldest first."""
 
     summary: str | None
     ids: Collection[int]
@@ -20,9 +20,10 @@ class Unsummarised:
 
 
 def take_silent(tx: Connection, *, until: datetime, limit: int) -> list[tuple[str, datetime]]:
-    """Take conversations that await a summary and whose customer has been silent since then.
+    """Take conversations that await a summary and have been silent since ``until``.
 
-    Which are they, and since when. Found by an index; two callers at once take different ones.
+    Return their ids and the times of the last message. Uses an index. Concurrent callers take
+    different conversations.
     """
     silent = (
         select(conversations.c.session_id)
@@ -41,7 +42,7 @@ def take_silent(tx: Connection, *, until: datetime, limit: int) -> list[tuple[st
 
 
 def last_line(tx: Connection, session_id: str) -> int:
-    """The id of what was said last; 0 when nothing was."""
+    """Return the id of the last line of the history; 0 if there is none."""
     last = select(func.max(history.c.id)).where(history.c.session_id == session_id)
     return tx.execute(last).scalar() or 0
 
@@ -49,7 +50,10 @@ def last_line(tx: Connection, session_id: str) -> int:
 def read_unsummarised(
     tx: Connection, session_id: str, *, until_id: int, characters: int
 ) -> Unsummarised | None:
-    """What was said since the last summary, the oldest up to that length; None if nothing was."""
+    """Return the lines since the last summary, the oldest first; None if there are none.
+
+    The lines have at most ``characters`` in all, but the first one is always included.
+    """
     known = tx.execute(
         select(conversations.c.summary, conversations.c.restarted_after).where(
             conversations.c.session_id == session_id
@@ -79,22 +83,23 @@ def read_unsummarised(
 
 
 def replace_with_summary(
-    tx: Connection, session_id: str, what: Unsummarised, summary: str, *, now: datetime
+    tx: Connection, session_id: str, unsummarised: Unsummarised, summary: str, *, now: datetime
 ) -> bool:
-    """Store the summary and delete what went into it; False, and nothing, if it came too late.
+    """Store the summary and delete the lines that it replaces; return False if it is too late.
 
-    That is when another summary has been stored since, or the conversation was begun afresh.
+    It is too late, and nothing changes, if another summary has been stored since, or the
+    conversation was begun afresh.
     """
     lock = select(conversations.c.summary, conversations.c.restarted_after)
     known = tx.execute(lock.where(conversations.c.session_id == session_id).with_for_update()).one()
-    there = select(func.count()).select_from(history).where(history.c.id.in_(what.ids))
+    there = select(func.count()).select_from(history).where(history.c.id.in_(unsummarised.ids))
     if (
-        known.summary != what.summary
-        or known.restarted_after >= min(what.ids)
-        or tx.execute(there).scalar_one() != len(what.ids)
+        known.summary != unsummarised.summary
+        or known.restarted_after >= min(unsummarised.ids)
+        or tx.execute(there).scalar_one() != len(unsummarised.ids)
     ):
         return False
-    tx.execute(delete(history).where(history.c.id.in_(what.ids)))
+    tx.execute(delete(history).where(history.c.id.in_(unsummarised.ids)))
     tx.execute(
         update(conversations)
         .where(conversations.c.session_id == session_id)

@@ -1,4 +1,7 @@
-"""What the agent has said: stored before anything else happens, so that it is paid for once."""
+"""Store and read the replies of turns and the history.
+
+The reply is stored before anything else happens, so that a completion is paid for once.
+"""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -14,10 +17,10 @@ from mirt.store.tables import conversations, history, inbox, turns
 
 @dataclass(frozen=True, slots=True)
 class Reply:
-    """What is said to the customer in a turn, what it has cost, and what is to be done.
+    """The reply of a turn, its cost in tokens, and the actions of the LLM.
 
-    ``actions`` is the record of what the agent wanted; ``agent_tasks`` are its tasks, known only to
-    who has just asked: they are rows of their own.
+    ``actions`` records the actions that the LLM asked for. ``agent_tasks`` are their tasks. They
+    have rows of their own, so a reply that is read from the database has none.
     """
 
     text: str
@@ -30,14 +33,14 @@ class Reply:
 
 @dataclass(frozen=True, slots=True)
 class Said:
-    """One line of a conversation: who (``user`` or ``assistant``) and what."""
+    """One line of the history: the role of its author, and the text."""
 
     role: Literal["user", "assistant"]
     content: str
 
 
 def find_reply(tx: Connection, turn_id: str) -> Reply | None:
-    """The reply of a turn, if the agent has answered."""
+    """Return the reply of a turn; None if the LLM has not answered yet."""
     row = tx.execute(
         select(
             turns.c.reply, turns.c.model, turns.c.prompt_tokens, turns.c.completion_tokens
@@ -47,7 +50,10 @@ def find_reply(tx: Connection, turn_id: str) -> Reply | None:
 
 
 def reply_to(tx: Connection, task_id: str) -> tuple[str, Reply] | None:
-    """The turn that has answered a message, its own or another's, and what was said in it."""
+    """Return the id and the reply of the turn that answered the mail of this task, or None.
+
+    It may be the turn of other mail that was answered together with this.
+    """
     turn_id = tx.execute(select(inbox.c.turn_id).where(inbox.c.task_id == task_id)).scalar()
     reply = find_reply(tx, turn_id) if turn_id else None
     return (turn_id, reply) if turn_id and reply else None
@@ -61,7 +67,10 @@ def store_reply(
     heard: Sequence[tuple[str, datetime]],
     now: datetime,
 ) -> None:
-    """Write the reply of the turn and, with what was heard and when, the history."""
+    """Store the reply of the turn, and add it to the history after the mail in ``heard``.
+
+    ``heard`` has text and time of each mail. If it is empty, the history does not change.
+    """
     tx.execute(
         insert(turns).values(
             id=mail.task_id,
@@ -93,7 +102,7 @@ def store_reply(
 
 
 def recall(tx: Connection, session_id: str, *, limit: int) -> tuple[str | None, list[Said]]:
-    """The summary of the conversation, and its last ``limit`` lines, the oldest first."""
+    """Return the summary of the conversation and its last ``limit`` lines, the oldest first."""
     known = tx.execute(
         select(conversations.c.summary, conversations.c.restarted_after).where(
             conversations.c.session_id == session_id

@@ -1,4 +1,4 @@
-"""The tables, as the code sees them. The migrations make them; a test compares the two."""
+"""The tables as the code uses them. The migrations create them; a test compares the two."""
 
 from mirt.store.tables.columns import UtcDateTime, metadata
 from mirt.store.tables.conversations import conversations, followups, history, inbox, turns

@@ -1,4 +1,4 @@
-"""The kinds of columns, in both databases."""
+"""Column types that behave alike in PostgreSQL and in SQLite."""
 
 from datetime import UTC, datetime
 
@@ -19,13 +19,17 @@ from mirt.store.tables.storable import storable
 
 
 class UtcDateTime(TypeDecorator[datetime]):
-    """A point in time; SQLite, which knows no zones, keeps it in UTC."""
+    """A point in time with its zone. SQLite has no zones; there it is stored in UTC."""
 
     impl = DateTime(timezone=True)
     cache_ok = True
 
     def process_bind_param(self, value: datetime | None, _dialect: Dialect) -> datetime | None:
-        """Refuse a time without a zone; it would mean something else in each place."""
+        """Convert to UTC.
+
+        Raises:
+            ValueError: the time has no zone; it would mean another moment on each machine.
+        """
         if value is None:
             return None
         if value.tzinfo is None:
@@ -33,20 +37,20 @@ class UtcDateTime(TypeDecorator[datetime]):
         return value.astimezone(UTC)
 
     def process_result_value(self, value: datetime | None, _dialect: Dialect) -> datetime | None:
-        """Give the zone back."""
+        """Return the time in UTC, with its zone."""
         if value is None:
             return None
         return value.astimezone(UTC) if value.tzinfo else value.replace(tzinfo=UTC)
 
 
 class ErrorText(TypeDecorator[str]):
-    """What an error has said, storable, and without the secrets that it may have quoted."""
+    """The text of an error, storable, and without the secrets that it may quote."""
 
     impl = Text
     cache_ok = True
 
     def process_bind_param(self, value: str | None, _dialect: Dialect) -> str | None:
-        """Strike them out."""
+        """Redact the secrets and replace what PostgreSQL cannot store."""
         return None if value is None else storable(redact(value))
 
 

@@ -1,4 +1,4 @@
-"""What is said: conversations, their mailboxes, turns and history, and what a silence leads to."""
+"""The tables of conversations: mailbox, turns, history and follow-ups."""
 
 from sqlalchemy import (
     Boolean,
@@ -22,16 +22,16 @@ conversations = Table(
     Column("chat_id", String),
     Column("user_id", String),
     Column("customer_name", String),
-    # The task whose turn it is; null when nobody waits.
+    # The head: the only task of the conversation that is published. Null if no mail waits.
     Column("head_task_id", String),
     Column("summary", Text),
     Column("summarised_at", UtcDateTime),
-    # Messages of the history up to this one belong to a conversation the customer has closed.
+    # Messages of the history up to this id are from before the customer began afresh.
     Column("restarted_after", Serial, nullable=False, server_default="0"),
     Column("last_customer_at", UtcDateTime, nullable=False),
-    # Follow-ups taken since the customer's last message, and whether what was said since the last
-    # summary is to go into one. The customer's next message sets both back.
+    # Follow-ups taken since the customer's last message. The customer's next message sets it to 0.
     Column("followups_taken", Integer, nullable=False, server_default="0"),
+    # Whether the history since the last summary waits for one. The customer's next message sets it.
     Column("summary_awaited", Boolean, nullable=False, server_default=false()),
     Column("order_status", String),
     Column("created_at", UtcDateTime, nullable=False),
@@ -52,7 +52,7 @@ Index(
     sqlite_where=conversations.c.head_task_id.is_not(None),
 )
 for _searched in ("session_id", "user_id", "customer_name"):
-    # Beginnings of a text are found by byte order, whatever the collation of the database.
+    # A search by prefix uses byte order, whatever the collation of the database is.
     Index(
         f"conversations_by_{_searched}",
         conversations.c[_searched],
@@ -73,10 +73,10 @@ inbox = Table(
     Column("message_id", String),
     Column("metadata", Json, nullable=False),
     Column("trace_id", String, nullable=False),
-    # Where in the trace it was accepted: the W3C headers of that place.
+    # W3C headers of the span context in which the message was accepted.
     Column("trace_context", Json, nullable=False, server_default="{}"),
     Column("state", String, nullable=False),
-    # The turn that has taken it: the task id of the turn's head.
+    # The turn that has taken the message: the task id of its head.
     Column("turn_id", String),
     Column("received_at", UtcDateTime, nullable=False),
     Column("finished_at", UtcDateTime),
@@ -91,14 +91,14 @@ Index("inbox_finished", inbox.c.finished_at)
 turns = Table(
     "turns",
     metadata,
-    # A row here means that the agent has answered and is not to be asked again.
+    # A row means that the LLM has answered. It is not asked again for this turn.
     Column("id", String, primary_key=True),
     Column("session_id", String, nullable=False),
     Column("reply", Text, nullable=False),
     Column("model", String, nullable=False),
     Column("prompt_tokens", Integer, nullable=False),
     Column("completion_tokens", Integer, nullable=False),
-    # What the agent wanted to have done, and what became of it: the task, or why not.
+    # The actions that the agent asked for, each with its task or the reason why there is none.
     Column("actions", Json, nullable=False, server_default="[]"),
     Column("answered_at", UtcDateTime, nullable=False),
 )
@@ -121,11 +121,11 @@ followups = Table(
     metadata,
     Column("task_id", String, primary_key=True),
     Column("session_id", String, nullable=False),
-    # The silence that it belongs to began with the customer's message of this time.
+    # The time of the customer's message with which the silence began.
     Column("since", UtcDateTime, nullable=False),
     Column("number", Integer, nullable=False),
     Column("taken_at", UtcDateTime, nullable=False),
-    # None is sent twice in one silence.
+    # No follow-up is sent twice in one silence.
     UniqueConstraint("session_id", "since", "number", name="followups_once"),
 )
 Index("followups_session", followups.c.session_id, followups.c.taken_at)

@@ -1,4 +1,4 @@
-"""What leaves us and may have taken effect: replies and orders."""
+"""The tables of effects outside this service: deliveries and orders."""
 
 from sqlalchemy import (
     Boolean,
@@ -44,12 +44,13 @@ orders = Table(
     "orders",
     metadata,
     Column("external_id", String, primary_key=True),
-    # The task that creates it; another of the same order waits for its end.
+    # The task that creates the order. Another task for the same order waits until it ends.
     Column("task_id", String, nullable=False),
     Column("session_id", String, nullable=False),
     Column("source", String, nullable=False),
     Column("state", String, nullable=False),
-    # Whether the CRM was ever asked to create it: then it is looked up before it is asked again.
+    # Whether the CRM was ever asked to create the order. If so, the order is looked up before
+    # the CRM is asked again.
     Column("asked", Boolean, nullable=False, server_default=false()),
     Column("unknown", Integer, nullable=False, server_default="0"),
     Column("crm_order_id", String),

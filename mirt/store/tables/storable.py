@@ -1,7 +1,7 @@
-"""Texts and JSON of other people's making, as a database can keep them.
+"""Make texts and JSON from outside storable.
 
-PostgreSQL takes no NUL character and no half of a surrogate pair, in no text and in no JSON. What
-comes from outside may hold both, and what cannot be written down would be lost.
+PostgreSQL refuses a NUL character and half a surrogate pair, in text and in JSON. Input from
+outside may contain both, and a row that cannot be written would be lost.
 """
 
 import json
@@ -12,14 +12,14 @@ _NUL_IN_JSON: Final = re.compile(r"(?<!\\)((?:\\\\)*)\\u0000")
 
 
 def storable(text: str) -> str:
-    """The text, with what PostgreSQL takes for no text (NUL, half a surrogate pair) replaced.
+    """Return the text with NUL characters and halves of surrogate pairs replaced.
 
-    What an error says may quote anything, and must not keep its own record from being written.
+    The text of an error may quote anything and must not prevent its own record.
     """
     return text.replace("\0", "\N{REPLACEMENT CHARACTER}").encode(errors="replace").decode()
 
 
 def storable_json(value: Any) -> str:
-    """JSON whose texts are ``storable``."""
-    written = json.dumps(value, ensure_ascii=False)
-    return storable(_NUL_IN_JSON.sub("\\1\0", written))
+    """Return the value as JSON whose texts are storable."""
+    encoded = json.dumps(value, ensure_ascii=False)
+    return storable(_NUL_IN_JSON.sub("\\1\0", encoded))

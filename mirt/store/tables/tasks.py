@@ -1,4 +1,4 @@
-"""What is to be done and who does it: tasks, dead letters, workers, ticks."""
+"""The tables of the queue: tasks, their events, dead letters, workers, health checks, ticks."""
 
 from sqlalchemy import (
     Boolean,
@@ -19,25 +19,26 @@ tasks = Table(
     Column("args", Json, nullable=False),
     Column("kwargs", Json, nullable=False),
     Column("options", Json, nullable=False),
-    # Also in options and arguments; here they can be searched for.
+    # Both are also in the options or the arguments. As columns they can be searched.
     Column("trace_id", String),
     Column("session_id", String),
     Column("state", String, nullable=False),
-    # When the outbox is to publish it (again): a delay, a lost publication, a lease that ran out.
+    # When the outbox publishes the task (again): the end of a delay, of the wait for a claim, or
+    # of the lease.
     Column("due_at", UtcDateTime),
     Column("published_at", UtcDateTime),
     Column("publications", Integer, nullable=False, server_default="0"),
     Column("owner", String),
-    # Grows with each claim: a late writer knows the fence that it claimed with, and is told apart.
+    # Grows with each claim. A late writer has an older fence, so its write changes nothing.
     Column("fence", Integer, nullable=False, server_default="0"),
     Column("attempt", Integer, nullable=False, server_default="0"),
-    # Starts that have not ended: a message that kills its worker is known by them.
+    # Starts that have not ended. They reveal a task that kills its worker.
     Column("starts", Integer, nullable=False, server_default="0"),
-    # Seconds that the other side has asked us to wait, over all attempts.
+    # Seconds of cooldown that the other side asked for, over all attempts.
     Column("waited_s", Integer, nullable=False, server_default="0"),
     Column("error_code", String),
     Column("created_at", UtcDateTime, nullable=False),
-    # Since when a worker could have run it: a delay comes before, and so does having been dead.
+    # Since when a worker could have run the task: after its delay, or after its replay.
     Column("waits_since", UtcDateTime),
     Column("first_started_at", UtcDateTime),
     Column("started_at", UtcDateTime),
@@ -51,7 +52,7 @@ Index("tasks_session", tasks.c.session_id, tasks.c.created_at)
 task_events = Table(
     "task_events",
     metadata,
-    # What happened to a task beside its being done at once: its row knows only how it is now.
+    # Failures, waits and decisions. The row of the task has only its present state.
     Column("id", Serial, primary_key=True),
     Column("task_id", String, nullable=False),
     Column("kind", String, nullable=False),

@@ -64,13 +64,13 @@ def test_a_run_that_ends_clears_the_count_of_starts(database: Database, ending: 
     assert row(database).starts == 0
 
 
-@pytest.mark.parametrize(("innocent", "starts"), [(True, 1), (False, 2)])
+@pytest.mark.parametrize(("count_as_crash", "starts"), [(False, 1), (True, 2)])
 def test_the_tasks_of_a_dead_process_go_to_another_at_once(
-    database: Database, innocent: bool, starts: int
+    database: Database, count_as_crash: bool, starts: int
 ) -> None:
     held(database)
     with database.transaction() as tx:
-        assert release_owner(tx, "one", innocent=innocent, now=after(1)) == 1
+        assert release_owner(tx, "one", count_as_crash=count_as_crash, now=after(1)) == 1
     assert held(database, "two", at=1).starts == starts
 
 
@@ -79,7 +79,7 @@ def test_the_tasks_of_other_processes_are_not_released(database: Database) -> No
     held(database, "two", task_id="t2")
     write(database, ENDINGS["finish"], held(database, "one", task_id="t3"))
     with database.transaction() as tx:
-        assert release_owner(tx, "one", innocent=False, now=after(1)) == 1
+        assert release_owner(tx, "one", count_as_crash=True, now=after(1)) == 1
     assert claimed(database, "three", at=1, task=TaskMessage("t2", "ping")) is None
     assert row(database, "t3").state == "done"
 

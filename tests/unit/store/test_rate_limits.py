@@ -31,23 +31,23 @@ def slots_of(pace: LocalRateLimiter) -> list[float]:
     """Return the reservations of one moment."""
     return [
         reservation.begins_in
-        for reservation in (pace.take() for _ in range(100))
-        if reservation.taken
+        for reservation in (pace.reserve() for _ in range(100))
+        if reservation.granted
     ]
 
 
 def test_idle_time_is_not_saved_up() -> None:
     now = [0.0]
     pace = LocalRateLimiter(10, clock=lambda: now[0])
-    pace.take()
+    pace.reserve()
     now[0] = 100.0
-    assert [pace.take().begins_in == 0, pace.take().begins_in == 0] == [True, False]
+    assert [pace.reserve().begins_in == 0, pace.reserve().begins_in == 0] == [True, False]
 
 
 def test_a_slot_that_is_too_far_away_is_not_taken() -> None:
     pace = LocalRateLimiter(0.1, clock=lambda: 0.0)
-    slots = [pace.take() for _ in range(5)]
-    assert [reservation.taken for reservation in slots] == [True, False, False, False, False]
+    slots = [pace.reserve() for _ in range(5)]
+    assert [reservation.granted for reservation in slots] == [True, False, False, False, False]
     assert len({reservation.begins_in for reservation in slots[1:]}) == 1
 
 
