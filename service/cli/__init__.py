@@ -1,4 +1,8 @@
-"""The command ``mirt``: one file a command, gathered here."""
+"""The command ``mirt``: one file for each command, and app.py with the list of all commands.
+
+context.py opens what a command needs. output.py prints, options.py has shared options, errors.py
+maps errors to exit codes.
+"""
 
 from service.cli.app import main
 

@@ -1,4 +1,4 @@
-"""``python -m service.cli``: the same as ``mirt``."""
+"""``python -m service.cli``: runs ``mirt`` where the script is not on the path."""
 
 from service.cli import main
 

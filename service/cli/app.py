@@ -1,68 +1,76 @@
-"""Every command on one screen. The module of a command is loaded when the command is called."""
+"""The list of all commands. The module of a command is imported when the command is called."""
 
-import atexit
-import gc
 from typing import Any, Final
 
 import typer
 
-from service.cli.errors import ended
+from service.cli.errors import exit_on_error
 from service.cli.lazy import CommandSpec, LazyGroup
+from service.processes import garbage_collector
 
 COMMANDS: Final = (
     CommandSpec("up", "service.cli.up:up", "Run everything in one process, on loopback."),
     CommandSpec("web", "service.cli.web:web", "Run the ingress under gunicorn."),
-    CommandSpec("worker", "service.cli.worker:worker", "Work on queues, in processes."),
+    CommandSpec("worker", "service.cli.worker:worker", "Run the tasks of queues, in processes."),
     CommandSpec(
         "scheduler", "service.cli.scheduler:scheduler", "Run the schedule: becomes periodiq."
     ),
-    CommandSpec("migrate", "service.cli.migrate:migrate", "Bring the database to our schema."),
+    CommandSpec(
+        "migrate", "service.cli.migrate:migrate", "Bring the database to this version's schema."
+    ),
     CommandSpec("send", "service.cli.send:send", "Write as a customer would, and show the reply."),
     CommandSpec(
         "demo", "service.cli.send:demo", "Play a short conversation on a service of its own."
     ),
-    CommandSpec("telegram", "service.cli.telegram:telegram", "The bot's webhook."),
+    CommandSpec(
+        "telegram", "service.cli.telegram:telegram", "Set or show the webhook of the Telegram bot."
+    ),
     CommandSpec(
         "inspect",
         "service.cli.inspect:inspect",
-        "What is going on, what is stuck and why.",
+        "Show what is running, what is stuck and why.",
         is_brief=True,
     ),
     CommandSpec(
         "trace",
         "service.cli.trace:trace",
-        "What happened to a message, step by step.",
+        "Show what happened to a message, step by step.",
         is_brief=True,
     ),
     CommandSpec(
-        "dead", "service.cli.dead:dead", "Dead letters: what failed for good.", is_brief=True
+        "dead",
+        "service.cli.dead:dead",
+        "List, replay or delete dead letters: tasks that failed for good.",
+        is_brief=True,
     ),
     CommandSpec(
         "purge",
         "service.cli.purge:purge",
-        "Remove what waits in a queue; it can be replayed.",
+        "Move the waiting tasks of a queue to the dead letters.",
         is_brief=True,
     ),
     CommandSpec(
         "doctor",
         "service.cli.doctor:doctor",
-        "Ask every dependency, and say what is wrong.",
+        "Check every dependency, and say what to do.",
         is_brief=True,
     ),
 )
 
 
 class Commands(LazyGroup):
-    """All of them."""
+    """The commands of ``mirt``."""
 
-    lines = COMMANDS
+    specs = COMMANDS
 
     def resolve_command(self, ctx: Any, args: list[str]) -> Any:
-        """The command that is meant by these arguments; only if it is brief without a collector."""
+        """Return the command that the arguments name.
+
+        Loading it, and running it if it is brief, happens without the garbage collector.
+        """
         resolved = super().resolve_command(ctx, args)
-        if not any(line.is_brief for line in COMMANDS if line.name == args[0]):
-            gc.freeze()
-            gc.enable()
+        if not any(spec.is_brief for spec in COMMANDS if spec.name == args[0]):
+            garbage_collector.resume()
         return resolved
 
 
@@ -83,8 +91,7 @@ def mirt() -> None:
 
 def main() -> None:
     """Run the command line."""
-    # What is loaded is no garbage: to look for some takes a fifth of a start, and of an end.
-    gc.disable()
-    atexit.register(gc.freeze)
-    with ended():
+    garbage_collector.pause()
+    garbage_collector.skip_at_exit()
+    with exit_on_error():
         cli()

@@ -1,6 +1,5 @@
-"""What a command opens: only the database, to look; the whole of the service, to act."""
+"""Opens what a command needs: the database to read, or the whole service to change something."""
 
-import gc
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -12,11 +11,12 @@ from mirt.store.engine.database import Database
 from mirt.store.engine.revision import check_schema
 from service.cli.errors import CommandError
 from service.exit_codes import UNAVAILABLE
+from service.processes import garbage_collector
 
 
 @dataclass(frozen=True, slots=True)
 class CommandContext:
-    """Enough for whoever looks: nothing can be written by it."""
+    """Settings, database and clock of a command."""
 
     settings: Settings
     database: Database
@@ -25,10 +25,13 @@ class CommandContext:
 
 @contextmanager
 def read_only() -> Iterator[CommandContext]:
-    """Open the database to read it, beside whatever works with it.
+    """Open the database for reading, beside the processes that use it. A write fails.
 
     Raises:
-        SettingsError, SchemaError, DatabaseError: it cannot be looked at.
+        CommandError: the database file of the embedded mode does not exist.
+        DatabaseError: the database cannot be reached.
+        SchemaError: its schema is not the one of this version.
+        SettingsError: the settings are invalid.
     """
     settings = load_settings()
     _require_file(settings)
@@ -42,12 +45,14 @@ def read_only() -> Iterator[CommandContext]:
 
 @contextmanager
 def full_access() -> Iterator[CommandContext]:
-    """Open everything that a replay or a purge needs, with every task bound to its broker.
+    """Open everything that a replay or a purge needs, with every task bound to a broker.
+
+    The broker writes to the outbox only; the running service publishes from there.
 
     Raises:
-        SettingsError, SchemaError, DatabaseError: it cannot be acted on.
+        CommandError, DatabaseError, SchemaError, SettingsError: as for ``read_only``.
     """
-    gc.enable()
+    garbage_collector.resume()
     import actors  # noqa: F401 - declares the tasks
     from broker.stack import install
     from mirt.observe.logs import configure
@@ -58,19 +63,19 @@ def full_access() -> Iterator[CommandContext]:
     if "log_level" not in settings.model_fields_set:
         settings = settings.model_copy(update={"log_level": "ERROR"})
     configure(settings)
-    context = open_runtime(settings)
-    use_runtime(context)
-    check_schema(context.database)
+    runtime = open_runtime(settings)
+    use_runtime(runtime)
+    check_schema(runtime.database)
     broker = install(settings, outbox_only=True)
     try:
-        yield CommandContext(settings, context.database)
+        yield CommandContext(settings, runtime.database)
     finally:
         broker.close()
-        context.close()
+        runtime.close()
 
 
 def _require_file(settings: Settings) -> None:
-    """Looking must not make the file that it looks for."""
+    # Opening a SQLite database would create its file, and a look must not create anything.
     url = settings.database_url.get_secret_value()
     if settings.mode is Mode.EMBEDDED and url.startswith("sqlite:///"):
         file = Path(url.removeprefix("sqlite:///"))

@@ -1,29 +1,29 @@
-"""``mirt doctor``: every dependency is asked, and what is wrong is said with what to do."""
+"""``mirt doctor``: checks every dependency, and prints what is wrong and what to do."""
 
 from typing import Final
 
 import typer
 
 from mirt.settings import load_settings
-from service.admin.doctor import Finding, Verdict, diagnose
+from service.admin.doctor import Finding, Severity, diagnose
 from service.cli.output import AsJson, emit, hang, say
 from service.exit_codes import WRONG
 
 SIGNS: Final = {
-    Verdict.FINE: ("✓", "green"),
-    Verdict.NOTE: ("!", "yellow"),
-    Verdict.WRONG: ("✗", "red"),
-    Verdict.OFF: ("·", "dim"),
+    Severity.FINE: ("✓", "green"),
+    Severity.NOTE: ("!", "yellow"),
+    Severity.WRONG: ("✗", "red"),
+    Severity.OFF: ("·", "dim"),
 }
 
 
 def doctor(*, as_json: AsJson = False) -> None:
-    """Ask every dependency at once, and say what is wrong and what to do.
+    """Check every dependency at once, and say what is wrong and what to do.
 
-    It takes a few seconds at most, whatever is down. Exit code 1 when something is wrong.
+    It takes a few seconds at most, even if every server is down. Exit code 1 if something is wrong.
     """
     findings = diagnose(load_settings())
-    wrong = [one for one in findings if one.verdict is Verdict.WRONG]
+    wrong = [one for one in findings if one.severity is Severity.WRONG]
     if as_json:
         emit({"fine": not wrong, "findings": findings})
         raise typer.Exit(WRONG if wrong else 0)
@@ -36,7 +36,7 @@ def doctor(*, as_json: AsJson = False) -> None:
 
 
 def _say(finding: Finding) -> None:
-    sign, style = SIGNS[finding.verdict]
+    sign, style = SIGNS[finding.severity]
     took = "" if finding.took_ms is None else f" ({finding.took_ms:.0f} ms)"
     hang(f"{sign} {finding.about:<14}", f"{finding.found}{took}", style=style)
     if finding.advice:

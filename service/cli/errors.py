@@ -1,4 +1,4 @@
-"""What can go wrong with a command: its field, problem and code, and an exit code for scripts."""
+"""Errors of commands: each is printed in one line and ends the process with an exit code."""
 
 import sys
 from collections.abc import Iterator
@@ -9,7 +9,7 @@ from service.exit_codes import CONFIGURATION, UNAVAILABLE, USAGE, WRONG
 
 
 class CommandError(Exception):
-    """A command cannot do what it was asked for; ``field`` is what is wrong, ``code`` the kind."""
+    """Failure of a command. ``field`` is the wrong option or part, ``code`` the kind of error."""
 
     def __init__(self, field: str, problem: str, code: str, exit_code: int = WRONG) -> None:
         super().__init__(problem)
@@ -20,42 +20,42 @@ class CommandError(Exception):
 
 
 def misused(field: str, problem: str) -> CommandError:
-    """The command was used wrongly."""
+    """Return the error for a command that was used wrongly; its exit code is 2."""
     return CommandError(field, problem, "INVALID_INPUT", USAGE)
 
 
 def not_found(field: str, problem: str) -> CommandError:
-    """What was asked for is not there."""
+    """Return the error for a name or id that does not exist; its exit code is 1."""
     return CommandError(field, problem, "NOT_FOUND")
 
 
 @contextmanager
-def ended() -> Iterator[None]:
-    """End the process with a line and an exit code for each error that is not a bug of ours."""
+def exit_on_error() -> Iterator[None]:
+    """End the process with one line and an exit code if an error inside is no bug of ours."""
     try:
         yield
-    except CommandError as wrong:
-        _end(wrong.field, wrong.problem, wrong.code, wrong.exit_code)
+    except CommandError as error:
+        _end(error)
     except BrokenPipeError:
-        # Whoever read has had enough, like head; nothing more is to be written.
+        # The reader of our output has closed it, as head does. Writing at exit would fail again.
         sys.stdout = None
         raise SystemExit(WRONG) from None
     except Exception as failed:
-        told = translated(failed)
-        if told is None:
+        reported = as_command_error(failed)
+        if reported is None:
             raise
-        _end(told.field, told.problem, told.code, told.exit_code)
+        _end(reported)
 
 
-def _end(field: str, problem: str, code: str, exit_code: int) -> NoReturn:
-    print(f"{field}: {problem} ({code})", file=sys.stderr)
-    raise SystemExit(exit_code)
+def _end(error: CommandError) -> NoReturn:
+    print(f"{error.field}: {error.problem} ({error.code})", file=sys.stderr)
+    raise SystemExit(error.exit_code)
 
 
-def translated(failed: Exception) -> CommandError | None:
-    """Return the error as a command tells it; None when it is a bug.
+def as_command_error(failed: Exception) -> CommandError | None:
+    """Return the error as a command reports it, or None if it is a bug.
 
-    Its imports wait until an error occurs: the list of commands needs none of them.
+    The imports stand inside because the list of commands needs none of them.
     """
     from mirt.errors import (
         BrokerUnavailableError,
@@ -90,6 +90,6 @@ def translated(failed: Exception) -> CommandError | None:
 
 
 def _down(variable: str, what: str, failed: Exception) -> CommandError:
-    # One line: psycopg puts hints on lines of their own.
+    # The message becomes one line: psycopg puts its hints on lines of their own.
     why = " ".join(str(failed).split())
     return CommandError(variable, f"{what}: {why}; mirt doctor", "UNAVAILABLE", UNAVAILABLE)

@@ -1,7 +1,7 @@
-"""Commands that are named in a list, and loaded when they are called.
+"""A group of commands whose modules are imported only when they are called.
 
-So the help of all of them, the completion of their names and each of them alone load no more than
-they need.
+So the help of the group, the completion of command names, and each command load no more than they
+need.
 """
 
 from collections.abc import Sequence
@@ -11,13 +11,14 @@ from typing import Any, ClassVar
 
 import typer
 from typer.core import TyperCommand, TyperGroup
+from typing_extensions import override
 
 
 @dataclass(frozen=True, slots=True)
 class CommandSpec:
-    """A command: its name, where it is (``module:attribute``), and what it does, in a line.
+    """A command: its name, its function as ``module:attribute``, and its help in one line.
 
-    A brief one is over as soon as it has looked.
+    A brief command ends after a few queries; see ``service.processes.garbage_collector``.
     """
 
     name: str
@@ -27,30 +28,33 @@ class CommandSpec:
 
 
 class LazyGroup(TyperGroup):
-    """Puts the real command in the place of its line before it is called or completed."""
+    """Group with a stub for each of its ``specs``; a command replaces its stub when it is called.
 
-    lines: ClassVar[Sequence[CommandSpec]] = ()
+    A subclass sets ``specs``.
+    """
+
+    specs: ClassVar[Sequence[CommandSpec]] = ()
 
     def __init__(self, **options: Any) -> None:
         super().__init__(**options)
-        self._unloaded = {line.name: line.where for line in self.lines}
-        for line in self.lines:
-            self.commands[line.name] = TyperCommand(line.name, help=line.help)
+        self._unloaded = {spec.name: spec.where for spec in self.specs}
+        for spec in self.specs:
+            self.commands[spec.name] = TyperCommand(spec.name, help=spec.help)
 
+    @override
     def resolve_command(self, ctx: Any, args: list[str]) -> Any:
-        """The command that is meant by these arguments, loaded."""
         if where := self._unloaded.pop(args[0], None):
-            self.commands[args[0]] = _loaded(args[0], where)
+            self.commands[args[0]] = _load(args[0], where)
         return super().resolve_command(ctx, args)
 
 
-def _loaded(name: str, where: str) -> Any:
+def _load(name: str, where: str) -> Any:
     module, _, attribute = where.partition(":")
     found = getattr(import_module(module), attribute)
     if isinstance(found, typer.Typer):
         group: Any = typer.main.get_group(found)
         group.name = name
         return group
-    alone = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
-    alone.command(name)(found)
-    return typer.main.get_command(alone)
+    single = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
+    single.command(name)(found)
+    return typer.main.get_command(single)

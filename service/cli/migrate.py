@@ -1,11 +1,11 @@
-"""``mirt migrate``: prepares the database for the processes."""
+"""``mirt migrate``: prepares the database for this version."""
 
 from mirt.store.engine.migrate import upgrade
 from service.processes.startup import read_settings
 
 
 def migrate() -> None:
-    """Bring the database to the schema that this version knows."""
+    """Bring the database to the schema that this version needs."""
     settings = read_settings(quiet=True)
     upgrade(settings.database_url.get_secret_value())
     print("The database has the schema that this version knows.")

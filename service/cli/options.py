@@ -1,4 +1,4 @@
-"""Options that several commands have."""
+"""Options that several commands share, the question before a change, and completions of names."""
 
 import sys
 from collections.abc import Iterator
@@ -8,21 +8,24 @@ import typer
 
 from service.cli.errors import CommandError
 
-Port = Annotated[int, typer.Option(envvar="PORT", min=1, max=65535, help="Where to listen.")]
+Port = Annotated[int, typer.Option(envvar="PORT", min=1, max=65535, help="Port to listen on.")]
 MetricsPort = Annotated[
     int | None,
     typer.Option(
-        envvar="METRICS_PORT", min=1, max=65535, help="Where to serve /metrics; else nowhere."
+        envvar="METRICS_PORT",
+        min=1,
+        max=65535,
+        help="Port that serves /metrics; without it none does.",
     ),
 ]
 Yes = Annotated[bool, typer.Option("--yes", "-y", help="Do it without asking.")]
 
 
 def confirm(question: str, *, yes: bool) -> None:
-    """Go on if the answer is yes.
+    """Return if the operator answers yes, or if ``yes`` is set.
 
     Raises:
-        CommandError: the answer is no, or there is nobody to ask.
+        CommandError: the answer is no, or there is no terminal to ask on.
     """
     if yes:
         return
@@ -33,21 +36,21 @@ def confirm(question: str, *, yes: bool) -> None:
 
 
 def queues(incomplete: str) -> Iterator[tuple[str, str]]:
-    """Queues, and what they are for."""
+    """Complete the name of a queue; yield each name with its purpose."""
     from middleware.policy import QUEUES
 
     yield from ((q.name, q.purpose) for q in QUEUES.values() if q.name.startswith(incomplete))
 
 
 def tasks(incomplete: str) -> Iterator[tuple[str, str]]:
-    """Tasks, and their queues."""
+    """Complete the name of a task; yield each name with its queue."""
     from middleware.policy import TASKS
 
     yield from ((t.name, t.queue) for t in TASKS.values() if t.name.startswith(incomplete))
 
 
 def codes(incomplete: str) -> Iterator[str]:
-    """Error codes of dead letters."""
+    """Complete the error code of a dead letter."""
     from mirt.errors import ErrorCode
 
     yield from (code.value for code in ErrorCode if code.startswith(incomplete))

@@ -1,6 +1,6 @@
-"""How things are shown: tables that fit the terminal, one JSON document, times that people read.
+"""Prints the results of commands: tables that fit the terminal, one JSON document, readable times.
 
-Colour and drawn width are for a terminal only: what is piped is plain, and a line stays a line.
+Only a terminal gets colours and folded lines. Piped output is plain, and a line stays a line.
 """
 
 import json
@@ -25,7 +25,7 @@ MIN_TEXT: Final = 20
 
 @dataclass(frozen=True, slots=True)
 class Column:
-    """A column. ``spare`` ones are left out, the highest first, where there is no room."""
+    """Column of a table. In a narrow terminal, the highest ``spare`` is left out first, 0 never."""
 
     title: str
     justify: Literal["left", "right"] = "left"
@@ -33,13 +33,13 @@ class Column:
     style: str | None = None
 
 
-SharedExclusiveLock = str | int | float | None
-Row = tuple[Sequence[SharedExclusiveLock], str | None]
-"""The cells of a line, and its style."""
+Cell = str | int | float | None
+Row = tuple[Sequence[Cell], str | None]
+"""The cells of a table row, and its style."""
 
 
 def console() -> "Console":
-    """Where tables go."""
+    """Return a console on standard output; piped, its lines are practically never folded."""
     from rich.console import Console
 
     width = None if sys.stdout.isatty() else PIPED_WIDTH
@@ -54,7 +54,7 @@ def say(*lines: str, style: str | None = None) -> None:
 
 
 def hang(lead: str, text: str, *, style: str | None = None) -> None:
-    """Print a text beside its lead; on a terminal what does not fit goes on below the text."""
+    """Print a text after its lead; on a terminal, further lines are indented below the text."""
     out = console()
     lines = text.splitlines() or [""]
     if out.is_terminal:
@@ -70,26 +70,28 @@ def emit(document: Any) -> None:
 
 
 def table(columns: Sequence[Column], rows: Sequence[Row], *, empty: str) -> None:
-    """Print a table that fits; ``empty`` where there is nothing to print."""
+    """Print a table that fits the terminal, or ``empty`` if there are no rows."""
     if not rows:
         say(empty, style="dim")
         return
     from rich.table import Table
 
     out = console()
-    cells = [[_shown(cell) for cell in line] for line, _ in rows]
-    kept = _fitting(columns, cells, out.width)
-    drawn = Table(box=None, pad_edge=False, padding=(0, GAP, 0, 0), header_style="bold")
+    cells = [[_format(cell) for cell in row] for row, _ in rows]
+    kept = _fit(columns, cells, out.width)
+    drawing = Table(box=None, pad_edge=False, padding=(0, GAP, 0, 0), header_style="bold")
     for index in kept:
         column = columns[index]
-        drawn.add_column(column.title, justify=column.justify, style=column.style, overflow="fold")
-    for line, (_, style) in zip(cells, rows, strict=True):
-        drawn.add_row(*(line[index] for index in kept), style=style)
-    out.print(drawn)
+        drawing.add_column(
+            column.title, justify=column.justify, style=column.style, overflow="fold"
+        )
+    for row, (_, style) in zip(cells, rows, strict=True):
+        drawing.add_row(*(row[index] for index in kept), style=style)
+    out.print(drawing)
 
 
 def seconds(value: float) -> str:
-    """A length of time, in its two largest units."""
+    """Format a duration in s, in its two largest units: ``1 min 5 s``."""
     whole = round(value)
     if whole < 60:
         return f"{whole} s"
@@ -100,15 +102,15 @@ def seconds(value: float) -> str:
 
 
 def moment(at: datetime | None) -> str:
-    """A point in time, in UTC."""
+    """Format a point in time, in UTC; ``never`` for None."""
     return "never" if at is None else f"{at.astimezone(UTC):%Y-%m-%d %H:%M:%S}"
 
 
-def _fitting(columns: Sequence[Column], cells: list[list[str]], width: int) -> list[int]:
+def _fit(columns: Sequence[Column], cells: list[list[str]], width: int) -> list[int]:
     from rich.cells import cell_len
 
     widths = [
-        max(cell_len(text) for text in (column.title, *(line[index] for line in cells)))
+        max(cell_len(text) for text in (column.title, *(row[index] for row in cells)))
         for index, column in enumerate(columns)
     ]
     kept = list(range(len(columns)))
@@ -120,7 +122,7 @@ def _fitting(columns: Sequence[Column], cells: list[list[str]], width: int) -> l
     return kept
 
 
-def _shown(cell: SharedExclusiveLock) -> str:
+def _format(cell: Cell) -> str:
     if cell is None:
         return "-"
     return f"{cell:.1f}" if isinstance(cell, float) else str(cell)

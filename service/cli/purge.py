@@ -1,4 +1,4 @@
-"""``mirt purge``: remove what waits in a queue, after saying what that is."""
+"""``mirt purge``: moves the waiting tasks of a queue to the dead letters, after a confirmation."""
 
 from datetime import timedelta
 from typing import Annotated
@@ -21,29 +21,29 @@ def purge(
     yes: Yes = False,
     as_json: AsJson = False,
 ) -> None:
-    """Make dead letters (PURGED) of all that waits in a queue. What runs goes on.
+    """Move the waiting tasks of a queue to the dead letters (PURGED). Running tasks go on.
 
-    Messages that wait behind what is removed are removed with it, and nobody is told anything; a
+    Messages that wait behind a removed one are removed with it. No customer is told anything. A
     replay brings all of them back.
     """
     with read_only() as context:
-        meant = preview(context, queue)
+        found = preview(context, queue)
         since = context.clock() - timedelta(seconds=1)
-    if meant.tasks:
+    if found.tasks:
         confirm(
-            f"Remove {meant.tasks} task(s) of {meant.conversations} conversation(s) from {queue}?",
+            f"Remove {found.tasks} task(s) of {found.conversations} conversation(s) from {queue}?",
             yes=yes,
         )
         with full_access() as context:
             removed = move_to_dead_letters(context, queue)
     else:
         removed = 0
-    back = f"mirt dead replay --queue {queue} --code PURGED --since {since:%Y-%m-%dT%H:%M:%SZ}"
+    replay = f"mirt dead replay --queue {queue} --code PURGED --since {since:%Y-%m-%dT%H:%M:%SZ}"
     if as_json:
-        emit({"queue": queue, "removed": removed, "replay": back if removed else None})
+        emit({"queue": queue, "removed": removed, "replay": replay if removed else None})
         return
     if not removed:
         say(f"nothing waits in {queue}")
         return
     say(f"{removed} task(s) removed from {queue}; they are dead letters now")
-    say(f"  to bring them back: {back}")
+    say(f"  to bring them back: {replay}")

@@ -1,4 +1,4 @@
-"""``mirt scheduler``: becomes periodiq."""
+"""``mirt scheduler``: checks what the schedule needs, and becomes periodiq."""
 
 import os
 import sys
@@ -12,15 +12,16 @@ from service.processes.startup import read_settings, require_schema
 
 
 def scheduler(metrics_port: MetricsPort = None) -> None:
-    """Run the schedule: becomes periodiq."""
+    """Run the schedule: each task of the schedule is sent at its time. Becomes periodiq."""
     settings = read_settings()
     require_schema(settings)
     if port := metrics_port or settings.metrics_port:
         folder = private_folder("mirt-scheduler-")
-        # Before it becomes periodiq, which measures there because the environment says so.
+        # It must run before this process becomes periodiq, which counts in this folder because the
+        # environment names it.
         Exporter(folder, port, removes_folder=True).ensure_running()
         os.environ[FOLDER] = str(folder)
     os.environ["TZ"] = "UTC"
     periodiq = str(Path(sys.executable).with_name("periodiq"))
-    # A program of our own environment.
-    os.execv(periodiq, [periodiq, "service.processes.scheduler"])  # noqa: S606
+    arguments = [periodiq, "service.processes.scheduler"]
+    os.execv(periodiq, arguments)  # noqa: S606 - a program of our own environment

@@ -1,4 +1,4 @@
-"""Commands that play the customer: ``send`` one message, or a short conversation as a ``demo``."""
+"""Commands that play a customer: ``mirt send`` writes one message, ``mirt demo`` a conversation."""
 
 import itertools
 import json
@@ -29,10 +29,12 @@ CONVERSATION: Final = ("Привіт! 👋", "Скільки коштує сук
 
 def send(
     text: Annotated[str, typer.Argument(help="What the customer writes.")],
-    chat: Annotated[int, typer.Option(help="The chat it is written in.")] = CHAT,
-    port: Annotated[int, typer.Option(envvar="PORT")] = DEFAULT_PORT,
+    chat: Annotated[int, typer.Option(help="Id of the chat to write in.")] = CHAT,
+    port: Annotated[
+        int, typer.Option(envvar="PORT", help="Port of the ingress on this machine.")
+    ] = DEFAULT_PORT,
     url: Annotated[
-        str | None, typer.Option(help="Where the ingress is, if it is not on this machine.")
+        str | None, typer.Option(help="Address of the ingress, if it is not on this machine.")
     ] = None,
     within: Annotated[
         float, typer.Option(min=0.1, help="Seconds to wait for the reply.")
@@ -42,7 +44,7 @@ def send(
     settings = read_settings(quiet=True)
     base = url.rstrip("/") if url else f"http://{HOST}:{port}"
     trace_id = _post(settings, base, _update(text, chat))
-    replies = _replies(settings, trace_id, within_s=within)
+    replies = _wait_for_replies(settings, trace_id, within_s=within)
     if replies is None:
         problem = f"no reply within {within:g} s; what it waits for: mirt trace {trace_id}"
         raise CommandError("reply", problem, "TIMEOUT")
@@ -50,7 +52,7 @@ def send(
 
 
 def demo() -> None:
-    """Play a short conversation on a service of its own; fails unless every reply came."""
+    """Play a short conversation on a service of its own. Exit code 1 if a reply is missing."""
     with tempfile.TemporaryDirectory(prefix="mirt-demo-") as folder:
         port = _free_port()
         environment = {
@@ -61,10 +63,10 @@ def demo() -> None:
         command = [sys.executable, "-m", "service.cli", "up", "--port", str(port)]
         with subprocess.Popen(command, env=environment) as service:  # noqa: S603 - our own program
             try:
-                answered = _converse(environment, port)
+                is_answered = _converse(environment, port)
             finally:
                 service.terminate()
-    if not answered:
+    if not is_answered:
         print("the demo failed: a reply is missing", file=sys.stderr)
         raise typer.Exit(1)
     print(f"{len(CONVERSATION)} messages, {len(CONVERSATION)} replies.")
@@ -78,18 +80,18 @@ def _converse(environment: dict[str, str], port: int) -> bool:
     _wait_until_alive(port)
     base = f"http://{HOST}:{port}"
     sent = (_post(settings, base, _update(text, CHAT)) for text in CONVERSATION)
-    return all(_replies(settings, trace_id, within_s=ANSWER_WITHIN_S) for trace_id in sent)
+    return all(_wait_for_replies(settings, trace_id, within_s=ANSWER_WITHIN_S) for trace_id in sent)
 
 
 _updates = itertools.count(int(time.time()))
 
 
-def _replies(settings: Settings, trace_id: str, *, within_s: float) -> list[str] | None:
-    """The replies to the message of this trace; None when there is none in time."""
-    context = open_runtime(settings)
+def _wait_for_replies(settings: Settings, trace_id: str, *, within_s: float) -> list[str] | None:
+    """Return the replies to the message of this trace, or None after ``within_s`` seconds."""
+    runtime = open_runtime(settings)
     deadline = time.monotonic() + within_s
     while time.monotonic() < deadline:
-        if replies := context.deliveries.sent_in(trace_id):
+        if replies := runtime.deliveries.sent_in(trace_id):
             return replies
         time.sleep(0.1)
     return None
@@ -130,11 +132,11 @@ def _post(settings: Settings, base: str, update: dict[str, Any]) -> str:
 
 
 def _refusal(refused: urllib.error.HTTPError) -> CommandError:
-    """What the ingress has answered, as it says it."""
+    """Return the error with the words of the ingress, if its answer has any."""
     body = refused.read().decode(errors="replace")
     try:
-        said = json.loads(body)
-        code, problem = str(said["error"]), str(said["message"])
+        answer = json.loads(body)
+        code, problem = str(answer["error"]), str(answer["message"])
     except (ValueError, KeyError, TypeError):
         code, problem = "REFUSED", body[:200]
     exit_code = UNAVAILABLE if refused.code == 503 else WRONG

@@ -1,4 +1,4 @@
-"""Commands about the bot's webhook: where Telegram sends what customers write, and how it goes."""
+"""``mirt telegram``: sets and shows the webhook to which Telegram sends what customers write."""
 
 import json
 from collections.abc import Callable, Mapping
@@ -18,26 +18,31 @@ PORTS: Final = (443, 80, 88, 8443)
 
 T = TypeVar("T")
 
-telegram = typer.Typer(help="The bot's webhook.", no_args_is_help=True)
+telegram = typer.Typer(help="Set or show the webhook of the Telegram bot.", no_args_is_help=True)
 
 
 @telegram.command("set-webhook")
 def set_webhook(
     url: Annotated[
-        str, typer.Argument(help=f"Where the ingress is reached; {PATH} is added to a bare host.")
+        str,
+        typer.Argument(
+            help=f"Public https address of the ingress; {PATH} is added to a bare host."
+        ),
     ],
 ) -> None:
-    """Have Telegram send messages, and nothing else, to this address, with our secret."""
-    address = _checked(url)
+    """Make Telegram send messages, and no other updates, to this address, with our secret."""
+    address = _check_address(url)
     _ask(lambda bot: bot.set_webhook(address))
     print(f"Telegram sends messages to {address}")
 
 
 @telegram.command()
 def info(
-    as_json: Annotated[bool, typer.Option("--json", help="As Telegram says it.")] = False,
+    as_json: Annotated[
+        bool, typer.Option("--json", help="The answer of Telegram as JSON.")
+    ] = False,
 ) -> None:
-    """Show what Telegram knows of the webhook: where it leads, what waits, the last error."""
+    """Show the webhook as Telegram knows it: its address, pending updates, the last error."""
     found = _ask(lambda bot: bot.webhook_info())
     if as_json:
         print(json.dumps(found, ensure_ascii=False))
@@ -58,7 +63,7 @@ def _lines(found: Mapping[str, Any]) -> dict[str, str]:
     }
 
 
-def _checked(url: str) -> str:
+def _check_address(url: str) -> str:
     parts = urlsplit(url)
     try:
         port = parts.port or 443
@@ -72,9 +77,9 @@ def _checked(url: str) -> str:
 
 
 def _ask(question: Callable[[RegisteringChannel], T]) -> T:
-    context = open_runtime(read_settings(quiet=True))
-    with context.connections:
-        bot = context.channels["telegram"]
+    runtime = open_runtime(read_settings(quiet=True))
+    with runtime.connections:
+        bot = runtime.channels["telegram"]
         if not isinstance(bot, RegisteringChannel):
             refuse("mirt telegram needs a bot:", "TELEGRAM_BOT_TOKEN is not set")
         return question(bot)

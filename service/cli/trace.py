@@ -1,4 +1,4 @@
-"""``mirt trace``: what happened to a message, step by step, and what each step had waited for."""
+"""``mirt trace``: shows what happened to a message, step by step, and what each step waited for."""
 
 from datetime import UTC
 from typing import Annotated
@@ -11,18 +11,21 @@ from service.cli.context import read_only
 from service.cli.errors import not_found
 from service.cli.output import AsJson, emit, hang, say, seconds
 
-Texts = Annotated[bool, typer.Option("--texts", help="Show what was said, too.")]
+Texts = Annotated[
+    bool, typer.Option("--texts", help="Also show the texts of messages and replies.")
+]
 
 
 def trace(
     name: Annotated[
-        str, typer.Argument(metavar="ID", help="Of a trace, a task, a message or a conversation.")
+        str,
+        typer.Argument(metavar="ID", help="Id of a trace, a task, a message or a conversation."),
     ],
     *,
     texts: Texts = False,
     as_json: AsJson = False,
 ) -> None:
-    """What happened to a message or in a conversation, with the times and waits between."""
+    """Show what happened to a message or in a conversation, with times and waits."""
     with read_only() as context:
         found = Timelines(context.database, context.clock).of(name)
     if found is None:
@@ -30,7 +33,7 @@ def trace(
     if as_json:
         emit(_document(found, texts=texts))
         return
-    _say_whose(found)
+    _say_subject(found)
     day = None
     for step in found.steps:
         if (date := step.at.astimezone(UTC).date()) != day:
@@ -44,18 +47,19 @@ def trace(
         say(*(f"    mirt trace {other}" for other in found.others))
 
 
-def _say_whose(found: Timeline) -> None:
-    about = found.conversation
+def _say_subject(found: Timeline) -> None:
+    conversation = found.conversation
     if found.subject.trace_id is not None:
         say(f"trace {found.subject.trace_id}", style="bold")
-    if about is None:
+    if conversation is None:
         if found.subject.session_id is not None:
             say(f"conversation {found.subject.session_id}", style="bold")
         return
-    name = f" with {about.customer_name}" if about.customer_name else ""
-    say(f"conversation {about.session_id}{name} on {about.platform}", style="bold")
-    if about.head_task_id is not None:
-        say(f"{about.waiting} message(s) wait; it is the turn of {about.head_task_id}")
+    name = f" with {conversation.customer_name}" if conversation.customer_name else ""
+    say(f"conversation {conversation.session_id}{name} on {conversation.platform}", style="bold")
+    if conversation.head_task_id is not None:
+        waiting = f"{conversation.waiting} message(s) wait"
+        say(f"{waiting}; it is the turn of {conversation.head_task_id}")
 
 
 def _say_step(step: Step, *, texts: bool) -> None:

@@ -8,14 +8,15 @@ from service.processes.startup import DEFAULT_PORT, read_settings, refuse, with_
 
 
 def up(port: Port = DEFAULT_PORT) -> None:
-    """Run everything in one process, on loopback: ingress, workers and schedule."""
-    # Messages and replies are shown as they happen; the lines between would hide them.
+    """Run ingress, worker and schedule in one process, on loopback."""
+    # Messages and replies are printed as they happen; other log lines would hide them.
     settings = read_settings(quiet=True)
     if settings.mode is not Mode.EMBEDDED:
         refuse(
             "mirt up is for one process without RabbitMQ:",
             "RABBITMQ_URL is set; start the processes of the Procfile, or unset it",
         )
-    made = with_ops_token(settings)
-    configure(made)
-    embedded.run(made, port=port, token_is_made=made is not settings)
+    complete = with_ops_token(settings)
+    # Again: a new token is a secret, which the log must redact.
+    configure(complete)
+    embedded.run(complete, port=port, token_is_made=complete is not settings)

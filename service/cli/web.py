@@ -16,10 +16,10 @@ def web(port: Port = DEFAULT_PORT) -> None:
     queued = settings.tasks_enabled and not settings.tasks_eager
     if settings.mode is not Mode.DISTRIBUTED and queued:
         refuse(
-            "mirt web would accept messages that nobody works on:",
+            "mirt web would accept messages that no worker runs:",
             "RABBITMQ_URL is not set; for one process: mirt up",
         )
-    # Without a database it must be there to say 503.
+    # While the database is down, the ingress starts all the same and answers 503.
     with suppress(DatabaseError):
         require_schema(settings)
     os.environ["PORT"] = str(port)

@@ -1,6 +1,6 @@
-"""``mirt inspect``: what is stuck, why, since when, whose turn it is, and what mends it.
+"""``mirt inspect``: shows what is stuck, why, since when, behind which task, and the remedy.
 
-Everything is read from the database, which every worker reports to: it works with any number of
+Everything is read from the database, to which every worker reports. So it works for any number of
 machines, and in the embedded mode beside ``mirt up``.
 """
 
@@ -14,7 +14,7 @@ from service.cli.inspect.stats import queues, stats
 __all__ = ["inspect"]
 
 inspect = typer.Typer(
-    help="What is going on. Without a further word: what is wrong, who waits and why.",
+    help="Show what is going on. Without a sub-command: what is wrong, and which customers wait.",
     invoke_without_command=True,
     add_completion=False,
 )

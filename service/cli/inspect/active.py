@@ -1,4 +1,4 @@
-"""What runs: where, for whom, and for how long."""
+"""``mirt inspect active``: the running tasks."""
 
 from typing import Any
 
@@ -8,10 +8,10 @@ from service.cli.output import AsJson, Column, Row, emit, seconds, table
 
 
 def active(*, as_json: AsJson = False) -> None:
-    """Which worker runs what, for which conversation, for how long, and which attempt it is."""
+    """Show running tasks: worker, conversation, duration, and number of the attempt."""
     with read_only() as context:
         now = activity(context)
-    living = {one.worker.id for one in now.workers}
+    living = {view.worker.id for view in now.workers}
     if as_json:
         emit({"at": now.at, "active": [_as_object(run, living) for run in now.runs]})
         return
@@ -45,7 +45,7 @@ def active(*, as_json: AsJson = False) -> None:
 def _worker_of(run: RunView, living: set[str]) -> str:
     if run.worker_id is None:
         return "-"
-    # Its chance is of use to nobody who reads.
+    # Without the random part, which tells an operator nothing.
     name = run.worker_id.rpartition(":")[0] or run.worker_id
     return name if run.worker_id in living else f"{name} (gone)"
 

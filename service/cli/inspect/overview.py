@@ -1,4 +1,4 @@
-"""What is wrong, who waits the longest, and a command for each."""
+"""``mirt inspect``: what is wrong, which conversations wait longest, and a command for each."""
 
 from typing import TYPE_CHECKING, Annotated
 
@@ -14,40 +14,40 @@ if TYPE_CHECKING:
     from service.admin.conversations import WaitingView
 
 MOST_WAITING = 8
-Limit = Annotated[int, typer.Option(min=1, max=500, help="Of those who wait, show this many.")]
+Limit = Annotated[int, typer.Option(min=1, max=500, help="Waiting conversations to show.")]
 
 
 def overview(ctx: typer.Context, *, as_json: AsJson = False, limit: Limit = MOST_WAITING) -> None:
-    """What is stuck, why, since when, whose turn it is, and a command for each.
+    """Show what is stuck, why, since when, behind which task, and a command for each.
 
-    Exit code 1 when something is wrong.
+    Exit code 1 if something is wrong.
     """
     if ctx.invoked_subcommand is not None:
         if as_json:
             raise misused("--json", f"put it last: mirt inspect {ctx.invoked_subcommand} --json")
         return
     from service.admin.conversations import waiting
-    from service.admin.findings import problems
+    from service.admin.findings import findings
     from service.admin.schedule import schedule
 
     with read_only() as context:
         now = activity(context)
-        wrong = problems(context, now, schedule(context))
+        wrong = findings(context, now, schedule(context))
         waits = waiting(context, limit=limit)
     if as_json:
         emit(
             {
                 "at": now.at,
-                "problems": [{"what": one.what, "command": one.command} for one in wrong],
+                "problems": [{"what": found.what, "command": found.command} for found in wrong],
                 "waiting": waits,
                 "queues": now.queues,
                 "workers": len(now.workers),
             }
         )
         raise typer.Exit(WRONG if wrong else 0)
-    for one in wrong:
-        hang("✗ ", one.what, style="red")
-        hang("    ", one.command)
+    for found in wrong:
+        hang("✗ ", found.what, style="red")
+        hang("    ", found.command)
     if not wrong:
         say("✓ nothing is wrong", style="green")
     if waits:

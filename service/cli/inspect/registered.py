@@ -1,4 +1,4 @@
-"""What there is: every task, with what is allowed to it and when it runs by itself."""
+"""``mirt inspect registered``: every task with its queue, limits, retries and schedule."""
 
 from typing import Any
 
@@ -7,19 +7,15 @@ from service.cli.output import AsJson, Column, Row, emit, moment, table
 
 
 def registered(*, as_json: AsJson = False) -> None:
-    """Every task with its queue, limits, retries, and when the schedule runs it next."""
+    """Show every task with its queue, limits, retries, and its next time in the schedule."""
     from middleware.policy import QUEUES, TASKS
     from service.admin.schedule import schedule
 
     with read_only() as context:
-        ticks = {one.task: one for one in schedule(context)}
+        ticks = {entry.task: entry for entry in schedule(context)}
     if as_json:
-        emit(
-            {
-                "queues": list(QUEUES.values()),
-                "tasks": [{**_policy(one), "tick": ticks.get(one.name)} for one in TASKS.values()],
-            }
-        )
+        tasks = [{**_policy(task), "tick": ticks.get(task.name)} for task in TASKS.values()]
+        emit({"queues": list(QUEUES.values()), "tasks": tasks})
         return
     columns = (
         Column("TASK"),
@@ -32,17 +28,17 @@ def registered(*, as_json: AsJson = False) -> None:
         Column("LAST TICK", spare=4),
     )
     rows: list[Row] = []
-    for one in TASKS.values():
-        tick = ticks.get(one.name)
+    for task in TASKS.values():
+        tick = ticks.get(task.name)
         rows.append(
             (
                 (
-                    one.name,
-                    one.queue,
-                    f"{one.soft_s:g}/{one.hard_s:g}",
-                    one.retries,
-                    f"{one.max_backoff_s:g}",
-                    one.schedule or "",
+                    task.name,
+                    task.queue,
+                    f"{task.soft_s:g}/{task.hard_s:g}",
+                    task.retries,
+                    f"{task.max_backoff_s:g}",
+                    task.schedule or "",
                     moment(tick.next_at) if tick else "",
                     moment(tick.last_at) if tick else "",
                 ),

@@ -1,21 +1,21 @@
-"""How each queue and each worker stands; the queues also as RabbitMQ itself says."""
+"""``mirt inspect stats`` and ``queues``: numbers of each queue and worker, also from RabbitMQ."""
 
 from typing import TYPE_CHECKING, Any
 
 from service.admin.queues import Activity, WorkerView, activity
 from service.cli.context import read_only
-from service.cli.output import AsJson, Column, Row, SharedExclusiveLock, emit, say, seconds, table
+from service.cli.output import AsJson, Cell, Column, Row, emit, say, seconds, table
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from broker.durable import Depth
 
-    Said = Mapping[str, Depth]
+    Depths = Mapping[str, Depth]
 
 
 def stats(*, as_json: AsJson = False) -> None:
-    """How each queue and each worker stands."""
+    """Show the numbers of each queue and of each worker."""
     with read_only() as context:
         now = activity(context)
     if as_json:
@@ -33,24 +33,24 @@ def stats(*, as_json: AsJson = False) -> None:
 
 
 def queues(*, as_json: AsJson = False) -> None:
-    """The queues as the database knows them, and as RabbitMQ itself says."""
+    """Show the queues as the database counts them, and as RabbitMQ does."""
     with read_only() as context:
         now = activity(context)
         url = context.settings.rabbitmq_url
-    said = None
+    depths = None
     if url is not None:
         from broker.rabbitmq.depths import read_depths
         from broker.rabbitmq.queues import rejects_name
 
         names = [name for queue in now.queues for name in (queue.name, rejects_name(queue.name))]
-        said = read_depths(url.get_secret_value(), names)
+        depths = read_depths(url.get_secret_value(), names)
     if as_json:
-        emit({"at": now.at, "queues": [_with_said(queue, said) for queue in now.queues]})
+        emit({"at": now.at, "queues": [_with_depth(queue, depths) for queue in now.queues]})
         return
-    _queue_table(now, said)
+    _queue_table(now, depths)
 
 
-def _queue_table(now: Activity, said: "Said | None") -> None:
+def _queue_table(now: Activity, depths: "Depths | None") -> None:
     columns = [
         Column("QUEUE"),
         Column("READY", "right"),
@@ -61,13 +61,13 @@ def _queue_table(now: Activity, said: "Said | None") -> None:
         Column("OLDEST", "right", spare=1),
         Column("WORKERS", "right", spare=3),
     ]
-    if said is not None:
+    if depths is not None:
         columns += [Column("RABBITMQ", "right"), Column("CONSUMERS", "right")]
         columns += [Column("REJECTS", "right", spare=2)]
     rows: list[Row] = []
     for queue in now.queues:
-        told = _with_said(queue, said)
-        cells: list[SharedExclusiveLock] = [
+        numbers = _with_depth(queue, depths)
+        cells: list[Cell] = [
             queue.name,
             queue.ready,
             queue.running,
@@ -77,8 +77,9 @@ def _queue_table(now: Activity, said: "Said | None") -> None:
             seconds(queue.oldest_wait_s) if queue.oldest_wait_s else "",
             queue.workers,
         ]
-        if said is not None:
-            cells += [told["rabbitmq_ready"], told["rabbitmq_consumers"], told["rabbitmq_rejects"]]
+        if depths is not None:
+            cells += [numbers["rabbitmq_ready"], numbers["rabbitmq_consumers"]]
+            cells.append(numbers["rabbitmq_rejects"])
         stuck = queue.ready and not queue.workers
         rows.append((cells, "red" if stuck else "yellow" if queue.dead else None))
     table(columns, rows, empty="no queue")
@@ -124,10 +125,10 @@ def _worker_object(one: WorkerView) -> dict[str, Any]:
     }
 
 
-def _with_said(queue: Any, said: "Said | None") -> dict[str, Any]:
+def _with_depth(queue: Any, depths: "Depths | None") -> dict[str, Any]:
     own = {name: getattr(queue, name) for name in type(queue).__slots__}
-    here = said.get(queue.name) if said else None
-    rejects = said.get(f"{queue.name}.dead") if said else None
+    here = depths.get(queue.name) if depths else None
+    rejects = depths.get(f"{queue.name}.dead") if depths else None
     return {
         **own,
         "rabbitmq_ready": here.ready if here else None,

@@ -21,7 +21,7 @@ from mirt.store.engine.revision import SchemaError
 from service.admin.redaction import without_texts
 from service.cli.app import COMMANDS, cli
 from service.cli.dead_letter_filter import choice, names_any, since_of
-from service.cli.errors import CommandError, translated
+from service.cli.errors import CommandError, as_command_error
 from service.cli.output import seconds
 
 NOW = datetime(2026, 3, 1, 12, tzinfo=UTC)
@@ -86,14 +86,14 @@ def test_a_dead_letter_after_the_counting_is_never_meant() -> None:
 def test_every_error_of_ours_has_an_exit_code_and_a_line(
     failed: Exception, exit_code: int, code: str
 ) -> None:
-    told = translated(failed)
+    told = as_command_error(failed)
     assert told is not None
     assert (told.exit_code, told.code) == (exit_code, code)
     assert "\n" not in told.problem
 
 
 def test_a_bug_is_not_called_anything_else() -> None:
-    assert translated(KeyError("x")) is None
+    assert as_command_error(KeyError("x")) is None
 
 
 @pytest.mark.parametrize(
