@@ -4,13 +4,17 @@ A message in the broker is a wake-up call; the row decides. So copies of a messa
 first worker claims the row, the others find it claimed. A lost message costs time: the ``due_at``
 of the row passes, and the outbox publishes the task again. A delay is a ``due_at`` in the future.
 
-    (none) ──claim──► running ──finish──► done
-       │               ▲   │ └──bury────► dead
-      add              │   ├───postpone─► delayed ──┐
-       ▼               │   └─give back─┐            │
-     queued ──claim────┘               │            │
-       ▲───────────────────────────────┴──take_due──┘   (which also takes a running task
-                                                         whose lease has run out)
+    (none) ──claim──► running ──finish────► done
+       │               ▲   │ └──mark_dead─► dead
+      add              │   ├───postpone───► delayed ──┐
+       ▼               │   └─give_back─┐              │
+     queued ──claim────┘               │              │
+       ▲───────────────────────────────┴───take_due───┘   (which also takes a running task
+                                                           whose lease has run out)
+
+Rarer moves: ``claim`` of a delayed task that is due, ``take_retry`` (delayed → queued),
+``bury_unbegun`` ((none), queued → dead), ``revive`` (dead → queued), ``remove_waiting`` (queued,
+delayed → dead) and ``forget`` (running → (none)).
 """
 
 from collections.abc import Mapping, Sequence
