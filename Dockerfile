@@ -1,4 +1,4 @@
-# Two stages: the first builds the environment, the second has nothing to build with.
+# Two stages: the first builds the virtual environment, the second has no build tools.
 FROM python:3.12-slim-bookworm AS build
 WORKDIR /build
 RUN python -m venv /venv

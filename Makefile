@@ -1,4 +1,4 @@
-# Every target installs first what is missing; nothing else is needed but Python >= 3.11.
+# Needs Python >= 3.11. Each target builds .venv first if it is missing or out of date.
 PYTHON ?= python3
 VENV   := .venv
 BIN    := $(VENV)/bin
@@ -6,10 +6,10 @@ STAMP  := $(VENV)/.installed
 
 .PHONY: help install run demo test lint bench chaos lock clean
 
-help: ## This list
+help: ## List the targets
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## (.*)/\1\t\2/' | expand -t 12
 
-install: $(STAMP) ## Build .venv from the lock
+install: $(STAMP) ## Build .venv from requirements-dev.lock
 
 $(STAMP): requirements-dev.lock setup.cfg pyproject.toml
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "MIRT needs Python 3.11 or newer; name one with PYTHON=python3.x")'
@@ -18,28 +18,28 @@ $(STAMP): requirements-dev.lock setup.cfg pyproject.toml
 	$(BIN)/pip install --quiet --disable-pip-version-check --no-deps --editable .
 	@touch $@
 
-run: install ## Everything in one process on http://127.0.0.1:8000
-	@exec $(BIN)/mirt up
+run: install ## Run everything in one process on http://127.0.0.1:8000 (or PORT=8001)
+	@exec $(BIN)/mirt up $(if $(PORT),--port $(PORT))
 
-demo: install ## A short conversation; exits with 0 only if every reply came
+demo: install ## Play a short conversation; succeeds only if every reply came
 	@$(BIN)/mirt demo
 
-test: install ## Everything, with real servers
+test: install ## Run all tests but the slow ones, with real servers
 	@$(BIN)/python -m pytest -n 3 --dist worksteal -q -m "not alone and not slow"
 	@$(BIN)/python -m pytest -q -m "alone and not slow"
 
-lint: install ## Style, types, import directions
+lint: install ## Check style, types, import directions and monitoring
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 	@$(BIN)/python -m tests.promtool
 
-bench: install ## Measurements, each a ratio within one run
+bench: install ## Measure; each result is a ratio within one run
 	@$(BIN)/python -m bench.publishing
 	@$(BIN)/python -m bench.recycling
 
-chaos: install ## Random faults for minutes: make chaos N=5000 CHATS=300 FAULTS=40 SEED=1
+chaos: install ## Cause random faults for minutes: make chaos N=5000 CHATS=300 FAULTS=40 SEED=1
 	@$(BIN)/python -m tests.chaos --messages $(or $(N),5000) --chats $(or $(CHATS),300) --faults $(or $(FAULTS),40) --seed $(or $(SEED),1) $(if $(SABOTAGE),--sabotage $(SABOTAGE))
 
 lock: ## Renew requirements.lock and requirements-dev.lock
@@ -48,5 +48,5 @@ lock: ## Renew requirements.lock and requirements-dev.lock
 	$(BIN)/uv pip compile --quiet --universal --generate-hashes --python-version 3.11 --no-annotate --no-header -o requirements.lock setup.cfg
 	$(BIN)/uv pip compile --quiet --universal --generate-hashes --python-version 3.11 --no-annotate --no-header --extra dev -o requirements-dev.lock setup.cfg
 
-clean: ## Remove what the targets made
+clean: ## Remove .venv, build files and caches
 	rm -rf $(VENV) build *.egg-info .pytest_cache .mypy_cache .ruff_cache .import_linter_cache
