@@ -1,10 +1,10 @@
-"""The work: each actor is a signature, one call into the business, and what is to be published.
+"""Declares every task: each actor is a signature, one call into the business, and a publication.
 
-What may not live here: a ``try``, an I/O library, a rule. Importing this package declares every
-actor and opens nothing; ``dramatiq actors`` finds them here.
+No actor has a ``try``, an I/O library or a rule. The import of this package declares all actors and
+opens no connection; ``dramatiq actors`` finds them here.
 """
 
-import broker.stack  # noqa: F401 - so that a broker can be made when one is needed
+import broker.stack  # noqa: F401 - it sets the factory of the registry
 from actors import crm, followups, health, housekeeping, messages, summarization
 from broker.task import registry
 from mirt.runtime import current_runtime

@@ -1,4 +1,4 @@
-"""Orders in the CRM: create one, ask how one is."""
+"""Creates orders in the CRM and reads their status."""
 
 from typing import Any
 
@@ -18,7 +18,7 @@ def create_crm_order(order_data: dict[str, Any]) -> dict[str, Any]:
 
 @task
 def sync_order_status(order_id: str, session_id: str) -> dict[str, Any]:
-    """Ask the CRM how an order is, and keep that with the conversation.
+    """Read the status of an order from the CRM, and store it with the conversation.
 
     Returns ``{status: "synced", order_id, order_status, session_id}``.
     """

@@ -1,4 +1,4 @@
-"""Follow-ups: send one, schedule one, find those that are due."""
+"""Sends and schedules follow-ups, and queues those that are due."""
 
 from typing import Any
 

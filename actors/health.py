@@ -1,4 +1,4 @@
-"""Whether anybody is there, and how well they are."""
+"""Answers a ping, and checks the dependencies of a worker."""
 
 from typing import Any
 
@@ -9,7 +9,7 @@ from mirt.runtime import current_runtime
 
 @task
 def ping() -> dict[str, Any]:
-    """Answer. Returns ``{pong: true, timestamp, task_id, worker_id}``, the time in ISO 8601."""
+    """Answer a ping. Returns ``{pong: true, timestamp, task_id, worker_id}``, time in ISO 8601."""
     lease = current_lease()
     return {
         "pong": True,
@@ -21,9 +21,9 @@ def ping() -> dict[str, Any]:
 
 @task
 def worker_health_check() -> dict[str, Any]:
-    """Ask every dependency, and keep what was found for ``/readyz``.
+    """Check every dependency, and store the results for ``/readyz``.
 
     Returns ``{status: "healthy"|"degraded", timestamp, worker_id, checks: {redis, database,
-    rabbitmq}}``; a check is ``ok``, ``off`` where it is not configured, or what is wrong.
+    rabbitmq}}``; a check is ``ok``, ``off`` if it is not configured, or the error.
     """
     return current_runtime().health.check(current_lease().owner, rabbitmq=registry.broker.probe)

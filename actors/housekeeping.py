@@ -1,4 +1,4 @@
-"""What keeps the house: the sweep of stranded mailboxes, and the end of what is old."""
+"""Repairs stranded mailboxes and removes old rows."""
 
 from typing import Any
 
@@ -8,7 +8,7 @@ from mirt.runtime import current_runtime
 
 @task
 def sweep_mailboxes() -> dict[str, Any]:
-    """Give the turn to somebody wherever somebody waits and nobody's turn it is.
+    """Make a head for each conversation that has waiting mail and no head.
 
     Returns ``{status: "ok", repaired, published}``.
     """
@@ -23,5 +23,5 @@ def sweep_mailboxes() -> dict[str, Any]:
 
 @task
 def remove_old_rows() -> dict[str, Any]:
-    """Remove what is over and older than RETENTION_DAYS. Returns ``{status: "ok", removed}``."""
+    """Remove ended rows older than RETENTION_DAYS. Returns ``{status: "ok", removed}``."""
     return {"status": "ok", "removed": current_runtime().housekeeping.remove_old_rows()}

@@ -1,4 +1,4 @@
-"""Turns of a conversation: answer a message, deliver a reply."""
+"""Answers messages and delivers replies."""
 
 from typing import Any
 
@@ -20,7 +20,7 @@ def process_message(
     message_id: str | None = None,
     metadata: dict[str, Any] | None = None,
 ) -> dict[str, Any]:
-    """Answer a message for a caller who waits for the result; nothing is delivered.
+    """Answer a message for a caller that waits for the result; no reply is delivered.
 
     Returns ``{status: "success", session_id, response, response_length, platform, chat_id}``.
     """
@@ -54,7 +54,7 @@ def process_and_respond(
 def send_response(
     platform: str, chat_id: str, response_text: str, reply_to_message_id: str | None = None
 ) -> dict[str, Any]:
-    """Deliver a text that is already known.
+    """Deliver a given text.
 
     Returns ``{status: "sent", platform, chat_id, parts}``.
     """
@@ -79,9 +79,9 @@ def mark_customer(
     add_tags: list[str] | None = None,
     remove_tags: list[str] | None = None,
 ) -> dict[str, Any]:
-    """Have a platform remember something of a customer, as ManyChat's fields and tags do.
+    """Set fields and tags of a customer on a platform, as ManyChat has them.
 
-    Returns ``{status: "marked", platform, chat_id}``, or skipped where the platform keeps no marks.
+    Returns ``{status: "marked", platform, chat_id}``, or skipped if the platform has no marks.
     """
     marks = Marks(fields or {}, add_tags or (), remove_tags or ())
     return current_runtime().deliveries.mark(platform, chat_id, marks)

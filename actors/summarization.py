@@ -1,4 +1,4 @@
-"""Summaries: write one, find the conversations that are due."""
+"""Writes summaries, and queues those that are due."""
 
 from typing import Any
 
@@ -12,7 +12,7 @@ def summarize_session(
     session_id: str,
     user_id: str | None = None,  # noqa: ARG001 - the signature is a contract
 ) -> dict[str, Any]:
-    """Sum up what was said in a conversation since its last summary.
+    """Summarize the messages of a conversation since its last summary.
 
     Returns ``{status: "summarized", session_id, summary_length}``, or ``{status: "skipped",
     session_id, reason}``.

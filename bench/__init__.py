@@ -1,1 +1,1 @@
-"""Measurements, each a ratio against something else in the same run."""
+"""Measures speed, as a ratio between two variants in the same run."""

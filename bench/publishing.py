@@ -1,4 +1,4 @@
-"""Pipelined confirms against confirms one by one: messages a second into the same quorum queue."""
+"""Compares pipelined confirms with confirms one by one, in messages a second to a quorum queue."""
 
 import threading
 import time
@@ -18,7 +18,7 @@ THREADS = 8
 
 
 def one_by_one(url: str) -> None:
-    """As a client does that waits for each confirm."""
+    """Publish like a client that waits for each confirm."""
     connection = pika.BlockingConnection(pika.URLParameters(url))
     channel = connection.channel()
     for name, arguments in declarations("llm"):
@@ -31,7 +31,7 @@ def one_by_one(url: str) -> None:
 
 
 def pipelined(url: str) -> None:
-    """As our publisher does, from several threads."""
+    """Publish with our publisher, from several threads."""
     publisher = Publisher(url, ["llm"])
 
     def send() -> None:
@@ -49,10 +49,10 @@ def pipelined(url: str) -> None:
     publisher.close()
 
 
-def rate(what: Callable[[str], None], count: int, url: str) -> float:
-    """Messages a second."""
+def rate(publish: Callable[[str], None], count: int, url: str) -> float:
+    """Return the messages a second."""
     began = time.monotonic()
-    what(url)
+    publish(url)
     return count / (time.monotonic() - began)
 
 

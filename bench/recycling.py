@@ -1,7 +1,8 @@
-"""Recycling every 10 messages against none: turns a second of two processes, all waiting at once.
+"""Compares recycling after every 10 messages with none, in turns a second of two processes.
 
-The agent answers at once, so that a process has its 10 messages as soon as it can. It is due then,
-and works on until its successor is able to; how many messages each really had is printed too.
+All messages are queued before the start, and the LLM answers at once, so a process soon has its 10
+messages. It is due then, and works until its successor is ready. The output also has the number
+of messages that each process really had.
 """
 
 import re
@@ -25,12 +26,12 @@ NEVER, OFTEN = "1000000", "10"
 
 @dataclass
 class Run:
-    """How long the messages took, how many each child that was recycled had run, who got what."""
+    """Seconds of all messages, messages of each recycled process, and replies of each chat."""
 
     seconds: float
     finished: list[int]
     replies: Counter[str]
-    """How many each chat got; they are to be 1 to ``MESSAGES``, and to get one each."""
+    """Number of replies for each chat. The chats are 1 to ``MESSAGES``, with one reply each."""
 
 
 def replies(services: FakeServices) -> int:
@@ -38,7 +39,7 @@ def replies(services: FakeServices) -> int:
 
 
 def measure(servers: Servers, max_tasks: str) -> Run:
-    """From the first reply to the last, with the messages in the queue before the worker starts."""
+    """Measure from the first reply to the last, with all messages queued before the start."""
     with ExitStack() as stack:
         urls = {
             "RABBITMQ_URL": stack.enter_context(servers.get(RabbitMQ).isolated()),
@@ -62,7 +63,7 @@ def measure(servers: Servers, max_tasks: str) -> Run:
 
 
 def queue(deployed: Deployment) -> None:
-    """A message from each of so many customers."""
+    """Send one message from each of ``MESSAGES`` customers."""
     deployed.python(
         "from concurrent.futures import ThreadPoolExecutor\n"
         "import structlog\n"

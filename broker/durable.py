@@ -1,4 +1,4 @@
-"""What all brokers share: the outbox comes first, the transport is a wake-up call."""
+"""Sends tasks durably: the outbox stores the row first, the transport only wakes a worker."""
 
 from abc import abstractmethod
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -12,8 +12,10 @@ from dramatiq.middleware import MiddlewareError
 
 from middleware.dead_letters import UnreadMessages
 from middleware.envelopes import to_message, to_task
+from middleware.execution import Execution
 from middleware.policy import LONGEST_TASK_ID, TASKS
 from middleware.ticks import take_ticks
+from middleware.time_limits import TimeLimits
 from mirt.clock import Clock
 from mirt.errors import BrokerUnavailableError, DatabaseError
 from mirt.observe import metrics, traces
@@ -25,14 +27,15 @@ from mirt.store.queue.tasks import TaskMessage
 log = structlog.get_logger(__name__)
 
 SEND_S: Final = 3.0
-"""A message that is not a row is lost unless it is confirmed: who sends it waits for that."""
+"""Seconds to wait for the confirm of a message without a row: unconfirmed, it may be lost."""
 CALL_S: Final = 0.5
-"""The row is safe: whoever waits, a webhook among them, need not wait long for the fast path."""
+"""Seconds to wait for the confirm of a message with a row. The row is safe, so the caller, perhaps a
+webhook, need not wait long."""
 
 
 @dataclass(frozen=True, slots=True)
 class Depth:
-    """A queue as the transport sees it: messages that nobody holds, and who takes from it."""
+    """A queue as the transport sees it: messages that no consumer holds, and its consumers."""
 
     ready: int
     consumers: int
@@ -40,29 +43,29 @@ class Depth:
 
 @dataclass(frozen=True, slots=True)
 class PublishResult:
-    """Messages of which it is not certain that the transport has them."""
+    """Messages that the transport may not have."""
 
     failed: Sequence[Message[Any]] = ()
-    """It did not take them, or was lost before it confirmed them: they are to be sent again."""
+    """Messages that were refused, or unconfirmed when the connection ended. Send them again."""
     unconfirmed: Sequence[Message[Any]] = ()
-    """It has said nothing of them in time, and usually will."""
+    """Messages without a confirm in time. The confirm usually comes later."""
 
     @property
     def ids(self) -> set[str]:
-        """All of them."""
+        """The ids of all these messages."""
         return {message.message_id for message in (*self.failed, *self.unconfirmed)}
 
 
 class HookFailedError(MiddlewareError):
-    """Something of ours has failed before a task was begun."""
+    """A middleware of the service failed before the task began."""
 
 
 class DurableBroker(Broker):
-    """A broker whose delays, named tasks and outbox are rows, and whose messages are calls.
+    """A broker that stores tasks as rows and uses messages to wake workers.
 
-    Three kinds of message are rows first and survive everything: those with a delay, those with a
-    ``task_id`` option, and those that the business has put into the outbox. A plain ``send`` is as
-    durable as the transport.
+    Three kinds of message are rows first and survive every failure: those with a delay, those with
+    the option ``task_id``, and those that the business has put into the outbox. A plain ``send`` is
+    as durable as the transport.
     """
 
     database: Database
@@ -72,50 +75,60 @@ class DurableBroker(Broker):
 
     @property
     def failure_handlers(self) -> FailureHandlers:
-        """Who settles the business's rows when a task fails for good."""
+        """The handlers that settle rows of the business when a task fails for good."""
         return self.find_failure_handlers()
 
     @property
     def ready(self) -> bool:
-        """Whether the transport takes messages at this moment."""
+        """Whether the transport accepts messages at this moment."""
         return True
 
     @property
     def probe(self) -> Callable[[], None] | None:
-        """Asks the transport's server, and raises when it is not well; None where there is none."""
+        """A function that probes the transport's server; None if there is no server.
+
+        It raises BrokerUnavailableError if the server cannot be reached.
+        """
         return None
 
     @property
     def depths(self) -> Callable[[], Mapping[str, Depth]] | None:
-        """Asks the transport's server how its queues are; None where there is none.
+        """A function that reads the depth of each queue; None if there is no server.
 
-        It raises BrokerUnavailableError when the server does not say.
+        It raises BrokerUnavailableError if the server cannot be asked.
         """
         return None
 
     @abstractmethod
     def transmit(self, messages: Sequence[Message[Any]], *, within_s: float) -> PublishResult:
-        """Hand messages to the transport, which has ``within_s`` seconds to confirm them.
+        """Hand messages to the transport and wait up to ``within_s`` seconds for the confirms.
 
-        Never raises. One that was not confirmed in time and fails later is the broker's to have
-        published again: nobody waits for it any more.
+        Never raises. A message that fails after that time has no waiting caller, so the transport
+        itself arranges that it is published again.
         """
 
     def drain(self, queue: str) -> None:
-        """Empty a queue of the transport. What has a row comes back by itself.
+        """Empty a queue of the transport. Tasks with a row are published again later.
 
         Raises:
-            BrokerUnavailableError: it cannot be reached.
+            BrokerUnavailableError: the transport cannot be reached.
         """
 
-    def emit_before(self, signal: str, *args: Any, **kwargs: Any) -> None:
-        """Ask the middleware; a message is not run unless each of them has agreed.
+    def close(self) -> None:
+        """Stop the threads of the middleware; a worker has to be stopped before."""
+        for one in self.middleware:
+            if isinstance(one, Execution | TimeLimits):
+                one.close()
 
-        Dramatiq runs it all the same when one fails with anything but an error of its own.
+    def emit_before(self, signal: str, *args: Any, **kwargs: Any) -> None:
+        """Call the hooks of the middleware; a message runs only if every hook has succeeded.
+
+        Dramatiq alone would run a message after a hook failed with any error of another class than
+        ``MiddlewareError``.
 
         Raises:
-            HookFailedError: before a message that is to be run.
-            MiddlewareError: of the middleware itself.
+            HookFailedError: a hook before the run of a message failed.
+            MiddlewareError: a middleware refused the message.
         """
         if signal != "process_message":
             super().emit_before(signal, *args, **kwargs)
@@ -127,27 +140,30 @@ class DurableBroker(Broker):
                 raise
             except Exception as failed:
                 log.exception("hook_failed", hook=type(middleware).__name__)
-                # Whoever has claimed the task buries it; if nobody has, it returns to its queue.
+                # The settlement buries a task that is claimed already; if it is not, the message
+                # returns to its queue.
                 args[0].give_back = True
                 raise HookFailedError(f"{type(middleware).__name__}: {failed!r}") from failed
 
     def declare_queue(self, queue_name: str) -> None:
-        """Make a queue known. There are no delay queues: a delay is a row."""
+        """Declare a queue. There are no delay queues: a delay is a row."""
         if queue_name not in self.queues:
             self.emit_before("declare_queue", queue_name)
             self._add_queue(queue_name)
             self.emit_after("declare_queue", queue_name)
 
     def enqueue(self, message: Message[Any], *, delay: int | None = None) -> Message[Any]:
-        """Send a message, ``delay`` in milliseconds.
+        """Send a message after ``delay`` milliseconds, or at once.
 
-        With the option ``task_id`` it takes that id, and is sent only if no task of that id is
-        queued, running or done. With ``scheduled_at``, which schedulers give, it is a ``tick``.
+        With the option ``task_id`` the message takes that id, and is sent only if no task of that
+        id is queued, running or done. With ``scheduled_at``, the option of a scheduler, the call is
+        a ``tick``.
 
         Raises:
-            BrokerUnavailableError: the transport has not confirmed it; it may arrive all the same.
-            DatabaseError: it needs a row, and the row could not be written.
-            TypeError: its arguments are not JSON.
+            BrokerUnavailableError: the transport did not confirm in time; the message may arrive.
+            DatabaseError: the message needs a row, and the row could not be written.
+            TypeError: the arguments are not JSON.
+            ValueError: the option ``task_id`` is no text of 1 to 500 characters.
         """
         message.encode()
         if tick := message.options.get("scheduled_at"):
@@ -156,8 +172,8 @@ class DurableBroker(Broker):
         message = _under_its_task_id(message)
         named = message.options.pop("task_id", None) is not None
         self.emit_before("enqueue", message, delay)
-        kept = named or delay is not None or self.every_message_is_a_row
-        if kept and not self._keep(message, delay):
+        has_row = named or delay is not None or self.every_message_is_a_row
+        if has_row and not self._add_row(message, delay):
             log.info("duplicate_not_sent", task_id=message.message_id)
             return message
         if named:
@@ -168,17 +184,17 @@ class DurableBroker(Broker):
                 trace_id=message.options.get("trace_id"),
             )
         if delay is None:
-            unsure = self._transmit([message], within_s=CALL_S if kept else SEND_S)
-            if unsure.ids and not kept:
+            result = self._transmit([message], within_s=CALL_S if has_row else SEND_S)
+            if result.ids and not has_row:
                 raise BrokerUnavailableError("RabbitMQ has not confirmed the message")
-            self._reschedule(unsure.failed)
+            self._reschedule(result.failed)
         self.emit_after("enqueue", message, delay)
         return message
 
     def tick(self, at: datetime) -> None:
-        """Send what the schedule has for that time, each tick once, and what was missed before.
+        """Send the scheduled tasks of that time, each tick once, and the latest missed ticks.
 
-        Never raises, so that a scheduler outlives the database: the next tick makes up for it.
+        A failure of the database is logged, so a scheduler outlives it: the next tick catches up.
         """
         schedule = {
             name: actor.options["periodic"]
@@ -191,29 +207,29 @@ class DurableBroker(Broker):
         except DatabaseError as failed:
             log.warning("ticks_missed", why=failed.message)
             return
-        for one in due:
-            metrics.TICKS.inc(task=one.actor)
+        for task in due:
+            metrics.TICKS.inc(task=task.actor)
         if due:
-            log.info("ticked", tasks=[one.task_id for one in due])
+            log.info("ticked", tasks=[task.task_id for task in due])
         self.publish(due)
 
     def publish(self, tasks: Sequence[TaskMessage]) -> int:
-        """Wake workers up for tasks whose rows are committed; how many were handed over.
+        """Wake workers for tasks with committed rows; return how many the transport took.
 
-        What fails is published again at once, what is not confirmed after its growing pause. A task
-        that this version does not know is buried, as a message of it would be.
+        A message that failed is due again at once, one without a confirm after a growing pause. A
+        task that this version does not know becomes a dead letter, as its message would.
         """
         known = [to_message(task) for task in tasks if task.actor in TASKS]
         failed = self._transmit(known, within_s=CALL_S).failed
         self._reschedule(failed)
         for task in tasks:
             if task.actor not in TASKS:
-                # What could not be buried comes due again.
-                any(one.bury_unknown_task(task) for one in self._unread())
+                # A task that could not be buried becomes due again.
+                any(unread.bury_unknown_task(task) for unread in self._unread())
         return len(known) - len(failed)
 
     def publish_all(self, batches: Iterable[Sequence[TaskMessage]]) -> int:
-        """Publish batches as they come, each committed before; how many tasks there were."""
+        """Publish batches, each committed before it comes; return the number of their tasks."""
         count = 0
         for batch in batches:
             self.publish(batch)
@@ -221,18 +237,22 @@ class DurableBroker(Broker):
         return count
 
     def publish_due(self, limit: int = 500) -> int:
-        """Publish what the outbox has due: ended delays, lost messages; how many it could."""
+        """Publish due tasks of the outbox (ended delays, lost messages); return their number.
+
+        Raises:
+            DatabaseError: the outbox cannot be read.
+        """
         with self.database.transaction() as tx:
             due = outbox.take_due(tx, now=self.clock(), limit=limit)
         return self.publish(due)
 
     def _transmit(self, messages: Sequence[Message[Any]], *, within_s: float) -> PublishResult:
         started = datetime.now(UTC)
-        unsure = self.transmit(messages, within_s=within_s)
-        if unsure.unconfirmed:
-            log.warning("not_confirmed_yet", tasks=len(unsure.unconfirmed))
+        result = self.transmit(messages, within_s=within_s)
+        if result.unconfirmed:
+            log.warning("not_confirmed_yet", tasks=len(result.unconfirmed))
         if traces.is_on():
-            ended, doubtful = datetime.now(UTC), unsure.ids
+            ended, uncertain = datetime.now(UTC), result.ids
             for message in messages:
                 traces.record_span(
                     f"publish {message.queue_name}",
@@ -244,18 +264,18 @@ class DurableBroker(Broker):
                         "messaging.operation.type": "send",
                         "messaging.destination.name": message.queue_name,
                         "messaging.message.id": message.message_id,
-                        "mirt.confirmed": message.message_id not in doubtful,
+                        "mirt.confirmed": message.message_id not in uncertain,
                     },
                 )
-        return unsure
+        return result
 
     def _unread(self) -> Iterator[UnreadMessages]:
-        return (one for one in self.middleware if isinstance(one, UnreadMessages))
+        return (found for found in self.middleware if isinstance(found, UnreadMessages))
 
     def _add_queue(self, queue_name: str) -> None:
         self.queues[queue_name] = None
 
-    def _keep(self, message: Message[Any], delay: int | None) -> bool:
+    def _add_row(self, message: Message[Any], delay: int | None) -> bool:
         now = self.clock()
         due_at = None if delay is None else now + timedelta(milliseconds=delay)
         with self.database.transaction() as tx:
@@ -267,9 +287,9 @@ class DurableBroker(Broker):
         log.warning("not_published", tasks=len(failed))
         try:
             with self.database.transaction() as tx:
-                outbox.make_due(tx, [one.message_id for one in failed], now=self.clock())
+                outbox.make_due(tx, [message.message_id for message in failed], now=self.clock())
         except DatabaseError as unreachable:
-            # Their rows come up by themselves, only later.
+            # Their rows become due without this, only later.
             log.warning("not_published_sooner", why=unreachable.message)
 
 

@@ -1,4 +1,4 @@
-"""The broker of tests: ``send`` runs the actor at once, with the whole middleware, through JSON."""
+"""Runs each task in the thread that sends it, with the whole middleware and through JSON."""
 
 import threading
 from collections import deque
@@ -17,9 +17,10 @@ from mirt.store.queue import outbox
 
 
 class EagerBroker(DurableBroker):
-    """Runs each message in the thread that sends it, after the one that is running there.
+    """The broker without workers, for tests and for TASKS_ENABLED=false.
 
-    Retries follow at once instead of after their pause; a delay that was asked for stays a row.
+    A message that a running task sends follows that task. Retries follow at once instead of after
+    their pause; a message with a delay stays a row.
     """
 
     every_message_is_a_row = True
@@ -31,7 +32,7 @@ class EagerBroker(DurableBroker):
         super().__init__(middleware=middleware)
 
     def transmit(self, messages: Sequence[Message[Any]], *, within_s: float) -> PublishResult:
-        """Run them, and what they send, before returning."""
+        """Run the messages, and those that they send, before returning."""
         waiting: deque[bytes] | None = getattr(self._thread, "waiting", None)
         encoded = [message.encode() for message in messages]
         if waiting is not None:
@@ -46,23 +47,23 @@ class EagerBroker(DurableBroker):
         return PublishResult()
 
     def _run(self, message: Message[Any]) -> None:
-        settlement = _Settlement(self)
+        consumer = _EagerConsumer(self)
         worker = WorkerThread(
             broker=self,
-            consumers={message.queue_name: settlement},  # type: ignore[dict-item]
+            consumers={message.queue_name: consumer},  # type: ignore[dict-item]
             work_queue=PriorityQueue(),
             worker_timeout=0,
         )
         worker.work_queue.put(None)  # type: ignore[arg-type]
         worker.process_message(MessageProxy(message))
         with self.database.transaction() as tx:
-            again = outbox.take_retry(tx, message.message_id, now=self.clock())
-        if again is not None:
-            self.transmit([to_message(again)], within_s=0)
+            retry = outbox.take_retry(tx, message.message_id, now=self.clock())
+        if retry is not None:
+            self.transmit([to_message(retry)], within_s=0)
 
 
-class _Settlement:
-    """What a consumer thread does with a message that has been run."""
+class _EagerConsumer:
+    """The signals that a consumer thread emits after the run of a message."""
 
     def __init__(self, broker: EagerBroker) -> None:
         self._broker = broker

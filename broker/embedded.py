@@ -1,4 +1,4 @@
-"""The broker of the embedded mode: Dramatiq's in-memory broker, with the outbox on a disk."""
+"""Sends tasks within one process, with queues in memory and the outbox on disk."""
 
 from collections.abc import Sequence
 from queue import Queue
@@ -6,6 +6,7 @@ from typing import Any
 
 from dramatiq import Consumer, Message, MessageProxy, Middleware
 from dramatiq.brokers.stub import StubBroker, _StubConsumer
+from typing_extensions import override
 
 from broker.durable import DurableBroker, PublishResult
 from mirt.clock import Clock
@@ -13,7 +14,7 @@ from mirt.store.engine.database import Database
 
 
 class EmbeddedBroker(DurableBroker, StubBroker):
-    """Queues in memory. Every message is a row first, so a restart takes all of them up again."""
+    """The broker of the embedded mode. Every message is a row first, so a restart loses none."""
 
     every_message_is_a_row = True
 
@@ -23,13 +24,13 @@ class EmbeddedBroker(DurableBroker, StubBroker):
         super().__init__(middleware=middleware)
 
     def transmit(self, messages: Sequence[Message[Any]], *, within_s: float) -> PublishResult:
-        """Put them into their queues, which never fails."""
+        """Put the messages into their queues, which never fails."""
         for message in messages:
             self.queues[message.queue_name].put(message.encode())
         return PublishResult()
 
+    @override
     def consume(self, queue_name: str, prefetch: int = 1, timeout: int = 100) -> Consumer:
-        """Consume a queue."""
         dead: list[MessageProxy] = []
         return _EmbeddedConsumer(self.queues[queue_name], dead, prefetch, timeout)  # type: ignore[no-untyped-call]
 
@@ -38,19 +39,19 @@ class EmbeddedBroker(DurableBroker, StubBroker):
 
 
 class OutboxOnlyBroker(EmbeddedBroker):
-    """For a command beside ``mirt up``, which has the queues in its own memory.
+    """The broker of a command beside ``mirt up``, which has the queues in its own memory.
 
-    It takes nothing, so that all it is given is due at once, and the outbox of ``mirt up`` has it
-    half a second later.
+    The broker transmits no message, so every task is due at once, and the pump of ``mirt up``
+    publishes it half a second later.
     """
 
     def transmit(self, messages: Sequence[Message[Any]], *, within_s: float) -> PublishResult:
-        """Take none of them."""
+        """Transmit none of the messages."""
         return PublishResult(failed=messages)
 
 
 class _EmbeddedConsumer(_StubConsumer):
-    """Keeps no dead messages: dead letters are rows, and memory is not for ever."""
+    """Stores no dead messages: dead letters are rows, and the memory would grow without end."""
 
     def nack(self, message: MessageProxy) -> None:
         self.ack(message)  # type: ignore[no-untyped-call]

@@ -1,10 +1,11 @@
-"""The pump of the outbox: publishes what has become due, for as long as a worker lives."""
+"""Publishes due tasks of the outbox while a worker lives."""
 
 import threading
 from typing import Any, Final
 
 import structlog
 from dramatiq import Middleware, Worker
+from typing_extensions import override
 
 from mirt.errors import DatabaseError
 
@@ -16,25 +17,26 @@ BATCH: Final = 500
 
 
 class OutboxPump(Middleware):
-    """Looks into the outbox twice a second, on a thread of its own, beside each worker.
+    """Reads the outbox twice a second, in a thread of its own in each worker process.
 
-    Any number of workers may pump at once: each takes different tasks. While the transport takes
-    nothing, the tasks stay due. Nothing that fails ends the thread.
+    Any number of pumps may run: each takes different tasks. While the transport accepts no
+    messages, the tasks stay due. After an error the pause grows up to ``LONGEST_INTERVAL_S``
+    seconds, and the thread goes on.
     """
 
     def __init__(self) -> None:
         self._stopping = threading.Event()
         self._thread: threading.Thread | None = None
 
+    @override
     def after_worker_boot(self, broker: Any, worker: Worker) -> None:
-        """Begin to pump."""
         self._thread = threading.Thread(
             target=self._run, args=(broker,), name="outbox", daemon=True
         )
         self._thread.start()
 
     def before_worker_shutdown(self, broker: Any, worker: Worker) -> None:
-        """Pump no more: what comes due is for others."""
+        """Stop the pump: other workers publish what is due from now on."""
         self._stopping.set()
         if self._thread is not None:
             self._thread.join(timeout=LONGEST_INTERVAL_S)
@@ -50,6 +52,6 @@ class OutboxPump(Middleware):
                 log.warning("outbox_unreachable", why=failed.message)
                 pause = min(2 * pause, LONGEST_INTERVAL_S)
             except Exception:
-                # Whatever it is: what comes due is published by nobody else.
+                # The thread must go on after any error: no other one in this process publishes.
                 log.exception("outbox_failed")
                 pause = min(2 * pause, LONGEST_INTERVAL_S)

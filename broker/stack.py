@@ -1,4 +1,4 @@
-"""Which broker, and which middleware in which order: the whole of it on one screen."""
+"""Chooses the broker and the middleware, in their order, from the settings."""
 
 import random
 from datetime import timedelta
@@ -39,9 +39,9 @@ def install(
 ) -> DurableBroker:
     """Bind every task to the broker that the settings ask for, and return it.
 
-    ``worker_id`` is the name under which this process holds leases; no two may share one. ``board``
-    is where its parent looks for hard limits; without a parent there are none. With
-    ``works_elsewhere`` the embedded mode's workers are those of another process.
+    ``worker_id`` is the name under which this process holds leases; no two processes may share one.
+    The supervisor enforces the hard limits in ``deadlines``; without a supervisor there are none.
+    With ``outbox_only`` another process runs the tasks of the embedded mode.
     """
     opened = stores(settings)
     stack = middleware(settings, opened, clock, worker_id or owner_name(), deadlines)
@@ -59,7 +59,7 @@ def middleware(
     worker_id: str,
     deadlines: DeadlineTable | None = None,
 ) -> list[Middleware]:
-    """The middleware, outermost first: ``before`` runs downwards, ``after`` upwards."""
+    """Return the middleware, outermost first: ``before`` runs downwards, ``after`` upwards."""
     lease = timedelta(seconds=settings.lease_seconds)
     keeper = LeaseKeeper(opened.database, clock, owner=worker_id, lease=lease)
     settlement = Settlement(
@@ -72,20 +72,20 @@ def middleware(
         # These live beside the worker, not around a message.
         OutboxPump(),
         Presence(opened.database, clock, worker_id=worker_id),
-        # Outermost, so that whatever the others do and log stands in the trace of the message, and
-        # says which message it is about.
+        # Outermost, so that all work and logs of the others belong to the trace of the message and
+        # name the message.
         TaskTracing(),
         LogContext(),
-        # Around the rest, so that it sees what they have decided.
+        # Around the rest, so that it sees their decisions.
         TaskMetrics(),
         UnreadMessages(opened.database, clock),
-        # Before all that has effects: what cannot be claimed must not run. After all that may
-        # still fail: what it settles is settled.
+        # Before all that has effects: a task without a lease must not run. After all that may
+        # still fail: its settlement is final.
         Execution(opened.database, clock, keeper, settlement),
-        # Inside the claim: waiting for the database is not the task's own time.
+        # Inside the lease: a wait for the database is not the task's own time.
         TimeLimits(),
         *([HardLimits(deadlines)] if deadlines is not None else []),
-        # Innermost, so that a result is there before its task is said to be done.
+        # Innermost, so that the result is stored before its task is done.
         KeptResults(_results(opened)),
     ]
 
@@ -99,7 +99,7 @@ def _broker(
     outbox_only: bool,
 ) -> DurableBroker:
     database = opened.database
-    # Without tasks there are no workers: whoever has something to do does it.
+    # With TASKS_ENABLED=false there are no workers: the sender runs its tasks itself.
     if settings.tasks_eager or not settings.tasks_enabled:
         return EagerBroker(database=database, clock=clock, middleware=stack)
     if settings.rabbitmq_url is None:
@@ -120,10 +120,10 @@ def _results(opened: Stores) -> ResultBackend:
     return RedisResults(client=opened.redis, use_namespace_prefix_keys=True)  # type: ignore[no-untyped-call]
 
 
-def _as_the_environment_says() -> DurableBroker:
+def _install_from_environment() -> DurableBroker:
     settings = load_settings()
     configure_ours(settings)
     return install(settings)
 
 
-registry.set_factory(_as_the_environment_says)
+registry.set_factory(_install_from_environment)

@@ -1,8 +1,8 @@
-"""Declare a task now, bind it to a broker later.
+"""Declares tasks at import, and binds them to a broker later.
 
-An actor is declared when its module is imported; that opens nothing and needs no configuration.
-``install`` binds all of them to a broker. Who sends without having installed one gets the one that
-the environment describes.
+The import of an actor's module opens no connection and needs no configuration. ``install`` binds
+all tasks to a broker. A process that sends without ``install`` gets the broker that its environment
+describes.
 """
 
 import inspect
@@ -25,17 +25,17 @@ R = TypeVar("R")
 
 
 class UnknownTaskError(Exception):
-    """A task is declared that the policy table does not know."""
+    """The policy table has no line for a declared task."""
 
 
 class TaskLimitsError(Exception):
-    """A task is declared whose limits no worker can keep."""
+    """No worker can keep the limits of a declared task."""
 
 
 class TaskRegistry:
-    """Stands for the broker until there is one, and then for that one.
+    """The declared tasks, and the broker to which they are bound.
 
-    It is also Dramatiq's global broker, so that ``dramatiq actors`` finds the tasks.
+    The registry is also Dramatiq's global broker, so that ``dramatiq actors`` finds the tasks.
     """
 
     def __init__(self) -> None:
@@ -46,13 +46,13 @@ class TaskRegistry:
         self._lock = threading.RLock()
 
     def declare_actor(self, actor: Actor[Any, Any]) -> None:
-        """Note it; it is bound with the others."""
+        """Register a task, and bind it if a broker is bound."""
         self.actors[actor.actor_name] = actor
         if self._broker is not None:
             self.bind(self._broker)
 
     def bind(self, broker: DurableBroker) -> None:
-        """Declare every task on this broker, and send to it from now on."""
+        """Declare every task on this broker, and send to this broker from now on."""
         with self._lock:
             self._broker = broker
             for actor in self.actors.values():
@@ -60,11 +60,11 @@ class TaskRegistry:
                     broker.declare_actor(actor)
 
     def set_factory(self, make: Callable[[], DurableBroker]) -> None:
-        """Say how a broker is made when one is needed and none is bound."""
+        """Set the function that makes a broker when a process needs one and none is bound."""
         self._make = make
 
     def set_failure_handlers(self, find: Callable[[], FailureHandlers]) -> None:
-        """Say where the business's failure handlers are found; asked when a task fails."""
+        """Set the function that finds the business's failure handlers when a task fails."""
         self._failure_handlers = find
 
     def failure_handlers(self) -> FailureHandlers:
@@ -73,7 +73,11 @@ class TaskRegistry:
 
     @property
     def broker(self) -> DurableBroker:
-        """The broker that is bound; it is made now if there is none."""
+        """The broker that is bound; the factory makes one if there is none.
+
+        Raises:
+            RuntimeError: there is neither a broker nor a factory.
+        """
         with self._lock:
             if self._broker is None:
                 if self._make is None:
@@ -85,12 +89,12 @@ class TaskRegistry:
         return broker
 
     def release(self) -> None:
-        """Forget the broker that is bound."""
+        """Unbind the broker."""
         with self._lock:
             self._broker = None
 
     def enqueue(self, message: Message[Any], *, delay: int | None = None) -> Message[Any]:
-        """Send to the broker that is bound."""
+        """Send a message to the bound broker; ``delay`` is in milliseconds."""
         return self.broker.enqueue(message, delay=delay)
 
     def __getattr__(self, name: str) -> Any:
@@ -114,7 +118,7 @@ class Task(Actor[P, R]):
         """Build a message.
 
         Raises:
-            TypeError: the arguments are not those of the task; before anything is sent.
+            TypeError: the arguments do not fit the signature of the task.
         """
         try:
             named = inspect.signature(self.fn).bind(*args, **(kwargs or {})).arguments
@@ -124,11 +128,11 @@ class Task(Actor[P, R]):
 
 
 def task(function: Callable[P, R]) -> Actor[P, R]:
-    """Declare a function as a task of that name. Its queue and limits stand in the policy table.
+    """Declare a function as the task of its name. The policy table has its queue and limits.
 
     Raises:
-        UnknownTaskError: when the table has no line for it.
-        TaskLimitsError: when it may run for too long, or its hard limit comes before the soft one.
+        UnknownTaskError: the table has no line for the task.
+        TaskLimitsError: the hard limit is too long, or comes before the soft limit.
     """
     name = function.__name__
     if name not in TASKS:
@@ -160,7 +164,7 @@ def _check_limits(policy: TaskPolicy) -> None:
 
 
 def publish_and_return(outcome: TaskOutcome) -> dict[str, Any]:
-    """Publish what a task leaves to be published, and return its result.
+    """Publish the tasks that follow from this one, and return its result.
 
     Raises:
         SkipMessage: the task is parked and has no result yet.

@@ -1,4 +1,7 @@
-"""RabbitMQ: one publishing connection a process, own consumers, quorum queues."""
+"""Sends and consumes messages over RabbitMQ, in quorum queues.
+
+Each process has one connection for publishing, and one for each queue that it consumes.
+"""
 
 from broker.rabbitmq.broker import RabbitBroker
 

@@ -1,4 +1,4 @@
-"""The broker of the distributed mode."""
+"""Sends tasks over RabbitMQ: the broker of the distributed mode."""
 
 import os
 import threading
@@ -19,7 +19,7 @@ from broker.rabbitmq.connection import UNREACHABLE, connection_parameters, reaso
 from broker.rabbitmq.consumer import RabbitConsumer
 from broker.rabbitmq.depths import read_depths
 from broker.rabbitmq.publisher import CLOSE_WITHIN_S, Counts, Publisher
-from broker.rabbitmq.queues import rejects_name
+from broker.rabbitmq.queues import NOT_FOUND, rejects_name
 from middleware.policy import QUEUES, tasks_of
 from mirt.clock import Clock
 from mirt.errors import BrokerUnavailableError, DatabaseError
@@ -28,17 +28,16 @@ from mirt.store.queue import outbox
 
 log = structlog.get_logger(__name__)
 
-NOT_FOUND: Final = 404
 JUST_PUBLISHED: Final = timedelta(seconds=5)
-"""What fails with its connection is known to have failed, and is due at once; what was confirmed as
-the connection ended is not lost. Both take less."""
+"""Age from which a queued task may count as lost. A younger one may just have been confirmed, or
+failed with its connection and is due already; both take less time."""
 
 
 class RabbitBroker(DurableBroker):
     """RabbitMQ, with quorum queues and confirms.
 
-    When the connection comes back and RabbitMQ turns out to hold fewer messages than the outbox has
-    published (its disk was lost), they are published again at once instead of one by one later.
+    If RabbitMQ has fewer messages after a reconnect than the outbox has published (its disk was
+    lost), the broker publishes them again at once instead of one by one later.
     """
 
     def __init__(
@@ -57,6 +56,7 @@ class RabbitBroker(DurableBroker):
         self._publisher: Publisher | None = None
         self._lock = threading.Lock()
         self._late = LateConfirms(self._reschedule)
+        self._republishing: threading.Thread | None = None
         super().__init__(middleware=middleware)
 
     @property
@@ -71,23 +71,23 @@ class RabbitBroker(DurableBroker):
 
     @property
     def ready(self) -> bool:
-        """Whether there is a connection to publish over."""
+        """Whether there is a connection for publishing; start to connect if there is none."""
         self.publisher.start()
         return self.publisher.connected
 
     @property
     def probe(self) -> Callable[[], None]:
-        """Connects to RabbitMQ as somebody new would."""
+        """A function that opens a new connection and closes it."""
         return self._connect
 
     @property
     def depths(self) -> Callable[[], Mapping[str, Depth]]:
-        """Asks RabbitMQ for the depths of every queue, and of the rejects of each."""
+        """A function that reads the depth of every queue and of its rejects."""
         names = [name for queue in QUEUES for name in (queue, rejects_name(queue))]
         return partial(read_depths, self._url, names)
 
     def transmit(self, messages: Sequence[Message[Any]], *, within_s: float) -> PublishResult:
-        """Publish them together and wait for their confirms."""
+        """Publish the messages together and wait for their confirms."""
         confirms = [
             self.publisher.publish(m.queue_name, m.encode(), message_id=m.message_id)
             for m in messages
@@ -103,7 +103,7 @@ class RabbitBroker(DurableBroker):
         return PublishResult(failed, unconfirmed)
 
     def consume(self, queue_name: str, prefetch: int = 1, timeout: int = 5000) -> Consumer:
-        """Consume a queue; a process holds no more of it than it can run at once."""
+        """Consume a queue; a process prefetches no more messages than it has threads."""
         parameters = connection_parameters(
             self._url, name=f"mirt consumer {queue_name} {os.getpid()}"
         )
@@ -116,14 +116,18 @@ class RabbitBroker(DurableBroker):
         )
 
     def close(self) -> None:
-        """Close the publishing connection. What it has not confirmed is published by others."""
+        """Close the publishing connection. Other processes publish what was not confirmed."""
         with self._lock:
             if self._publisher is not None:
                 self._publisher.close()
         self._late.finish(within_s=CLOSE_WITHIN_S)
+        # Otherwise its transaction outlives the pool, and nothing closes that connection.
+        if self._republishing is not None:
+            self._republishing.join(CLOSE_WITHIN_S)
+        super().close()
 
     def drain(self, queue: str) -> None:
-        """Empty the queue, and neither its rejects nor any other."""
+        """Empty the queue, but not its rejects."""
         self._ask(partial(_purge, queue))
 
     def _connect(self) -> None:
@@ -139,13 +143,14 @@ class RabbitBroker(DurableBroker):
             raise BrokerUnavailableError(f"RabbitMQ: {reason(failed)}") from None
 
     def _bury_undecodable(self, queue: str, body: bytes) -> bool:
-        return any(one.bury_undecodable(queue, body) for one in self._unread())
+        return any(unread.bury_undecodable(queue, body) for unread in self._unread())
 
     def _find_lost_messages(self, ready: Counts) -> None:
-        # Called by the publisher's own thread, which must not wait for a database.
-        threading.Thread(
+        # The publisher's own thread calls this, and must not wait for a database.
+        self._republishing = threading.Thread(
             target=self._republish_lost, args=(ready,), name="republish", daemon=True
-        ).start()
+        )
+        self._republishing.start()
 
     def _republish_lost(self, ready: Counts) -> None:
         try:
@@ -157,7 +162,7 @@ class RabbitBroker(DurableBroker):
     def _republish_lost_of(self, queue: str, ready: int) -> None:
         now = self.clock()
         with self.database.transaction() as tx:
-            # What workers have prefetched is not ready either, so a few are always missing.
+            # Prefetched messages are not ready either, so a few are always missing.
             if outbox.count_queued(tx, tasks_of(queue)) <= 2 * ready:
                 return
             lost = outbox.make_lost_due(
@@ -171,30 +176,30 @@ def _purge(queue: str, channel: BlockingChannel) -> None:
     try:
         channel.queue_purge(queue)
     except ChannelClosedByBroker as refused:
-        # A queue that nobody has declared yet is empty.
+        # A queue that was never declared is empty.
         if refused.reply_code != NOT_FOUND:
             raise
 
 
 class LateConfirms:
-    """Gives on what fails late, many at a time: a connection that is lost fails all it had.
+    """Hands over messages that fail late, many at a time: a lost connection fails all of its own.
 
-    It hears of them in the publisher's own thread, which must not wait for a database, and gives
-    them on in another.
+    The publisher's own thread reports them and must not wait for a database, so another thread
+    hands them over.
     """
 
     def __init__(self, hand_over: Callable[[Sequence[Message[Any]]], None]) -> None:
-        self._hand_on = hand_over
+        self._hand_over_failed = hand_over
         self._failed: list[Message[Any]] = []
         self._lock = threading.Lock()
         self._thread: threading.Thread | None = None
 
     def watch(self, message: Message[Any], confirm: "Future[None]") -> None:
-        """Give this message on if it fails."""
+        """Hand this message over if its confirm fails."""
         confirm.add_done_callback(partial(self._ended, message))
 
     def finish(self, *, within_s: float) -> None:
-        """Wait until what has failed is given on."""
+        """Wait up to ``within_s`` seconds until failed messages are handed over."""
         if self._thread is not None:
             self._thread.join(within_s)
 
@@ -210,4 +215,4 @@ class LateConfirms:
     def _hand_over(self) -> None:
         with self._lock:
             failed, self._failed = self._failed, []
-        self._hand_on(failed)
+        self._hand_over_failed(failed)

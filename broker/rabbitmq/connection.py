@@ -1,4 +1,4 @@
-"""How this service connects to RabbitMQ: parameters with bounded waits."""
+"""Makes connections to RabbitMQ: parameters with bounded waits, and readable errors."""
 
 from typing import Final
 
@@ -7,17 +7,18 @@ from pika.adapters.utils.connection_workflow import AMQPConnectorException
 from pika.exceptions import AMQPError
 
 HEARTBEAT_S: Final = 10
-"""RabbitMQ gives what a silent consumer holds to others after two of them."""
+"""After two silent intervals RabbitMQ gives the messages of a consumer to others."""
 CONNECT_TIMEOUT_S: Final = 5
+"""For the TCP connection, and again for the AMQP handshake."""
 
 UNREACHABLE: Final = (AMQPError, AMQPConnectorException, OSError)
-"""What pika raises when there is no way to the server; one that hangs is the second of them."""
+"""Errors of pika without a way to the server. A server that hangs raises the second one."""
 
 
 def connection_parameters(url: str, *, name: str) -> URLParameters:
-    """Parameters with bounded waits. ``name`` is what the management UI shows.
+    """Return parameters with bounded waits. The management UI shows ``name``.
 
-    What the URL's own query sets (heartbeat, timeouts) stays as it is.
+    Heartbeat and timeouts that the query of the URL sets stay as they are.
     """
     parameters = URLParameters(url)
     if "heartbeat" not in url:
@@ -31,14 +32,15 @@ def connection_parameters(url: str, *, name: str) -> URLParameters:
 
 
 def reason(failed: BaseException) -> str:
-    """What an error of pika is about: the innermost of those that it has wrapped."""
+    """Describe an error of pika by the innermost error that it wraps."""
     while (inner := _inner(failed)) is not None:
         failed = inner
     return f"{type(failed).__name__}: {failed}" if str(failed) else type(failed).__name__
 
 
 def _inner(failed: BaseException) -> BaseException | None:
-    """What pika has wrapped, in one of its three ways."""
+    """Return the wrapped error; pika has three ways to wrap one."""
     wrapped = [*getattr(failed, "exceptions", ())[-1:], getattr(failed, "exception", None)]
-    found = next((one for one in (*wrapped, *failed.args) if isinstance(one, BaseException)), None)
-    return found if isinstance(found, BaseException) else None
+    return next(
+        (inner for inner in (*wrapped, *failed.args) if isinstance(inner, BaseException)), None
+    )

@@ -1,9 +1,9 @@
-"""A consumer of one queue: a connection and a channel of its own.
+"""Consumes one queue, over a connection and a channel of its own.
 
-Delivery tags mean something only to the channel that gave them: after a reconnect the same number
-is another message. So each message knows its consumer, and a consumer settles only its own. What
-was prefetched by a consumer that is gone is delivered again by RabbitMQ, and runs once all the same
-because each run claims the task's row.
+A delivery tag is valid only on its channel: after a reconnect the same number is another message.
+So each message has its consumer, and a consumer settles only its own messages. RabbitMQ delivers
+the prefetched messages of a lost consumer again. They run once all the same, because each run
+claims the task's row.
 """
 
 from collections import deque
@@ -24,14 +24,14 @@ from broker.rabbitmq.queues import declarations
 log = structlog.get_logger(__name__)
 
 GIVE_BACK_AFTER_S: Final = 1.0
-"""A message that could not be claimed goes back after a pause, so that it does not spin."""
+"""Seconds until a message without a claim returns to its queue, so that it does not spin."""
 
 
 class RabbitMessage(MessageProxy):
-    """A message, the consumer it came from, and how it is to be settled.
+    """A message with its consumer, and two flags for its settlement.
 
-    ``give_back``: nobody could work on it; it returns to its queue. ``buried``: its failure is
-    written down, so it is acknowledged and not moved among the rejects.
+    ``give_back``: no worker could run it, so it returns to its queue. ``buried``: its failure is
+    stored, so it is acknowledged and does not become a reject.
     """
 
     def __init__(self, message: Message[Any], consumer: "RabbitConsumer", tag: int) -> None:
@@ -43,13 +43,13 @@ class RabbitMessage(MessageProxy):
 
 
 class RabbitConsumer(Consumer):
-    """Holds at most ``prefetch`` messages of the queue that are not settled.
+    """Holds at most ``prefetch`` unsettled messages of the queue.
 
-    A body that is no message is given to ``bury``; if that fails it goes among the rejects.
+    A body that cannot be decoded goes to ``bury``; if that returns False, it becomes a reject.
 
     Raises:
-        ConnectionClosed: from any method, when the connection cannot be made or is gone. The
-            worker's consumer thread then makes a new consumer.
+        ConnectionClosed: from any method, if the connection cannot be made or is lost. The worker's
+            consumer thread then makes a new consumer.
     """
 
     def __init__(
@@ -78,11 +78,11 @@ class RabbitConsumer(Consumer):
 
     @property
     def connected(self) -> bool:
-        """Whether it can receive."""
+        """Whether this consumer can receive messages."""
         return bool(self._connection.is_open and self._channel.is_open)
 
     def __next__(self) -> RabbitMessage | None:
-        """The next message; None when there was none for a while."""
+        """Return the next message; None if there was none within the timeout."""
         if not self._fetched:
             try:
                 self._connection.process_data_events(time_limit=self._timeout_s)
@@ -93,7 +93,7 @@ class RabbitConsumer(Consumer):
         return self._fetched.popleft() if self._fetched else None
 
     def ack(self, message: MessageProxy) -> None:
-        """Settle a message that is done with, or give it back if nobody could work on it."""
+        """Acknowledge a message, or give it back if no worker could run it."""
         if self._is_own(message):
             if message.give_back:
                 self._on_connection_thread(partial(self._requeue_later, message.tag))
@@ -101,7 +101,7 @@ class RabbitConsumer(Consumer):
                 self._on_connection_thread(partial(self._channel.basic_ack, message.tag))
 
     def nack(self, message: MessageProxy) -> None:
-        """Settle a message that has failed: unless it is buried it goes among the rejects."""
+        """Acknowledge a failed message with a dead letter; without one it becomes a reject."""
         if self._is_own(message):
             if message.buried:
                 self._on_connection_thread(partial(self._channel.basic_ack, message.tag))
@@ -111,7 +111,7 @@ class RabbitConsumer(Consumer):
                 )
 
     def requeue(self, messages: Iterable[MessageProxy]) -> None:
-        """Give prefetched messages back at once, for other workers."""
+        """Return prefetched messages to the queue at once, for other workers."""
         for message in messages:
             if self._is_own(message):
                 self._on_connection_thread(
@@ -119,11 +119,11 @@ class RabbitConsumer(Consumer):
                 )
 
     def cancel(self) -> None:
-        """Take no more messages; those that are held can still be settled."""
+        """Take no more messages. The unsettled ones can still be settled."""
         self._on_connection_thread(self._cancel)
 
     def close(self) -> None:
-        """Close the connection; RabbitMQ gives what is not settled to others."""
+        """Close the connection. RabbitMQ gives unsettled messages to other consumers."""
         try:
             if self._connection.is_open:
                 self._connection.close()

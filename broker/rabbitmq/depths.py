@@ -1,4 +1,4 @@
-"""What RabbitMQ says of its queues, asked over AMQP: its management need not be there."""
+"""Reads the depths of queues over AMQP, without the management plugin."""
 
 import os
 from collections.abc import Iterable, Mapping
@@ -8,16 +8,15 @@ from pika.exceptions import ChannelClosedByBroker
 
 from broker.durable import Depth
 from broker.rabbitmq.connection import UNREACHABLE, connection_parameters, reason
+from broker.rabbitmq.queues import NOT_FOUND
 from mirt.errors import BrokerUnavailableError
-
-NOT_FOUND = 404
 
 
 def read_depths(url: str, queues: Iterable[str]) -> Mapping[str, Depth]:
-    """How each of the queues is, by declaring it passively; one that is not there has nobody.
+    """Return the depth of each queue, by a passive declaration; an absent queue counts as empty.
 
     Raises:
-        BrokerUnavailableError: RabbitMQ does not say.
+        BrokerUnavailableError: RabbitMQ cannot be asked.
     """
     parameters = connection_parameters(url, name=f"mirt depths {os.getpid()}")
     try:

@@ -1,6 +1,7 @@
-"""What RabbitMQ says of itself: who it is, whether its queues are ours, and what we may do there.
+"""Inspects RabbitMQ for ``mirt doctor``: its version, its queues and our permissions.
 
-Over AMQP, with a connection for each look: no management plugin and no other port is needed.
+All questions go over AMQP, on one connection for each inspection. They need no management plugin
+and no other port.
 """
 
 import os
@@ -14,19 +15,19 @@ from pika.adapters.blocking_connection import BlockingChannel
 from pika.exceptions import ChannelClosedByBroker
 
 from broker.rabbitmq.connection import UNREACHABLE, connection_parameters, reason
-from broker.rabbitmq.queues import declarations
+from broker.rabbitmq.queues import NOT_FOUND, declarations
 from middleware.policy import QUEUES
 from mirt.errors import BrokerUnavailableError
 
-NOT_FOUND: Final = 404
 DIFFERS: Final = 406
 
 
 @dataclass(frozen=True, slots=True)
 class BrokerFacts:
-    """``absent`` are queues that nobody has declared yet, ``differing`` those that are not as ours.
+    """Facts about a RabbitMQ server.
 
-    ``forbidden`` says what we are not allowed to do.
+    ``absent`` are queues that do not exist yet, ``differing`` maps a queue with other arguments
+    than ours to RabbitMQ's explanation, and ``forbidden`` lists refused operations.
     """
 
     version: str
@@ -36,39 +37,40 @@ class BrokerFacts:
 
 
 def broker_facts(url: str) -> BrokerFacts:
-    """Ask who it is; declare what exists as we do; try our rights on a queue that goes at once.
+    """Read the version, compare existing queues with our declarations, and try our permissions.
+
+    The permissions are tried on a temporary queue.
 
     Raises:
         BrokerUnavailableError: RabbitMQ cannot be asked.
     """
     absent, differing, forbidden = [], {}, []
-    with _asking(url) as ask:
-        for name, arguments in _declared():
-            refused = _refusal(ask.how(name))
+    with _connected(url) as ask:
+        for name, arguments in _declarations():
+            refused = ask.find(name)
             if refused is not None and refused.reply_code == NOT_FOUND:
                 absent.append(name)
                 continue
-            refused = refused or _refusal(ask.declared_as(name, arguments))
+            refused = refused or ask.declare(name, arguments)
             if refused is not None and refused.reply_code == DIFFERS:
                 differing[name] = refused.reply_text
             elif refused is not None:
                 forbidden.append(refused.reply_text)
-        if refused := _refusal(ask.what_we_may()):
+        if refused := ask.try_permissions():
             forbidden.append(refused.reply_text)
         version = ask.version
     return BrokerFacts(version, absent, differing, forbidden)
 
 
-def _declared() -> list[tuple[str, dict[str, Any]]]:
+def _declarations() -> list[tuple[str, dict[str, Any]]]:
     return [declaration for queue in QUEUES for declaration in declarations(queue)]
 
 
-def _refusal(answer: object) -> ChannelClosedByBroker | None:
-    return answer if isinstance(answer, ChannelClosedByBroker) else None
+class _Questions:
+    """Questions on one channel, or on a new one after a refusal, which closes the channel.
 
-
-class _Asking:
-    """Questions on one channel, and on a new one after each refusal, which closes it."""
+    Each method returns the refusal; None if RabbitMQ has agreed.
+    """
 
     def __init__(self, connection: BlockingConnection) -> None:
         self._connection = connection
@@ -76,31 +78,32 @@ class _Asking:
 
     @property
     def version(self) -> str:
-        # What the server says at the handshake; pika keeps it where only its own look.
-        told = getattr(self._connection, "_impl", None)
-        return str((getattr(told, "server_properties", None) or {}).get("version", "unknown"))
+        # The server's properties of the handshake: pika has no public name for them.
+        inner = getattr(self._connection, "_impl", None)
+        return str((getattr(inner, "server_properties", None) or {}).get("version", "unknown"))
 
-    def how(self, queue: str) -> Any:
+    def find(self, queue: str) -> ChannelClosedByBroker | None:
         return self._ask(lambda channel: channel.queue_declare(queue, passive=True))
 
-    def declared_as(self, queue: str, arguments: dict[str, Any]) -> Any:
+    def declare(self, queue: str, arguments: dict[str, Any]) -> ChannelClosedByBroker | None:
         return self._ask(
             lambda channel: channel.queue_declare(queue, durable=True, arguments=arguments)
         )
 
-    def what_we_may(self) -> Any:
-        return self._ask(_try_rights)
+    def try_permissions(self) -> ChannelClosedByBroker | None:
+        return self._ask(_use_temporary_queue)
 
-    def _ask(self, question: Callable[[BlockingChannel], object]) -> Any:
+    def _ask(self, question: Callable[[BlockingChannel], object]) -> ChannelClosedByBroker | None:
         if not self._channel.is_open:
             self._channel = self._connection.channel()
         try:
-            return question(self._channel)
+            question(self._channel)
         except ChannelClosedByBroker as refused:
             return refused
+        return None
 
 
-def _try_rights(channel: BlockingChannel) -> None:
+def _use_temporary_queue(channel: BlockingChannel) -> None:
     queue = f"mirt.probe.{os.getpid()}"
     channel.queue_declare(queue, exclusive=True, auto_delete=True)
     channel.basic_publish("", queue, b"")
@@ -109,12 +112,12 @@ def _try_rights(channel: BlockingChannel) -> None:
 
 
 @contextmanager
-def _asking(url: str) -> Iterator[_Asking]:
+def _connected(url: str) -> Iterator[_Questions]:
     parameters = connection_parameters(url, name=f"mirt look {os.getpid()}")
     try:
         connection = BlockingConnection(parameters)
         try:
-            yield _Asking(connection)
+            yield _Questions(connection)
         finally:
             if connection.is_open:
                 connection.close()

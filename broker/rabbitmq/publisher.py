@@ -1,11 +1,11 @@
-"""The publisher: one connection a process, which pipelines messages and their confirms.
+"""Publishes messages with pipelined confirms, over one connection for each process.
 
-Many threads publish at once; each gets a future that is done when RabbitMQ has confirmed its
-message. Confirming one by one gives 1,450 messages a second, pipelined 40,000 (quorum queues).
+Many threads publish at once. Each gets a future that is done when RabbitMQ has confirmed its
+message. Confirms one by one allow 1,450 messages a second, pipelined ones 40,000 (quorum queues).
 
-Whatever ends the connection fails all futures that are not confirmed, since their messages may be
-in the queue or not. While there is no connection, publishing fails at once instead of waiting for
-one; the connection comes back by itself, with growing pauses.
+The end of the connection fails all unconfirmed futures, since their messages may be in the queue or
+not. While there is no connection, a publication fails at once instead of waiting. The publisher
+reconnects by itself, with growing pauses.
 """
 
 import os
@@ -30,15 +30,16 @@ from mirt.errors import BrokerUnavailableError
 log = structlog.get_logger(__name__)
 
 UNCONFIRMED_LIMIT: Final = 20_000
+"""Messages without a confirm, from which a publication fails at once."""
 LONGEST_PAUSE_S: Final = 2.0
 CLOSE_WITHIN_S: Final = 2.0
 
 Counts = dict[str, int]
-"""Messages that are ready in each queue."""
+"""Ready messages of each queue."""
 
 
 @dataclass(slots=True)
-class _Letter:
+class _Outgoing:
     queue: str
     body: bytes
     message_id: str
@@ -52,8 +53,8 @@ class _Letter:
 class Publisher:
     """Publishes with confirms over one connection, in a thread of its own.
 
-    The thread starts with the first message, in the process that sends it. ``on_connected`` is
-    called after each connection, with the depths of the queues as they were found.
+    The thread starts with the first message, in the process that sends it. After each connect it
+    calls ``on_connected`` with the ready messages of each queue; that function must not block.
     """
 
     def __init__(
@@ -67,8 +68,8 @@ class Publisher:
         self._queues = queues
         self._on_connected = on_connected
         self._lock = threading.Lock()
-        self._waiting: deque[_Letter] = deque()
-        self._unconfirmed: dict[int, _Letter] = {}
+        self._waiting: deque[_Outgoing] = deque()
+        self._unconfirmed: dict[int, _Outgoing] = {}
         self._thread: threading.Thread | None = None
         self._connection: SelectConnection | None = None
         self._channel: Channel | None = None
@@ -79,38 +80,39 @@ class Publisher:
 
     @property
     def connected(self) -> bool:
-        """Whether messages can be published at this moment."""
+        """Whether this publisher accepts messages at this moment."""
         return self._channel is not None and not self._blocked
 
     def start(self) -> None:
-        """Connect now rather than with the first message."""
+        """Connect now instead of with the first message."""
         with self._lock:
             if self._thread is None and not self._closing.is_set():
                 self._thread = threading.Thread(target=self._run, name="publisher", daemon=True)
                 self._thread.start()
 
     def publish(self, queue: str, body: bytes, *, message_id: str) -> "Future[None]":
-        """Send a persistent message; the future is done when RabbitMQ has it on its disks.
+        """Send a persistent message; the future is done when RabbitMQ has stored it on its disks.
 
-        It fails with BrokerUnavailableError when there is no connection, when the connection ends
-        before the confirm, when RabbitMQ refuses the message or blocks publishers by an alarm.
+        The future fails with BrokerUnavailableError if there is no connection, if the connection
+        ends before the confirm, or if RabbitMQ refuses the message or blocks publishers by an
+        alarm.
         """
-        letter = _Letter(queue, body, message_id)
+        message = _Outgoing(queue, body, message_id)
         self.start()
         with self._lock:
             reason = self._refusal()
             if reason is None:
-                self._waiting.append(letter)
+                self._waiting.append(message)
         if reason is not None:
-            letter.fail(reason)
-            return letter.confirmed
+            message.fail(reason)
+            return message.confirmed
         connection = self._connection
         if connection is not None and self._channel is not None:
             connection.ioloop.add_callback_threadsafe(self._flush)
-        return letter.confirmed
+        return message.confirmed
 
     def close(self) -> None:
-        """Close the connection; what is not confirmed fails, also if the server does not answer."""
+        """Close the connection within ``CLOSE_WITHIN_S`` seconds; fail all unconfirmed messages."""
         self._closing.set()
         connection, thread = self._connection, self._thread
         if connection is not None:
@@ -137,7 +139,7 @@ class Publisher:
             self._closing.wait(random.uniform(0.1, pause))
 
     def _connect_and_serve(self) -> bool:
-        """Live through one connection; whether it was ever ready."""
+        """Serve one connection until it ends; return whether it was ever ready."""
         self._ready_once = False
         parameters = connection_parameters(self._url, name=f"mirt publisher {os.getpid()}")
         try:
@@ -162,7 +164,7 @@ class Publisher:
         if connection is None:
             return
         if connection.is_closed:
-            # Not at once: pika still has the socket to close.
+            # Later, not at once: pika has yet to close the socket.
             connection.ioloop.call_later(0, connection.ioloop.stop)
         elif connection.is_open:
             connection.close()
@@ -178,11 +180,11 @@ class Publisher:
 
     def _fail_all(self, reason: str) -> None:
         with self._lock:
-            letters = [*self._unconfirmed.values(), *self._waiting]
+            outgoing = [*self._unconfirmed.values(), *self._waiting]
             self._unconfirmed.clear()
             self._waiting.clear()
-        for letter in letters:
-            letter.fail(reason)
+        for message in outgoing:
+            message.fail(reason)
 
     def _opened(self, connection: SelectConnection) -> None:
         if self._closing.is_set():
@@ -230,17 +232,17 @@ class Publisher:
             with self._lock:
                 if not self._waiting:
                     return
-                letter = self._waiting.popleft()
+                message = self._waiting.popleft()
                 self._sequence += 1
-                self._unconfirmed[self._sequence] = letter
+                self._unconfirmed[self._sequence] = message
             channel.basic_publish(
                 exchange="",
-                routing_key=letter.queue,
-                body=letter.body,
+                routing_key=message.queue,
+                body=message.body,
                 properties=BasicProperties(
                     delivery_mode=DeliveryMode.Persistent,
                     content_type="application/json",
-                    message_id=letter.message_id,
+                    message_id=message.message_id,
                 ),
                 mandatory=True,
             )
@@ -249,19 +251,19 @@ class Publisher:
         answer, tag = frame.method, frame.method.delivery_tag
         with self._lock:
             tags = [t for t in self._unconfirmed if t <= tag] if answer.multiple else [tag]
-            letters = [self._unconfirmed.pop(t) for t in tags if t in self._unconfirmed]
-        for letter in letters:
+            outgoing = [self._unconfirmed.pop(t) for t in tags if t in self._unconfirmed]
+        for message in outgoing:
             if isinstance(answer, Basic.Nack):
-                letter.fail("the message was refused")
-            elif not letter.confirmed.done():
-                letter.confirmed.set_result(None)
+                message.fail("the message was refused")
+            elif not message.confirmed.done():
+                message.confirmed.set_result(None)
 
     def _returned(self, _channel: Channel, reply: Any, properties: Any, _body: bytes) -> None:
-        # A message that no queue takes is returned before it is confirmed.
+        # RabbitMQ returns a message without a queue before it confirms it.
         with self._lock:
             lost = [x for x in self._unconfirmed.values() if x.message_id == properties.message_id]
-        for letter in lost:
-            letter.fail(f"no queue {reply.routing_key}")
+        for message in lost:
+            message.fail(f"no queue {reply.routing_key}")
         self._stop(f"queue {reply.routing_key} is gone")
 
 
