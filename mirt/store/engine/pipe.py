@@ -27,14 +27,13 @@ class Pipe:
         self._find_limits = find_limits
         self._is_begun = False
 
-    def send(self, text: str | None = None, values: Mapping[str, Any] | None = None) -> Any:
-        """Send all that waits and this statement; return its cursor, whose rows have come.
+    def send(self, *statements: tuple[str, Mapping[str, Any] | None]) -> list[Any]:
+        """Send all that waits and these statements; return the cursors of these.
 
         Raises:
             psycopg.Error: one of them has failed; the transaction can only be rolled back.
         """
         connection = self._connection
-        cursor = None
         waiting, self.waiting = self.waiting, []
         with connection.pipeline():
             if not self._is_begun:
@@ -43,9 +42,7 @@ class Pipe:
                 connection.execute(*self._find_limits())
             for one in waiting:
                 connection.execute(*one)
-            if text is not None:
-                cursor = connection.execute(text, values)
-        return cursor
+            return [connection.execute(*one) for one in statements]
 
     def flush(self) -> None:
         """Send what waits, and BEGIN if it has not been sent."""
@@ -55,7 +52,7 @@ class Pipe:
     def commit(self) -> None:
         """Send what waits and COMMIT; a transaction that did nothing sends nothing."""
         if self.waiting or self._is_begun:
-            self.send("COMMIT")
+            self.send(("COMMIT", None))
 
 
 def pipe_of(tx: Connection) -> Pipe | None:

@@ -1,16 +1,14 @@
-"""Statements of the hot path: built once, compiled once, and sent to PostgreSQL many in one trip.
+"""Statements of the hot path: built once, compiled once, and sent many in one round trip.
 
-A transaction of the hot path reads with ``fetch`` and writes with ``later``. On PostgreSQL what was
-written waits until something is read or the transaction ends, and travels together with that: a
-transaction that reads once and then writes takes two round trips, BEGIN and COMMIT among them. On
-SQLite, where a trip costs nothing, each statement runs at once. Both databases run the same
-statements.
+``fetch`` runs a statement and returns its rows. ``later`` runs one whose result nobody reads: on
+PostgreSQL it travels with the next statement that is read, or with COMMIT. So a transaction that
+reads once and then writes takes two round trips. On SQLite, where a trip costs nothing, each
+statement runs at once. Both databases run the same statements.
 
-    ADD = Statement(lambda d: d.insert(tasks).values(id=bindparam("id")).on_conflict_do_nothing())
+    ADD = Statement(lambda d: d.insert(tasks).values(id=p("id", tasks.c.id)))
 
     with database.transaction() as tx:
-        [row] = fetch(tx, FIND, id="a")
-        later(tx, ADD, id="b")
+        later(tx, ADD, id="a")
 """
 
 from collections import namedtuple
@@ -18,104 +16,116 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import Connection, Dialect, Table
+from sqlalchemy import BindParameter, Column, Connection, Dialect, Table, bindparam, or_
 from sqlalchemy.dialects.postgresql import insert as postgres_insert
 from sqlalchemy.dialects.sqlite import insert as sqlite_insert
 
 from mirt.store.engine.pipe import pipe_of
 
 Row = Any
-"""A named tuple of the columns that a statement returns."""
+"""A tuple of the columns that a statement returns, with their names as attributes."""
+Query = tuple["Statement", Mapping[str, Any]]
+"""A statement and its values."""
 
 
 @dataclass(frozen=True, slots=True)
 class Dialected:
-    """The two databases as a statement's builder sees them."""
+    """The database that a statement is built for."""
 
-    name: str
-
-    @property
-    def is_sqlite(self) -> bool:
-        """Whether the statement is for the embedded mode's file."""
-        return self.name == "sqlite"
+    is_sqlite: bool
 
     def insert(self, table: Table) -> Any:
         """Begin an INSERT that can say what a conflict means."""
         return (sqlite_insert if self.is_sqlite else postgres_insert)(table)
 
 
+def p(name: str, column: Column[Any]) -> BindParameter[Any]:
+    """Return a parameter of the column's type. Its name may be that of a column, too."""
+    return bindparam(f"p_{name}", type_=column.type)
+
+
+def one_of(column: Column[Any], values: Sequence[Any]) -> Any:
+    """Return the condition that a column has one of a few constants, without an IN list."""
+    return or_(*(column == value for value in values))
+
+
 class Statement:
-    """A statement with named parameters (``bindparam``), built and compiled when first used."""
+    """A statement with parameters (``p``), built and compiled at its first use."""
 
     def __init__(self, build: Callable[[Dialected], Any]) -> None:
         self._build = build
         self._compiled: dict[str, _Compiled] = {}
 
-    def of(self, dialect: Dialect) -> "_Compiled":
-        """Return the statement for this database."""
+    def on(self, dialect: Dialect) -> "_Compiled":
+        """Return the statement as this database takes it."""
         compiled = self._compiled.get(dialect.name)
         if compiled is None:
-            compiled = _Compiled(self._build(Dialected(dialect.name)), dialect)
-            self._compiled[dialect.name] = compiled
+            built = self._build(Dialected(dialect.name == "sqlite"))
+            compiled = self._compiled[dialect.name] = _Compiled(built, dialect)
         return compiled
 
 
 class _Compiled:
-    """The text of a statement, and how its parameters and rows are converted."""
+    """The text of a statement, and the conversions of its parameters and rows."""
 
     def __init__(self, statement: Any, dialect: Dialect) -> None:
         self.statement = statement
-        compiled = statement.compile(dialect=dialect)
+        compiled = statement.compile(dialect=dialect, compile_kwargs={"render_postcompile": True})
         self.text = str(compiled)
         self._constants = {
-            name: value for name, value in compiled.params.items() if value is not None
+            name: value for name, value in compiled.params.items() if not name.startswith("p_")
         }
-        self._convert: Mapping[str, Callable[[Any], Any]] = compiled._bind_processors
+        self._converters: Mapping[str, Callable[[Any], Any]] = compiled._bind_processors
         columns = compiled._result_columns or ()
-        self._row: Any = None
-        if columns:
-            self._row = namedtuple("Row", [column.keyname for column in columns])  # noqa: PYI024
-        processors = [column.type._cached_result_processor(dialect, None) for column in columns]
-        self._results = [(n, one) for n, one in enumerate(processors) if one is not None]
+        names = [column.keyname for column in columns]
+        self._make_row: Any = namedtuple("Row", names, rename=True)  # type: ignore[misc]
+        readers = [column.type._cached_result_processor(dialect, None) for column in columns]
+        self._readers = [(n, one) for n, one in enumerate(readers) if one is not None]
 
-    def parameters(self, given: Mapping[str, Any]) -> dict[str, Any]:
-        """Return the parameters as the driver takes them."""
-        values = {**self._constants, **given}
-        for name, convert in self._convert.items():
+    def values(self, given: Mapping[str, Any]) -> dict[str, Any]:
+        """Return all parameters as the driver takes them."""
+        values = {**self._constants, **named(given)}
+        for name, convert in self._converters.items():
             values[name] = convert(values[name])
         return values
 
     def rows(self, fetched: Sequence[Sequence[Any]]) -> list[Row]:
-        """Return the fetched rows as named tuples."""
-        if not self._results:
-            return [self._row(*row) for row in fetched]
-        made = []
-        for row in fetched:
-            values = list(row)
-            for at, convert in self._results:
-                values[at] = convert(values[at])
-            made.append(self._row(*values))
-        return made
+        """Return the rows that the driver has fetched."""
+        if not self._readers:
+            return [self._make_row(*row) for row in fetched]
+        return [self._make_row(*self._read(list(row))) for row in fetched]
+
+    def _read(self, row: list[Any]) -> list[Any]:
+        for at, convert in self._readers:
+            row[at] = convert(row[at])
+        return row
+
+
+def named(given: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the values under the names that ``p`` gives to their parameters."""
+    return {f"p_{name}": value for name, value in given.items()}
 
 
 def fetch(tx: Connection, statement: Statement, **values: Any) -> list[Row]:
-    """Run a statement and return its rows; what was written before is sent with it."""
-    compiled = statement.of(tx.dialect)
+    """Run a statement and return its rows, in one round trip with all that was left for later."""
+    return fetch_all(tx, [(statement, values)])[0]
+
+
+def fetch_all(tx: Connection, queries: Sequence[Query]) -> list[list[Row]]:
+    """Run several statements in their order, and return the rows of each, in one round trip."""
+    compiled = [(statement.on(tx.dialect), values) for statement, values in queries]
     pipe = pipe_of(tx)
     if pipe is None:
-        return list(tx.execute(compiled.statement, values))
-    cursor = pipe.send((compiled.text, compiled.parameters(values)))
-    return compiled.rows(cursor.fetchall())
+        return [list(tx.execute(one.statement, named(values))) for one, values in compiled]
+    cursors = pipe.send(*((one.text, one.values(values)) for one, values in compiled))
+    return [one.rows(cursor.fetchall()) for (one, _), cursor in zip(compiled, cursors, strict=True)]
 
 
 def later(tx: Connection, statement: Statement, **values: Any) -> None:
-    """Run a statement whose result is of no interest, at the latest with the commit.
-
-    An error of it is raised by the next ``fetch``, or by the commit.
-    """
-    compiled = statement.of(tx.dialect)
+    """Run a statement at the latest with the commit. The next trip raises its errors."""
+    compiled = statement.on(tx.dialect)
     pipe = pipe_of(tx)
     if pipe is None:
-        tx.execute(compiled.statement, values)
+        tx.execute(compiled.statement, named(values))
     else:
-        pipe.waiting.append((compiled.text, compiled.parameters(values)))
+        pipe.waiting.append((compiled.text, compiled.values(values)))
