@@ -29,8 +29,8 @@ log = structlog.get_logger(__name__)
 SEND_S: Final = 3.0
 """Seconds to wait for the confirm of a message without a row: unconfirmed, it may be lost."""
 CALL_S: Final = 0.5
-"""Seconds to wait for the confirm of a message with a row. The row is safe, so the caller, perhaps a
-webhook, need not wait long."""
+"""Seconds to wait for the confirm of a message with a row. The row is safe, so a webhook, for
+example, need not wait long."""
 
 
 @dataclass(frozen=True, slots=True)
