@@ -1,4 +1,4 @@
-"""Task ids that are the same for the same event, so that a second copy is known for what it is."""
+"""Derive task ids from events, so that a second copy of an event has the same id as the first."""
 
 import hashlib
 import uuid
@@ -7,10 +7,10 @@ import uuid
 def webhook_task_id(
     source: str, message_id: str | int | None, user_id: str | int | None, action: str
 ) -> str:
-    """Derive ``"<source>:<action>:<16 hex>"`` from all four parts.
+    """Return ``"<source>:<action>:<16 hex>"``, derived from all four arguments.
 
-    A message id is unique within one chat only (Telegram), so ``user_id`` must tell the chats
-    apart. Without a ``message_id`` nothing identifies the event, and each call gives a fresh id.
+    A message id is unique within one chat only (Telegram), so ``user_id`` must distinguish the
+    chats. Without a ``message_id`` nothing identifies the event, and each call returns a new id.
     """
     if message_id in {None, ""}:
         digest = uuid.uuid4().hex
