@@ -1,6 +1,6 @@
-"""The one place that chooses real or fake outside worlds.
+"""Put the business together for one process, with real outside services or stand-ins.
 
-Opened after a fork, in the process that uses it: connections are not shared.
+A runtime is opened after the fork, in the process that uses it: connections are not shared.
 """
 
 import os
@@ -45,12 +45,12 @@ from mirt.timeline import Timelines
 from mirt.turns import DirectTurns, FailedTurns, Turns
 
 Show = Callable[[str, str], None]
-"""Shows a reply that no channel can take: the chat and the text."""
+"""Function that shows a reply (chat id, text) of a channel that has no key."""
 
 
 @dataclass(frozen=True, slots=True)
 class Runtime:
-    """The business with everything it needs, for one process."""
+    """The business with its connections, for one process."""
 
     settings: Settings
     clock: Clock
@@ -71,14 +71,14 @@ class Runtime:
     connections: ExitStack
 
     def close(self) -> None:
-        """Give the connections back: to the stores and to the world outside."""
+        """Close the connections to the stores and to the outside services."""
         self.connections.close()
 
 
 def open_runtime(
     settings: Settings, *, clock: Clock = utc_now, show: Show = lambda _chat, _text: None
 ) -> Runtime:
-    """Put the business together; nothing is connected before it is used."""
+    """Put the business together. Connections are opened by their first use."""
     database, redis = stores(settings).database, stores(settings).redis
     connections = ExitStack()
     connections.callback(stores(settings).close)
@@ -137,11 +137,15 @@ def _channels(
     )
     manychat = ManyChatChannel(
         api_key=settings.manychat_api_key or SecretStr("none"),
-        token=settings.manychat_verify_token or _nobody(settings),
+        token=settings.manychat_verify_token or _missing_secret(settings),
         api_url=settings.manychat_api_url,
         max_connections=settings.worker_threads,
-        sending=_pace(settings, redis, "manychat:send", settings.manychat_sends_per_second),
-        marking=_pace(settings, redis, "manychat:call", settings.manychat_calls_per_second),
+        send_rate=_rate_limiter(
+            settings, redis, "manychat:send", settings.manychat_sends_per_second
+        ),
+        mark_rate=_rate_limiter(
+            settings, redis, "manychat:call", settings.manychat_calls_per_second
+        ),
     )
     channels: dict[str, Channel] = {}
     for channel, key in (
@@ -153,12 +157,14 @@ def _channels(
     return channels
 
 
-def _nobody(settings: Settings) -> SecretStr | None:
-    # Only embedded, on loopback, are webhooks accepted without a secret.
+def _missing_secret(settings: Settings) -> SecretStr | None:
+    # An empty secret refuses every webhook; None accepts all, in embedded mode (on loopback) only.
     return SecretStr("") if settings.mode is Mode.DISTRIBUTED else None
 
 
-def _pace(settings: Settings, redis: Redis | None, name: str, per_second: float) -> RateLimiter:
+def _rate_limiter(
+    settings: Settings, redis: Redis | None, name: str, per_second: float
+) -> RateLimiter:
     if redis is None:
         return LocalRateLimiter(per_second)
     return RedisRateLimiter(redis, name, per_second, processes=settings.manychat_processes)
@@ -201,7 +207,11 @@ _opened: dict[int, Runtime] = {}
 
 
 def current_runtime() -> Runtime:
-    """The runtime of this process; opened from the environment if nobody has said otherwise."""
+    """Return the runtime of this process; the first call opens it from the environment.
+
+    Raises:
+        SettingsError: the environment has no valid configuration.
+    """
     with _lock:
         pid = os.getpid()
         if pid not in _opened:
@@ -212,6 +222,6 @@ def current_runtime() -> Runtime:
 
 
 def use_runtime(chosen: Runtime) -> None:
-    """Let this be the runtime of this process."""
+    """Set the runtime that ``current_runtime`` returns in this process."""
     with _lock:
         _opened[os.getpid()] = chosen

@@ -1,4 +1,4 @@
-"""A CRM whose answers are measured."""
+"""Measure a CRM: the seconds and the outcome of each request."""
 
 import time
 from collections.abc import Callable, Mapping
@@ -17,24 +17,24 @@ T = TypeVar("T")
 
 
 class MeasuredCrm:
-    """Does what ``crm`` does.
+    """A CRM that forwards to ``crm``.
 
-    Outcomes: ``answered``, ``refused``, ``limited``, ``failed``, and of a creation ``unknown``.
+    Outcomes: ``answered``, ``refused``, ``limited``, ``failed``, and for a creation ``unknown``.
     """
 
     def __init__(self, crm: Crm) -> None:
         self._crm = crm
 
     def create(self, order: Mapping[str, Any]) -> CrmOrder:
-        """Create an order."""
+        """Create an order, and measure the request."""
         return _measure("create", lambda: self._crm.create(order))
 
     def find(self, external_id: str) -> CrmOrder | None:
-        """Look an order up by our own name for it."""
+        """Look an order up by our ``external_id``, and measure the request."""
         return _measure("find", lambda: self._crm.find(external_id))
 
     def get(self, order_id: str) -> CrmOrder:
-        """The order of this id."""
+        """Read an order, and measure the request."""
         return _measure("get", lambda: self._crm.get(order_id))
 
 
