@@ -84,6 +84,10 @@ class Execution(Middleware):
         """Refuse admission from now on. The tasks that wait for it have no lease yet."""
         self._admission.close()
 
+    def close(self) -> None:
+        """Stop the renewals: a task that still runs loses its lease when the lease runs out."""
+        self._keeper.stop()
+
     def after_process_message(
         self,
         broker: Any,

@@ -48,6 +48,10 @@ class TimeLimits(Middleware):
             deadline.close()
             self._thread.deadline = None
 
+    def close(self) -> None:
+        """End the thread that interrupts tasks past their deadline."""
+        self._interrupter.close()
+
     @override
     def after_skip_message(self, broker: Broker, message: Any) -> None:
         self.after_process_message(broker, message)
