@@ -39,23 +39,28 @@ log = structlog.get_logger(__name__)
 BATCH: Final = 100
 """Follow-ups that one transaction takes."""
 LONGEST_DELAY_H: Final = 24 * 365
-WINDOWS: Final = {"manychat": timedelta(hours=24)}
-"""Time after the customer's last message in which a platform lets us write. Meta has this rule for
-Instagram, Messenger and WhatsApp; Telegram has no such window."""
 
 
 class FollowUps:
     """The follow-ups of all conversations.
 
     ``delays_h`` has the hours after the customer's last message, one entry for each follow-up.
+    ``windows`` has the ``Channel.messaging_window`` of each platform.
     """
 
     def __init__(
-        self, database: Database, deliveries: Deliveries, clock: Clock, *, delays_h: Sequence[int]
+        self,
+        database: Database,
+        deliveries: Deliveries,
+        clock: Clock,
+        *,
+        delays_h: Sequence[int],
+        windows: Mapping[str, timedelta | None],
     ) -> None:
         self._database = database
         self._deliveries = deliveries
         self._clock = clock
+        self._windows = windows
         self._delays = [timedelta(hours=hours) for hours in delays_h]
 
     def take_due(self) -> Iterator[list[TaskMessage]]:
@@ -205,7 +210,7 @@ class FollowUps:
             return "not_answered_yet"
         if silence.chat_id is None:
             return "no_chat"
-        window = WINDOWS.get(silence.platform)
+        window = self._windows.get(silence.platform)
         if window is not None and self._clock() - silence.since >= window:
             return "window_closed"
         return None

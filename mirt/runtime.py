@@ -96,7 +96,13 @@ def open_runtime(
     turns = Turns(database, conversations, deliveries, agent, clock)
     failed_turns = FailedTurns(conversations, clock)
     orders = Orders(database, _crm(settings, connections), clock)
-    followups = FollowUps(database, deliveries, clock, delays_h=settings.followup_delays_hours)
+    followups = FollowUps(
+        database,
+        deliveries,
+        clock,
+        delays_h=settings.followup_delays_hours,
+        windows={name: channel.messaging_window for name, channel in channels.items()},
+    )
     return Runtime(
         settings=settings,
         clock=clock,

@@ -13,6 +13,7 @@ class ConsoleChannel:
     def __init__(self, stands_for: Channel, show: Callable[[str, str], None]) -> None:
         """Take the channel to stand in for; ``show`` gets the chat id and each part."""
         self._channel = stands_for
+        self.messaging_window = stands_for.messaging_window
         self._show = show
 
     def authenticate(self, headers: Mapping[str, str]) -> bool:

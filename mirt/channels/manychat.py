@@ -6,6 +6,7 @@ Source of its facts: https://api.manychat.com/swagger.
 import hashlib
 import json
 from collections.abc import Mapping
+from datetime import timedelta
 from typing import Annotated, Any, Final
 
 from pydantic import AliasChoices, BeforeValidator, Field, SecretStr, model_validator
@@ -116,6 +117,8 @@ class ManyChatChannel:
     """
 
     name = "manychat"
+    messaging_window: timedelta | None = timedelta(hours=24)
+    """Meta's rule for Instagram, Messenger and WhatsApp."""
 
     def __init__(
         self,

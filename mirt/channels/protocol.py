@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from datetime import timedelta
 from typing import Any, Protocol, runtime_checkable
 
 
@@ -81,6 +82,8 @@ class Channel(Protocol):
 
     name: str
     """``telegram``, ``manychat`` or ``console``."""
+    messaging_window: timedelta | None
+    """Time after the customer's last message in which the platform lets us write; None: always."""
 
     def authenticate(self, headers: Mapping[str, str]) -> bool:
         """Whether the webhook has our secret. Constant time; header names in any case."""

@@ -5,7 +5,7 @@ Source of its facts: https://core.telegram.org/bots/api.
 
 from collections.abc import Mapping
 from contextlib import suppress
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Annotated, Any, Final
 
 from pydantic import Field, SecretStr
@@ -89,6 +89,7 @@ class TelegramChannel:
     """
 
     name = "telegram"
+    messaging_window: timedelta | None = None
 
     def __init__(
         self,
