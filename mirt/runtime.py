@@ -8,6 +8,7 @@ import threading
 from collections.abc import Callable, Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass
+from typing import Final
 
 from pydantic import SecretStr
 from redis import Redis
@@ -46,6 +47,18 @@ from mirt.turns import DirectTurns, FailedTurns, Turns
 
 Show = Callable[[str, str], None]
 """Function that shows a reply (chat id, text) of a channel that has no key."""
+
+
+@dataclass(frozen=True, slots=True)
+class OutsideService:
+    """A configured outside service: the base URL of its API, and our key."""
+
+    url: str
+    key: SecretStr
+
+
+_UNUSED: Final = OutsideService("https://unused.invalid", SecretStr("none"))
+"""API of a channel that sends nothing, since ``ConsoleChannel`` stands in for it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -132,19 +145,40 @@ def open_runtime(
     )
 
 
+def outside_services(settings: Settings) -> dict[str, OutsideService | None]:
+    """Return the outside services by name; None for one that is not configured.
+
+    A service that is not configured is replaced: a channel by the console, the LLM by the scripted
+    agent, the CRM by one that refuses orders.
+    """
+    configured = {
+        "telegram": (settings.telegram_api_url, settings.telegram_bot_token),
+        "manychat": (settings.manychat_api_url, settings.manychat_api_key),
+        "llm": (settings.llm_base_url, settings.llm_api_key),
+        "crm": (settings.snitkix_api_url, settings.snitkix_api_key),
+    }
+    return {
+        name: None if url is None or key is None else OutsideService(url, key)
+        for name, (url, key) in configured.items()
+    }
+
+
 def _channels(
     settings: Settings, redis: Redis | None, show: Show, connections: ExitStack
 ) -> dict[str, Channel]:
+    services = outside_services(settings)
+    telegram_api = services["telegram"] or _UNUSED
+    manychat_api = services["manychat"] or _UNUSED
     telegram = TelegramChannel(
-        token=settings.telegram_bot_token or SecretStr("none"),
+        token=telegram_api.key,
         secret=settings.telegram_webhook_secret,
-        api_url=settings.telegram_api_url,
+        api_url=telegram_api.url,
         max_connections=settings.worker_threads,
     )
     manychat = ManyChatChannel(
-        api_key=settings.manychat_api_key or SecretStr("none"),
+        api_key=manychat_api.key,
         token=settings.manychat_verify_token or _missing_secret(settings),
-        api_url=settings.manychat_api_url,
+        api_url=manychat_api.url,
         max_connections=settings.worker_threads,
         send_rate=_rate_limiter(
             settings, redis, "manychat:send", settings.manychat_sends_per_second
@@ -154,12 +188,10 @@ def _channels(
         ),
     )
     channels: dict[str, Channel] = {}
-    for channel, key in (
-        (telegram, settings.telegram_bot_token),
-        (manychat, settings.manychat_api_key),
-    ):
+    for channel in (telegram, manychat):
         connections.callback(channel.close)
-        channels[channel.name] = ConsoleChannel(channel, show) if key is None else channel
+        is_configured = services[channel.name] is not None
+        channels[channel.name] = channel if is_configured else ConsoleChannel(channel, show)
     return channels
 
 
@@ -183,11 +215,12 @@ def _cooldowns(settings: Settings, redis: Redis | None) -> Cooldowns:
 
 
 def _agent(settings: Settings, connections: ExitStack) -> Agent:
-    if settings.llm_api_key is None:
+    llm = outside_services(settings)["llm"]
+    if llm is None:
         return MeasuredAgent(ScriptedAgent(), "scripted")
     agent = OpenAiAgent(
-        api_key=settings.llm_api_key,
-        base_url=settings.llm_base_url,
+        api_key=llm.key,
+        base_url=llm.url,
         model=settings.llm_model,
         max_connections=settings.worker_threads,
     )
@@ -196,11 +229,12 @@ def _agent(settings: Settings, connections: ExitStack) -> Agent:
 
 
 def _crm(settings: Settings, connections: ExitStack) -> Crm:
-    if settings.snitkix_api_key is None or settings.snitkix_api_url is None:
+    api = outside_services(settings)["crm"]
+    if api is None:
         return NoCrm()
     crm = SnitkixCrm(
-        api_key=settings.snitkix_api_key,
-        api_url=settings.snitkix_api_url,
+        api_key=api.key,
+        api_url=api.url,
         orders_path=settings.snitkix_orders_path,
         max_connections=settings.worker_threads,
     )
