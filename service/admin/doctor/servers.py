@@ -52,10 +52,11 @@ def ask_rabbitmq(settings: Settings) -> Iterator[Finding]:
     if settings.rabbitmq_url is None:
         yield Finding("rabbitmq", Verdict.OFF, "embedded: the queues are in mirt up")
         return
+    from broker.rabbitmq.connection import ConnectionSettings
     from broker.rabbitmq.management import broker_facts
 
     started = time.monotonic()
-    facts = broker_facts(settings.rabbitmq_url.get_secret_value())
+    facts = broker_facts(ConnectionSettings.of(settings))
     took_ms = (time.monotonic() - started) * 1000
     if facts.forbidden:
         what = "; ".join(facts.forbidden)

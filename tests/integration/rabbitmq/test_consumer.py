@@ -8,7 +8,7 @@ import pytest
 from dramatiq import Message
 from dramatiq.errors import ConnectionClosed
 
-from broker.rabbitmq.connection import connection_parameters
+from broker.rabbitmq.connection import ConnectionSettings
 from broker.rabbitmq.consumer import RabbitConsumer, RabbitMessage
 from broker.rabbitmq.queues import rejects_name
 from tests.polling import wait_until
@@ -21,7 +21,7 @@ def consume(rabbitmq_url: str) -> Iterator[Consume]:
     consumers: list[RabbitConsumer] = []
 
     def consume(prefetch: int = 10) -> RabbitConsumer:
-        parameters = connection_parameters(rabbitmq_url, name="test")
+        parameters = ConnectionSettings(rabbitmq_url).parameters("test")
         consumers.append(RabbitConsumer(parameters, "llm", prefetch=prefetch, timeout_ms=100))
         return consumers[-1]
 
