@@ -29,7 +29,7 @@ from mirt.observe import metrics, traces
 from mirt.store.engine.database import Database
 from mirt.store.engine.retrying import commit_with_retry
 from mirt.store.queue import leases, outbox
-from mirt.store.queue.dead_letters import DeadLetterFilter, list_dead
+from mirt.store.queue.dead_letters import find_dead
 from mirt.store.queue.leases import Lease
 from mirt.store.queue.tasks import TaskMessage, TaskOutcome
 from mirt.store.shop import mailbox
@@ -137,8 +137,8 @@ class Turns:
             kept = mailbox.find(tx, mail.task_id)
             if kept is None or kept.state is not MailState.FAILED:
                 return None
-            dead = list_dead(tx, DeadLetterFilter(task_ids=[kept.turn_id or kept.task_id]))
-        code = dead[0].error_code if dead else ErrorCode.UNEXPECTED
+            dead_letter = find_dead(tx, kept.turn_id or kept.task_id)
+        code = dead_letter.error_code if dead_letter else ErrorCode.UNEXPECTED
         raise PermanentError("the task has failed for good", code)
 
     def _open(self, lease: Lease, mail: Mail) -> _Open | _Answered | None:

@@ -32,7 +32,7 @@ def find(
 def show(context: AdminContext, task_id: str) -> DeadLetter | None:
     """Return the dead letter of a task; None if there is none."""
     with context.database.transaction() as tx:
-        return next(iter(store.list_dead(tx, DeadLetterFilter(task_ids=[task_id]), limit=1)), None)
+        return store.find_dead(tx, task_id)
 
 
 def replay(context: AdminContext, which: DeadLetterFilter) -> int:
