@@ -1,4 +1,7 @@
-"""Derive task ids from events, so that a second copy of an event has the same id as the first."""
+"""Derive task ids from events, so that a second copy of an event has the same id as the first.
+
+``message_task_id`` decides which parts make two messages the same; ``webhook_task_id`` hashes them.
+"""
 
 import hashlib
 import uuid
@@ -20,3 +23,14 @@ def webhook_task_id(
         joined = "".join(f"{len(part)}:{part}" for part in parts)
         digest = hashlib.sha256(joined.encode()).hexdigest()
     return f"{source}:{action}:{digest[:16]}"
+
+
+def message_task_id(
+    platform: str, session_id: str, user_id: str | int | None, message_id: str | int | None
+) -> str:
+    """Return the id of the task that answers a customer's message.
+
+    Messages with the same four arguments are one message. The conversation is one of them, since a
+    message id is unique only within a chat.
+    """
+    return webhook_task_id(platform, message_id, f"{session_id}/{user_id or ''}", "process")

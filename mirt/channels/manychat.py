@@ -187,7 +187,6 @@ class ManyChatChannel:
             user_id=subscriber_id,
             message_id=message_id,
             metadata=present(
-                dedup_key=f"{subscriber_id}:{message_id}" if message_id else None,
                 content_key=_digest(subscriber_id, text, photo),
                 photo={"url": photo} if photo else None,
                 username=event.subscriber.username,

@@ -18,9 +18,9 @@ class InboundMessage:
     user_id: str | None = None
     message_id: str | None = None
     metadata: Mapping[str, Any] = field(default_factory=dict)
-    """JSON, with only the keys that have a value: ``dedup_key`` (unique for the message on its
-    platform), ``photo`` (``{"file_id"}`` or ``{"url"}``), ``sent_at`` (ISO 8601, UTC),
-    ``username``, ``first_name``, ``language_code``, ``update_id``, ``content_key``."""
+    """JSON, with only the keys that have a value: ``photo`` (``{"file_id"}`` or ``{"url"}``),
+    ``sent_at`` (ISO 8601, UTC), ``username``, ``first_name``, ``language_code``, ``update_id``,
+    ``content_key`` (the same for the same text and photo of the same customer)."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -204,7 +204,6 @@ def _inbound(update_id: int, message: _Message) -> InboundMessage:
         user_id=str(sender.id) if sender else None,
         message_id=message_id,
         metadata=present(
-            dedup_key=f"{chat_id}:{message_id}",
             update_id=update_id,
             sent_at=sent_at.isoformat() if sent_at else None,
             photo={"file_id": message.photo[-1].file_id} if message.photo else None,
