@@ -24,10 +24,6 @@ class Breaker:
         self._failures = 0
         self._next_trial = 0.0
 
-    def admits(self) -> bool:
-        """Whether a call may be made now; a ``True`` while open is the trial of this pause."""
-        return self.wait_s() <= 0
-
     def wait_s(self) -> float:
         """Return the seconds until a call may be sent. While open, 0 grants this pause's trial."""
         with self._lock:
