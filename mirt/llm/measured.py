@@ -1,9 +1,8 @@
 """Measure an agent: the seconds of its answers and the tokens that they cost."""
 
-import time
 from collections.abc import Callable, Sequence
 
-from mirt.errors import PermanentError, RateLimitError
+from mirt.http.measured import measure
 from mirt.llm.protocol import Agent, ChatMessage, Completion, Tool
 from mirt.observe import metrics
 
@@ -37,19 +36,7 @@ class MeasuredAgent:
         )
 
     def _measure(self, call: str, ask: Callable[[], Completion]) -> Completion:
-        began, outcome = time.perf_counter(), "failed"
-        try:
-            completion = ask()
-            outcome = "answered"
-        except PermanentError:
-            outcome = "refused"
-            raise
-        except RateLimitError:
-            outcome = "limited"
-            raise
-        finally:
-            seconds = time.perf_counter() - began
-            metrics.AGENT_SECONDS.observe(seconds, call=call, outcome=outcome)
+        completion = measure(metrics.AGENT_SECONDS, call, ask)
         tokens = {"prompt": completion.prompt_tokens, "completion": completion.completion_tokens}
         for kind, count in tokens.items():
             # The provider counts the tokens. A counter would raise on a negative number.
