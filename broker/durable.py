@@ -14,6 +14,7 @@ from middleware.dead_letters import UnreadMessages
 from middleware.envelopes import to_message, to_task
 from middleware.execution import Execution
 from middleware.policy import LONGEST_TASK_ID, TASKS
+from middleware.run_state import run_state
 from middleware.ticks import take_ticks
 from middleware.time_limits import TimeLimits
 from mirt.clock import Clock
@@ -142,7 +143,7 @@ class DurableBroker(Broker):
                 log.exception("hook_failed", hook=type(middleware).__name__)
                 # The settlement buries a task that is claimed already; if it is not, the message
                 # returns to its queue.
-                args[0].give_back = True
+                run_state(args[0]).give_back = True
                 raise HookFailedError(f"{type(middleware).__name__}: {failed!r}") from failed
 
     def declare_queue(self, queue_name: str) -> None:
