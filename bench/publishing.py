@@ -7,6 +7,7 @@ from collections.abc import Callable
 import pika
 from dramatiq import Message
 
+from broker.rabbitmq.connection import ConnectionSettings
 from broker.rabbitmq.publisher import Publisher
 from broker.rabbitmq.queues import declarations
 from tests.servers import RabbitMQ, start_servers
@@ -32,7 +33,7 @@ def one_by_one(url: str) -> None:
 
 def pipelined(url: str) -> None:
     """Publish with our publisher, from several threads."""
-    publisher = Publisher(url, ["llm"])
+    publisher = Publisher(ConnectionSettings(url), ["llm"])
 
     def send() -> None:
         sent = [

@@ -14,6 +14,7 @@ from middleware.dead_letters import UnreadMessages
 from middleware.envelopes import to_message, to_task
 from middleware.execution import Execution
 from middleware.policy import LONGEST_TASK_ID, TASKS
+from middleware.run_state import run_state
 from middleware.ticks import take_ticks
 from middleware.time_limits import TimeLimits
 from mirt.clock import Clock
@@ -29,8 +30,8 @@ log = structlog.get_logger(__name__)
 SEND_S: Final = 3.0
 """Seconds to wait for the confirm of a message without a row: unconfirmed, it may be lost."""
 CALL_S: Final = 0.5
-"""Seconds to wait for the confirm of a message with a row. The row is safe, so the caller, perhaps a
-webhook, need not wait long."""
+"""Seconds to wait for the confirm of a message with a row. The row is safe, so a webhook, for
+example, need not wait long."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -142,7 +143,7 @@ class DurableBroker(Broker):
                 log.exception("hook_failed", hook=type(middleware).__name__)
                 # The settlement buries a task that is claimed already; if it is not, the message
                 # returns to its queue.
-                args[0].give_back = True
+                run_state(args[0]).give_back = True
                 raise HookFailedError(f"{type(middleware).__name__}: {failed!r}") from failed
 
     def declare_queue(self, queue_name: str) -> None:

@@ -11,6 +11,7 @@ from broker.eager import EagerBroker
 from broker.embedded import EmbeddedBroker, OutboxOnlyBroker
 from broker.pump import OutboxPump
 from broker.rabbitmq import RabbitBroker
+from broker.rabbitmq.connection import ConnectionSettings
 from broker.task import registry
 from middleware.dead_letters import UnreadMessages
 from middleware.execution import Execution
@@ -106,7 +107,7 @@ def _broker(
         embedded = OutboxOnlyBroker if outbox_only else EmbeddedBroker
         return embedded(database=database, clock=clock, middleware=stack)
     return RabbitBroker(
-        settings.rabbitmq_url.get_secret_value(),
+        ConnectionSettings.of(settings),
         database=database,
         clock=clock,
         threads=settings.worker_threads,

@@ -1,4 +1,4 @@
-"""Writes docs/configuration.md from the settings object: ``python docs/configuration.py``."""
+"""Write docs/configuration.md from the settings object: ``python docs/configuration.py``."""
 
 from pathlib import Path
 from typing import Any
@@ -12,39 +12,39 @@ from mirt.settings import OLD_NAMES, Settings
 HEAD = """\
 # Configuration
 
-Made from `mirt/settings.py` by `python docs/configuration.py`.
+Generated from `mirt/settings.py` by `python docs/configuration.py`.
 
-Everything is read once from the environment, and from `.env` for what the environment does not set.
-A wrong or missing value stops the start with a line for each, naming the variable; no value is ever
-printed. The old names still work and are reported at the start.
+The configuration is read once from the environment, and from `.env` for variables that the
+environment does not set. Wrong or missing values stop the start with one line for each, naming the
+variable. No value is ever printed. The old names still work and are reported at the start.
 
-In the password of `RABBITMQ_URL`, `REDIS_URL` and `DATABASE_URL` the characters `: / ? # [ ] @` are
-written percent-encoded (`p@ss` as `p%40ss`); a URL that could be read in two ways is refused.
+In the passwords of `RABBITMQ_URL`, `REDIS_URL` and `DATABASE_URL`, percent-encode the characters
+`: / ? # [ ] @` (`p@ss` as `p%40ss`). A URL that could be read in two ways is refused.
 
-Which mode it is follows from what is set:
+The settings decide the mode:
 
-- **embedded**, without `RABBITMQ_URL`: `mirt up` runs everything in one process. Without a token
-  replies are shown instead of sent, without an LLM key a scripted agent answers, without a webhook
-  secret updates are accepted; it listens on loopback only.
-- **distributed**, with it: the processes of the `Procfile`. `REDIS_URL`, `DATABASE_URL`,
-  `TELEGRAM_BOT_TOKEN`, `TELEGRAM_WEBHOOK_SECRET` and `LLM_API_KEY` must be set too.
-- `TASKS_ENABLED=false`: `dispatch_message` runs the same code in the caller and returns the answer.
-- `TASKS_EAGER=true`: `send()` runs the actor at once, with the whole middleware; for tests.
+- **embedded**, without `RABBITMQ_URL`: `mirt up` runs everything in one process. Without a bot
+  token or API key, replies are shown instead of sent. Without an LLM key a scripted agent answers.
+  Without a webhook secret every webhook is accepted, so it listens on loopback only.
+- **distributed**, with `RABBITMQ_URL`: the processes of the `Procfile`. `REDIS_URL`,
+  `DATABASE_URL`, `TELEGRAM_BOT_TOKEN`, `TELEGRAM_WEBHOOK_SECRET` and `LLM_API_KEY` are required.
+- `TASKS_ENABLED=false`: `dispatch_message` runs the turn in the caller and returns its answer.
+- `TASKS_EAGER=true`: `send()` runs the actor at once, with all middleware; for tests.
 
 | variable | default | meaning | old name |
 |---|---|---|---|
 """
 
 TAIL = """
-`PORT` and `WEB_CONCURRENCY` (2) are read by `mirt web`, `GRAFANA_PASSWORD` by docker compose.
-Traces are configured by the standard `OTEL_*` variables ([operations](operations.md#traces)). Tests
-take `TEST_RABBITMQ_URL`, `TEST_REDIS_URL`, `TEST_DATABASE_URL` and `TEST_RABBITMQ_MANAGEMENT_URL`
-(default: the same host, port 15672) if they are not to start servers of their own.
+`mirt web` reads `PORT` and `WEB_CONCURRENCY` (default 2), docker compose `GRAFANA_PASSWORD`. The
+standard `OTEL_*` variables configure traces ([operations](operations.md#traces)). Tests start
+servers of their own unless `TEST_RABBITMQ_URL`, `TEST_REDIS_URL`, `TEST_DATABASE_URL` and
+`TEST_RABBITMQ_MANAGEMENT_URL` (default: the same host, port 15672) name others.
 """
 
 
 def page() -> str:
-    """The whole page."""
+    """Return the text of the page."""
     rows = [_row(name, field) for name, field in Settings.model_fields.items()]
     return HEAD + "\n".join(rows) + "\n" + TAIL
 

@@ -6,7 +6,8 @@ or texts. Read the modules in this order:
 1. ``policy``: the table of queues and tasks, with their limits and retries.
 2. ``envelopes``: a task message becomes a message of the broker, and back.
 3. ``execution``: a worker claims a task, runs it and settles it. It uses ``quarantine`` for tasks
-   that may kill their worker, and ``leases``, which renews the leases of running tasks.
+   that may kill their worker, and ``leases``, which renews the leases of running tasks. The hooks
+   share facts about one delivery in ``run_state``.
 4. ``settlement``: writes the end of a run, as ``retries`` decides it.
 5. ``lifecycle``: the log line and the span attributes of each step.
 

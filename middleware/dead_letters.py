@@ -11,6 +11,7 @@ from dramatiq import Broker, Middleware
 from sqlalchemy import Connection
 
 from middleware.envelopes import to_task
+from middleware.run_state import run_state
 from middleware.task_broker import TaskBroker
 from mirt.clock import Clock
 from mirt.errors import DatabaseError, ErrorCode
@@ -41,9 +42,9 @@ class UnreadMessages(Middleware):
 
     def before_nack(self, broker: Broker, message: Any) -> None:
         """Bury a message of an unknown task. The settlement has buried all others already."""
-        if message.actor_name in broker.actors or getattr(message, "buried", False):
+        if message.actor_name in broker.actors or run_state(message).buried:
             return
-        message.buried = self.bury_unknown_task(
+        run_state(message).buried = self.bury_unknown_task(
             to_task(message), queue=message.queue_name, sent_at=message.message_datetime
         )
 

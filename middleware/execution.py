@@ -16,6 +16,7 @@ from middleware import lifecycle
 from middleware.envelopes import to_task
 from middleware.leases import LeaseKeeper
 from middleware.quarantine import SharedExclusiveLock, fatal_error, is_last_start
+from middleware.run_state import run_state
 from middleware.settlement import Settlement
 from mirt.clock import Clock
 from mirt.errors import DatabaseError, ErrorCode, LeaseLostError, PermanentError
@@ -84,6 +85,10 @@ class Execution(Middleware):
         """Refuse admission from now on. The tasks that wait for it have no lease yet."""
         self._admission.close()
 
+    def close(self) -> None:
+        """Stop the renewals: a task that still runs loses its lease when the lease runs out."""
+        self._keeper.stop()
+
     def after_process_message(
         self,
         broker: Any,
@@ -103,7 +108,7 @@ class Execution(Middleware):
         except Exception as failed:  # noqa: BLE001
             # A task that is not settled must not be acknowledged, for any reason.
             lifecycle.not_settled(message, failed)
-            message.give_back = True
+            run_state(message).give_back = True
         finally:
             self._forget(lease)
 
@@ -124,7 +129,7 @@ class Execution(Middleware):
         A waiting thread holds no lease, so another process can run the task.
         """
         if not self._admission.acquire(exclusive=exclusive):
-            message.give_back = True
+            run_state(message).give_back = True
             raise NotNow("the worker stops")
         try:
             lease = self._claim(message, exclusive=exclusive)
@@ -153,12 +158,12 @@ class Execution(Middleware):
                 elif lease.starts > 1:
                     events.add_events(tx, _restarted(lease, now))
         except DatabaseError as failed:
-            message.give_back = True
+            run_state(message).give_back = True
             raise NotNow(failed.message) from None
         except Exception:
             # Dramatiq would go on and run the task without a lease.
             log.exception("not_claimed", task_id=task.task_id)
-            message.give_back = True
+            run_state(message).give_back = True
             raise NotNow(f"task {task.task_id} could not be claimed") from None
         return lease
 
@@ -167,7 +172,7 @@ class Execution(Middleware):
             code = fatal.error_code or ErrorCode.WORKER_LOST
             self._settlement.fail(broker, message, lease, fatal, code)
         except DatabaseError as failed:
-            message.give_back = True
+            run_state(message).give_back = True
             lifecycle.not_settled(message, failed)
         finally:
             self._forget(lease)

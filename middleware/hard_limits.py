@@ -20,6 +20,7 @@ from typing_extensions import override
 
 from middleware.execution import current_lease
 from middleware.policy import LONGEST_TASK_ID, TASKS
+from middleware.run_state import run_state
 
 LONGEST_ID: Final = 4 * LONGEST_TASK_ID
 """Bytes for a task id in UTF-8. A shortened id would name no task, so its limit would not hold."""
@@ -80,7 +81,6 @@ class HardLimits(Middleware):
 
     def __init__(self, deadlines: DeadlineTable) -> None:
         self._deadlines = deadlines
-        self._thread = threading.local()
         self._free = list(range(deadlines.rows))
         self._lock = threading.Lock()
 
@@ -90,9 +90,10 @@ class HardLimits(Middleware):
         own = TASKS[message.actor_name].hard_s
         limit = min(own, message.options.get("hard_limit_s", own))
         with self._lock:
-            self._thread.row = self._free.pop()
+            row = self._free.pop()
+        run_state(message).deadline_row = row
         until = time.monotonic() + limit
-        self._deadlines.set(self._thread.row, lease.task_id, lease.fence, until=until)
+        self._deadlines.set(row, lease.task_id, lease.fence, until=until)
 
     @override
     def after_process_message(
@@ -103,11 +104,11 @@ class HardLimits(Middleware):
         result: Any = None,
         exception: BaseException | None = None,
     ) -> None:
-        row = getattr(self._thread, "row", None)
+        state = run_state(message)
+        row, state.deadline_row = state.deadline_row, None
         if row is None:
             return
         self._deadlines.clear(row)
-        self._thread.row = None
         with self._lock:
             self._free.append(row)
 

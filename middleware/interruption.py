@@ -21,6 +21,7 @@ class Interrupter:
         self._changed = threading.Condition()
         self._until: dict[int, float] = {}
         self._watcher: threading.Thread | None = None
+        self._closed = False
 
     def arm(self, seconds: float) -> None:
         """Interrupt the calling thread after ``seconds`` and the grace; ``disarm`` cancels that."""
@@ -41,9 +42,15 @@ class Interrupter:
                 # The watcher has fired: take back an error that has not been raised yet.
                 _raise_in(thread, None)
 
+    def close(self) -> None:
+        """End the watcher thread: from now on no thread is interrupted."""
+        with self._changed:
+            self._closed = True
+            self._changed.notify()
+
     def _watch(self) -> None:
         with self._changed:
-            while True:
+            while not self._closed:
                 now = time.monotonic()
                 for thread in [t for t, until in self._until.items() if until <= now]:
                     del self._until[thread]

@@ -5,6 +5,7 @@ import socket
 import threading
 import uuid
 from datetime import timedelta
+from typing import Final
 
 import structlog
 
@@ -15,6 +16,8 @@ from mirt.store.queue import leases
 from mirt.store.queue.leases import Lease
 
 log = structlog.get_logger(__name__)
+
+STOP_WITHIN_S: Final = 2.0
 
 
 def owner_name() -> str:
@@ -60,8 +63,10 @@ class LeaseKeeper:
             return list(self._held.values())
 
     def stop(self) -> None:
-        """Stop the renewals of all leases."""
+        """Stop the renewals of all leases; wait up to ``STOP_WITHIN_S`` s for one that runs."""
         self._stopping.set()
+        if self._thread is not None:
+            self._thread.join(STOP_WITHIN_S)
 
     def _run(self) -> None:
         while not self._stopping.wait(self.lease.total_seconds() / 3):

@@ -12,6 +12,7 @@ import structlog
 
 from middleware.policy import TASKS
 from middleware.retries import Retry
+from middleware.run_state import run_state
 from mirt.errors import ErrorCode, PermanentError, RateLimitError
 from mirt.observe import traces
 from mirt.store.queue.leases import Lease
@@ -21,7 +22,7 @@ log = structlog.get_logger(__name__)
 
 def claimed(message: Any, lease: Lease) -> None:
     """Bind the attempt, from 1, to all following lines: the worker has claimed the task."""
-    message.claimed = time.monotonic()
+    run_state(message).claimed_at = time.monotonic()
     structlog.contextvars.bind_contextvars(attempt=lease.attempt + 1)
     traces.current().set_attributes({"mirt.attempt": lease.attempt + 1})
 
@@ -126,5 +127,5 @@ def _outcome(
 
 
 def _ms(message: Any) -> int:
-    began: float | None = message.__dict__.get("claimed")
-    return 0 if began is None else round((time.monotonic() - began) * 1000)
+    claimed_at = run_state(message).claimed_at
+    return 0 if claimed_at is None else round((time.monotonic() - claimed_at) * 1000)

@@ -5,6 +5,7 @@ from typing import Any
 
 from dramatiq import Broker, Middleware, Worker
 
+from middleware.run_state import run_state
 from mirt.errors import LeaseLostError
 from mirt.observe import metrics
 
@@ -32,7 +33,7 @@ class TaskMetrics(Middleware):
 
     def before_process_message(self, broker: Broker, message: Any) -> None:
         """Count a busy thread and a started message."""
-        message.taken_up_at = time.perf_counter()
+        run_state(message).taken_at = time.perf_counter()
         metrics.WORKER_THREADS_BUSY.inc()
         metrics.MESSAGES_STARTED.inc(task=message.actor_name)
 
@@ -52,15 +53,17 @@ class TaskMetrics(Middleware):
         self._finished(message, "dead" if message.failed else "skipped")
 
     def _finished(self, message: Any, outcome: str) -> None:
-        seconds = time.perf_counter() - message.taken_up_at
+        taken_at = run_state(message).taken_at
+        if taken_at is None:
+            return  # an outer hook failed before this one
+        seconds = time.perf_counter() - taken_at
         metrics.WORKER_THREADS_BUSY.dec()
         metrics.MESSAGES_FINISHED.inc(task=message.actor_name, outcome=outcome)
         metrics.TASK_SECONDS.observe(seconds, task=message.actor_name)
 
 
 def _outcome(message: Any, error: BaseException | None) -> str:
-    # The messages of some transports cannot be given back.
-    if getattr(message, "give_back", False):
+    if run_state(message).give_back:
         return "given_back"
     if message.failed:
         return "dead"

@@ -10,6 +10,7 @@ from middleware import lifecycle
 from middleware.envelopes import to_task
 from middleware.policy import TASKS
 from middleware.retries import Bury, Drop, Jitter, Retry, decide
+from middleware.run_state import run_state
 from middleware.task_broker import TaskBroker
 from mirt.clock import Clock
 from mirt.observe import metrics
@@ -77,7 +78,7 @@ class Settlement:
             )
             to_publish = handler.failed(tx, lease.task_id) if handler else []
         message.fail()
-        message.buried = True
+        run_state(message).buried = True
         metrics.BURIED.inc(task=message.actor_name, code=error_code)
         lifecycle.failed(message, lease, error, error_code)
         broker.publish(to_publish)

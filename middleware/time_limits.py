@@ -4,7 +4,6 @@ The deadline travels with the task in a context variable (``mirt.clock``). HTTP,
 ``run_sync`` wait no longer than that, and then raise ``SoftTimeLimitExceeded``, an ``Exception``.
 """
 
-import threading
 from contextlib import ExitStack
 from typing import Any
 
@@ -13,6 +12,7 @@ from typing_extensions import override
 
 from middleware.interruption import Interrupter
 from middleware.policy import TASKS
+from middleware.run_state import run_state
 from mirt.clock import deadline_in
 
 
@@ -23,15 +23,14 @@ class TimeLimits(Middleware):
     """
 
     def __init__(self) -> None:
-        self._thread = threading.local()
         self._interrupter = Interrupter()
 
     @override
     def before_process_message(self, broker: Broker, message: Any) -> None:
         own = TASKS[message.actor_name].soft_s
         limit = min(own, message.options.get("soft_limit_s", own))
-        self._thread.deadline = ExitStack()
-        self._thread.deadline.enter_context(deadline_in(limit))
+        run_state(message).soft_limit = soft_limit = ExitStack()
+        soft_limit.enter_context(deadline_in(limit))
         self._interrupter.arm(limit)
 
     def after_process_message(
@@ -43,10 +42,15 @@ class TimeLimits(Middleware):
         exception: BaseException | None = None,
     ) -> None:
         """Lift the deadline: the settlement is not part of the task's own time."""
-        if deadline := getattr(self._thread, "deadline", None):
+        state = run_state(message)
+        if state.soft_limit is not None:
             self._interrupter.disarm()
-            deadline.close()
-            self._thread.deadline = None
+            state.soft_limit.close()
+            state.soft_limit = None
+
+    def close(self) -> None:
+        """End the thread that interrupts tasks past their deadline."""
+        self._interrupter.close()
 
     @override
     def after_skip_message(self, broker: Broker, message: Any) -> None:

@@ -6,6 +6,7 @@ from dramatiq import Broker, Middleware
 from typing_extensions import override
 
 from middleware.lifecycle import session_of
+from middleware.run_state import run_state
 from mirt.observe import traces
 
 
@@ -30,7 +31,7 @@ class TaskTracing(Middleware):
         """Begin a span under the context of the message."""
         context = traces.extract(message.options, message.message_id)
         message.options.setdefault("trace_id", context.trace_id)
-        message.span = traces.begin(
+        span = traces.begin(
             message.actor_name,
             context,
             "consumer",
@@ -41,7 +42,8 @@ class TaskTracing(Middleware):
                 "mirt.session_id": session_of(message),
             },
         )
-        message.span.enter()
+        span.enter()
+        run_state(message).span = span
 
     def after_process_message(
         self,
@@ -52,12 +54,13 @@ class TaskTracing(Middleware):
         exception: BaseException | None = None,
     ) -> None:
         """Leave the span, and end it if the message was claimed."""
-        span: traces.Span | None = message.__dict__.pop("span", None)
-        if span is None:
+        state = run_state(message)
+        if state.span is None:
             return
-        span.leave()
-        if "claimed" in message.__dict__:
-            span.end()
+        state.span.leave()
+        if state.claimed_at is not None:
+            state.span.end()
+        state.span = None
 
     @override
     def after_skip_message(self, broker: Broker, message: Any) -> None:

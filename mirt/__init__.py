@@ -1,5 +1,5 @@
-"""The business: what would be needed if the queue were a cron job.
+"""The business of the shop: everything that would also be needed if the queue were a cron job.
 
-It decides and returns what is to be published. The clock, randomness and the outside world come
-in as arguments. It knows no queue, no broker and no web framework.
+It makes decisions and returns the tasks to publish. The clock, randomness and the outside services
+are arguments. It knows no queue, no broker and no web framework.
 """

@@ -1,7 +1,7 @@
-"""Time as an argument: what the clock says, and by when the work at hand must be over.
+"""Take the time from a clock that is an argument, and end every wait by the deadline of the task.
 
-The deadline travels with the work in a context variable, so that every wait (HTTP, database,
-``run_sync``) can end by it without being told.
+The deadline is a context variable. So every wait (HTTP, database, ``run_sync``) ends by it without
+an argument of its own.
 """
 
 import time
@@ -14,11 +14,11 @@ from typing import Final
 from mirt.errors import SoftTimeLimitExceeded
 
 Clock = Callable[[], datetime]
-"""Answers the time now, in UTC and with its zone."""
+"""Function that returns the time now, in UTC and with its zone."""
 
 
 def utc_now() -> datetime:
-    """The clock of production."""
+    """Return the time of the system; the clock of production."""
     return datetime.now(UTC)
 
 
@@ -26,7 +26,7 @@ _UNITS: Final = ((86_400, "d", 3_600, "h"), (3_600, "h", 60, "min"), (60, "min",
 
 
 def format_duration(seconds: float) -> str:
-    """A duration as people say it: ``0.8 s``, ``42 s``, ``4 min 10 s``, ``2 d 3 h``."""
+    """Return a duration for people: ``0.8 s``, ``42 s``, ``4 min 10 s``, ``2 d 3 h``."""
     if seconds < 10:
         return f"{max(0.0, seconds):.1f}".removesuffix(".0") + " s"
     if seconds < 100:
@@ -41,9 +41,9 @@ _deadline: ContextVar[float | None] = ContextVar("deadline", default=None)
 
 @contextmanager
 def deadline_in(seconds: float | None) -> Iterator[None]:
-    """Let the work inside be over in ``seconds``; ``None`` means that it has no limit of its own.
+    """Give the body a deadline in ``seconds``; ``None`` sets no limit of its own.
 
-    A deadline that is already nearer stays in force.
+    An outer deadline that is nearer stays in force.
     """
     outer = _deadline.get()
     own = None if seconds is None else time.monotonic() + seconds
@@ -56,10 +56,10 @@ def deadline_in(seconds: float | None) -> Iterator[None]:
 
 
 def remaining(default: float) -> float:
-    """Seconds until the deadline, at most ``default``, for use as the timeout of a wait.
+    """Return the seconds until the deadline, at most ``default``, as the timeout of a wait.
 
     Raises:
-        SoftTimeLimitExceeded: when the deadline has passed.
+        SoftTimeLimitExceeded: the deadline has passed.
     """
     left = time_left(default)
     if left <= 0:
@@ -68,6 +68,9 @@ def remaining(default: float) -> float:
 
 
 def time_left(default: float) -> float:
-    """As ``remaining``, for what has to be noted even when it is too late: then 0 or less."""
+    """Return the same as ``remaining``, but 0 or less instead of raising after the deadline.
+
+    For writes that must be tried even after the deadline.
+    """
     deadline = _deadline.get()
     return default if deadline is None else min(deadline - time.monotonic(), default)

@@ -1,7 +1,8 @@
-"""Conversations: a message enters the mailbox, and the mailbox says whose turn it is.
+"""Accept a customer's message into the mailbox of its conversation, and choose the next head.
 
-Of each conversation at most one message, the head, is published. The others wait in the mailbox
-and are answered together with the next head, so order needs no lock and the broker stays small.
+At most one message of each conversation, the head, is published. The other messages wait in the
+mailbox and are answered together with the next head. So order needs no lock, and the broker stays
+small.
 """
 
 import json
@@ -27,23 +28,29 @@ from mirt.store.shop.mailbox import KeptMail, Mail
 from mirt.task_names import TaskName
 
 ANSWERS: Final = frozenset({TaskName.PROCESS_MESSAGE, TaskName.PROCESS_AND_RESPOND})
-"""The tasks that answer a message: for a caller who waits, or for the customer."""
+"""The tasks that answer a message: to the caller, or to the customer."""
 LONGEST_TEXT: Final = 8_000
-"""Characters of one message; as many as a turn takes from the mailbox."""
+"""Most characters of one message, and of all messages that one turn answers together."""
 TURN_MESSAGES: Final = 20
-"""How many messages a turn answers together at most."""
+"""Most messages that one turn answers together."""
 LONGEST_ID: Final = 200
+"""Most characters of a session id or a chat id."""
 LONGEST_QUIET: Final = 4
-"""A debounce waits for quiet at most this many times as long as the quiet it wants."""
+"""A debounced message waits at most this many times DEBOUNCE_SECONDS."""
 
 _UNSTORABLE: Final = re.compile("[\0\ud800-\udfff]")
 _NUL_IN_JSON: Final = re.compile(r"(?<!\\)(?:\\\\)*\\u0000")
-"""An escape of JSON, which PostgreSQL refuses as it does the character; not the six characters."""
+"""JSON's escape of NUL, which PostgreSQL refuses like NUL itself. A backslash that is escaped
+itself, followed by ``u0000``, is plain text and does not match."""
 
 
 @dataclass(frozen=True, slots=True)
 class Accepted:
-    """What became of a message: it is in the mailbox, and what is to be published for it."""
+    """The answer to an accepted message, which is in the mailbox now.
+
+    ``publication`` is the task to publish. It is ``None`` if another message is the head, if the
+    task is delayed, or for a duplicate.
+    """
 
     task_id: str
     session_id: str
@@ -72,16 +79,16 @@ class Conversations:
         self._double_click = timedelta(seconds=double_click_s)
 
     def checked(self, message: InboundMessage, *, task_id: str, actor: str, trace_id: str) -> Mail:
-        """Make mail of a message that may enter a mailbox.
+        """Validate a message and return it as mail.
 
         Raises:
-            PermanentError: EMPTY_MESSAGE, or INVALID_INPUT naming every field that is wrong.
+            PermanentError: EMPTY_MESSAGE, or INVALID_INPUT naming every wrong field.
         """
         problems = list(_problems_of(message))
         if not problems and not message.text.strip() and not message.metadata.get("photo"):
             raise PermanentError("user_message: it is blank", ErrorCode.EMPTY_MESSAGE)
         if actor == TaskName.PROCESS_AND_RESPOND and message.chat_id is None:
-            problems.append("chat_id: nobody to deliver a reply to")
+            problems.append("chat_id: required, the reply is delivered to it")
         if message.platform not in self._platforms:
             problems.append(f"platform: must be one of {', '.join(sorted(self._platforms))}")
         if problems:
@@ -101,10 +108,10 @@ class Conversations:
         )
 
     def accept(self, mail: Mail) -> Accepted:
-        """Keep the message, once; from the commit on it is not lost.
+        """Store the message once. After the commit it cannot be lost.
 
         Raises:
-            DatabaseError: when it could not be kept.
+            DatabaseError: the message could not be stored.
         """
         if self._seen.has(mail.task_id):
             return Accepted(mail.task_id, mail.session_id, duplicate=True)
@@ -114,50 +121,57 @@ class Conversations:
             if first := self._clicked_before(tx, mail, now=now):
                 return Accepted(first, mail.session_id, duplicate=True)
             new = mailbox.add(tx, mail, now=now)
-            publication = self._enter(tx, mail, now=now) if new else None
+            task = self._enter(tx, mail, now=now) if new else None
         self._seen.remember(mail.task_id)
-        return Accepted(mail.task_id, mail.session_id, duplicate=not new, publication=publication)
+        return Accepted(mail.task_id, mail.session_id, duplicate=not new, publication=task)
 
     def backlog(self, *, count_to: int) -> Backlog:
-        """How much is waiting; messages are counted up to that many.
+        """Measure the backlog of messages. The count stops at ``count_to``.
 
         Raises:
-            DatabaseError: it cannot be asked.
+            DatabaseError: the database cannot be reached.
         """
         with self._database.transaction() as tx:
-            # No customer waits for a summary.
+            # Only answers count: no customer is waiting for a summary.
             return measure(tx, count_to=count_to, now=self._clock(), actors=ANSWERS)
 
     def promote_next(
         self, tx: Connection, session_id: str, *, after: str, now: datetime
     ) -> TaskMessage | None:
-        """End the turn of ``after`` and give it to the next who waits; what is to be published.
+        """End the turn of ``after``: make the oldest waiting message the head.
 
-        Nothing happens when it was not the turn of ``after``.
+        Return the task to publish, if there is one. If ``after`` is not the head, nothing changes.
         """
         if mailbox.lock_head(tx, session_id) != after:
             return None
         return self._promote_oldest(tx, session_id, now=now)
 
     def repair(self) -> list[TaskMessage]:
-        """Give the turn to somebody wherever somebody waits and nobody's turn it is."""
+        """Make a head for each conversation that has waiting mail and no head.
+
+        Return the tasks to publish. One call repairs at most 100 conversations.
+        """
         now = self._clock()
-        found = []
+        tasks = []
         with self._database.transaction() as tx:
             for session_id in mailbox.conversations_without_head(tx, limit=100):
                 if mailbox.lock_head(tx, session_id) is None:
-                    found.append(self._promote_oldest(tx, session_id, now=now))
-        return [publication for publication in found if publication]
+                    tasks.append(self._promote_oldest(tx, session_id, now=now))
+        return [task for task in tasks if task]
 
     def _clicked_before(self, tx: Connection, mail: Mail, *, now: datetime) -> str | None:
-        """The task of the same message a moment ago, where no id tells two messages apart."""
+        """Return the task id of the same message a moment ago, if this one is a double click.
+
+        Only messages without an id are compared, by their ``content_key``.
+        """
         key = mail.metadata.get("content_key")
         if key is None or mail.message_id is not None or not self._double_click:
             return None
-        # Two copies at the same moment: the second waits here, and finds the first.
+        # Of two copies at the same moment, the second waits for this lock and finds the first.
         mailbox.record_activity_and_lock(tx, mail, now=now)
         lately = mailbox.received_since(tx, mail.session_id, now - self._double_click)
-        return next((one.task_id for one in lately if one.metadata.get("content_key") == key), None)
+        same = (kept for kept in lately if kept.metadata.get("content_key") == key)
+        return next((kept.task_id for kept in same), None)
 
     def _enter(self, tx: Connection, mail: Mail, *, now: datetime) -> TaskMessage | None:
         head = mailbox.record_activity_and_lock(tx, mail, now=now)
@@ -192,7 +206,7 @@ class Conversations:
 
 
 def _in_its_own_conversation(tx: Connection, mail: Mail) -> Mail:
-    """Keep customers apart whom two platforms happen to give the same id."""
+    """Return the mail under a session id of its own if another platform uses the same id."""
     platform = mailbox.platform_of(tx, mail.session_id)
     if platform in (None, mail.platform):
         return mail
@@ -200,10 +214,10 @@ def _in_its_own_conversation(tx: Connection, mail: Mail) -> Mail:
 
 
 def taken_together(waiting: list[KeptMail]) -> list[KeptMail]:
-    """Those of the waiting who are answered in one turn, the first among them.
+    """Return the waiting messages that one turn answers: the first one and the next that fit.
 
-    At most ``TURN_MESSAGES`` messages and ``LONGEST_TEXT`` characters, all to be answered in the
-    same way; a command is a turn of its own.
+    A turn takes at most ``TURN_MESSAGES`` messages and ``LONGEST_TEXT`` characters, all with the
+    same actor. A command is a turn of its own.
     """
     taken: list[KeptMail] = []
     characters = 0
@@ -221,7 +235,7 @@ def taken_together(waiting: list[KeptMail]) -> list[KeptMail]:
 
 
 def is_command(mail: Mail) -> bool:
-    """Whether the customer asks to begin afresh: ``/start``, ``/restart``, also ``/start@bot``."""
+    """Whether the customer asks to start again: ``/start``, ``/restart``, also ``/start@bot``."""
     word = mail.text.split(maxsplit=1)[0] if mail.text.strip() else ""
     return word.partition("@")[0] in {"/start", "/restart"}
 
@@ -255,7 +269,7 @@ def _problems_of(message: InboundMessage) -> Iterator[str]:
 
 
 def as_task(mail: Mail) -> TaskMessage:
-    """The task that answers a message, under the message's own id."""
+    """Return the task that answers a message. Its id is the id of the mail."""
     return TaskMessage(
         task_id=mail.task_id,
         actor=mail.actor,

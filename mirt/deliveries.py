@@ -1,8 +1,8 @@
-"""Deliveries: each part of a reply is sent once, or what is not known of it is recorded as unknown.
+"""Deliver replies: each part is sent once, or its unknown outcome is recorded.
 
-No channel has an idempotency key. So each request is announced in the database before it is made
-and settled after it; who finds one announced and not settled knows that its outcome is unknown,
-counts it, and sends again.
+No channel has an idempotency key. So each request is announced in the database before it is sent
+and settled after its answer. A run that finds a part announced and not settled knows that its
+outcome is unknown: it counts the unknown outcome and sends the part again.
 """
 
 from collections.abc import Callable, Iterator, Mapping
@@ -37,23 +37,28 @@ log = structlog.get_logger(__name__)
 
 
 class Deliveries:
-    """Brings replies to customers, through the channel each of them came from."""
+    """The sender of replies, through the channel of each conversation."""
 
     def __init__(
-        self, database: Database, channels: Mapping[str, Channel], clock: Clock, waits: Cooldowns
+        self,
+        database: Database,
+        channels: Mapping[str, Channel],
+        clock: Clock,
+        cooldowns: Cooldowns,
     ) -> None:
         self._database = database
         self._channels = channels
         self._clock = clock
-        self._cooldowns = waits
+        self._cooldowns = cooldowns
 
     def deliver(self, lease: Lease, delivery_id: str) -> dict[str, Any]:
-        """Send what has not been sent of the delivery; what the caller is told of it.
+        """Send the parts of the delivery that have not been sent, and return its result.
 
         Raises:
-            RateLimitError, ExternalServiceError: the rest is sent by the next attempt.
-            PermanentError: the channel refuses (CHANNEL_REFUSED); the delivery has failed.
-            LeaseLostError: another worker is at it.
+            RateLimitError, ExternalServiceError: the next attempt sends the rest.
+            PermanentError: CHANNEL_REFUSED, the delivery has failed; INVALID_INPUT, the platform
+                or the delivery is unknown; EMPTY_MESSAGE, the text is blank.
+            LeaseLostError: another worker has the task.
         """
         delivery = self._resume(lease, delivery_id)
         channel = self._channels.get(delivery.platform)
@@ -73,25 +78,30 @@ class Deliveries:
         }
 
     def mark(self, platform: str, chat_id: str, marks: Marks) -> dict[str, Any]:
-        """Have the platform remember something of a customer; what the caller is told of it.
+        """Set the marks of a customer on the platform, and return the result of the task.
+
+        A platform that keeps no marks is skipped.
 
         Raises:
-            RateLimitError, ExternalServiceError, PermanentError: as the channel.
+            RateLimitError, ExternalServiceError, PermanentError: as ``MarkingChannel.mark``.
         """
         channel = self._channels.get(platform)
         about = {"platform": platform, "chat_id": chat_id}
         if not isinstance(channel, MarkingChannel):
             return {"status": "skipped", **about, "reason": "keeps_no_marks"}
-        about_it = {"mirt.platform": platform}
-        with self._as_asked(channel, chat_id), traces.span("mark customer", attributes=about_it):
+        attributes = {"mirt.platform": platform}
+        with (
+            self._respecting_cooldown(channel, chat_id),
+            traces.span("mark customer", attributes=attributes),
+        ):
             channel.mark(chat_id, marks)
         return {"status": "marked", **about}
 
     def sent_in(self, trace_id: str) -> list[str]:
-        """The texts that were delivered in answer to what this trace began with."""
+        """Return the texts of the deliveries of this trace that were sent completely."""
         with self._database.transaction() as tx:
             found = store.traced(tx, trace_id)
-        return [one.text for one in found if one.state is DeliveryState.SENT]
+        return [delivery.text for delivery in found if delivery.state is DeliveryState.SENT]
 
     def _resume(self, lease: Lease, delivery_id: str) -> Delivery:
         with self._database.transaction() as tx:
@@ -114,15 +124,15 @@ class Deliveries:
             leases.verify(tx, lease)
             store.begin_part(tx, delivery)
         index = delivery.parts_sent
-        about = {
+        attributes = {
             "mirt.platform": delivery.platform,
             "mirt.part": index + 1,
             "mirt.parts": len(parts),
         }
         try:
             with (
-                self._as_asked(channel, delivery.chat_id),
-                traces.span("deliver part", attributes=about),
+                self._respecting_cooldown(channel, delivery.chat_id),
+                traces.span("deliver part", attributes=attributes),
             ):
                 receipt = channel.send(
                     delivery.chat_id,
@@ -154,15 +164,15 @@ class Deliveries:
         )
 
     @contextmanager
-    def _as_asked(self, channel: Channel, chat_id: str) -> Iterator[None]:
-        """Do not ask who has asked us to wait, and note who does."""
+    def _respecting_cooldown(self, channel: Channel, chat_id: str) -> Iterator[None]:
+        """Raise ``CooldownError`` during a cooldown, and start one if the body is rate limited."""
         self._cooldowns.check(channel.rate_limit_scope(chat_id))
         try:
             yield
         except CooldownError:
             raise
-        except RateLimitError as asked:
-            self._cooldowns.start(channel.rate_limit_scope(chat_id), asked.retry_after)
+        except RateLimitError as limited:
+            self._cooldowns.start(channel.rate_limit_scope(chat_id), limited.retry_after)
             raise
 
     def _not_sent(self, delivery: Delivery, error: Exception, *, unknown: bool) -> None:
@@ -173,7 +183,7 @@ class Deliveries:
             log.warning("delivery_unknown", delivery=delivery.id, why=why)
 
     def _settle(self, write: Callable[[Connection], None]) -> None:
-        """Note what the channel has answered, which it will not say a second time."""
+        """Store the answer of the channel with retries: it cannot be asked for again."""
         commit_with_retry(self._database, write)
 
 

@@ -1,24 +1,24 @@
-"""Every error the service raises on purpose. The class decides what happens next, never the text.
+"""Every error that the service raises on purpose. Its class, never its text, decides the next step.
 
 WorkerError
 ├── RetryableError                 try again later, with growing pauses
 │   ├── RateLimitError             no sooner than ``retry_after`` seconds from now
-│   │   └── CooldownError          … and it is we who want to wait
+│   │   └── CooldownError          … and no request was sent: we keep the pause ourselves
 │   ├── ExternalServiceError       Telegram, ManyChat, the LLM or the CRM failed
 │   │   └── OutcomeUnknownError    … after the request was sent: it may have taken effect
-│   ├── DatabaseError              PostgreSQL could not be asked
-│   ├── RedisUnavailableError      Redis could not be asked, by somebody who must know
-│   └── BrokerUnavailableError     RabbitMQ has not confirmed, or could not be asked
+│   ├── DatabaseError              PostgreSQL could not be reached
+│   ├── RedisUnavailableError      Redis could not be reached, and the caller needs it
+│   └── BrokerUnavailableError     RabbitMQ has not confirmed, or could not be reached
 ├── PermanentError                 trying again cannot help; carries an error code
 ├── SoftTimeLimitExceeded          the task's soft limit has passed
-└── LeaseLostError                 somebody else owns this work now: stop, change nothing
+└── LeaseLostError                 another worker has the task now: stop, change nothing
 """
 
 from enum import StrEnum
 
 
 class ErrorCode(StrEnum):
-    """What an operator filters dead letters by, and what an HTTP client reads in ``error``."""
+    """Code of a failure: operators filter dead letters by it, HTTP clients read it in ``error``."""
 
     EMPTY_MESSAGE = "EMPTY_MESSAGE"
     INVALID_INPUT = "INVALID_INPUT"
@@ -35,7 +35,7 @@ class ErrorCode(StrEnum):
 
 
 def code_of(error: BaseException) -> str:
-    """The code of the dead letter, where this error is the end."""
+    """Return the code of the dead letter for a task that fails for good with this error."""
     match error:
         case RetryableError():
             return ErrorCode.RETRIES_EXHAUSTED
@@ -48,7 +48,7 @@ def code_of(error: BaseException) -> str:
 
 
 class WorkerError(Exception):
-    """The root: everything raised on purpose."""
+    """Root of all errors that are raised on purpose."""
 
     def __init__(self, message: str) -> None:
         super().__init__(message)
@@ -56,24 +56,23 @@ class WorkerError(Exception):
 
 
 class RetryableError(WorkerError):
-    """It failed now and may succeed later."""
+    """A failure that may pass: a later attempt can succeed."""
 
 
 class RateLimitError(RetryableError):
-    """The other side asked us to wait. Waiting as asked is not counted as an attempt."""
+    """A request to wait ``retry_after`` seconds. Such a wait is not counted as an attempt."""
 
     def __init__(self, message: str, retry_after: float = 60) -> None:
-        """Take ``retry_after`` in seconds."""
         super().__init__(message)
         self.retry_after = retry_after
 
 
 class CooldownError(RateLimitError):
-    """Nobody was asked: our own pace, a service that keeps failing, a wait that is not over."""
+    """A request that was not sent: by our rate limiter, an open breaker, or a running cooldown."""
 
 
 class ExternalServiceError(RetryableError):
-    """A service outside failed in a way that passes: 5xx, a timeout, a refused connection."""
+    """A temporary failure of an outside service: 5xx, a timeout, a refused connection."""
 
     def __init__(self, service: str, message: str) -> None:
         super().__init__(f"{service}: {message}")
@@ -81,23 +80,23 @@ class ExternalServiceError(RetryableError):
 
 
 class OutcomeUnknownError(ExternalServiceError):
-    """The request left us and no answer came: it may or may not have taken effect."""
+    """A request that was sent and has no answer: it may or may not have taken effect."""
 
 
 class DatabaseError(RetryableError):
-    """The database could not be asked. Failures of our own stores are retryable by definition."""
+    """The database could not be reached. Failures of our own stores are always retryable."""
 
 
 class RedisUnavailableError(RetryableError):
-    """Redis could not be asked. Only who looks at it for its own sake ever says so."""
+    """Redis could not be reached. Only checks of Redis itself raise it; others do without Redis."""
 
 
 class BrokerUnavailableError(RetryableError):
-    """RabbitMQ has not confirmed the message in time: it may be in the queue, or not."""
+    """RabbitMQ has not confirmed a message in time: it may be in the queue or not."""
 
 
 class PermanentError(WorkerError):
-    """It will fail the same way every time."""
+    """A failure that every further attempt would repeat. ``error_code`` goes to the dead letter."""
 
     def __init__(self, message: str, error_code: str | None = None) -> None:
         super().__init__(message)
@@ -105,9 +104,9 @@ class PermanentError(WorkerError):
 
 
 class SoftTimeLimitExceeded(WorkerError):  # noqa: N818 - the name its users know it by
-    """The task has run past its soft limit. An ``Exception``: a task may catch it to clean up.
+    """The task has run past its soft limit. A task may catch it to clean up; it is not retried.
 
-    Raised inside the task, also from a call that waits. Not retried.
+    It is raised inside the task, also from a call that waits.
     """
 
     def __init__(self, message: str = "the soft time limit has passed") -> None:
@@ -115,4 +114,4 @@ class SoftTimeLimitExceeded(WorkerError):  # noqa: N818 - the name its users kno
 
 
 class LeaseLostError(WorkerError):
-    """The lease on this work ran out and another worker has it: a late writer changes nothing."""
+    """The lease of this run has expired and another worker has the task. Nothing was written."""

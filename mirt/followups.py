@@ -1,7 +1,7 @@
-"""Which follow-ups are due, and what is sent, if it is still wanted in the moment of sending.
+"""Queue the follow-ups that are due, and send each one that is still wanted when its task runs.
 
-A follow-up is *taken* (given its number in its silence) in the transaction that queues it, so it is
-queued once, however many look. It is cancelled by what makes it wrong: the customer has written.
+A follow-up is *taken* (it gets its number in its silence) in the transaction that queues it. So it
+is queued once, however many processes look for due ones. A message of the customer cancels it.
 """
 
 import math
@@ -36,29 +36,38 @@ from mirt.texts import FOLLOWUP_TEXTS
 
 log = structlog.get_logger(__name__)
 
-"""The task that sends a follow-up."""
 BATCH: Final = 100
+"""Follow-ups that one transaction takes."""
 LONGEST_DELAY_H: Final = 24 * 365
-WINDOWS: Final = {"manychat": timedelta(hours=24)}
-"""How long after the customer's last message a platform lets us write: Meta's rule for Instagram,
-Messenger and WhatsApp. Telegram has no such window."""
 
 
 class FollowUps:
-    """The follow-ups of all conversations; ``delays_h`` after the customer's last message each."""
+    """The follow-ups of all conversations.
+
+    ``delays_h`` has the hours after the customer's last message, one entry for each follow-up.
+    ``windows`` has the ``Channel.messaging_window`` of each platform.
+    """
 
     def __init__(
-        self, database: Database, deliveries: Deliveries, clock: Clock, *, delays_h: Sequence[int]
+        self,
+        database: Database,
+        deliveries: Deliveries,
+        clock: Clock,
+        *,
+        delays_h: Sequence[int],
+        windows: Mapping[str, timedelta | None],
     ) -> None:
         self._database = database
         self._deliveries = deliveries
         self._clock = clock
+        self._windows = windows
         self._delays = [timedelta(hours=hours) for hours in delays_h]
 
     def take_due(self) -> Iterator[list[TaskMessage]]:
-        """Take every follow-up that is due; batches to publish, each committed before it is given.
+        """Take every due follow-up. Yield batches to publish, each after its commit.
 
-        The latest first: whom nobody has looked after for long gets one follow-up, not all at once.
+        The highest number comes first: a customer with several due follow-ups gets one of them,
+        not all at once.
         """
         for number in reversed(range(len(self._delays))):
             while batch := self._take_batch(number):
@@ -73,12 +82,12 @@ class FollowUps:
         channel: str,
         chat_id: str | None,
     ) -> None:
-        """Queue the next follow-up for then; the customer's next message cancels it.
+        """Queue the next follow-up for a later time. The customer's next message cancels it.
 
-        Twice with the same ``task_id`` is once.
+        A second call with the same ``task_id`` changes nothing.
 
         Raises:
-            PermanentError: INVALID_INPUT, the delay is not one.
+            PermanentError: INVALID_INPUT, ``delay_hours`` is not within 0 to ``LONGEST_DELAY_H``.
         """
         if not (math.isfinite(delay_hours) and 0 <= delay_hours <= LONGEST_DELAY_H):
             raise PermanentError(
@@ -89,7 +98,7 @@ class FollowUps:
             silence = store.lock_silence(tx, session_id)
             new = outbox.add(
                 tx,
-                _publication(
+                _task(
                     task_id,
                     session_id,
                     channel,
@@ -105,15 +114,15 @@ class FollowUps:
     def send(
         self, lease: Lease, session_id: str, *, channel: str, chat_id: str | None
     ) -> dict[str, Any]:
-        """Send the follow-up of this task on the channel that its conversation came from.
+        """Send the follow-up of this task on the channel of its conversation.
 
-        ``channel`` and ``chat_id`` count only for a conversation that came from none. A second run,
-        after a failure or a crash, goes on with the same follow-up. One that is not wanted any more
-        is skipped, with the reason.
+        ``channel`` and ``chat_id`` are used only if the conversation has no chat. A second run,
+        after a failure or a crash, continues with the same follow-up. A follow-up that is no longer
+        wanted is skipped; the result names the reason.
 
         Raises:
             RateLimitError, ExternalServiceError, PermanentError: as ``Deliveries.deliver``.
-            LeaseLostError: another worker has it.
+            LeaseLostError: another worker has the task.
         """
         with self._database.transaction() as tx:
             leases.verify(tx, lease)
@@ -122,41 +131,41 @@ class FollowUps:
                 return _skipped(session_id, "no_conversation")
             if silence.chat_id is None:
                 silence = replace(silence, platform=channel, chat_id=chat_id)
-            mine = store.find(tx, lease.task_id) or self._take_next(tx, lease.task_id, silence)
-            if mine is None:
+            followup = store.find(tx, lease.task_id) or self._take_next(tx, lease.task_id, silence)
+            if followup is None:
                 return _skipped(session_id, "none_left")
             delivery = find_delivery(tx, lease.task_id)
             sent = delivery is not None and delivery.state is DeliveryState.SENT
-            if not sent and (reason := self._why_not(mine, silence)):
+            if not sent and (reason := self._skip_reason(followup, silence)):
                 abandon_delivery(tx, lease.task_id, now=self._clock())
                 return _skipped(session_id, reason)
             if delivery is None:
-                delivery = _delivery(mine, silence, lease)
+                delivery = _delivery(followup, silence, lease)
                 add_delivery(tx, delivery, now=self._clock())
         self._deliveries.deliver(lease, lease.task_id)
         with self._database.transaction() as tx:
             leases.verify(tx, lease)
-            store.add_to_history(tx, mine, delivery.text, now=self._clock())
+            store.add_to_history(tx, followup, delivery.text, now=self._clock())
         return {
             "status": "sent",
             "session_id": session_id,
             "content": delivery.text,
-            "tags": [f"followup_{mine.number + 1}"],
+            "tags": [f"followup_{followup.number + 1}"],
             "channel": delivery.platform,
         }
 
     def failed(self, tx: Connection, task_id: str) -> list[TaskMessage]:
-        """Note that a follow-up will not be sent, in the transaction of its dead letter."""
+        """Mark the delivery of a follow-up as failed, in the transaction of its dead letter."""
         abandon_delivery(tx, task_id, now=self._clock())
         return []
 
     def reopened(self, tx: Connection, task_id: str) -> bool:
-        """Let a follow-up whose delivery has failed be tried again; it may run at once."""
+        """Reopen the delivery of a failed follow-up. The task may run at once."""
         reopen_delivery(tx, task_id)
         return True
 
     def purged(self, tx: Connection, task_id: str) -> list[TaskMessage]:
-        """Settle a removed follow-up as one that has failed."""
+        """Settle a purged follow-up like a failed one."""
         return self.failed(tx, task_id)
 
     def _take_batch(self, number: int) -> list[TaskMessage]:
@@ -164,22 +173,25 @@ class FollowUps:
         with self._database.transaction() as tx:
             until = now - self._delays[number]
             found = store.lock_silent(tx, fewer_than=number + 1, until=until, limit=BATCH)
-            due = [(_task_id(one, number), one) for one in found]
+            due = [(_task_id(silence, number), silence) for silence in found]
             if due:
-                taken = [FollowUp(id_, one.session_id, one.since, number) for id_, one in due]
+                taken = [
+                    FollowUp(task_id, silence.session_id, silence.since, number)
+                    for task_id, silence in due
+                ]
                 store.record(tx, taken, now=now)
             batch = [
-                _publication(
-                    id_,
-                    one.session_id,
-                    one.platform,
-                    one.chat_id,
+                _task(
+                    task_id,
+                    silence.session_id,
+                    silence.platform,
+                    silence.chat_id,
                     traces.new_options(TaskName.SEND_FOLLOWUP),
                 )
-                for id_, one in due
+                for task_id, silence in due
             ]
-            for publication in batch:
-                outbox.add(tx, publication, now=now)
+            for task in batch:
+                outbox.add(tx, task, now=now)
         return batch
 
     def _take_next(self, tx: Connection, task_id: str, silence: Silence) -> FollowUp | None:
@@ -191,14 +203,14 @@ class FollowUps:
         store.record(tx, [taken], now=self._clock())
         return taken
 
-    def _why_not(self, mine: FollowUp, silence: Silence) -> str | None:
-        if silence.since != mine.since:
+    def _skip_reason(self, followup: FollowUp, silence: Silence) -> str | None:
+        if silence.since != followup.since:
             return "customer_wrote"
         if silence.head_task_id is not None:
             return "not_answered_yet"
         if silence.chat_id is None:
             return "no_chat"
-        window = WINDOWS.get(silence.platform)
+        window = self._windows.get(silence.platform)
         if window is not None and self._clock() - silence.since >= window:
             return "window_closed"
         return None
@@ -208,7 +220,7 @@ def _task_id(silence: Silence, number: int) -> str:
     return f"followup:{silence.session_id}:{silence.since.isoformat()}:{number}"
 
 
-def _publication(
+def _task(
     task_id: str, session_id: str, channel: str, chat_id: str | None, options: Mapping[str, str]
 ) -> TaskMessage:
     return TaskMessage(
@@ -219,13 +231,13 @@ def _publication(
     )
 
 
-def _delivery(mine: FollowUp, silence: Silence, lease: Lease) -> Delivery:
+def _delivery(followup: FollowUp, silence: Silence, lease: Lease) -> Delivery:
     return Delivery(
-        id=mine.task_id,
-        session_id=mine.session_id,
+        id=followup.task_id,
+        session_id=followup.session_id,
         platform=silence.platform,
-        chat_id=silence.chat_id or mine.session_id,
-        text=FOLLOWUP_TEXTS[mine.number % len(FOLLOWUP_TEXTS)],
+        chat_id=silence.chat_id or followup.session_id,
+        text=FOLLOWUP_TEXTS[followup.number % len(FOLLOWUP_TEXTS)],
         trace_id=lease.trace_id,
     )
 

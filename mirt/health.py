@@ -1,4 +1,4 @@
-"""How well a worker can reach what it depends on: each is really asked."""
+"""Check whether a worker reaches its dependencies, by a real request to each of them."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -16,26 +16,30 @@ from mirt.store.queue.health_checks import HealthCheck
 log = structlog.get_logger(__name__)
 
 Probe = Callable[[], object]
-"""Asks a dependency; raises when it is not well."""
+"""A request to a dependency. It raises ``WorkerError`` or ``RedisError`` on failure."""
 OK: Final = "ok"
 OFF: Final = "off"
-"""It is not configured, and not needed in this mode."""
+"""The result for a dependency that is not configured, and not needed in this mode."""
 
 
 @dataclass(frozen=True, slots=True)
 class Health:
-    """Asks the dependencies of a process, and keeps what was found for everybody to see."""
+    """The health check of a process. Its results are stored, so that every process can read them.
+
+    ``probes`` has ``None`` for a dependency that is not configured.
+    """
 
     database: Database
     probes: Mapping[str, Probe | None]
     clock: Clock
 
     def check(self, worker_id: str, **others: Probe | None) -> dict[str, Any]:
-        """Ask everything, ``others`` too.
+        """Run all probes, with ``others``, and store and return the result.
 
-        Returns ``{status: "healthy"|"degraded", timestamp, worker_id, checks}``.
+        Returns ``{status: "healthy"|"degraded", timestamp, worker_id, checks}``. A result that
+        cannot be stored is logged. Raises nothing.
         """
-        checks = {name: _ask(name, probe) for name, probe in {**self.probes, **others}.items()}
+        checks = {name: _run(name, probe) for name, probe in {**self.probes, **others}.items()}
         status = "healthy" if set(checks.values()) <= {OK, OFF} else "degraded"
         found = HealthCheck(worker_id, status, checks, self.clock())
         try:
@@ -51,22 +55,22 @@ class Health:
         }
 
     def latest(self) -> HealthCheck | None:
-        """The latest check of any worker.
+        """Return the latest check of any worker.
 
         Raises:
-            DatabaseError: the database cannot be asked.
+            DatabaseError: the database cannot be reached.
         """
         with self.database.transaction() as tx:
             return store.latest(tx)
 
 
-def _ask(name: str, probe: Probe | None) -> str:
+def _run(name: str, probe: Probe | None) -> str:
     if probe is None:
         return OFF
     try:
         probe()
     except (WorkerError, RedisError) as failed:
-        # The text of the error may name hosts and users: it is for the log only.
+        # The text of the error may name hosts and users, so only the log gets it.
         log.warning("probe_failed", dependency=name, why=str(failed))
         return f"failed: {type(failed).__name__}"
     return OK

@@ -1,4 +1,4 @@
-"""Housekeeping: rows that are over and older than RETENTION_DAYS go."""
+"""Remove finished rows that are older than RETENTION_DAYS."""
 
 from datetime import timedelta
 from typing import Final
@@ -12,12 +12,13 @@ from mirt.store.shop.retention import OLD, remove_old
 log = structlog.get_logger(__name__)
 
 BATCH: Final = 1_000
+"""Rows that one transaction removes."""
 LAST_BATCH_S: Final = 15.0
-"""No batch is begun when less is left of the work's time: one may wait for a lock, and fail."""
+"""No batch begins when the task has fewer seconds left: it could wait for a lock, and fail."""
 
 
 class Housekeeping:
-    """Removes what nobody will ask for again."""
+    """The removal of rows that are finished and past their retention."""
 
     def __init__(self, database: Database, clock: Clock, *, retention_days: int) -> None:
         self._database = database
@@ -25,9 +26,9 @@ class Housekeeping:
         self._retention = timedelta(days=retention_days)
 
     def remove_old_rows(self) -> dict[str, int]:
-        """Remove them, each batch a transaction of its own; how many, by table.
+        """Remove old rows and return how many, by table. Each batch is a transaction of its own.
 
-        What there is no time for goes the next time.
+        Rows for which there is no time left are removed by the next run.
         """
         before = self._clock() - self._retention
         removed: dict[str, int] = {}

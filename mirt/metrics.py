@@ -1,4 +1,4 @@
-"""Figures of the whole service, read from the database when somebody asks."""
+"""Read the metrics of the whole service from the database, at the moment of a scrape."""
 
 from collections import Counter
 from collections.abc import Callable, Collection, Mapping, Sequence
@@ -19,20 +19,21 @@ from mirt.store.reports import counts
 from mirt.store.reports.backlog import measure
 
 HEALTH_LASTS: Final = timedelta(minutes=15)
-"""Three health checks; who has not been heard of for longer is gone."""
+"""Three intervals of the health check. A worker without a check for longer counts as gone."""
 COUNT_TO: Final = 100_000
+"""Most messages that the backlog counts."""
 STATES: Final[Mapping[str, str]] = {
     TaskState.QUEUED: "ready",
     TaskState.RUNNING: "running",
     TaskState.DELAYED: "delayed",
 }
-"""Of tasks that are not over, in the words of a queue."""
+"""Label value for each state of an open task."""
 
 
 class StoreMetrics:
-    """Reads the figures that the database knows, all in one transaction.
+    """The metrics that come from the database, all read in one transaction.
 
-    ``queues`` says which queue each task is in, and ``known`` which queues there are.
+    ``queues`` maps each task to its queue, and ``known`` lists all queues.
     """
 
     def __init__(
@@ -44,18 +45,18 @@ class StoreMetrics:
         self._known = known
 
     def read(self) -> Sequence[Metric]:
-        """Look at the database.
+        """Query the database and return all metrics.
 
         Raises:
-            DatabaseError: it cannot be asked.
+            DatabaseError: the database cannot be reached.
         """
         with self._database.transaction() as tx:
-            read = [metric for one in _READERS for metric in one(tx, self._clock)]
-            return [*read, *self._tasks(tx)]
+            found = [metric for reader in _READERS for metric in reader(tx, self._clock)]
+            return [*found, *self._tasks(tx)]
 
     def _tasks(self, tx: Connection) -> Sequence[Metric]:
         found = list(counts.open_tasks(tx))
-        # A queue in which nothing is has a zero, not a gap.
+        # An empty queue has a zero, so that its series has no gap.
         of_queue = Counter(dict.fromkeys(product(self._known, STATES.values()), 0))
         for task, state, count in found:
             of_queue[self._queues.get(task, "unknown"), STATES.get(state, state)] += count
@@ -91,10 +92,10 @@ def _health(tx: Connection, clock: Clock) -> Sequence[Metric]:
     now = clock()
     found = list(checks_of_workers(tx, since=now - HEALTH_LASTS))
     healthy = (
-        (worker, dependency, float(verdict == "ok"))
+        (worker, dependency, float(result == "ok"))
         for worker, checks, _ in found
-        for dependency, verdict in checks.items()
-        if verdict != "off"
+        for dependency, result in checks.items()
+        if result != "off"
     )
     ages = ((worker, (now - at).total_seconds()) for worker, _, at in found)
     return [metrics.DEPENDENCY_HEALTHY.of(*healthy), metrics.HEALTH_CHECK_AGE.of(*ages)]

@@ -1,6 +1,6 @@
-"""The one place that chooses real or fake outside worlds.
+"""Put the business together for one process, with real outside services or stand-ins.
 
-Opened after a fork, in the process that uses it: connections are not shared.
+A runtime is opened after the fork, in the process that uses it: connections are not shared.
 """
 
 import os
@@ -8,6 +8,7 @@ import threading
 from collections.abc import Callable, Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass
+from typing import Final
 
 from pydantic import SecretStr
 from redis import Redis
@@ -45,12 +46,24 @@ from mirt.timeline import Timelines
 from mirt.turns import DirectTurns, FailedTurns, Turns
 
 Show = Callable[[str, str], None]
-"""Shows a reply that no channel can take: the chat and the text."""
+"""Function that shows a reply (chat id, text) of a channel that has no key."""
+
+
+@dataclass(frozen=True, slots=True)
+class OutsideService:
+    """A configured outside service: the base URL of its API, and our key."""
+
+    url: str
+    key: SecretStr
+
+
+_UNUSED: Final = OutsideService("https://unused.invalid", SecretStr("none"))
+"""API of a channel that sends nothing, since ``ConsoleChannel`` stands in for it."""
 
 
 @dataclass(frozen=True, slots=True)
 class Runtime:
-    """The business with everything it needs, for one process."""
+    """The business with its connections, for one process."""
 
     settings: Settings
     clock: Clock
@@ -71,14 +84,14 @@ class Runtime:
     connections: ExitStack
 
     def close(self) -> None:
-        """Give the connections back: to the stores and to the world outside."""
+        """Close the connections to the stores and to the outside services."""
         self.connections.close()
 
 
 def open_runtime(
     settings: Settings, *, clock: Clock = utc_now, show: Show = lambda _chat, _text: None
 ) -> Runtime:
-    """Put the business together; nothing is connected before it is used."""
+    """Put the business together. Connections are opened by their first use."""
     database, redis = stores(settings).database, stores(settings).redis
     connections = ExitStack()
     connections.callback(stores(settings).close)
@@ -96,7 +109,13 @@ def open_runtime(
     turns = Turns(database, conversations, deliveries, agent, clock)
     failed_turns = FailedTurns(conversations, clock)
     orders = Orders(database, _crm(settings, connections), clock)
-    followups = FollowUps(database, deliveries, clock, delays_h=settings.followup_delays_hours)
+    followups = FollowUps(
+        database,
+        deliveries,
+        clock,
+        delays_h=settings.followup_delays_hours,
+        windows={name: channel.messaging_window for name, channel in channels.items()},
+    )
     return Runtime(
         settings=settings,
         clock=clock,
@@ -126,39 +145,64 @@ def open_runtime(
     )
 
 
+def outside_services(settings: Settings) -> dict[str, OutsideService | None]:
+    """Return the outside services by name; None for one that is not configured.
+
+    A service that is not configured is replaced: a channel by the console, the LLM by the scripted
+    agent, the CRM by one that refuses orders.
+    """
+    configured = {
+        "telegram": (settings.telegram_api_url, settings.telegram_bot_token),
+        "manychat": (settings.manychat_api_url, settings.manychat_api_key),
+        "llm": (settings.llm_base_url, settings.llm_api_key),
+        "crm": (settings.snitkix_api_url, settings.snitkix_api_key),
+    }
+    return {
+        name: None if url is None or key is None else OutsideService(url, key)
+        for name, (url, key) in configured.items()
+    }
+
+
 def _channels(
     settings: Settings, redis: Redis | None, show: Show, connections: ExitStack
 ) -> dict[str, Channel]:
+    services = outside_services(settings)
+    telegram_api = services["telegram"] or _UNUSED
+    manychat_api = services["manychat"] or _UNUSED
     telegram = TelegramChannel(
-        token=settings.telegram_bot_token or SecretStr("none"),
+        token=telegram_api.key,
         secret=settings.telegram_webhook_secret,
-        api_url=settings.telegram_api_url,
+        api_url=telegram_api.url,
         max_connections=settings.worker_threads,
     )
     manychat = ManyChatChannel(
-        api_key=settings.manychat_api_key or SecretStr("none"),
-        token=settings.manychat_verify_token or _nobody(settings),
-        api_url=settings.manychat_api_url,
+        api_key=manychat_api.key,
+        token=settings.manychat_verify_token or _missing_secret(settings),
+        api_url=manychat_api.url,
         max_connections=settings.worker_threads,
-        sending=_pace(settings, redis, "manychat:send", settings.manychat_sends_per_second),
-        marking=_pace(settings, redis, "manychat:call", settings.manychat_calls_per_second),
+        send_rate=_rate_limiter(
+            settings, redis, "manychat:send", settings.manychat_sends_per_second
+        ),
+        mark_rate=_rate_limiter(
+            settings, redis, "manychat:call", settings.manychat_calls_per_second
+        ),
     )
     channels: dict[str, Channel] = {}
-    for channel, key in (
-        (telegram, settings.telegram_bot_token),
-        (manychat, settings.manychat_api_key),
-    ):
+    for channel in (telegram, manychat):
         connections.callback(channel.close)
-        channels[channel.name] = ConsoleChannel(channel, show) if key is None else channel
+        is_configured = services[channel.name] is not None
+        channels[channel.name] = channel if is_configured else ConsoleChannel(channel, show)
     return channels
 
 
-def _nobody(settings: Settings) -> SecretStr | None:
-    # Only embedded, on loopback, are webhooks accepted without a secret.
+def _missing_secret(settings: Settings) -> SecretStr | None:
+    # An empty secret refuses every webhook; None accepts all, in embedded mode (on loopback) only.
     return SecretStr("") if settings.mode is Mode.DISTRIBUTED else None
 
 
-def _pace(settings: Settings, redis: Redis | None, name: str, per_second: float) -> RateLimiter:
+def _rate_limiter(
+    settings: Settings, redis: Redis | None, name: str, per_second: float
+) -> RateLimiter:
     if redis is None:
         return LocalRateLimiter(per_second)
     return RedisRateLimiter(redis, name, per_second, processes=settings.manychat_processes)
@@ -171,11 +215,12 @@ def _cooldowns(settings: Settings, redis: Redis | None) -> Cooldowns:
 
 
 def _agent(settings: Settings, connections: ExitStack) -> Agent:
-    if settings.llm_api_key is None:
+    llm = outside_services(settings)["llm"]
+    if llm is None:
         return MeasuredAgent(ScriptedAgent(), "scripted")
     agent = OpenAiAgent(
-        api_key=settings.llm_api_key,
-        base_url=settings.llm_base_url,
+        api_key=llm.key,
+        base_url=llm.url,
         model=settings.llm_model,
         max_connections=settings.worker_threads,
     )
@@ -184,11 +229,12 @@ def _agent(settings: Settings, connections: ExitStack) -> Agent:
 
 
 def _crm(settings: Settings, connections: ExitStack) -> Crm:
-    if settings.snitkix_api_key is None or settings.snitkix_api_url is None:
+    api = outside_services(settings)["crm"]
+    if api is None:
         return NoCrm()
     crm = SnitkixCrm(
-        api_key=settings.snitkix_api_key,
-        api_url=settings.snitkix_api_url,
+        api_key=api.key,
+        api_url=api.url,
         orders_path=settings.snitkix_orders_path,
         max_connections=settings.worker_threads,
     )
@@ -201,7 +247,11 @@ _opened: dict[int, Runtime] = {}
 
 
 def current_runtime() -> Runtime:
-    """The runtime of this process; opened from the environment if nobody has said otherwise."""
+    """Return the runtime of this process; the first call opens it from the environment.
+
+    Raises:
+        SettingsError: the environment has no valid configuration.
+    """
     with _lock:
         pid = os.getpid()
         if pid not in _opened:
@@ -212,6 +262,6 @@ def current_runtime() -> Runtime:
 
 
 def use_runtime(chosen: Runtime) -> None:
-    """Let this be the runtime of this process."""
+    """Set the runtime that ``current_runtime`` returns in this process."""
     with _lock:
         _opened[os.getpid()] = chosen

@@ -1,7 +1,7 @@
-"""Which URLs name a server, so that every library reads the same password out of them.
+"""Check the URLs of servers, so that every library reads the same password from them.
 
-A password that was not percent-encoded is read by each library in another way: one takes its end
-for a host or a port, and says it in an error. Nobody could strike that out; so nobody gets it.
+Libraries disagree about a password that is not percent-encoded: one takes its end for a host or a
+port and repeats it in an error. Such a fragment could not be redacted, so the URL is refused.
 """
 
 from collections.abc import Callable
@@ -12,17 +12,17 @@ from urllib.parse import SplitResult, parse_qs, urlsplit
 
 @dataclass(frozen=True, slots=True)
 class Server:
-    """What its URLs begin with, and which of them do without a host."""
+    """A kind of server: the schemes of its URLs, and the URLs that need no host."""
 
     name: str
     schemes: tuple[str, ...]
     needs_no_host: Callable[[SplitResult], bool] = lambda _parts: False
 
     def check(self, url: str) -> None:
-        """Make sure that this is a URL of such a server.
+        """Check that ``url`` is an unambiguous URL of this kind of server.
 
         Raises:
-            ValueError: it is not. The text has nothing of the URL in it.
+            ValueError: it is not. The text repeats nothing of the URL.
         """
         if not self._is_plain(url):
             schemes = ", ".join(f"{scheme}://" for scheme in self.schemes)
@@ -46,7 +46,7 @@ class Server:
 
 
 def is_sqlite(url: str) -> bool:
-    """Whether this names a file, and so has no password."""
+    """Whether the URL names a SQLite file, and so has no password."""
     return url.partition(":")[0] in {"sqlite", "sqlite+pysqlite"}
 
 
@@ -54,13 +54,13 @@ def _is_socket(parts: SplitResult) -> bool:
     return parts.scheme == "unix" and bool(parts.path.strip("/"))
 
 
-def _names_its_host_later(parts: SplitResult) -> bool:
-    # libpq takes the directory of its socket from there, or, without user and host, knows one.
+def _has_host_elsewhere(parts: SplitResult) -> bool:
+    # libpq reads its socket's directory from the query. Without user and host it has a default.
     return not parts.netloc or "host" in parse_qs(parts.query)
 
 
 RABBITMQ: Final = Server("RabbitMQ", ("amqp", "amqps"))
 REDIS: Final = Server("Redis", ("redis", "rediss", "unix"), _is_socket)
 POSTGRES: Final = Server(
-    "PostgreSQL", ("postgresql", "postgres", "postgresql+psycopg"), _names_its_host_later
+    "PostgreSQL", ("postgresql", "postgres", "postgresql+psycopg"), _has_host_elsewhere
 )

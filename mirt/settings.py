@@ -1,7 +1,7 @@
-"""Everything that can be configured, read once from the environment into one typed object.
+"""Read the whole configuration once from the environment into one typed object.
 
-``load_settings`` is the only reader of the environment. A wrong or missing value stops the start
-with one line for each, naming the variable; no value is ever printed, since it may be a secret.
+``load_settings`` is the only reader of the environment. Wrong or missing values stop the start with
+one line for each, naming the variable. No value is printed, since it may be a secret.
 """
 
 import os
@@ -32,23 +32,26 @@ OLD_NAMES: Final[Mapping[str, str]] = {
     "CELERY_MAX_TASKS_PER_CHILD": "WORKER_MAX_TASKS",
     "CELERY_RESULT_TIMEOUT": "RESULT_TIMEOUT",
 }
-"""The names of the service before this one. They still work, and are reported as old."""
+"""Variable names of the former Celery service, with their new names.
+
+The old names still work, and are reported at the start.
+"""
 
 EMBEDDED_DATABASE: Final = "sqlite:///var/mirt.db"
 
 MOST_FOLLOWUPS: Final = 5
-"""As many as there are texts that differ: none is sent twice."""
+"""The number of different texts (``mirt.texts``), so that none is sent twice."""
 
 
 class Mode(StrEnum):
-    """What runs where; it follows from which settings are there."""
+    """Embedded (all in one process) or distributed; it follows from RABBITMQ_URL."""
 
     EMBEDDED = "embedded"
     DISTRIBUTED = "distributed"
 
 
 class SettingsError(Exception):
-    """The environment does not make a configuration: one line a problem, none with a value."""
+    """A wrong configuration. The text has one line for each problem, and no value."""
 
 
 def _renamed(new: str) -> AliasChoices:
@@ -57,7 +60,7 @@ def _renamed(new: str) -> AliasChoices:
 
 
 class Settings(BaseSettings):
-    """The configuration of every process; a field is an environment variable in lower case."""
+    """The configuration of every process. Each field is an environment variable in lower case."""
 
     model_config = SettingsConfigDict(
         extra="ignore", frozen=True, hide_input_in_errors=True, env_ignore_empty=True
@@ -67,125 +70,137 @@ class Settings(BaseSettings):
         None, description="AMQP URL. Without it the service runs embedded, in one process."
     )
     redis_url: SecretStr | None = Field(
-        None, description="Redis URL: results and the fast path of deduplication."
+        None, description="Redis URL: results, shared rate limits and fast deduplication."
     )
     database_url: SecretStr = Field(
-        SecretStr(EMBEDDED_DATABASE), description="PostgreSQL DSN; embedded also a SQLite URL."
+        SecretStr(EMBEDDED_DATABASE),
+        description="PostgreSQL DSN; in embedded mode also a SQLite URL.",
     )
     tasks_enabled: bool = Field(
         True,
         validation_alias=_renamed("TASKS_ENABLED"),
-        description="false: dispatch runs the same code in the caller and returns the answer.",
+        description="false: dispatch_message runs the turn in the caller and returns its answer.",
     )
     tasks_eager: bool = Field(
         False,
         validation_alias=_renamed("TASKS_EAGER"),
-        description="true: send() runs the actor at once, with the whole middleware; for tests.",
+        description="true: send() runs the actor at once, with all middleware; for tests.",
     )
     worker_threads: int = Field(
         8,
         ge=1,
         le=512,
         validation_alias=_renamed("WORKER_THREADS"),
-        description="Messages that one worker process runs at once.",
+        description="Tasks that one worker process runs at the same time.",
     )
     worker_max_tasks: int | None = Field(
         None,
         ge=1,
         validation_alias=_renamed("WORKER_MAX_TASKS"),
-        description="Messages after which a worker process is replaced; default 100 a thread.",
+        description="Tasks after which a worker process is replaced; default: 100 per thread.",
     )
     worker_max_memory_mb: int | None = Field(
-        None, ge=1, description="Resident memory in MB above which it is replaced; default: any."
+        None, ge=1, description="Resident MB above which a worker is replaced; default: no limit."
     )
     result_timeout: int = Field(
         25,
         ge=1,
         le=3600,
         validation_alias=_renamed("RESULT_TIMEOUT"),
-        description="Seconds that dispatch_message(wait=True) waits for the result.",
+        description="Seconds that dispatch_message(wait=True) waits for a result.",
     )
-    telegram_bot_token: SecretStr | None = Field(None, description="The bot's token.")
-    telegram_api_url: str = Field("https://api.telegram.org", description="Base of the Bot API.")
+    telegram_bot_token: SecretStr | None = Field(None, description="Token of the Telegram bot.")
+    telegram_api_url: str = Field(
+        "https://api.telegram.org", description="Base URL of the Bot API."
+    )
     telegram_webhook_secret: SecretStr | None = Field(
-        None, description="Telegram repeats it in X-Telegram-Bot-Api-Secret-Token."
+        None, description="Secret that Telegram sends in X-Telegram-Bot-Api-Secret-Token."
     )
-    manychat_api_key: SecretStr | None = Field(None, description="Bearer key of ManyChat's API.")
-    manychat_api_url: str = Field("https://api.manychat.com", description="Base of its API.")
+    manychat_api_key: SecretStr | None = Field(None, description="Bearer key of the ManyChat API.")
+    manychat_api_url: str = Field(
+        "https://api.manychat.com", description="Base URL of the ManyChat API."
+    )
     manychat_verify_token: SecretStr | None = Field(
-        None, description="What ManyChat's flows send in X-ManyChat-Token."
+        None, description="Secret that ManyChat flows send in X-ManyChat-Token."
     )
     manychat_sends_per_second: float = Field(
-        20, gt=0, le=25, description="Contents a second that all processes send together."
+        20, gt=0, le=25, description="Messages per second that all processes send together."
     )
     manychat_calls_per_second: float = Field(
-        8, gt=0, le=10, description="Other calls a second (tags, fields) of all processes together."
+        8, gt=0, le=10, description="Other calls per second (tags, fields), all processes together."
     )
     manychat_processes: int = Field(
         4,
         ge=1,
         le=1000,
-        description="Processes that send at most; each keeps its share while Redis is down.",
+        description="Most processes that send; each uses its share of the rate without Redis.",
     )
     manychat_double_click_seconds: float = Field(
         5,
         ge=0,
         le=300,
-        description="The same text again within these seconds, without an id, is a double click.",
+        description="Seconds in which the same text without an id is a double click; 0: off.",
     )
-    snitkix_api_key: SecretStr | None = Field(None, description="Bearer key of the CRM.")
-    snitkix_api_url: str | None = Field(None, description="Base of the CRM's API.")
-    snitkix_orders_path: str = Field("/api/orders", description="Where the CRM has its orders.")
+    snitkix_api_key: SecretStr | None = Field(None, description="Bearer key of the CRM API.")
+    snitkix_api_url: str | None = Field(None, description="Base URL of the CRM API.")
+    snitkix_orders_path: str = Field(
+        "/api/orders", description="Path of the orders in the CRM API."
+    )
     llm_api_key: SecretStr | None = Field(
-        None, description="Bearer key of the LLM; embedded without it a scripted agent answers."
+        None,
+        description="Bearer key of the LLM; without it (embedded only) a scripted agent answers.",
     )
     llm_base_url: str = Field(
-        "https://openrouter.ai/api/v1", description="Base of an OpenAI-compatible API."
+        "https://openrouter.ai/api/v1", description="Base URL of an OpenAI-compatible API."
     )
-    llm_model: str = Field("openai/gpt-4o-mini", description="The model that answers.")
+    llm_model: str = Field("openai/gpt-4o-mini", description="Model that writes the answers.")
     summary_retention_days: int = Field(
-        3, ge=0, description="Days after its last message until a session is summarised."
+        3, ge=0, description="Days without a message until a conversation is summed up."
     )
     followup_delays_hours: Annotated[tuple[int, ...], NoDecode] = Field(
-        (24, 72), description="Hours after the customer's last message, one for each follow-up."
+        (24, 72),
+        description="Hours after the customer's last message, one number for each follow-up.",
     )
     debounce_seconds: float = Field(
-        0, ge=0, le=60, description="Seconds of quiet to wait for before answering; 0: at once."
+        0,
+        ge=0,
+        le=60,
+        description="Seconds without a new message before a turn begins; 0: at once.",
     )
     backlog_max_messages: int = Field(
-        10_000, ge=1, description="Waiting messages from which on webhooks are answered 503."
+        10_000, ge=1, description="Number of waiting messages from which webhooks get 503."
     )
     backlog_max_wait_seconds: float = Field(
-        300, gt=0, description="Seconds that a message may wait for a worker before that happens."
+        300, gt=0, description="Longest wait in seconds for a worker, after which webhooks get 503."
     )
     retention_days: int = Field(
-        30, ge=1, description="Days that finished mailbox rows, deliveries and tasks are kept."
+        30, ge=1, description="Days to keep finished mailbox rows, deliveries and tasks."
     )
     ops_token: SecretStr | None = Field(
-        None, description="Token of operators: for /ops, and as a bearer token for /tasks."
+        None, description="Operators' token for /ops; also the bearer token for /tasks."
     )
     ops_read_token: SecretStr | None = Field(
-        None, description="Token of those who may see all of /ops and change nothing."
+        None, description="Token for read-only access to /ops."
     )
-    log_format: Literal["console", "json"] = Field("console", description="How a log line looks.")
+    log_format: Literal["console", "json"] = Field("console", description="Format of log lines.")
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = Field(
-        "INFO", description="The least level that is logged."
+        "INFO", description="Lowest level that is logged."
     )
-    log_texts: bool = Field(False, description="true: customers' and agent's texts are logged too.")
+    log_texts: bool = Field(False, description="true: log the texts of customers and replies, too.")
     metrics_port: int | None = Field(
         None,
         ge=1,
         le=65535,
-        description="Where worker and scheduler serve /metrics; without it they do not.",
+        description="Port on which worker and scheduler serve /metrics; default: none.",
     )
     retry_base_seconds: float = Field(
-        10, gt=0, le=60, description="Seconds; the first pause before a retry is at most this long."
+        10, gt=0, le=60, description="Longest pause in seconds before the first retry of a task."
     )
     lease_seconds: float = Field(
         10,
         gt=0.5,
         le=300,
-        description="Seconds without a sign of life until a worker's messages go to another.",
+        description="Seconds without a lease renewal after which another worker may run the task.",
     )
 
     @field_validator("telegram_webhook_secret")
@@ -267,14 +282,14 @@ class Settings(BaseSettings):
 
     @property
     def mode(self) -> Mode:
-        """Distributed when there is a RabbitMQ to be distributed by."""
+        """Distributed if RABBITMQ_URL is set, else embedded."""
         return Mode.DISTRIBUTED if self.rabbitmq_url else Mode.EMBEDDED
 
     @property
     def secrets(self) -> list[str]:
-        """Every secret value in force, for whoever must keep them out of sight.
+        """All secret values in force, for redaction.
 
-        Of a URL also its password, as it stands there and as it is meant.
+        For a URL also its password, as written and percent-decoded.
         """
         values = (getattr(self, name) for name in type(self).model_fields)
         secrets = [v.get_secret_value() for v in values if isinstance(v, SecretStr)]
@@ -282,7 +297,7 @@ class Settings(BaseSettings):
         return list(dict.fromkeys([*secrets, *passwords, *map(unquote, passwords)]))
 
     def masked(self) -> dict[str, Any]:
-        """The effective configuration, fit for a log line."""
+        """Return the effective configuration for the log; secrets are shown as ``set``."""
         return {
             name: ("set" if isinstance(value, SecretStr) else str(value))
             for name in type(self).model_fields
@@ -291,10 +306,10 @@ class Settings(BaseSettings):
 
 
 def load_settings(env_file: Path | None = Path(".env")) -> Settings:
-    """Read the environment, and ``.env`` for what the environment does not set.
+    """Read the environment, and ``env_file`` for variables that the environment does not set.
 
     Raises:
-        SettingsError: with one line for each wrong or missing variable.
+        SettingsError: a variable is wrong or missing; the text has one line for each.
     """
     try:
         return Settings(_env_file=env_file)
@@ -310,7 +325,7 @@ def _password(url: str) -> str | None:
 
 
 def old_names_in_use(env: Mapping[str, str | None] | None = None) -> list[str]:
-    """One line for each variable that is set by its old name, in the environment or ``.env``."""
+    """Return one line for each variable set by its old name, in the environment or ``.env``."""
     if env is None:
         env = {**dotenv_values(".env"), **os.environ}
     return [f"{old} is the old name of {new}" for old, new in OLD_NAMES.items() if env.get(old)]

@@ -1,7 +1,8 @@
-"""A conversation that has been silent for long is summed up, over the summary before.
+"""Sum up conversations that have been silent for SUMMARY_RETENTION_DAYS.
 
-The agent writes the summary outside of any transaction. One transaction then stores it and deletes
-exactly the messages that went into it: what came meanwhile stays, and what fails loses nothing.
+Each summary includes the one before it. The LLM writes it outside of any transaction. One
+transaction then stores it and deletes exactly the messages that went into it. So messages that
+arrived meanwhile stay, and a failure loses nothing.
 """
 
 from collections.abc import Iterator
@@ -25,10 +26,10 @@ from mirt.task_names import TaskName
 
 log = structlog.get_logger(__name__)
 
-"""The task that sums a conversation up."""
 BATCH: Final = 100
+"""Conversations that one transaction takes."""
 ROUND: Final = 24_000
-"""Characters that the agent sums up at once; a longer conversation takes several rounds."""
+"""Characters that the LLM sums up in one round. A longer conversation takes several rounds."""
 
 
 class Summaries:
@@ -43,25 +44,27 @@ class Summaries:
         self._retention = timedelta(days=retention_days)
 
     def take_due(self) -> Iterator[list[TaskMessage]]:
-        """Take every conversation that is due; batches to publish, each committed before."""
+        """Take every conversation that is due. Yield batches to publish, each after its commit."""
         while batch := self._take_batch():
             yield batch
 
     def summarise(self, lease: Lease, session_id: str) -> dict[str, Any]:
-        """Sum up what was said since the last summary.
+        """Sum up all messages since the last summary, and return the result of the task.
 
         Raises:
-            RateLimitError, ExternalServiceError, PermanentError: as ``Agent.summarise``; nothing of
-                the round that failed is changed.
-            LeaseLostError: another worker has it.
+            RateLimitError, ExternalServiceError, PermanentError: as ``Agent.summarise``. The failed
+                round has changed nothing; the rounds before it are stored.
+            LeaseLostError: another worker has the task.
         """
         length = None
         until_id = self._last_line(session_id)
-        while (what := self._read(session_id, until_id)) is not None:
-            lines = [ChatMessage(role=said.role, content=said.content) for said in what.lines]
+        while (unsummarised := self._read(session_id, until_id)) is not None:
+            lines = [
+                ChatMessage(role=line.role, content=line.content) for line in unsummarised.lines
+            ]
             with traces.span("agent summary", attributes={"mirt.messages": len(lines)}):
-                summary = self._agent.summarise(lines, summary=what.summary).text
-            if not self._store(lease, session_id, what, summary):
+                summary = self._agent.summarise(lines, summary=unsummarised.summary).text
+            if not self._store(lease, session_id, unsummarised, summary):
                 return _skipped(session_id, "changed_meanwhile")
             length = len(summary)
         if length is None:
@@ -81,8 +84,8 @@ class Summaries:
                 )
                 for session_id, since in found
             ]
-            for publication in batch:
-                outbox.add(tx, publication, now=now)
+            for task in batch:
+                outbox.add(tx, task, now=now)
         return batch
 
     def _last_line(self, session_id: str) -> int:
@@ -93,15 +96,18 @@ class Summaries:
         with self._database.transaction() as tx:
             return store.read_unsummarised(tx, session_id, until_id=until_id, characters=ROUND)
 
-    def _store(self, lease: Lease, session_id: str, what: Unsummarised, summary: str) -> bool:
+    def _store(
+        self, lease: Lease, session_id: str, unsummarised: Unsummarised, summary: str
+    ) -> bool:
         now = self._clock()
 
         def write(tx: Connection) -> bool:
             leases.verify(tx, lease)
-            return store.replace_with_summary(tx, session_id, what, summary, now=now)
+            return store.replace_with_summary(tx, session_id, unsummarised, summary, now=now)
 
         stored = commit_with_retry(self._database, write)
-        log.info("summarised" if stored else "summary_came_late", messages=len(what.lines))
+        event = "summarised" if stored else "summary_came_late"
+        log.info(event, messages=len(unsummarised.lines))
         return stored
 
 

@@ -1,7 +1,8 @@
-"""Run a coroutine from ordinary code, by the deadline of the work.
+"""Run a coroutine from synchronous code, within the deadline of the task.
 
-One event loop in one daemon thread lives as long as the process, so that what coroutines keep
-(pools, sessions) stays usable from call to call; a forked child begins with a loop of its own.
+``run_sync`` is a public function for actors; the product itself does not call it. One event loop in
+one daemon thread lives as long as the process. So pools and sessions of coroutines stay usable from
+call to call. A forked child starts with a loop of its own.
 """
 
 import asyncio
@@ -20,24 +21,23 @@ _T = TypeVar("_T")
 
 
 def run_sync(coro: Coroutine[Any, Any, _T], timeout: float | None = None) -> _T:
-    """Wait for ``coro`` and return what it returns, or raise what it raises.
+    """Wait for ``coro`` and return its result, or raise its exception.
 
-    It sees the context variables of the caller. Whatever ends the wait (the timeout in seconds,
-    the deadline, an exception thrown into the waiting thread) cancels it; a coroutine that blocks
-    instead of awaiting is left behind, and holds up all others.
+    The coroutine sees the context variables of the caller. Every end of the wait (``timeout`` in
+    seconds, the deadline, an exception thrown into the waiting thread) cancels the coroutine. A
+    coroutine that blocks instead of awaiting keeps running, and delays all others.
 
-    A thread that has an event loop of its own is blocked while it waits, and its loop with it:
-    coroutines of that loop should ``await`` instead.
+    The calling thread is blocked, with its own event loop if it has one. Coroutines of that loop
+    should ``await`` instead.
 
     Raises:
         TimeoutError: ``timeout`` passed first.
-        SoftTimeLimitExceeded: the deadline of the work passed first.
-        RuntimeError: called from within a coroutine that ``run_sync`` runs; that would wait for
-            itself.
+        SoftTimeLimitExceeded: the deadline of the task passed first.
+        RuntimeError: the caller is a coroutine that ``run_sync`` runs, so it would wait for itself.
         concurrent.futures.CancelledError: the coroutine was cancelled from within.
     """
     try:
-        loop = _home.loop()
+        loop = _loop_thread.loop()
         limit = clock.remaining(inf if timeout is None else timeout)
     except BaseException:
         coro.close()
@@ -48,7 +48,7 @@ def run_sync(coro: Coroutine[Any, Any, _T], timeout: float | None = None) -> _T:
         return future.result(None if limit == inf else limit)
     except TimeoutError:
         if not future.cancel():
-            return future.result()  # it ended in this moment, or the TimeoutError is its own
+            return future.result()  # the coroutine has just ended, or raised this TimeoutError
     except BaseException:
         future.cancel()
         raise
@@ -64,26 +64,26 @@ def _begin(coro: Coroutine[Any, Any, _T], future: "Future[_T]") -> None:
     loop = asyncio.get_running_loop()
     task = loop.create_task(coro)
 
-    def pass_on(_: object) -> None:
+    def cancel_task(_: object) -> None:
         if future.cancelled():
             loop.call_soon_threadsafe(task.cancel)
 
-    future.add_done_callback(pass_on)
+    future.add_done_callback(cancel_task)
     task.add_done_callback(lambda _: _finish(task, future))
 
 
 def _finish(task: "asyncio.Task[_T]", future: "Future[_T]") -> None:
     error = CancelledError() if task.cancelled() else task.exception()
     if not future.set_running_or_notify_cancel():
-        return  # nobody waits any more
+        return  # the caller has stopped waiting
     if error is None:
         future.set_result(task.result())
     else:
         future.set_exception(error)
 
 
-class _Home:
-    """The loop and its thread, begun by the first who asks."""
+class _LoopThread:
+    """The event loop of a process and its thread, both started by the first call."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
@@ -104,18 +104,18 @@ class _Home:
 
 
 def _run(loop: asyncio.AbstractEventLoop) -> None:
-    while True:  # what stops the loop or exits in it ends one coroutine, not all that will come
+    while True:  # a coroutine that stops the loop or exits must not end the later ones
         with suppress(KeyboardInterrupt, SystemExit):
             loop.run_forever()
 
 
-def _move_out() -> None:
-    # A child keeps its parent's loop, unused: to close it would close what the parent waits on.
-    global _home  # noqa: PLW0603
-    _left_behind.append(_home)
-    _home = _Home()
+def _start_afresh() -> None:
+    # The child keeps the loop of its parent unused: closing it would close the parent's selector.
+    global _loop_thread  # noqa: PLW0603
+    _parent_loops.append(_loop_thread)
+    _loop_thread = _LoopThread()
 
 
-_home = _Home()
-_left_behind: list[_Home] = []
-os.register_at_fork(after_in_child=_move_out)
+_loop_thread = _LoopThread()
+_parent_loops: list[_LoopThread] = []
+os.register_at_fork(after_in_child=_start_afresh)

@@ -1,10 +1,10 @@
-"""The names of all tasks: what actors are called, rows say and the policy table limits."""
+"""The names of all tasks, for actors, rows of ``tasks`` and ``middleware/policy.py``."""
 
 from enum import StrEnum
 
 
 class TaskName(StrEnum):
-    """One name for each task. They are a contract: rows and messages in flight hold them."""
+    """Name of each task. The values are a contract: rows and messages in flight hold them."""
 
     PROCESS_MESSAGE = "process_message"
     PROCESS_AND_RESPOND = "process_and_respond"

@@ -1,4 +1,4 @@
-"""What the service itself says to a customer."""
+"""Fixed texts that the service itself sends to customers, in Ukrainian."""
 
 from collections.abc import Iterable
 from typing import Final
@@ -25,7 +25,10 @@ _ASKED_FOR: Final = {
 
 
 def missing_from_order(fields: Iterable[str]) -> str:
-    """Ask for what an order does not say yet, or says wrongly; ``fields`` as ``customer.phone``."""
+    """Return the question for the missing or wrong ``fields`` of an order, like ``customer.phone``.
+
+    Fields that a customer cannot answer for are left out.
+    """
     asked = dict.fromkeys(
         _ASKED_FOR[last] for one in fields if (last := one.rpartition(".")[2]) in _ASKED_FOR
     )
@@ -44,8 +47,8 @@ FOLLOWUP_TEXTS: Final = (
     "Підкажіть, що шукаєте, і я допоможу.",
     "Вітаю! Більше не турбуватиму. Якщо захочете повернутися до вибору, я завжди на зв'язку.",
 )
-"""The texts of follow-ups. Each differs from those before it, so none is repeated in one silence.
+"""Texts of the follow-ups, in order. All differ, so none is repeated in one silence.
 
-They are fixed and not asked of the agent: a sentence that promises nothing serves a silent customer
-better than an invented one.
+The LLM does not write them: a sentence that promises nothing serves a silent customer better than
+an invented one.
 """

@@ -24,14 +24,14 @@ from middleware.policy import TASKS
 from mirt.channels import InboundMessage
 from mirt.conversations import LONGEST_ID, as_task
 from mirt.errors import ErrorCode, PermanentError, RetryableError
-from mirt.idempotency import webhook_task_id
+from mirt.idempotency import message_task_id
 from mirt.observe import traces
 from mirt.orders import read_order
 from mirt.runtime import Runtime, current_runtime
 from mirt.store.engine.redis_client import BestEffort
+from mirt.store.queue.dead_letters import find_dead
 from mirt.store.shop.mailbox import Mail
 from mirt.task_names import TaskName
-from service.admin import dead_letters
 
 log = structlog.get_logger(__name__)
 
@@ -79,8 +79,7 @@ def dispatch_message(
         _as_text(message_id),
         metadata or {},
     )
-    # A message id is unique only within a chat, so the conversation is part of the key.
-    task_id = webhook_task_id(platform, message_id, f"{session_id}/{user_id or ''}", "process")
+    task_id = message_task_id(platform, session_id, user_id, message_id)
     actor = TaskName.PROCESS_AND_RESPOND if fire_and_forget else TaskName.PROCESS_MESSAGE
     with traces.start_or_join("dispatch_message") as span_context:
         return _accept(message, task_id, actor, span_context.trace_id, wait=wait)
@@ -189,7 +188,8 @@ def _result_of(message: Message[Any]) -> dict[str, Any]:
 
 def _failure(runtime: Runtime, task_id: str, failed: ResultFailure) -> PermanentError:
     """Return the error of a failed task; its dead letter knows the error code."""
-    dead_letter = dead_letters.show(runtime, task_id)
+    with runtime.database.transaction() as tx:
+        dead_letter = find_dead(tx, task_id)
     code = dead_letter.error_code if dead_letter else ErrorCode.UNEXPECTED
     return PermanentError(f"the task has failed: {failed}", code)
 

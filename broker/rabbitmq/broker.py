@@ -15,7 +15,7 @@ from pika.adapters.blocking_connection import BlockingChannel
 from pika.exceptions import ChannelClosedByBroker
 
 from broker.durable import Depth, DurableBroker, PublishResult
-from broker.rabbitmq.connection import UNREACHABLE, connection_parameters, reason
+from broker.rabbitmq.connection import UNREACHABLE, ConnectionSettings, reason
 from broker.rabbitmq.consumer import RabbitConsumer
 from broker.rabbitmq.depths import read_depths
 from broker.rabbitmq.publisher import CLOSE_WITHIN_S, Counts, Publisher
@@ -42,7 +42,7 @@ class RabbitBroker(DurableBroker):
 
     def __init__(
         self,
-        url: str,
+        connection: ConnectionSettings,
         *,
         database: Database,
         clock: Clock,
@@ -51,7 +51,7 @@ class RabbitBroker(DurableBroker):
     ) -> None:
         self.database = database
         self.clock = clock
-        self._url = url
+        self._connection = connection
         self._threads = threads
         self._publisher: Publisher | None = None
         self._lock = threading.Lock()
@@ -65,7 +65,7 @@ class RabbitBroker(DurableBroker):
         with self._lock:
             if self._publisher is None:
                 self._publisher = Publisher(
-                    self._url, QUEUES, on_connected=self._find_lost_messages
+                    self._connection, QUEUES, on_connected=self._find_lost_messages
                 )
             return self._publisher
 
@@ -84,7 +84,7 @@ class RabbitBroker(DurableBroker):
     def depths(self) -> Callable[[], Mapping[str, Depth]]:
         """A function that reads the depth of every queue and of its rejects."""
         names = [name for queue in QUEUES for name in (queue, rejects_name(queue))]
-        return partial(read_depths, self._url, names)
+        return partial(read_depths, self._connection, names)
 
     def transmit(self, messages: Sequence[Message[Any]], *, within_s: float) -> PublishResult:
         """Publish the messages together and wait for their confirms."""
@@ -104,11 +104,8 @@ class RabbitBroker(DurableBroker):
 
     def consume(self, queue_name: str, prefetch: int = 1, timeout: int = 5000) -> Consumer:
         """Consume a queue; a process prefetches no more messages than it has threads."""
-        parameters = connection_parameters(
-            self._url, name=f"mirt consumer {queue_name} {os.getpid()}"
-        )
         return RabbitConsumer(
-            parameters,
+            self._connection.parameters(f"mirt consumer {queue_name} {os.getpid()}"),
             queue_name,
             prefetch=min(prefetch, self._threads),
             timeout_ms=timeout,
@@ -134,7 +131,7 @@ class RabbitBroker(DurableBroker):
         self._ask(lambda _channel: None)
 
     def _ask(self, question: Callable[[BlockingChannel], object]) -> None:
-        parameters = connection_parameters(self._url, name=f"mirt probe {os.getpid()}")
+        parameters = self._connection.parameters(f"mirt probe {os.getpid()}")
         try:
             connection = BlockingConnection(parameters)
             question(connection.channel())

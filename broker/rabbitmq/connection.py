@@ -1,10 +1,13 @@
 """Makes connections to RabbitMQ: parameters with bounded waits, and readable errors."""
 
-from typing import Final
+from dataclasses import dataclass, field
+from typing import Final, Self
 
 from pika import URLParameters
 from pika.adapters.utils.connection_workflow import AMQPConnectorException
 from pika.exceptions import AMQPError
+
+from mirt.settings import Settings
 
 HEARTBEAT_S: Final = 10
 """After two silent intervals RabbitMQ gives the messages of a consumer to others."""
@@ -15,20 +18,41 @@ UNREACHABLE: Final = (AMQPError, AMQPConnectorException, OSError)
 """Errors of pika without a way to the server. A server that hangs raises the second one."""
 
 
-def connection_parameters(url: str, *, name: str) -> URLParameters:
-    """Return parameters with bounded waits. The management UI shows ``name``.
+@dataclass(frozen=True, slots=True)
+class ConnectionSettings:
+    """The address of RabbitMQ, and the waits of a connection in seconds.
 
-    Heartbeat and timeouts that the query of the URL sets stay as they are.
+    Everything that connects to RabbitMQ takes this object, so a new option of the connection
+    changes ``mirt.settings`` and this class only. Heartbeat and timeouts in the query of the URL
+    win over those of this object.
     """
-    parameters = URLParameters(url)
-    if "heartbeat" not in url:
-        parameters.heartbeat = HEARTBEAT_S
-    if "socket_timeout" not in url:
-        parameters.socket_timeout = CONNECT_TIMEOUT_S
-    if "stack_timeout" not in url:
-        parameters.stack_timeout = CONNECT_TIMEOUT_S
-    parameters.client_properties = {"connection_name": name}
-    return parameters
+
+    url: str = field(repr=False)
+    heartbeat_s: int = HEARTBEAT_S
+    timeout_s: int = CONNECT_TIMEOUT_S
+
+    @classmethod
+    def of(cls, settings: Settings) -> Self:
+        """Read the connection from the settings.
+
+        Raises:
+            ValueError: there is no RABBITMQ_URL: the service runs in the embedded mode.
+        """
+        if settings.rabbitmq_url is None:
+            raise ValueError("RABBITMQ_URL is not set")
+        return cls(settings.rabbitmq_url.get_secret_value())
+
+    def parameters(self, name: str) -> URLParameters:
+        """Return pika's parameters of a connection that the management UI shows as ``name``."""
+        parameters = URLParameters(self.url)
+        if "heartbeat" not in self.url:
+            parameters.heartbeat = self.heartbeat_s
+        if "socket_timeout" not in self.url:
+            parameters.socket_timeout = self.timeout_s
+        if "stack_timeout" not in self.url:
+            parameters.stack_timeout = self.timeout_s
+        parameters.client_properties = {"connection_name": name}
+        return parameters
 
 
 def reason(failed: BaseException) -> str:

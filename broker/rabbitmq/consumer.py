@@ -20,6 +20,7 @@ from pika.exceptions import AMQPError, ChannelClosedByBroker
 
 from broker.rabbitmq.connection import UNREACHABLE
 from broker.rabbitmq.queues import declarations
+from middleware.run_state import run_state
 
 log = structlog.get_logger(__name__)
 
@@ -28,18 +29,12 @@ GIVE_BACK_AFTER_S: Final = 1.0
 
 
 class RabbitMessage(MessageProxy):
-    """A message with its consumer, and two flags for its settlement.
-
-    ``give_back``: no worker could run it, so it returns to its queue. ``buried``: its failure is
-    stored, so it is acknowledged and does not become a reject.
-    """
+    """A message with the consumer and the delivery tag that settle it."""
 
     def __init__(self, message: Message[Any], consumer: "RabbitConsumer", tag: int) -> None:
         super().__init__(message)
         self.consumer = consumer
         self.tag = tag
-        self.give_back = False
-        self.buried = False
 
 
 class RabbitConsumer(Consumer):
@@ -95,7 +90,7 @@ class RabbitConsumer(Consumer):
     def ack(self, message: MessageProxy) -> None:
         """Acknowledge a message, or give it back if no worker could run it."""
         if self._is_own(message):
-            if message.give_back:
+            if run_state(message).give_back:
                 self._on_connection_thread(partial(self._requeue_later, message.tag))
             else:
                 self._on_connection_thread(partial(self._channel.basic_ack, message.tag))
@@ -103,7 +98,7 @@ class RabbitConsumer(Consumer):
     def nack(self, message: MessageProxy) -> None:
         """Acknowledge a failed message with a dead letter; without one it becomes a reject."""
         if self._is_own(message):
-            if message.buried:
+            if run_state(message).buried:
                 self._on_connection_thread(partial(self._channel.basic_ack, message.tag))
             else:
                 self._on_connection_thread(

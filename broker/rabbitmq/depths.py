@@ -7,20 +7,19 @@ from pika import BlockingConnection
 from pika.exceptions import ChannelClosedByBroker
 
 from broker.durable import Depth
-from broker.rabbitmq.connection import UNREACHABLE, connection_parameters, reason
+from broker.rabbitmq.connection import UNREACHABLE, ConnectionSettings, reason
 from broker.rabbitmq.queues import NOT_FOUND
 from mirt.errors import BrokerUnavailableError
 
 
-def read_depths(url: str, queues: Iterable[str]) -> Mapping[str, Depth]:
+def read_depths(settings: ConnectionSettings, queues: Iterable[str]) -> Mapping[str, Depth]:
     """Return the depth of each queue, by a passive declaration; an absent queue counts as empty.
 
     Raises:
         BrokerUnavailableError: RabbitMQ cannot be asked.
     """
-    parameters = connection_parameters(url, name=f"mirt depths {os.getpid()}")
     try:
-        connection = BlockingConnection(parameters)
+        connection = BlockingConnection(settings.parameters(f"mirt depths {os.getpid()}"))
         try:
             return {queue: _depth(connection, queue) for queue in queues}
         finally:

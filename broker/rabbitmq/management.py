@@ -14,7 +14,7 @@ from pika import BlockingConnection
 from pika.adapters.blocking_connection import BlockingChannel
 from pika.exceptions import ChannelClosedByBroker
 
-from broker.rabbitmq.connection import UNREACHABLE, connection_parameters, reason
+from broker.rabbitmq.connection import UNREACHABLE, ConnectionSettings, reason
 from broker.rabbitmq.queues import NOT_FOUND, declarations
 from middleware.policy import QUEUES
 from mirt.errors import BrokerUnavailableError
@@ -36,7 +36,7 @@ class BrokerFacts:
     forbidden: list[str]
 
 
-def broker_facts(url: str) -> BrokerFacts:
+def broker_facts(settings: ConnectionSettings) -> BrokerFacts:
     """Read the version, compare existing queues with our declarations, and try our permissions.
 
     The permissions are tried on a temporary queue.
@@ -45,7 +45,7 @@ def broker_facts(url: str) -> BrokerFacts:
         BrokerUnavailableError: RabbitMQ cannot be asked.
     """
     absent, differing, forbidden = [], {}, []
-    with _connected(url) as ask:
+    with _connected(settings) as ask:
         for name, arguments in _declarations():
             refused = ask.find(name)
             if refused is not None and refused.reply_code == NOT_FOUND:
@@ -112,10 +112,9 @@ def _use_temporary_queue(channel: BlockingChannel) -> None:
 
 
 @contextmanager
-def _connected(url: str) -> Iterator[_Questions]:
-    parameters = connection_parameters(url, name=f"mirt look {os.getpid()}")
+def _connected(settings: ConnectionSettings) -> Iterator[_Questions]:
     try:
-        connection = BlockingConnection(parameters)
+        connection = BlockingConnection(settings.parameters(f"mirt inspect {os.getpid()}"))
         try:
             yield _Questions(connection)
         finally:

@@ -23,7 +23,7 @@ from pika.channel import Channel
 from pika.exceptions import AMQPError
 from pika.spec import Basic
 
-from broker.rabbitmq.connection import connection_parameters
+from broker.rabbitmq.connection import ConnectionSettings
 from broker.rabbitmq.queues import declarations
 from mirt.errors import BrokerUnavailableError
 
@@ -59,12 +59,12 @@ class Publisher:
 
     def __init__(
         self,
-        url: str,
+        connection: ConnectionSettings,
         queues: Collection[str],
         *,
         on_connected: Callable[[Counts], None] = lambda _: None,
     ) -> None:
-        self._url = url
+        self._settings = connection
         self._queues = queues
         self._on_connected = on_connected
         self._lock = threading.Lock()
@@ -141,7 +141,7 @@ class Publisher:
     def _connect_and_serve(self) -> bool:
         """Serve one connection until it ends; return whether it was ever ready."""
         self._ready_once = False
-        parameters = connection_parameters(self._url, name=f"mirt publisher {os.getpid()}")
+        parameters = self._settings.parameters(f"mirt publisher {os.getpid()}")
         try:
             self._connection = SelectConnection(
                 parameters,

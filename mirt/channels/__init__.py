@@ -1,7 +1,7 @@
-"""Where customers write to us: one file a channel, both directions of it.
+"""Talk to customers on their platforms: one file for each channel, with both directions.
 
-A channel maps what its platform sends to an ``InboundMessage`` and sends one part of a reply at a
-time. What may not live here: conversations, deliveries, retries, or any rule of the business.
+A channel maps the webhook of its platform to an ``InboundMessage`` and sends one part of a reply at
+a time. Not here: conversations, deliveries, retries, or any rule of the business.
 """
 
 from mirt.channels.protocol import (

@@ -1,4 +1,4 @@
-"""The console: where replies are shown while there is no token to send them with."""
+"""Show replies on the console while a channel has no key to send them with."""
 
 from collections.abc import Callable, Mapping
 
@@ -6,32 +6,33 @@ from mirt.channels.protocol import Channel, Ignored, InboundMessage, Receipt
 
 
 class ConsoleChannel:
-    """Stands in for a channel: takes its webhooks, and shows the replies instead of sending."""
+    """A stand-in for a channel: it takes the channel's webhooks, and shows replies to operators."""
 
     name = "console"
 
     def __init__(self, stands_for: Channel, show: Callable[[str, str], None]) -> None:
-        """Take the channel it stands in for and what is given the chat and each part."""
+        """Take the channel to stand in for; ``show`` gets the chat id and each part."""
         self._channel = stands_for
+        self.messaging_window = stands_for.messaging_window
         self._show = show
 
     def authenticate(self, headers: Mapping[str, str]) -> bool:
-        """As the channel it stands in for."""
+        """Check the secret of the real channel."""
         return self._channel.authenticate(headers)
 
     def parse(self, payload: object) -> InboundMessage | Ignored:
-        """As the channel it stands in for."""
+        """Map a webhook of the real channel, including its platform."""
         return self._channel.parse(payload)
 
     def rate_limit_scope(self, chat_id: str) -> str:
-        """As the channel it stands in for."""
+        """Return the scope of the real channel."""
         return self._channel.rate_limit_scope(chat_id)
 
     def split(self, text: str) -> list[str]:
-        """As the channel it stands in for."""
+        """Return the parts that the real channel would send."""
         return self._channel.split(text)
 
     def send(self, chat_id: str, part: str, *, reply_to: str | None = None) -> Receipt:
-        """Show one part. Nothing gives it an id."""
+        """Show one part. The receipt has no provider message id."""
         self._show(chat_id, part)
         return Receipt(provider_message_id=None, chat_id=chat_id)

@@ -1,8 +1,12 @@
-"""ManyChat, both directions: Instagram and Messenger, https://api.manychat.com/swagger."""
+"""Receive and send messages of Instagram and Messenger through ManyChat.
+
+Source of its facts: https://api.manychat.com/swagger.
+"""
 
 import hashlib
 import json
 from collections.abc import Mapping
+from datetime import timedelta
 from typing import Annotated, Any, Final
 
 from pydantic import AliasChoices, BeforeValidator, Field, SecretStr, model_validator
@@ -23,8 +27,9 @@ from mirt.http import Answer, ExternalService
 from mirt.store.shared.rate_limits import RateLimiter
 
 LONGEST_BUBBLE: Final = 2000
+"""UTF-16 code units that ManyChat takes in one bubble."""
 MOST_BUBBLES: Final = 10
-"""Characters of one bubble, and bubbles of one request, that ManyChat takes."""
+"""Bubbles that ManyChat takes in one request."""
 
 
 def _named(*names: str) -> Any:
@@ -37,11 +42,11 @@ def _as_text(value: object) -> object:
 
 
 Name = Annotated[Text, BeforeValidator(_as_text), Field(min_length=1, max_length=255)]
-"""What names a subscriber or a message; flows send it as text or as a number."""
+"""Id of a subscriber or a message; flows send it as text or as a number."""
 
 
 class _Part(Payload):
-    """A ``null`` counts as absent, so that the other spelling of a field is looked for."""
+    """A part in which ``null`` counts as absent, so that the other spelling of a field is used."""
 
     @model_validator(mode="before")
     @classmethod
@@ -74,8 +79,9 @@ class _Message(_Part):
 
     @property
     def photo(self) -> str | None:
-        """The URL of its image."""
-        links = [one.payload.url for one in self.attachments if one.type == "image" and one.payload]
+        """URL of the image of the message."""
+        images = [attached for attached in self.attachments if attached.type == "image"]
+        links = [attached.payload.url for attached in images if attached.payload]
         return next((url for url in [self.image, *links] if url), None)
 
 
@@ -91,7 +97,7 @@ class _Data(_Part):
 
 
 class _Event(_Part):
-    """Both shapes in one: with ``subscriber`` and an object, or ``clientId`` and a text."""
+    """Both shapes of an event: ``subscriber`` with an object, or ``clientId`` with a text."""
 
     subscriber: _Subscriber = Field(
         _Subscriber(), validation_alias=AliasChoices("subscriber", "user")
@@ -104,13 +110,15 @@ class _Event(_Part):
 
 
 class ManyChatChannel:
-    """One account, of whose limits the other processes that send use their part too.
+    """One ManyChat account. All processes that send share its rate limits.
 
-    ``token`` is what the flows send in every webhook; ``None`` accepts every webhook, which only
-    the embedded mode may ask for, and an empty one accepts none.
+    ``token`` is the secret that flows send in every webhook. ``None`` accepts every webhook, which
+    only the embedded mode may do; an empty token accepts none.
     """
 
     name = "manychat"
+    messaging_window: timedelta | None = timedelta(hours=24)
+    """Meta's rule for Instagram, Messenger and WhatsApp."""
 
     def __init__(
         self,
@@ -121,16 +129,16 @@ class ManyChatChannel:
         content_type: str | None = "instagram",
         timeout: float = 20,
         max_connections: int = 32,
-        sending: RateLimiter | None = None,
-        marking: RateLimiter | None = None,
+        send_rate: RateLimiter | None = None,
+        mark_rate: RateLimiter | None = None,
     ) -> None:
-        """Take the key, the platform that contents are for (``None``: Messenger), and seconds.
+        """Take the platform of the messages (``None``: Messenger) and the seconds of a request.
 
-        ``sending`` and ``marking`` are the paces of the account: over its limits ManyChat may stop
-        answering for 24 hours. Without one nothing is waited for.
+        ``send_rate`` and ``mark_rate`` are the rate limiters of the account: above its limits,
+        ManyChat may refuse requests for 24 hours. Without them requests are sent at once.
         """
-        self._sending = sending
-        self._marking = marking
+        self._send_rate = send_rate
+        self._mark_rate = mark_rate
         self._token = token
         self._content_type = content_type
         self._api = ExternalService(
@@ -144,39 +152,42 @@ class ManyChatChannel:
         )
 
     def authenticate(self, headers: Mapping[str, str]) -> bool:
-        """Whether the webhook brings the token, in its own header or as a bearer."""
+        """Whether the webhook has the token, in ManyChat's header or as a bearer token."""
         if self._token is None:
             return True
-        own = same_secret(header(headers, "X-ManyChat-Token"), self._token)
+        in_header = same_secret(header(headers, "X-ManyChat-Token"), self._token)
         scheme, _, bearer = header(headers, "Authorization").partition(" ")
-        return own | (same_secret(bearer, self._token) and scheme.lower() == "bearer")
+        return in_header | (same_secret(bearer, self._token) and scheme.lower() == "bearer")
 
     def parse(self, payload: object) -> InboundMessage:
-        """Map one request of a flow; its session and its chat are the subscriber.
+        """Map one request of a flow. The subscriber is the session and the chat.
 
-        ``dedup_key`` is there only if the flow sends an id; ``content_key`` always is, and is the
-        same for the same text and image of the same subscriber.
+        ``content_key`` is always present. It is the same for the same text and image of the same
+        subscriber.
+
+        Raises:
+            PermanentError: ``INVALID_INPUT``, naming every wrong field.
         """
         event = read_payload(_Event, payload)
-        said = next((m for m in (event.message, event.data.message) if m and _says(m)), None)
-        photo = event.image or (said.photo if said else None)
-        who = event.subscriber.id or event.client_id
-        if not who or (said is None and photo is None):
-            missing = [] if who else ["subscriber.id"]
-            missing += ["message.text"] if said is None and photo is None else []
+        candidates = (event.message, event.data.message)
+        message = next((one for one in candidates if one and _has_content(one)), None)
+        photo = event.image or (message.photo if message else None)
+        subscriber_id = event.subscriber.id or event.client_id
+        if not subscriber_id or (message is None and photo is None):
+            missing = [] if subscriber_id else ["subscriber.id"]
+            missing += ["message.text"] if message is None and photo is None else []
             raise invalid([f"{field}: Field required" for field in missing])
-        text = (said.text if said else None) or ""
-        message_id = event.message.id or (said.id if said else None) or event.event_id
+        text = (message.text if message else None) or ""
+        message_id = event.message.id or (message.id if message else None) or event.event_id
         return InboundMessage(
-            session_id=who,
+            session_id=subscriber_id,
             text=text,
             platform=self.name,
-            chat_id=who,
-            user_id=who,
+            chat_id=subscriber_id,
+            user_id=subscriber_id,
             message_id=message_id,
             metadata=present(
-                dedup_key=f"{who}:{message_id}" if message_id else None,
-                content_key=_digest(who, text, photo),
+                content_key=_digest(subscriber_id, text, photo),
                 photo={"url": photo} if photo else None,
                 username=event.subscriber.username,
                 first_name=event.subscriber.name,
@@ -184,27 +195,30 @@ class ManyChatChannel:
         )
 
     def rate_limit_scope(self, chat_id: str) -> str:
-        """The limits are those of the account."""
+        """Return the account: its limits are shared by all chats."""
         return self.name
 
     def split(self, text: str) -> list[str]:
-        """The whole reply as one part, whose bubbles go in one request, if it has not too many."""
+        """Return the reply as one part, sent as bubbles of one request, or a part for each bubble.
+
+        A reply with more than ``MOST_BUBBLES`` bubbles has a part for each of them.
+        """
         bubbles = split_text(text, LONGEST_BUBBLE)
         return [text.strip()] if 0 < len(bubbles) <= MOST_BUBBLES else bubbles
 
     def send(self, chat_id: str, part: str, *, reply_to: str | None = None) -> Receipt:
-        """Send one part. ManyChat knows no replies to a message, and gives no id."""
+        """Send one part. ManyChat has no replies to a message, and returns no message id."""
         content: dict[str, Any] = present(
             type=self._content_type,
             messages=[{"type": "text", "text": t} for t in split_text(part, LONGEST_BUBBLE)],
         )
         body = {"subscriber_id": chat_id, "data": {"version": "v2", "content": content}}
-        self._wait_for(self._sending)
+        self._wait_for(self._send_rate)
         self._ask("/fb/sending/sendContent", body)
         return Receipt(provider_message_id=None, chat_id=chat_id)
 
     def mark(self, chat_id: str, marks: Marks) -> None:
-        """Set the fields and the tags of a subscriber. Twice is the same as once."""
+        """Set the fields and the tags of a subscriber. A second call changes nothing."""
         calls = [
             *(
                 ("setCustomFieldByName", {"field_name": name, "field_value": value})
@@ -213,18 +227,20 @@ class ManyChatChannel:
             *(("addTagByName", {"tag_name": tag}) for tag in marks.add_tags),
             *(("removeTagByName", {"tag_name": tag}) for tag in marks.remove_tags),
         ]
-        for name, what in calls:
-            self._wait_for(self._marking)
-            self._ask(f"/fb/subscriber/{name}", {"subscriber_id": chat_id, **what}, idempotent=True)
+        for name, arguments in calls:
+            self._wait_for(self._mark_rate)
+            body = {"subscriber_id": chat_id, **arguments}
+            self._ask(f"/fb/subscriber/{name}", body, idempotent=True)
 
     def close(self) -> None:
-        """Close the connections."""
+        """Close the connections. A later request opens new ones."""
         self._api.close()
 
-    def _wait_for(self, pace: RateLimiter | None) -> None:
-        if pace is not None:
-            self._api.open()  # before, or the slots of all who wait for it are used at once
-            pace.wait()
+    def _wait_for(self, rate_limiter: RateLimiter | None) -> None:
+        if rate_limiter is not None:
+            # Opened first: calls that waited for it after the limiter would be sent in one burst.
+            self._api.open()
+            rate_limiter.wait()
 
     def _ask(self, path: str, body: Mapping[str, Any], *, idempotent: bool = False) -> None:
         _require_success(
@@ -232,7 +248,7 @@ class ManyChatChannel:
         )
 
 
-def _says(message: _Message) -> bool:
+def _has_content(message: _Message) -> bool:
     return message.text is not None or message.photo is not None
 
 
@@ -241,11 +257,11 @@ def _digest(*parts: str | None) -> str:
 
 
 def _require_success(answer: Answer) -> None:
-    # A refusal may come with any status, 200 included.
+    # ManyChat may refuse with any status, 200 included.
     body = answer.body if isinstance(answer.body, dict) else {}
     if answer.status >= 400 or body.get("status") == "error":
-        told = [str(body[key]) for key in ("message", "details") if body.get(key)]
-        reason = "; ".join(told)[:300] or "no reason given"
+        reasons = [str(body[key]) for key in ("message", "details") if body.get(key)]
+        reason = "; ".join(reasons)[:300] or "no reason given"
         raise PermanentError(f"manychat: {answer.status} {reason}", ErrorCode.CHANNEL_REFUSED)
     if body.get("status") != "success":
         raise OutcomeUnknownError("manychat", f"answered {answer.status} without success")

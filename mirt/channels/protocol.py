@@ -1,47 +1,48 @@
-"""What every channel can do, and the values it speaks in."""
+"""Define the interface of a channel, and the values that it takes and returns."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from datetime import timedelta
 from typing import Any, Protocol, runtime_checkable
 
 
 @dataclass(frozen=True, slots=True)
 class InboundMessage:
-    """What every webhook becomes. Only mapped: blank or too long texts are for others to judge."""
+    """A customer's message as its webhook has it, not validated: it may be blank or too long."""
 
     session_id: str
     text: str
-    """The caption for a photo; empty for a photo without one."""
+    """Text of the message or caption of the photo; empty for a photo without caption."""
     platform: str
     chat_id: str | None = None
     user_id: str | None = None
     message_id: str | None = None
     metadata: Mapping[str, Any] = field(default_factory=dict)
-    """JSON, with only the keys that have a value: ``dedup_key`` (unique for the message on its
-    platform), ``photo`` (``{"file_id"}`` or ``{"url"}``), ``sent_at`` (ISO 8601, UTC),
-    ``username``, ``first_name``, ``language_code``, ``update_id``, ``content_key``."""
+    """JSON, with only the keys that have a value: ``photo`` (``{"file_id"}`` or ``{"url"}``),
+    ``sent_at`` (ISO 8601, UTC), ``username``, ``first_name``, ``language_code``, ``update_id``,
+    ``content_key`` (the same for the same text and photo of the same customer)."""
 
 
 @dataclass(frozen=True, slots=True)
 class Ignored:
-    """A well-formed event that is not for us: an edit, a sticker, a member who left."""
+    """A well-formed event that needs no answer: an edit, a sticker, a member who left."""
 
     kind: str
-    """From a short, fixed list, so that it can be counted by."""
+    """Kind of the event, from a short fixed list, so that it can be a label of a metric."""
 
 
 @dataclass(frozen=True, slots=True)
 class Receipt:
-    """The channel took one part of a reply."""
+    """Proof that the channel took one part of a reply."""
 
     provider_message_id: str | None
     chat_id: str
-    """Where it went; not the chat that was asked for when that one has moved."""
+    """Chat that got the part. It differs from the requested chat if that one has moved."""
 
 
 @dataclass(frozen=True, slots=True)
 class Marks:
-    """What a platform is to remember of a customer: for its own flows, and for people."""
+    """Fields and tags that a platform keeps about a customer, for its flows and for people."""
 
     fields: Mapping[str, str] = field(default_factory=dict)
     add_tags: Sequence[str] = ()
@@ -53,20 +54,26 @@ class MarkingChannel(Protocol):
     """A platform that keeps marks of its customers; Telegram keeps none."""
 
     def mark(self, chat_id: str, marks: Marks) -> None:
-        """Set them. Twice is the same as once. Raises as ``Channel.send``, if not unknown."""
+        """Set the marks. A second call changes nothing.
+
+        Raises the same as ``Channel.send``, except ``OutcomeUnknownError``.
+        """
         ...
 
 
 @runtime_checkable
 class RegisteringChannel(Protocol):
-    """A platform that is told by its API where to send what customers write."""
+    """A platform whose API sets the URL of the webhook."""
 
     def set_webhook(self, url: str) -> None:
-        """Have messages, and nothing else, sent there with our secret. Raises as ``send``."""
+        """Have messages, and no other events, sent to ``url`` with our secret.
+
+        Raises the same as ``Channel.send``.
+        """
         ...
 
     def webhook_info(self) -> Mapping[str, Any]:
-        """What the platform knows of the webhook. Raises as ``send``."""
+        """Return the state of the webhook on the platform. Raises the same as ``Channel.send``."""
         ...
 
 
@@ -75,34 +82,36 @@ class Channel(Protocol):
 
     name: str
     """``telegram``, ``manychat`` or ``console``."""
+    messaging_window: timedelta | None
+    """Time after the customer's last message in which the platform lets us write; None: always."""
 
     def authenticate(self, headers: Mapping[str, str]) -> bool:
-        """Whether the webhook knows the secret: in constant time, header names in any case."""
+        """Whether the webhook has our secret. Constant time; header names in any case."""
         ...
 
     def parse(self, payload: object) -> InboundMessage | Ignored:
         """Map the JSON of a webhook.
 
         Raises:
-            PermanentError: ``INVALID_INPUT``, naming every wrong field. Nothing else.
+            PermanentError: ``INVALID_INPUT``, naming every wrong field. No other error.
         """
         ...
 
     def rate_limit_scope(self, chat_id: str) -> str:
-        """Whose limit a 429 is about, by name: of the chat, or of the whole account."""
+        """Return the name of the limit that a 429 is about: of the chat, or of the account."""
         ...
 
     def split(self, text: str) -> list[str]:
-        """The parts, in order, in which a reply is delivered; none for a blank text."""
+        """Return the parts of a reply, in order; none for a blank text."""
         ...
 
     def send(self, chat_id: str, part: str, *, reply_to: str | None = None) -> Receipt:
         """Send one part.
 
         Raises:
-            RateLimitError: the platform names the seconds to wait.
+            RateLimitError: the platform asks to wait; ``retry_after`` has the seconds.
             OutcomeUnknownError: the part may have been delivered.
-            ExternalServiceError: it was not delivered and may be later.
+            ExternalServiceError: the part was not delivered; a later attempt may succeed.
             PermanentError: ``CHANNEL_REFUSED``, with the platform's reason.
             SoftTimeLimitExceeded: the deadline passed; the part may have been delivered.
         """

@@ -1,8 +1,11 @@
-"""Telegram, both directions: https://core.telegram.org/bots/api."""
+"""Receive and send messages of Telegram.
+
+Source of its facts: https://core.telegram.org/bots/api.
+"""
 
 from collections.abc import Mapping
 from contextlib import suppress
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Annotated, Any, Final
 
 from pydantic import Field, SecretStr
@@ -14,7 +17,7 @@ from mirt.errors import ErrorCode, OutcomeUnknownError, PermanentError, WorkerEr
 from mirt.http import Answer, ExternalService
 
 LONGEST_TEXT: Final = 4096
-"""UTF-16 code units that a message may have."""
+"""UTF-16 code units that Telegram takes in one message."""
 
 _REFUSALS: Final = (400, 401, 403, 404)
 _COURTESY_SECONDS: Final = 2.0
@@ -79,13 +82,14 @@ class _Update(Payload):
 
 
 class TelegramChannel:
-    """A bot. Its API has no idempotency key: a part whose answer is lost may have been delivered.
+    """One bot. Its API has no idempotency key: a part without an answer may have been delivered.
 
-    ``secret`` is what Telegram repeats in every webhook; ``None`` accepts every webhook, which
-    only the embedded mode may ask for, and an empty one accepts none.
+    ``secret`` is sent by Telegram in every webhook. ``None`` accepts every webhook, which only the
+    embedded mode may do; an empty secret accepts none.
     """
 
     name = "telegram"
+    messaging_window: timedelta | None = None
 
     def __init__(
         self,
@@ -96,7 +100,7 @@ class TelegramChannel:
         timeout: float = 20,
         max_connections: int = 64,
     ) -> None:
-        """Take the bot's token and the seconds that one request may last."""
+        """Take the token of the bot and the seconds that one request may last."""
         self._secret = secret
         self._api = ExternalService(
             "telegram",
@@ -109,15 +113,15 @@ class TelegramChannel:
         )
 
     def authenticate(self, headers: Mapping[str, str]) -> bool:
-        """Whether the webhook repeats the secret."""
+        """Whether the webhook has the secret."""
         given = header(headers, "X-Telegram-Bot-Api-Secret-Token")
         return self._secret is None or same_secret(given, self._secret)
 
     def parse(self, payload: object) -> InboundMessage | Ignored:
-        """Map one Update. Its session is the chat; only texts and photos are for us.
+        """Map one Update. The chat is the session. Only texts and photos get an answer.
 
-        ``message_id`` is unique within a chat only and ``update_id`` starts anew after a week of
-        silence, so the key that identifies a message is made of chat and message.
+        Raises:
+            PermanentError: ``INVALID_INPUT``, naming every wrong field.
         """
         update = read_payload(_Update, payload)
         message = update.message
@@ -129,15 +133,15 @@ class TelegramChannel:
         return _inbound(update.update_id, message)
 
     def rate_limit_scope(self, chat_id: str) -> str:
-        """Each chat has a limit; that of the bot is told in the same words, to many chats."""
+        """Return the chat: each one has a limit. A 429 for the whole bot looks the same."""
         return f"telegram:{chat_id}"
 
     def split(self, text: str) -> list[str]:
-        """The messages that a reply becomes."""
+        """Return the messages that a reply is sent in."""
         return split_text(text, LONGEST_TEXT)
 
     def send(self, chat_id: str, part: str, *, reply_to: str | None = None) -> Receipt:
-        """Send one message, to the new chat when Telegram says that this one has moved."""
+        """Send one message. If Telegram says that the chat has moved, send it to the new one."""
         answer = self._send_message(chat_id, part, reply_to)
         moved_to = _parameter(answer, "migrate_to_chat_id")
         if answer.status == 400 and moved_to is not None:
@@ -148,23 +152,23 @@ class TelegramChannel:
         return Receipt(None if message_id is None else str(message_id), chat_id)
 
     def typing(self, chat_id: str) -> None:
-        """Show for five seconds that somebody is typing. A courtesy: if it fails, it fails."""
+        """Show "typing" in the chat for five seconds. Failures are ignored: it is a courtesy."""
         with suppress(WorkerError):
             body = {"chat_id": _number(chat_id), "action": "typing"}
             self._ask("sendChatAction", body, timeout=_COURTESY_SECONDS)
 
     def set_webhook(self, url: str) -> None:
-        """Have Telegram send messages, and nothing else, to ``url`` with our secret.
+        """Have Telegram send messages, and no other updates, to ``url`` with our secret.
 
         Raises:
             ExternalServiceError, RateLimitError, PermanentError: as ``send``.
         """
         secret = self._secret.get_secret_value() if self._secret else None
-        asked = present(url=url, allowed_updates=["message"], secret_token=secret)
-        _result(self._ask("setWebhook", asked))
+        body = present(url=url, allowed_updates=["message"], secret_token=secret)
+        _result(self._ask("setWebhook", body))
 
     def webhook_info(self) -> Mapping[str, Any]:
-        """What Telegram knows of the webhook: ``url``, ``pending_update_count``, last error.
+        """Return the state of the webhook: ``url``, ``pending_update_count``, last error.
 
         Raises:
             ExternalServiceError, RateLimitError, PermanentError: as ``send``.
@@ -173,7 +177,7 @@ class TelegramChannel:
         return result if isinstance(result, dict) else {}
 
     def close(self) -> None:
-        """Close the connections."""
+        """Close the connections. A later request opens new ones."""
         self._api.close()
 
     def _send_message(self, chat_id: str, part: str, reply_to: str | None) -> Answer:
@@ -200,7 +204,6 @@ def _inbound(update_id: int, message: _Message) -> InboundMessage:
         user_id=str(sender.id) if sender else None,
         message_id=message_id,
         metadata=present(
-            dedup_key=f"{chat_id}:{message_id}",
             update_id=update_id,
             sent_at=sent_at.isoformat() if sent_at else None,
             photo={"file_id": message.photo[-1].file_id} if message.photo else None,

@@ -1,4 +1,4 @@
-"""What the webhooks of all channels have in common: a secret in a header, and a JSON to read."""
+"""Read the webhooks of all channels: the secret in a header, and the JSON."""
 
 import hmac
 from collections.abc import Mapping
@@ -13,27 +13,27 @@ from mirt.errors import ErrorCode, PermanentError
 Text = Annotated[
     str, BeforeValidator(lambda value: well_formed(value) if isinstance(value, str) else value)
 ]
-"""A text as a database can keep it."""
+"""Text without the characters that a database cannot store."""
 
 Id = Annotated[int, Field(ge=-(2**63), lt=2**63)]
-"""A number that names something."""
+"""Id that is a signed 64-bit number."""
 
 
 class Payload(BaseModel):
-    """A part of a webhook's JSON: no type is converted to another, and what is unknown ignored."""
+    """A part of the JSON of a webhook. No type is converted; unknown fields are ignored."""
 
     model_config = ConfigDict(strict=True, extra="ignore", frozen=True, hide_input_in_errors=True)
 
 
-_MOST_NAMED = 50  # a list of a million wrong items is one mistake
+_MOST_NAMED = 50  # so that a list of a million wrong items makes no endless error text
 _P = TypeVar("_P", bound=Payload)
 
 
 def read_payload(shape: type[_P], payload: object) -> _P:
-    """Read ``payload`` as ``shape``.
+    """Validate ``payload`` as ``shape``.
 
     Raises:
-        PermanentError: ``INVALID_INPUT``, naming every wrong field and showing no value.
+        PermanentError: ``INVALID_INPUT``, naming the wrong fields (at most 50) and no value.
     """
     try:
         return shape.model_validate(payload)
@@ -43,28 +43,28 @@ def read_payload(shape: type[_P], payload: object) -> _P:
 
 
 def invalid(problems: list[str]) -> PermanentError:
-    """The error of a payload with these problems, each ``field: what is wrong``."""
+    """Return the error for a payload with these problems, each one ``field: reason``."""
     return PermanentError("; ".join(problems), ErrorCode.INVALID_INPUT)
 
 
 def header(headers: Mapping[str, str], name: str) -> str:
-    """The value of a header whose name may be written in any case; empty when it is not there."""
+    """Return the value of a header, with the name in any case; empty if there is none."""
     return next((value for key, value in headers.items() if key.lower() == name.lower()), "")
 
 
 def same_secret(given: str, secret: SecretStr) -> bool:
-    """Compare in constant time; nothing is the same as an empty secret."""
+    """Compare in constant time. An empty secret equals nothing."""
     expected = secret.get_secret_value().encode(errors="surrogatepass")
     same = hmac.compare_digest(given.encode(errors="surrogatepass"), expected)
     return same and bool(expected)
 
 
 def present(**values: Any) -> dict[str, Any]:
-    """The values that are there."""
+    """Return the values that are not None."""
     return {name: value for name, value in values.items() if value is not None}
 
 
 def _problem(error: ErrorDetails) -> str:
     path = ".".join(map(str, error["loc"])) or "payload"
-    is_no_object = error["type"] == "model_type"  # its own text names our class
+    is_no_object = error["type"] == "model_type"  # pydantic's text would name our class
     return f"{path}: {'Input should be an object' if is_no_object else error['msg']}"

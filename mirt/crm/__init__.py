@@ -1,6 +1,6 @@
-"""The CRM: where orders live.
+"""Create and read orders in the CRM.
 
-What may not live here: which orders are created, when, and how often one tries.
+Not here: which orders are created, when, and how often a request is tried.
 """
 
 from mirt.crm.protocol import Crm, CrmOrder

@@ -1,4 +1,4 @@
-"""Where no CRM is configured: an order is refused by a dead letter, which can be replayed later."""
+"""Refuse orders where no CRM is configured. Their dead letters can be replayed later."""
 
 from collections.abc import Mapping
 from typing import Any, NoReturn
@@ -7,17 +7,17 @@ from mirt.errors import ErrorCode, PermanentError
 
 
 class NoCrm:
-    """Knows no order and takes none."""
+    """A CRM without orders that refuses new ones with ``CRM_REJECTED``."""
 
     def create(self, order: Mapping[str, Any]) -> NoReturn:
-        """Refuse it."""
+        """Refuse the order with a reason that names the missing settings."""
         _refuse()
 
     def find(self, external_id: str) -> None:
-        """Nothing."""
+        """Find no order, so that a replay goes on to ``create``."""
 
     def get(self, order_id: str) -> NoReturn:
-        """Refuse it."""
+        """Refuse the request with a reason that names the missing settings."""
         _refuse()
 
 

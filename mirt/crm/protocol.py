@@ -1,4 +1,4 @@
-"""What every CRM can do, and the values it speaks in."""
+"""Define the interface of a CRM, and the order that it returns."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -7,7 +7,7 @@ from typing import Any, Protocol
 
 @dataclass(frozen=True, slots=True)
 class CrmOrder:
-    """An order as the CRM has it; ``status`` in our words."""
+    """An order in the CRM; ``order_id`` is the CRM's id, ``status`` has our words."""
 
     order_id: str
     external_id: str
@@ -15,24 +15,24 @@ class CrmOrder:
 
 
 class Crm(Protocol):
-    """Keeps orders. It has no idempotency key: the same order sent twice is two orders.
+    """A store of orders. It has no idempotency key: an order sent twice becomes two orders.
 
     All methods raise ``RateLimitError``, ``ExternalServiceError``, ``PermanentError``
-    (``CRM_REJECTED``, with the CRM's own words) and ``SoftTimeLimitExceeded``.
+    (``CRM_REJECTED``, with the CRM's reason) and ``SoftTimeLimitExceeded``.
     """
 
     def create(self, order: Mapping[str, Any]) -> CrmOrder:
         """Create an order.
 
         Raises:
-            OutcomeUnknownError: it may have been created.
+            OutcomeUnknownError: the order may have been created.
         """
         ...
 
     def find(self, external_id: str) -> CrmOrder | None:
-        """Look an order up by our own name for it; the first one, if there are several."""
+        """Look an order up by our ``external_id``; return the first one if there are several."""
         ...
 
     def get(self, order_id: str) -> CrmOrder:
-        """The order of this id."""
+        """Return the order with this id of the CRM."""
         ...

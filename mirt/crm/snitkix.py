@@ -1,4 +1,4 @@
-"""Snitkix. Its paths are unconfirmed, and can be configured."""
+"""Create and read orders in Snitkix. Its paths are unconfirmed, so they can be configured."""
 
 from collections.abc import Mapping
 from typing import Any, Final
@@ -11,11 +11,11 @@ from mirt.http import Answer, ExternalService
 
 TIMEOUT_S: Final = 15.0
 OUR_WORDS: Final = {"pending": "pending_payment"}
-"""Statuses that are named otherwise here."""
+"""Our name for each status that Snitkix names differently."""
 
 
 class SnitkixCrm:
-    """One account of the CRM."""
+    """One Snitkix account."""
 
     def __init__(
         self,
@@ -37,7 +37,11 @@ class SnitkixCrm:
         )
 
     def create(self, order: Mapping[str, Any]) -> CrmOrder:
-        """Create an order."""
+        """Create an order with one POST, which is never repeated here.
+
+        Raises:
+            OutcomeUnknownError: also for an answer without the id of the order.
+        """
         answer = self._ask("POST", self._path, json=dict(order))
         created = _order(answer.body)
         if created is None:
@@ -45,18 +49,18 @@ class SnitkixCrm:
         return created
 
     def find(self, external_id: str) -> CrmOrder | None:
-        """Look an order up by our own name for it."""
+        """Look an order up by our ``external_id``."""
         answer = self._ask("GET", self._path, params={"external_id": external_id}, idempotent=True)
         body = answer.body if isinstance(answer.body, dict) else {}
         found = body.get("data", body.get("orders"))
         if not isinstance(found, list):
             raise ExternalServiceError("crm", f"answered {answer.status} without a list of orders")
-        # A CRM that does not know the filter gives orders of others.
-        orders = [order for one in found if (order := _order(one)) is not None]
+        # A CRM that ignores the filter returns other orders, too.
+        orders = [order for entry in found if (order := _order(entry)) is not None]
         return next((order for order in orders if order.external_id == external_id), None)
 
     def get(self, order_id: str) -> CrmOrder:
-        """The order of this id."""
+        """Return the order with this id of the CRM."""
         answer = self._ask("GET", f"{self._path}/{_segment(order_id)}", idempotent=True)
         found = _order(answer.body)
         if found is None:
@@ -64,15 +68,15 @@ class SnitkixCrm:
         return found
 
     def close(self) -> None:
-        """Close the connections."""
+        """Close the connections. A later request opens new ones."""
         self._api.close()
 
     def _ask(self, method: str, path: str, **request: Any) -> Answer:
         answer = self._api.call(method, path, accept=range(400, 500), **request)
         if answer.status >= 400:
             body = answer.body if isinstance(answer.body, dict) else {}
-            told = [str(body[key]) for key in ("message", "error", "errors") if body.get(key)]
-            reason = "; ".join(told)[:500] or "no reason given"
+            reasons = [str(body[key]) for key in ("message", "error", "errors") if body.get(key)]
+            reason = "; ".join(reasons)[:500] or "no reason given"
             raise PermanentError(f"crm: {answer.status} {reason}", ErrorCode.CRM_REJECTED)
         return answer
 
@@ -81,7 +85,7 @@ def _order(body: Any) -> CrmOrder | None:
     inner = body.get("data", body) if isinstance(body, dict) else None
     if not isinstance(inner, dict):
         return None
-    # Either name, and a null counts as absent.
+    # The id has either name, and null counts as absent.
     order_id = next((inner[n] for n in ("id", "order_id") if inner.get(n) is not None), None)
     if not isinstance(order_id, str | int) or order_id == "":
         return None

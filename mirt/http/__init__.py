@@ -1,7 +1,7 @@
-"""Requests to the services outside: bounded in time, broken off when a service is down, redacted.
+"""Send requests to outside services: bounded in time, with a circuit breaker, and redacted.
 
-``service.py`` and ``pool.py`` are the only files that know the HTTP client. What may not live here:
-what any one service means by its answers; its adapter knows that.
+Only ``service.py`` and ``pool.py`` know the HTTP client. Not here: the meaning of an answer, which
+the adapter of the service knows.
 """
 
 from mirt.http.answer import Answer

@@ -1,4 +1,4 @@
-"""What a service has answered, without its secrets."""
+"""Read the answer of a service, with our secrets removed."""
 
 import json
 import re
@@ -11,20 +11,20 @@ from typing import Any, Final, Self
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """What a service answered. Its ``repr`` shows no content: customers' texts may be in it."""
+    """An answer. Its ``repr`` shows no content, which may have texts of customers."""
 
     status: int
     body: Any = field(repr=False)
-    """The parsed JSON, ``None`` when it is not JSON."""
+    """Parsed JSON; ``None`` if the text is no JSON."""
     headers: Mapping[str, str] = field(repr=False)
-    """By name, in any case."""
+    """Headers by name, in any case."""
     text: str = field(repr=False)
 
     @classmethod
     def read(
         cls, status: int, headers: Mapping[str, str], content: bytes, *, secrets: Collection[str]
     ) -> Self:
-        """The answer of these bytes, with asterisks where it repeats one of ``secrets``."""
+        """Return the answer of these bytes, with asterisks in place of each of ``secrets``."""
         text = content.decode(errors="replace")
         for secret in secrets:
             text = text.replace(secret, "***")
@@ -39,18 +39,18 @@ def _parsed(text: str) -> Any:
 
 
 UNNAMED: Final = 60.0
-"""Seconds to wait for a service that names no time."""
+"""Seconds to wait after a 429 that names no time."""
 
 
 def bounded(seconds: float) -> float:
-    """At least a second, at most an hour: a wrong clock must not stop a conversation for days."""
+    """Limit a wait to 1 s to 3600 s: a wrong clock must not stop a conversation for days."""
     return min(max(seconds, 1.0), 3600.0)
 
 
 def read_retry_after(value: str | None, now: datetime) -> float:
-    """Read the header: seconds, or an HTTP date (RFC 9110, 10.2.3), in seconds from ``now``.
+    """Return the seconds of a ``Retry-After`` header from ``now``, within ``bounded``.
 
-    What cannot be read counts as absent.
+    The header has seconds or an HTTP date (RFC 9110, 10.2.3). An unreadable one counts as absent.
     """
     value = (value or "").strip()
     if re.fullmatch(r"\d+(\.\d+)?", value, re.ASCII):

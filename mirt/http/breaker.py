@@ -1,4 +1,4 @@
-"""A breaker stops asking a service that is down, and lets one call through now and then."""
+"""Stop calls to a service that is down, and let a trial call through in each pause."""
 
 import threading
 import time
@@ -6,11 +6,11 @@ from collections.abc import Callable
 
 
 class Breaker:
-    """Open after ``limit`` failures in a row; then one call in ``pause`` seconds may try.
+    """A circuit breaker: open after ``limit`` failures in a row, with one trial per ``pause`` (s).
 
-    It is told of outcomes and never runs the call itself, so calls stay concurrent (pybreaker
-    holds its lock while the guarded call runs: one request at a time). A trial of which nothing
-    is heard, because its deadline cut it short, costs one pause and no more.
+    The caller reports outcomes, and the breaker never runs the call itself. So calls stay
+    concurrent (pybreaker holds its lock during the call: one request at a time). A trial without a
+    reported outcome, because its deadline ended it, costs one pause and no more.
     A limit of ``inf`` never opens.
     """
 
@@ -24,12 +24,8 @@ class Breaker:
         self._failures = 0
         self._next_trial = 0.0
 
-    def admits(self) -> bool:
-        """Whether a call may be made now; a ``True`` while open is the trial of this pause."""
-        return self.wait_s() <= 0
-
     def wait_s(self) -> float:
-        """Seconds until a call may be made; none, while open, is the trial of this pause."""
+        """Return the seconds until a call may be sent. While open, 0 grants this pause's trial."""
         with self._lock:
             if self._failures < self._limit:
                 return 0.0
@@ -40,12 +36,12 @@ class Breaker:
             return 0.0
 
     def heard(self) -> None:
-        """The service answered, whatever it said: it is up."""
+        """Report an answer, with any content: the service is up, and the breaker closes."""
         with self._lock:
             self._failures = 0
 
     def failed(self) -> None:
-        """The service could not be reached, or said that it is broken."""
+        """Report that the service could not be reached or answered 5xx."""
         with self._lock:
             self._failures += 1
             self._next_trial = self._monotonic() + self._pause

@@ -1,8 +1,8 @@
-"""Sockets that keep one end for a whole request.
+"""Give the sockets of the HTTP client one deadline for a whole request.
 
-The timeouts of the HTTP client begin anew with each read, so a server that sends a byte now and
-then could hold a thread for ever. Here every connect, read and write gets only what is left until
-the end given to ``over_by``. Names are resolved by the system, in the system's own time.
+The timeouts of the HTTP client start again with each read, so a server that sends single bytes
+could hold a thread for ever. Here every connect, read and write gets only the time left until the
+end of ``request_deadline``. The system resolves host names, with its own timeout.
 """
 
 import socket
@@ -23,7 +23,7 @@ _end: ContextVar[float] = ContextVar("request_end", default=inf)
 
 @contextmanager
 def request_deadline(end: float) -> Iterator[None]:
-    """Let every wait for the network inside be over by ``end``, a reading of ``monotonic``."""
+    """End every network wait of the body by ``end``, a time of ``time.monotonic``."""
     token = _end.set(end)
     try:
         yield
@@ -39,17 +39,17 @@ def _left(timeout: float | None, too_late: type[Exception]) -> float:
 
 
 class BoundedStream(httpcore.NetworkStream):
-    """A connection whose waits end with the request that they belong to."""
+    """A connection whose waits end by the deadline of the request."""
 
     def __init__(self, stream: httpcore.NetworkStream) -> None:
         self._stream = stream
 
     def read(self, max_bytes: int, timeout: float | None = None) -> bytes:
-        """Wait for some bytes."""
+        """Read up to ``max_bytes``, by the deadline of the request."""
         return self._stream.read(max_bytes, _left(timeout, httpcore.ReadTimeout))
 
     def write(self, buffer: bytes, timeout: float | None = None) -> None:
-        """Send it all; in pieces, since each wait of a write begins the timeout anew."""
+        """Send all of the buffer in pieces: within one write, each wait restarts the timeout."""
         for start in range(0, len(buffer), _PIECE):
             piece = buffer[start : start + _PIECE]
             self._stream.write(piece, _left(timeout, httpcore.WriteTimeout))
@@ -64,17 +64,17 @@ class BoundedStream(httpcore.NetworkStream):
         server_hostname: str | None = None,
         timeout: float | None = None,
     ) -> httpcore.NetworkStream:
-        """Shake hands; the stream that comes back is bounded in the same way."""
+        """Do the TLS handshake; return a stream with the same deadline."""
         left = _left(timeout, httpcore.ConnectTimeout)
         return BoundedStream(self._stream.start_tls(ssl_context, server_hostname, left))
 
     def get_extra_info(self, info: str) -> Any:
-        """Answer what the connection knows of itself."""
+        """Return a fact of the connection, such as its socket."""
         return self._stream.get_extra_info(info)
 
 
 class BoundedBackend(httpcore.NetworkBackend):
-    """Opens connections that know the end of the request."""
+    """A backend whose connections end by the deadline of the request."""
 
     def __init__(self) -> None:
         self._backend = httpcore.SyncBackend()
@@ -87,7 +87,7 @@ class BoundedBackend(httpcore.NetworkBackend):
         local_address: str | None = None,
         socket_options: Iterable[Any] | None = None,
     ) -> httpcore.NetworkStream:
-        """Connect to the first address of ``host`` that answers; one after the other, in order."""
+        """Connect to the first address of ``host`` that answers, trying them in order."""
         failure: Exception = httpcore.ConnectError("no address")
         for address in _addresses(host, port):
             left = _left(timeout, httpcore.ConnectTimeout)

@@ -1,4 +1,4 @@
-"""A bounded pool of kept-alive connections to one service, usable from any thread and process."""
+"""Keep a bounded pool of connections to one service, usable from any thread and process."""
 
 import json as jsons
 import logging
@@ -22,19 +22,19 @@ _KEEP_ALIVE_SECONDS: Final = 30.0
 _LARGEST_ANSWER: Final = 8 * 1024 * 1024
 
 _TELLTALES = ("httpx", "httpcore.connection", "httpcore.http11")
-"""Loggers that write every URL, and so Telegram's token, or the headers of every answer."""
+"""Loggers that write every URL, which has Telegram's token, or the headers of every answer."""
 
 _JSON: Final = {"Content-Type": "application/json"}
 
 
 class AnswerTooLargeError(Exception):
-    """More bytes came than any answer of use has."""
+    """The answer has more than 8 MiB."""
 
 
 class Pool:
-    """Opened by the first exchange, in the process that makes it; a fork opens its own.
+    """A connection pool. The first exchange of a process opens it; a forked child opens its own.
 
-    Where an answer repeats one of ``secrets`` it has asterisks.
+    Answers have asterisks in place of each of ``secrets``.
     """
 
     def __init__(
@@ -49,9 +49,9 @@ class Pool:
         self._headers = headers
         self._secrets = [value for s in secrets if (value := s.get_secret_value())]
         self._max_connections = max_connections
-        # Never more calls than connections: the pool may close a connection that it has just given
-        # to a call which had to wait for one (https://github.com/encode/httpcore/issues/1110).
-        self._places = threading.BoundedSemaphore(max_connections)
+        # Never more calls than connections: httpcore may close a connection that it has just given
+        # to a call that waited for one (https://github.com/encode/httpcore/issues/1110).
+        self._permits = threading.BoundedSemaphore(max_connections)
         self._lock = threading.Lock()
         self._client: httpx.Client | None = None
         self._pid = 0
@@ -65,21 +65,21 @@ class Pool:
         params: Mapping[str, str] | None,
         within_s: float,
     ) -> Answer:
-        """Send one request and read its answer; the wait for a connection is within the seconds.
+        """Send one request and return its answer. ``within_s`` includes the wait for a connection.
 
         Raises:
-            httpx.HTTPError, httpx.InvalidURL: what the client says; it may hold URL and headers.
+            httpx.HTTPError, httpx.InvalidURL: the client's error; it may hold URL and headers.
             AnswerTooLargeError: the answer has more than 8 MiB.
         """
-        if not self._places.acquire(timeout=within_s):
+        if not self._permits.acquire(timeout=within_s):
             raise httpx.PoolTimeout("no connection became free")
         try:
             return self._exchange(method, path, json, params, within_s)
         finally:
-            self._places.release()
+            self._permits.release()
 
     def open(self) -> None:
-        """Open it now: reading the certificates takes longer than most requests."""
+        """Open the pool now: reading the certificates takes longer than most requests."""
         self._opened()
 
     def close(self) -> None:
@@ -92,7 +92,7 @@ class Pool:
     def _exchange(
         self, method: str, path: str, json: Any, params: Mapping[str, str] | None, left: float
     ) -> Answer:
-        # Half of an emoji, cut off by a model, is no text: it is sent as "?".
+        # Half an emoji, cut off by a model, cannot be encoded and is sent as "?".
         encoded = jsons.dumps(json, ensure_ascii=False).encode(errors="replace")
         with self._opened().stream(
             method,
@@ -119,7 +119,7 @@ class Pool:
 
     def _open(self) -> httpx.Client:
         for logger in _TELLTALES:
-            logging.getLogger(logger).addFilter(_nothing)
+            logging.getLogger(logger).addFilter(_drop)
         headers = {"User-Agent": "mirt", **self._headers}
         return httpx.Client(
             base_url=_revealed(self._base_url),
@@ -130,7 +130,7 @@ class Pool:
 
 
 class _BoundedTransport(httpx.HTTPTransport):
-    """The transport of httpx over sockets that know the end of the request."""
+    """The transport of httpx over sockets that end by the deadline of the request."""
 
     def __init__(self, max_connections: int) -> None:
         context = _trusted()
@@ -146,7 +146,7 @@ class _BoundedTransport(httpx.HTTPTransport):
 
 @cache
 def _trusted() -> ssl.SSLContext:
-    # Reading the certificates takes longer than most requests: once is enough.
+    # Cached, since reading the certificates takes longer than most requests.
     return httpx.create_ssl_context()
 
 
@@ -154,5 +154,5 @@ def _revealed(value: str | SecretStr) -> str:
     return value.get_secret_value() if isinstance(value, SecretStr) else value
 
 
-def _nothing(_: logging.LogRecord) -> bool:
+def _drop(_: logging.LogRecord) -> bool:
     return False

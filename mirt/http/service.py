@@ -1,4 +1,4 @@
-"""One service outside, asked over HTTP, whose answers and failures become ours."""
+"""Call an outside service over HTTP, and turn its answers and failures into our errors."""
 
 import time
 from collections.abc import Callable, Collection, Mapping
@@ -24,22 +24,21 @@ from mirt.http.network import request_deadline
 from mirt.http.pool import AnswerTooLargeError, Pool
 from mirt.observe import traces
 
-_EARLY: Final = 0.01  # a socket may give up this many seconds before the end it was given
+_EARLY: Final = 0.01  # seconds that a socket may time out before its deadline
 _NEVER_SENT = (httpx.ConnectError, httpx.ConnectTimeout, httpx.PoolTimeout)
 _NEVER_SENDABLE = (httpx.UnsupportedProtocol, httpx.LocalProtocolError, httpx.InvalidURL)
 
 
 class ExternalService:
-    """One service outside: a bounded pool of kept-alive connections, usable from any thread.
+    """One outside service: a bounded pool of kept-alive connections, usable from any thread.
 
-    The pool is opened by the first call, in the process that makes it. Every request is over
-    within ``timeout`` seconds and by the deadline of the work (``mirt.clock``), however slowly
-    the bytes come. After five failures in a row calls fail at once, but for one in three seconds;
-    answers of 4xx, 429 among them, are no failures of the service.
+    The first call of a process opens the pool. Every request ends within ``timeout`` seconds and by
+    the deadline of the task (``mirt.clock``), even if its bytes come slowly. After five failures in
+    a row calls fail at once, except for one trial in three seconds. Answers of 4xx, including 429,
+    are no failures of the service.
 
-    Neither ``base_url``, which may hold a token, nor a header, nor anything the HTTP client says
-    of a request gets into an error or a log; where an answer repeats one of ``secrets``, the
-    adapter sees asterisks.
+    No error and no log contains ``base_url`` (it may hold a token), a header, or a text of the HTTP
+    client. The adapter gets answers with asterisks in place of each of ``secrets``.
     """
 
     def __init__(
@@ -55,9 +54,10 @@ class ExternalService:
         breaker: bool = True,
         max_connections: int = 64,
     ) -> None:
-        """Take the seconds a whole request may last and the code its refusals carry.
+        """Take the seconds that a whole request may last and the error code of its refusals.
 
-        ``retry_after`` reads from a 429 the seconds to wait, where the header does not say them.
+        ``retry_after`` reads the seconds to wait from the body of a 429. If it returns None, the
+        header counts.
         """
         self.name = name
         self._timeout = timeout
@@ -79,33 +79,38 @@ class ExternalService:
         accept: Collection[int] = (),
         timeout: float | None = None,
     ) -> Answer:
-        """Send one request, once; redirects are not followed.
+        """Send one request once, without following redirects, and return its answer.
 
-        ``idempotent`` says that doing it twice does no harm, so that an answer that got lost is
-        no more than a failure. ``accept`` names refusals (4xx but 429) that the caller reads
-        itself. ``timeout`` replaces that of the service. ``path`` may hold no secret.
+        ``idempotent`` means that a second request does no harm, so a lost answer is a plain
+        failure. ``accept`` lists refusals (3xx or 4xx, except 408 and 429) that the caller reads
+        itself. ``timeout`` in seconds replaces that of the service. ``path`` must hold no secret:
+        errors and traces show it.
 
         Raises:
-            RateLimitError: on 429; ``retry_after`` is between a second and an hour.
-            CooldownError: not sent, since the service keeps failing.
-            OutcomeUnknownError: the request left and no answer that makes sense came back.
-            ExternalServiceError: it was not sent, or the service answered 5xx.
-            PermanentError: the service refused it; with the refusal code.
-            SoftTimeLimitExceeded: the deadline of the work passed before the answer was there.
+            RateLimitError: the service answered 429; ``retry_after`` is 1 s to 3600 s.
+            CooldownError: the request was not sent, since the service keeps failing.
+            OutcomeUnknownError: the request was sent, and no valid answer came back.
+            ExternalServiceError: the request was not sent, or the service answered 408 or 5xx.
+            PermanentError: the service refused the request; with the refusal code.
+            SoftTimeLimitExceeded: the deadline of the task passed before the answer.
         """
-        what = f"{method} {path}"
+        request = f"{method} {path}"
         seconds = self._timeout if timeout is None else timeout
         left = clock.remaining(seconds)
         if (rest := self._breaker.wait_s()) > 0:
-            # A wait, no attempt: nothing was tried, so no retry is used up.
-            raise CooldownError(f"{self.name}: {what} not sent: it keeps failing", rest)
-        about = {"peer.service": self.name, "http.request.method": method, "url.template": path}
-        with traces.span(f"{method} {self.name}", "client", about) as sent:
-            answer = self._sent(method, path, json, params, seconds, left, idempotent=idempotent)
-            sent.set_attributes({"http.response.status_code": answer.status})
-            return self._judged(answer, what, accept, idempotent=idempotent)
+            # A cooldown is no attempt, so it uses up no retry.
+            raise CooldownError(f"{self.name}: {request} not sent: it keeps failing", rest)
+        attributes = {
+            "peer.service": self.name,
+            "http.request.method": method,
+            "url.template": path,
+        }
+        with traces.span(f"{method} {self.name}", "client", attributes) as span:
+            answer = self._send(method, path, json, params, seconds, left, idempotent=idempotent)
+            span.set_attributes({"http.response.status_code": answer.status})
+            return self._classify_status(answer, request, accept, idempotent=idempotent)
 
-    def _sent(
+    def _send(
         self,
         method: str,
         path: str,
@@ -123,15 +128,15 @@ class ExternalService:
                 return self._pool.exchange(method, path, json=json, params=params, within_s=left)
         except (httpx.HTTPError, httpx.InvalidURL, AnswerTooLargeError) as error:
             failure = error
-        # Raised from here, outside of the except: the client's error holds the URL and headers.
+        # Raised outside of the except block, or its context would hold the URL and headers.
         if left < seconds and time.monotonic() >= end - _EARLY:
             raise SoftTimeLimitExceeded
-        raise self._failed(failure, f"{method} {path}", idempotent=idempotent)
+        raise self._classify_failure(failure, f"{method} {path}", idempotent=idempotent)
 
     def open(self) -> None:
-        """Open the pool now. Whoever has waited for the moment to call is not to wait for it then.
+        """Open the pool now, so that the first call does not wait for it.
 
-        Reading the certificates takes longer than most requests, and every first call waits for it.
+        Reading the certificates takes longer than most requests.
         """
         self._pool.open()
 
@@ -139,13 +144,14 @@ class ExternalService:
         """Close the connections. A later call opens new ones."""
         self._pool.close()
 
-    def _judged(
-        self, answer: Answer, what: str, accept: Collection[int], *, idempotent: bool
+    def _classify_status(
+        self, answer: Answer, request: str, accept: Collection[int], *, idempotent: bool
     ) -> Answer:
+        """Return an answer that is no failure; raise the error of its status otherwise."""
         status = answer.status
         if status >= 500:
             self._breaker.failed()
-            raise ExternalServiceError(self.name, f"{what} answered {status}")
+            raise ExternalServiceError(self.name, f"{request} answered {status}")
         self._breaker.heard()
         if status == 429:
             named = self._retry_after(answer)
@@ -154,25 +160,26 @@ class ExternalService:
                 if named is None
                 else bounded(named)
             )
-            raise RateLimitError(f"{self.name}: {what} is to wait {wait:.0f} s", wait)
+            raise RateLimitError(f"{self.name}: {request} is to wait {wait:.0f} s", wait)
         if status == 408:
-            raise ExternalServiceError(self.name, f"{what} answered {status}")
+            raise ExternalServiceError(self.name, f"{request} answered {status}")
         if status >= 300 and status not in accept:
-            raise PermanentError(f"{self.name}: {what} answered {status}", self._refusal_code)
+            raise PermanentError(f"{self.name}: {request} answered {status}", self._refusal_code)
         if status < 300 and answer.body is None and status != 204:
             kind = ExternalServiceError if idempotent else OutcomeUnknownError
-            raise kind(self.name, f"{what} answered {status} without JSON")
+            raise kind(self.name, f"{request} answered {status} without JSON")
         return answer
 
-    def _failed(self, failure: Exception, what: str, *, idempotent: bool) -> Exception:
+    def _classify_failure(self, failure: Exception, request: str, *, idempotent: bool) -> Exception:
+        """Return our error for a request without an answer, and report it to the breaker."""
         how = type(failure).__name__
         if isinstance(failure, _NEVER_SENDABLE):
             return PermanentError(
-                f"{self.name}: {what} cannot be sent as configured ({how})", self._refusal_code
+                f"{self.name}: {request} cannot be sent as configured ({how})", self._refusal_code
             )
-        if not isinstance(failure, httpx.PoolTimeout):  # that is our own lack of connections
+        if not isinstance(failure, httpx.PoolTimeout):  # our own lack of connections
             self._breaker.failed()
         if isinstance(failure, _NEVER_SENT):
-            return ExternalServiceError(self.name, f"{what} could not be sent ({how})")
+            return ExternalServiceError(self.name, f"{request} could not be sent ({how})")
         kind = ExternalServiceError if idempotent else OutcomeUnknownError
-        return kind(self.name, f"{what} was sent, but its answer was lost ({how})")
+        return kind(self.name, f"{request} was sent, but its answer was lost ({how})")

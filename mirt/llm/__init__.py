@@ -1,6 +1,6 @@
-"""Who answers the customer: a model over the network, or the script that is built in.
+"""Ask an agent for answers: a model over the network, or the built-in script.
 
-What may not live here: where conversations are kept, when a turn runs, what is done with an answer.
+Not here: where conversations are stored, when a turn runs, and how an answer is used.
 """
 
 from mirt.llm.protocol import PHOTO, Action, Agent, ChatMessage, Completion, Tool

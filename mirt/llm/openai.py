@@ -1,4 +1,4 @@
-"""A model behind an OpenAI-compatible API: OpenAI, OpenRouter, and most others."""
+"""Ask a model behind an OpenAI-compatible API: OpenAI, OpenRouter, and most others."""
 
 import json
 from collections.abc import Collection, Sequence
@@ -12,19 +12,19 @@ from mirt.llm import prompts
 from mirt.llm.protocol import Action, ChatMessage, Completion, Tool
 
 LONGEST_WAIT: Final = 300.0
-"""Seconds for an answer where the work has no deadline; tasks bring their own."""
+"""Seconds to wait for an answer. Tasks have a nearer deadline of their own."""
 
 TEMPERATURE: Final = 0.3
 MAX_TOKENS: Final = 2048
 
 
 class OpenAiAgent:
-    """Asks one model. A completion that got lost is asked for again: it changed nothing outside."""
+    """An agent that asks one model. A lost completion has no effect, so it is requested again."""
 
     def __init__(
         self, *, api_key: SecretStr, base_url: str, model: str, max_connections: int = 64
     ) -> None:
-        """Take the key, the base up to ``/chat/completions``, and the model that is asked."""
+        """Take the key, the base URL before ``/chat/completions``, and the name of the model."""
         self._model = model
         self._service = ExternalService(
             "llm",
@@ -43,18 +43,18 @@ class OpenAiAgent:
         summary: str | None,
         tools: Sequence[Tool] = (),
     ) -> Completion:
-        """Reply to the last messages."""
-        messages = [_message(said.role, said.content) for said in conversation]
+        """Ask the model for a reply to the last messages."""
+        messages = [_message(line.role, line.content) for line in conversation]
         return self._complete(prompts.ANSWER, summary, messages, tools)
 
     def summarise(self, conversation: Sequence[ChatMessage], *, summary: str | None) -> Completion:
-        """Sum the conversation up, together with the summary before it."""
+        """Ask the model for a summary of the conversation, including the summary before it."""
         return self._complete(
             prompts.SUMMARY, summary, [_message("user", prompts.transcript(conversation))]
         )
 
     def close(self) -> None:
-        """Close the connections."""
+        """Close the connections. A later request opens new ones."""
         self._service.close()
 
     def _complete(
@@ -83,8 +83,8 @@ class OpenAiAgent:
         return self._completion(answer, {tool.name for tool in tools})
 
     def _completion(self, answer: Answer, tools: Collection[str]) -> Completion:
-        said = _at(answer.body, "choices", 0, "message", "content")
-        text = _storable(said).strip() if isinstance(said, str) else ""
+        content = _at(answer.body, "choices", 0, "message", "content")
+        text = _storable(content).strip() if isinstance(content, str) else ""
         actions = _actions(_at(answer.body, "choices", 0, "message", "tool_calls"), tools)
         if not text and not actions:
             raise ExternalServiceError("llm", "answered without a completion")
@@ -123,7 +123,7 @@ def _actions(calls: Any, tools: Collection[str]) -> tuple[Action, ...]:
 
 
 def _arguments(written: Any) -> dict[str, Any]:
-    """What a call is to be made with; nothing when the model wrote no JSON object."""
+    """Return the arguments of a call; none if the model wrote no JSON object."""
     try:
         read = json.loads(_storable(written), parse_float=str) if isinstance(written, str) else {}
     except ValueError:
@@ -149,5 +149,5 @@ def _count(value: Any) -> int:
 
 
 def _storable(text: str) -> str:
-    # An answer that ends at max_tokens may end within an emoji, which no database takes.
+    # An answer cut off at max_tokens may end within an emoji, which no database can store.
     return text.replace("\0", "").encode(errors="replace").decode()

@@ -1,4 +1,4 @@
-"""What the model is told before the conversation. In Ukrainian, as are its customers."""
+"""Instruct the model before the conversation, in Ukrainian like the customers."""
 
 from collections.abc import Sequence
 from typing import Final
@@ -43,10 +43,10 @@ _SPEAKERS: Final = {"user": "Покупець", "assistant": "Консульта
 
 
 def known_before(summary: str) -> str:
-    """Tell the model what came before the messages that it sees."""
+    """Return the instruction that gives the model the summary of earlier messages."""
     return f"Підсумок попередніх розмов із цим покупцем:\n{summary}"
 
 
 def transcript(conversation: Sequence[ChatMessage]) -> str:
-    """The conversation as one text, so that the model sums it up instead of going on with it."""
+    """Return the conversation as one text, so that the model does not continue it."""
     return "\n".join(f"{_SPEAKERS[message.role]}: {message.content}" for message in conversation)

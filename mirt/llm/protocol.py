@@ -1,11 +1,11 @@
-"""What an agent is asked, and what it answers."""
+"""Define the interface of an agent, and the values that it takes and returns."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final, Literal, Protocol
 
 PHOTO: Final = "[фото]"
-"""Stands in the content of a message for a photo that the customer sent."""
+"""Text that replaces a photo of the customer in the content of a message."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -18,7 +18,7 @@ class ChatMessage:
 
 @dataclass(frozen=True, slots=True)
 class Tool:
-    """Something that the agent can have done; ``parameters`` is a JSON Schema."""
+    """An action that the agent may ask for; ``parameters`` is a JSON Schema."""
 
     name: str
     description: str
@@ -27,7 +27,7 @@ class Tool:
 
 @dataclass(frozen=True, slots=True)
 class Action:
-    """What the agent wants to have done. Only its name is known to be one of the tools."""
+    """An action that the agent asks for: the name of a tool, and unchecked arguments."""
 
     name: str
     arguments: Mapping[str, Any]
@@ -35,7 +35,7 @@ class Action:
 
 @dataclass(frozen=True, slots=True)
 class Completion:
-    """What the agent said and what it cost. Blank only if there is something to be done."""
+    """An answer of the agent, with its tokens. The text is blank only if there are actions."""
 
     text: str
     model: str
@@ -45,10 +45,10 @@ class Completion:
 
 
 class Agent(Protocol):
-    """Answers customers.
+    """A writer of answers to customers.
 
-    Both methods raise ``RateLimitError``, ``ExternalServiceError`` (an empty completion is one),
-    ``PermanentError`` (``LLM_REFUSED``), and ``SoftTimeLimitExceeded`` by the deadline of the work.
+    Both methods raise ``RateLimitError``, ``ExternalServiceError`` (also for an empty completion),
+    ``PermanentError`` (``LLM_REFUSED``), and ``SoftTimeLimitExceeded`` at the task's deadline.
     """
 
     def answer(
@@ -58,12 +58,12 @@ class Agent(Protocol):
         summary: str | None,
         tools: Sequence[Tool] = (),
     ) -> Completion:
-        """Reply to the last messages; ``summary`` tells of what came before the conversation.
+        """Return a reply to the last messages; ``summary`` sums up all messages before them.
 
-        The completion's actions are of ``tools`` only.
+        The actions of the completion are of ``tools`` only.
         """
         ...
 
     def summarise(self, conversation: Sequence[ChatMessage], *, summary: str | None) -> Completion:
-        """Sum the conversation up, together with the summary before it."""
+        """Return a summary of the conversation that includes the summary before it."""
         ...

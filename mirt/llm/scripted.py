@@ -1,4 +1,4 @@
-"""The agent that is built in: no network, no key, the same answer to the same words."""
+"""Answer without network and key: a built-in agent with the same answer to the same words."""
 
 from collections.abc import Sequence
 from typing import Final
@@ -9,7 +9,7 @@ NOTICE: Final = (
     "(Це вбудований агент, що відповідає за сценарієм. "
     "Щоб відповідав справжній, задайте LLM_API_KEY.)"
 )
-"""Ends every answer, so that nobody takes the script for the agent."""
+"""Last line of every answer, so that customers can tell the script from an LLM."""
 
 _LONGEST_ECHO: Final = 200
 _LONGEST_SUMMARY: Final = 1000
@@ -39,7 +39,7 @@ _TOPICS: Final = (
 
 
 class ScriptedAgent:
-    """Answers what it has words for, and repeats the question where it has none."""
+    """An agent with an answer for each topic of its list; it repeats a question on other topics."""
 
     def answer(
         self,
@@ -48,17 +48,17 @@ class ScriptedAgent:
         summary: str | None,
         tools: Sequence[Tool] = (),
     ) -> Completion:
-        """Reply to everything that the customer wrote since the last answer; have nothing done."""
-        asked = _unanswered(conversation)
-        words = asked.casefold()
+        """Return a reply to all messages since the last answer. It has no actions."""
+        question = _unanswered(conversation)
+        words = question.casefold()
         replies = [reply for keys, reply in _TOPICS if any(key in words for key in keys)]
-        said = " ".join(replies) or f"Ви написали: «{asked[:_LONGEST_ECHO]}»."
-        return _completion(f"{said}\n\n{NOTICE}")
+        text = " ".join(replies) or f"Ви написали: «{question[:_LONGEST_ECHO]}»."
+        return _completion(f"{text}\n\n{NOTICE}")
 
     def summarise(self, conversation: Sequence[ChatMessage], *, summary: str | None) -> Completion:
-        """Keep the last of what the customer wrote, the summary before it included."""
-        asked = [message.content for message in conversation if message.role == "user"]
-        text = " / ".join([*([summary] if summary else []), *asked])
+        """Return the end of the customer's messages, with the summary before them."""
+        questions = [message.content for message in conversation if message.role == "user"]
+        text = " / ".join([*([summary] if summary else []), *questions])
         return _completion(text[-_LONGEST_SUMMARY:] or "Розмови не було.")
 
 

@@ -1,1 +1,1 @@
-"""What can be seen of the service: logs, metrics, traces. What may not live here: a decision."""
+"""Logs, metrics and traces of the service, without secrets. No code here decides anything."""

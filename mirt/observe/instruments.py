@@ -1,7 +1,7 @@
-"""What a metric is made of. Which there are stands in ``mirt.observe.metrics``, and only there.
+"""Builds metrics: counters, gauges, histograms. ``mirt.observe.metrics`` lists them all.
 
-Values are this process's own, in memory, until ``mirt.observe.multiprocess`` keeps them in files
-that a supervisor shares with its workers.
+The values are those of this process, in memory, until ``mirt.observe.multiprocess`` stores them in
+files that a supervisor shares with its workers.
 """
 
 from collections.abc import Iterable, Sequence
@@ -9,111 +9,114 @@ from typing import Final
 
 import prometheus_client
 from prometheus_client.core import GaugeMetricFamily, Metric
+from typing_extensions import override
 
-# When a series has begun is nobody's question, and doubles their number.
+# The series with creation times would double the number of series, and have no use here.
 prometheus_client.disable_created_metrics()
 
 LIVE_SUM: Final = "livesum"
-"""Gauges of several processes are added up; those of dead ones vanish."""
+"""Gauges of several processes are added up; those of dead processes vanish."""
 
 
 class Instrument:
     """A metric that this process changes.
 
-    Its labels are named with each change; other names than the listed ones raise ``ValueError``.
-    What a label holds must be of a set that we know: nothing that comes from outside.
+    Each change names the labels; other names than the listed ones raise ``ValueError``. Label
+    values must come from a small known set, never from outside.
     """
 
-    def __init__(self, name: str, says: str, *labels: str) -> None:
+    def __init__(self, name: str, help_text: str, *labels: str) -> None:
         self.name: Final = name
-        self.says: Final = says
+        self.help_text: Final = help_text
         self.labels: Final = labels
         self.reopen()
 
     def reopen(self) -> None:
-        """Begin anew, with the kind of value that prometheus_client is set to make now."""
+        """Begin at zero, with the class of values that prometheus_client makes now."""
         raise NotImplementedError
 
     def collect(self) -> Iterable[Metric]:
-        """What this process has measured."""
+        """Return the values of this process."""
         raise NotImplementedError
 
 
 class Counter(Instrument):
-    """How often something has happened; it never goes down."""
+    """A number of events; it never falls."""
 
+    @override
     def reopen(self) -> None:
-        """Begin at nothing."""
-        self._metric = prometheus_client.Counter(self.name, self.says, self.labels, registry=None)
+        self._metric = prometheus_client.Counter(
+            self.name, self.help_text, self.labels, registry=None
+        )
 
     def inc(self, by: float = 1, **labels: str) -> None:
-        """It has happened once more."""
+        """Count ``by`` more events."""
         (self._metric.labels(**labels) if labels else self._metric).inc(by)
 
+    @override
     def collect(self) -> Iterable[Metric]:
-        """What this process has counted."""
         return self._metric.collect()
 
 
 class Gauge(Instrument):
-    """How much there is at this moment."""
+    """An amount at this moment."""
 
+    @override
     def reopen(self) -> None:
-        """Begin at nothing."""
         self._metric = prometheus_client.Gauge(
-            self.name, self.says, self.labels, registry=None, multiprocess_mode=LIVE_SUM
+            self.name, self.help_text, self.labels, registry=None, multiprocess_mode=LIVE_SUM
         )
 
     def inc(self, by: float = 1, **labels: str) -> None:
-        """There is more of it."""
+        """Add ``by`` to the amount."""
         (self._metric.labels(**labels) if labels else self._metric).inc(by)
 
     def dec(self, by: float = 1, **labels: str) -> None:
-        """There is less of it."""
+        """Subtract ``by`` from the amount."""
         self.inc(-by, **labels)
 
     def set(self, value: float, **labels: str) -> None:
-        """There is so much of it."""
+        """Set the amount."""
         (self._metric.labels(**labels) if labels else self._metric).set(value)
 
+    @override
     def collect(self) -> Iterable[Metric]:
-        """What this process has."""
         return self._metric.collect()
 
 
 class Histogram(Instrument):
-    """How long something took, in seconds, counted by the upper bounds of ``buckets``."""
+    """Durations in seconds, counted by the upper bounds of ``buckets``."""
 
-    def __init__(self, name: str, says: str, *labels: str, buckets: Sequence[float]) -> None:
+    def __init__(self, name: str, help_text: str, *labels: str, buckets: Sequence[float]) -> None:
         self.buckets: Final = buckets
-        super().__init__(name, says, *labels)
+        super().__init__(name, help_text, *labels)
 
+    @override
     def reopen(self) -> None:
-        """Begin at nothing."""
         self._metric = prometheus_client.Histogram(
-            self.name, self.says, self.labels, registry=None, buckets=self.buckets
+            self.name, self.help_text, self.labels, registry=None, buckets=self.buckets
         )
 
     def observe(self, seconds: float, **labels: str) -> None:
-        """It has taken so long."""
+        """Count one duration."""
         (self._metric.labels(**labels) if labels else self._metric).observe(seconds)
 
+    @override
     def collect(self) -> Iterable[Metric]:
-        """What this process has measured."""
         return self._metric.collect()
 
 
 class LookupGauge:
-    """A metric that is looked up when somebody asks, and that no process keeps."""
+    """A metric that is looked up for each scrape; no process stores it."""
 
-    def __init__(self, name: str, says: str, *labels: str) -> None:
+    def __init__(self, name: str, help_text: str, *labels: str) -> None:
         self.name: Final = name
-        self.says: Final = says
+        self.help_text: Final = help_text
         self.labels: Final = labels
 
-    def of(self, *found: tuple[*tuple[str, ...], float]) -> Metric:
-        """The metric with what was found: the values of the labels, then the number."""
-        metric = GaugeMetricFamily(self.name, self.says, labels=self.labels)
-        for *labels, number in found:
+    def of(self, *rows: tuple[*tuple[str, ...], float]) -> Metric:
+        """Return the metric with these rows: the values of the labels, then the number."""
+        metric = GaugeMetricFamily(self.name, self.help_text, labels=self.labels)
+        for *labels, number in rows:
             metric.add_metric([str(label) for label in labels], float(number))
         return metric

@@ -1,8 +1,8 @@
-"""Logs: one line an event, with what the context has bound; JSON in production.
+"""Configures logs: one line for each event, with the bound context; JSON in production.
 
-Secrets cannot be logged: whatever a line says, and whoever writes it, every secret of the settings
-is struck out of it. That holds for our own lines and those of libraries, for warnings, and for what
-nobody has caught. Texts of customers and of the agent are logged only with LOG_TEXTS.
+No secret reaches a log. Every secret of the settings is redacted in every line: in our own, in
+those of libraries, in warnings and in uncaught exceptions. Texts of customers and of the LLM are
+logged only with LOG_TEXTS.
 """
 
 import logging
@@ -28,7 +28,7 @@ log = structlog.get_logger(__name__)
 
 
 def configure(settings: Settings) -> None:
-    """Set up structlog and the standard library's loggers to write the same lines to stderr."""
+    """Let structlog and the standard library's loggers write the same lines to stderr."""
     secrets.use(settings.secrets)
     shared, renderer = _shared(), _renderer(settings)
     structlog.configure(
@@ -51,7 +51,7 @@ def configure(settings: Settings) -> None:
     root.setLevel(settings.log_level)
     for name in QUIET_LIBRARIES:
         logging.getLogger(name).setLevel(logging.WARNING)
-    # What happens to a message is logged by our middleware, once and without its arguments.
+    # Our middleware logs each event of a message, once and without its arguments.
     logging.getLogger("dramatiq").setLevel(logging.CRITICAL)
     logging.captureWarnings(capture=True)
     sys.excepthook = _uncaught
@@ -60,16 +60,16 @@ def configure(settings: Settings) -> None:
 
 
 def configure_ours(settings: Settings) -> None:
-    """In a program that is not ours: only our own lines are set up, and only if nobody has."""
+    """Configure only our own lines, in a host program that has not configured structlog itself."""
     if structlog.is_configured():
         return
     secrets.use(settings.secrets)
 
-    def written(_logger: WrappedLogger, _method: str, line: EventDict) -> str:
+    def write(_logger: WrappedLogger, _method: str, line: EventDict) -> str:
         return secrets.redact(str(line))
 
     structlog.configure(
-        processors=[*_shared(), _renderer(settings), written],
+        processors=[*_shared(), _renderer(settings), write],
         wrapper_class=structlog.make_filtering_bound_logger(
             logging.getLevelName(settings.log_level)
         ),
@@ -98,7 +98,7 @@ def _renderer(settings: Settings) -> Processor:
 def redacting_processor(
     redact: Callable[[str], str],
 ) -> Callable[[WrappedLogger, str, EventDict], EventDict]:
-    """A processor that makes plain values of an event's, with the secrets struck out."""
+    """Return a processor that turns the values of an event into plain ones and redacts them."""
 
     def clean(value: Any) -> Any:
         if isinstance(value, dict):
@@ -108,12 +108,12 @@ def redacting_processor(
         if value is None or isinstance(value, bool):
             return value
         text = _text(value)
-        struck = redact(text)
-        # A token may be all digits.
-        return value if isinstance(value, int | float) and struck == text else struck
+        redacted = redact(text)
+        # Numbers too: a token may be all digits.
+        return value if isinstance(value, int | float) and redacted == text else redacted
 
     def process(_logger: WrappedLogger, _method: str, event: EventDict) -> EventDict:
-        # What structlog passes along about itself is not part of the line.
+        # Keys with an underscore are structlog's own, not part of the line.
         return {k: v if k.startswith("_") else clean(v) for k, v in event.items()}
 
     return process
@@ -122,29 +122,29 @@ def redacting_processor(
 def _text(value: object) -> str:
     try:
         return str(value)
-    except Exception as failed:  # noqa: BLE001 - a line must not fail the work it speaks of
+    except Exception as failed:  # noqa: BLE001 - a log line must not fail its task
         return f"<{type(value).__name__} that cannot be shown: {type(failed).__name__}>"
 
 
 class _WithoutSecrets(structlog.stdlib.ProcessorFormatter):
-    """Once more over the finished line, for what a renderer has made of its values."""
+    """Redacts the finished line once more, since a renderer may change values."""
 
     def format(self, record: logging.LogRecord) -> str:
         return secrets.redact(super().format(record))
 
 
 class _Lines(logging.StreamHandler[Any]):
-    """Writes lines; one that cannot be made is said to be so, without its arguments.
+    """Writes lines; instead of a line that cannot be formatted, an error without its arguments.
 
-    The standard library would print the arguments as they are.
+    The standard library would print the arguments with their secrets.
     """
 
     def handleError(self, record: logging.LogRecord) -> None:  # noqa: N802
-        what = f"{record.name}: a line could not be made of {_text(record.msg)}"
+        text = f"{record.name}: a line could not be made of {_text(record.msg)}"
         line = logging.LogRecord(
-            record.name, logging.ERROR, record.pathname, record.lineno, what, None, None
+            record.name, logging.ERROR, record.pathname, record.lineno, text, None, None
         )
-        # Where nothing can be written there is nobody to be told.
+        # If the stream itself fails, there is no other place for a report.
         with suppress(OSError, ValueError):
             self.stream.write(self.format(line) + self.terminator)
             self.flush()

@@ -1,11 +1,11 @@
-"""How much memory a process holds."""
+"""Measures the memory of a process."""
 
 import re
 from pathlib import Path
 
 
 def resident_mb(pid: int) -> float:
-    """The memory that a process holds, as Linux counts it (``VmRSS``); 0 when it cannot be told."""
+    """Return the resident memory of a process in MiB (Linux ``VmRSS``); 0 if it is unknown."""
     try:
         status = Path(f"/proc/{pid}/status").read_text(encoding="utf-8", errors="replace")
     except OSError:

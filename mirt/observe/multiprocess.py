@@ -1,15 +1,16 @@
-"""A family of processes that is measured as one: a parent, and the children it forks.
+"""Adds up the metrics of a supervisor and its worker processes.
 
-Each process keeps its values in files of a folder, which any of them can add up. prometheus_client
-does that, but it names the files by process id: a parent that recycles its children for weeks would
-gather thousands of files, and removing those of the dead would let counters fall. So here a process
-has a *seat*, and of two processes that live at the same moment no two have the same. A child that
-takes a dead one's seat goes on counting in its files: the sums never fall, and there are never more
-files than there were processes at once. Only what a dead one said of the moment is removed.
+Each process stores its values in files of one folder, and any of them can add up all files.
+prometheus_client does that, but it names the files by process id. A supervisor that recycles its
+workers for weeks would gather thousands of files, and the removal of old ones would let counters
+fall. So each process has a *process number* instead, unique among the living. A worker that gets
+the number of a dead one goes on counting in its files: sums never fall, and there are never more
+files than there were processes at once. Only the gauges of a dead process are removed.
 """
 
 import os
 from collections.abc import Iterable
+from itertools import count
 from pathlib import Path
 from typing import Final
 
@@ -17,94 +18,93 @@ from prometheus_client import values
 from prometheus_client.core import Metric
 from prometheus_client.multiprocess import MultiProcessCollector, mark_process_dead
 from prometheus_client.registry import Collector
+from typing_extensions import override
 
 from mirt.observe.instruments import Instrument
 from mirt.observe.metrics import PROCESS_STARTS, PROCESSES, REGISTER
 
 FOLDER: Final = "PROMETHEUS_MULTIPROC_DIR"
-"""Where prometheus_client looks for the folder, when it is imported and when it opens a file."""
+"""Environment variable with the folder; prometheus_client reads it at import and at each open."""
 PARENT: Final = "parent"
+"""The process number of the supervisor."""
 
-_seat = PARENT
+_process_number = PARENT
 
 
 def init_parent(folder: Path) -> None:
-    """Found a family in this folder, as its parent: before its first child, with one thread.
+    """Store metrics in this folder, as the parent; call this before the first child and thread.
 
-    What this process has measured before is forgotten.
+    Earlier values of this process are discarded.
     """
-    global _seat  # noqa: PLW0603 - a process has one
+    global _process_number  # noqa: PLW0603 - a process has one
     os.environ[FOLDER] = str(folder)
-    _seat = PARENT
-    # prometheus_client has chosen its class of values when it was imported, by the environment of
-    # that moment; but each value that is made looks the class up here. It asks for the seat before
-    # each change, so a child that has taken its own leaves the parent's files alone.
-    values.ValueClass = values.MultiProcessValue(lambda: _seat)
+    _process_number = PARENT
+    # At import prometheus_client has chosen its class of values by the environment of that moment.
+    # But each new value looks the class up here. The class asks for the process number before each
+    # change, so a child with a number of its own never writes to the parent's files.
+    values.ValueClass = values.MultiProcessValue(lambda: _process_number)
     for metric in REGISTER.values():
         if isinstance(metric, Instrument):
             metric.reopen()
 
 
-def init_child(seat: str) -> None:
-    """Take a seat, in a child of the founder, before its first thread.
+def init_child(process_number: str) -> None:
+    """Store metrics under this process number; call this in the child, before its first thread.
 
-    Every file is opened here: when the folder goes, because the parent is dead, what this child
-    still does is not disturbed.
+    All files are opened here, so a child still works after a dead parent's folder is gone.
     """
-    global _seat  # noqa: PLW0603
+    global _process_number  # noqa: PLW0603
     if not _is_shared():
-        # Elsewhere than on Linux a child is a new program, which knows the environment only.
+        # On other systems than Linux a child is a new program, which has only the environment.
         init_parent(Path(os.environ[FOLDER]))
-    _seat = seat
+    _process_number = process_number
     PROCESSES.set(1)
     PROCESS_STARTS.inc()
 
 
 class ProcessNumbers:
-    """The seats of a family, given out by its parent."""
+    """Process numbers of the workers, assigned by their supervisor."""
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
         self._taken: set[str] = set()
 
     def take(self) -> str:
-        """A seat that is free, for a child that is about to begin."""
-        number = 0
-        while (seat := str(number)) in self._taken:
-            number += 1
-        self._taken.add(seat)
-        return seat
+        """Return the lowest free number, for a child that is about to start."""
+        number = next(n for n in map(str, count()) if n not in self._taken)
+        self._taken.add(number)
+        return number
 
-    def leave(self, seat: str) -> None:
-        """Free the seat of a child that is dead; what it said of the moment is no longer so."""
-        mark_process_dead(seat, path=str(self._folder))
-        self._taken.discard(seat)
+    def leave(self, number: str) -> None:
+        """Free the number of a dead child, and remove its gauges."""
+        mark_process_dead(number, path=str(self._folder))
+        self._taken.discard(number)
 
 
 class OneProcess(Collector):
-    """What this process has measured, which is of no family."""
+    """Collects the metrics of a process without workers."""
 
+    @override
     def collect(self) -> Iterable[Metric]:
-        """Look at each metric of the register."""
         for metric in REGISTER.values():
             if isinstance(metric, Instrument):
                 yield from metric.collect()
 
 
 class FamilyCollector(Collector):
-    """What all processes of a folder have measured, the dead ones too."""
+    """Collects the metrics of all processes of a folder, dead ones included."""
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
 
+    @override
     def collect(self) -> Iterable[Metric]:
-        """Add up what is in their files."""
         files = [str(file) for file in self._folder.glob("*.db") if _has_begun(file)]
         yield from MultiProcessCollector.merge(files)
 
 
 def measured_here() -> Collector:
-    """What is to be shown of this process, and of its family if it has one."""
+    """Return the collector of this process, or of all processes of its supervisor."""
     return FamilyCollector(Path(os.environ[FOLDER])) if _is_shared() else OneProcess()
 
 
@@ -113,7 +113,7 @@ def _is_shared() -> bool:
 
 
 def _has_begun(file: Path) -> bool:
-    # It is empty between its making and its first byte; and those of the dead are removed.
+    # A new file is empty until its first byte, and the files of dead processes disappear.
     try:
         return file.stat().st_size > 0
     except FileNotFoundError:

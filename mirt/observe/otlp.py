@@ -1,7 +1,7 @@
-"""Spans recorded by OpenTelemetry's SDK and sent by OTLP; imported only where that is asked for.
+"""Records spans with OpenTelemetry's SDK and sends them by OTLP; imported only if tracing is on.
 
-The SDK reads its variables (OTEL_*) itself. Spans wait in memory, are sent in batches by a thread
-of the SDK's, and are dropped when they become too many.
+The SDK reads its variables (OTEL_*) itself. Spans wait in memory, a thread of the SDK sends them in
+batches, and the SDK drops spans when they become too many.
 """
 
 import os
@@ -35,12 +35,13 @@ from mirt.observe.secrets import redact
 from mirt.observe.trace_context import SpanContext
 
 STOP_WITHIN_S: Final = 3.0
-"""What a process that stops gives the collector to take the last spans."""
+"""Seconds that the collector has for the last spans of a process that stops."""
 LONGEST_TEXT: Final = 4_000
+"""Characters of an error's text, and of its traceback."""
 
 
 class SpanExporter:
-    """The tracer of one process."""
+    """The tracer of one process. ``process`` names the kind of process in each span."""
 
     def __init__(self, process: str) -> None:
         ours = Resource(
@@ -53,7 +54,7 @@ class SpanExporter:
         self._ids = _Ids()
         self._provider = TracerProvider(
             resource=Resource.create().merge(ours).merge(OTELResourceDetector().detect()),
-            # We stop it ourselves: the SDK would wait for a collector for half a minute.
+            # ``stop`` shuts it down: the SDK would wait half a minute for the collector.
             shutdown_on_exit=False,
             id_generator=self._ids,
         )
@@ -63,17 +64,17 @@ class SpanExporter:
     def begin(
         self,
         name: str,
-        place: SpanContext,
+        parent: SpanContext,
         kind: str,
         attributes: Mapping[str, Any],
         *,
         started: datetime | None = None,
     ) -> "RecordedSpan":
-        """Begin a span under this place; the first of its trace is the root."""
+        """Begin a span under this parent; a parent without a span id makes it the root."""
         context = Context()
-        if place.span_id:
-            context = set_span_in_context(NonRecordingSpan(_context_of(place)), context)
-        self._ids.next_trace(int(place.trace_id, 16))
+        if parent.span_id:
+            context = set_span_in_context(NonRecordingSpan(_context_of(parent)), context)
+        self._ids.next_trace(int(parent.trace_id, 16))
         return RecordedSpan(
             self._tracer.start_span(
                 name,
@@ -85,22 +86,22 @@ class SpanExporter:
         )
 
     def stop(self) -> None:
-        """Send what waits; what a collector does not take in time is lost."""
-        # In a thread of its own, since a request that hangs cannot be broken off.
+        """Send the waiting spans; those that do not leave within ``STOP_WITHIN_S`` are lost."""
+        # In a thread of its own, since a request that hangs cannot be cancelled.
         stopping = threading.Thread(target=self._provider.shutdown, name="traces", daemon=True)
         stopping.start()
         stopping.join(STOP_WITHIN_S)
 
 
 class RecordedSpan:
-    """A span that is recorded."""
+    """A span that is recorded and sent."""
 
     def __init__(self, span: Span) -> None:
         self._span = span
 
     @property
-    def place(self) -> SpanContext:
-        """Where it stands in its trace."""
+    def context(self) -> SpanContext:
+        """The span context, for messages and calls under this span."""
         context = self._span.get_span_context()
         return SpanContext(
             f"{context.trace_id:032x}",
@@ -110,25 +111,25 @@ class RecordedSpan:
         )
 
     def rename(self, name: str) -> None:
-        """Give it another name."""
+        """Change the name of the span."""
         self._span.update_name(name)
 
     def set_attributes(self, attributes: Mapping[str, Any]) -> None:
-        """Set attributes."""
+        """Set attributes of the span, redacted; those with the value None are left out."""
         self._span.set_attributes(_fit(attributes))
 
     def link(self, other: SpanContext) -> None:
-        """Link it to a place in another trace."""
+        """Link the span to a span of another trace."""
         self._span.add_link(_context_of(other))
 
     def fail(self, error: BaseException | str) -> None:
-        """Set the status, and note the exception without what it may say of a customer."""
+        """Set the error status, and add the exception without texts about customers."""
         if isinstance(error, str):
             self._span.set_status(Status(StatusCode.ERROR, redact(error)[:LONGEST_TEXT]))
             return
         kind = type(error).__name__
-        # The text of an error that is not ours may quote what it choked on, and so may its causes:
-        # of those there are source lines only.
+        # The text of a foreign error may quote its input, and so may the causes of any error. So
+        # only the source lines of those are recorded.
         ours = redact(str(error))[:LONGEST_TEXT] if isinstance(error, WorkerError) else ""
         lines = redact("".join(traceback.format_tb(error.__traceback__)))
         self._span.set_attribute("error.type", kind)
@@ -143,18 +144,18 @@ class RecordedSpan:
         self._span.set_status(Status(StatusCode.ERROR, f"{kind}: {ours}" if ours else kind))
 
     def end(self, at: datetime | None = None) -> None:
-        """End it, now or at that time."""
+        """End the span, now or at that time."""
         self._span.end(None if at is None else _ns(at))
 
 
 class _Ids(RandomIdGenerator):
-    """Gives a span that begins a trace the trace id that the trace has already."""
+    """Generates ids; a root span gets the trace id that its trace has already."""
 
     def __init__(self) -> None:
         self._thread = threading.local()
 
     def next_trace(self, trace_id: int) -> None:
-        """Let the next root that this thread begins be in this trace."""
+        """Set the trace id of the next root span of this thread."""
         self._thread.trace_id = trace_id
 
     def generate_trace_id(self) -> int:
@@ -164,13 +165,13 @@ class _Ids(RandomIdGenerator):
         return int.from_bytes(os.urandom(8)) or 1
 
 
-def _context_of(place: SpanContext) -> OtelSpanContext:
+def _context_of(context: SpanContext) -> OtelSpanContext:
     return OtelSpanContext(
-        int(place.trace_id, 16),
-        int(place.span_id, 16),
+        int(context.trace_id, 16),
+        int(context.span_id, 16),
         is_remote=True,
-        trace_flags=TraceFlags(int(place.flags, 16)),
-        trace_state=TraceState.from_header([place.state]) if place.state else TraceState(),
+        trace_flags=TraceFlags(int(context.flags, 16)),
+        trace_state=TraceState.from_header([context.state]) if context.state else TraceState(),
     )
 
 

@@ -1,7 +1,7 @@
-"""The secrets of this process, and the one place that strikes them out of a text.
+"""Redacts the secrets of this process in any text.
 
-Logs, spans, dead letters and the errors kept of deliveries and orders all go through here, so what
-a library puts into the text of its error is seen by nobody.
+Logs, spans, dead letters and the stored errors of deliveries and orders are redacted here, so a
+secret that a library puts into the text of its error stays hidden.
 """
 
 import base64
@@ -14,9 +14,9 @@ from urllib.parse import unquote, urlsplit
 
 REDACTED: Final = "[secret]"
 SHORTEST_SECRET: Final = 4
-"""A shorter value stands in too many words to be struck out of them."""
+"""Characters. A shorter value is part of too many ordinary words."""
 SHORTEST_PIECE: Final = 6
-"""Of what a secret becomes in the middle of a longer base64."""
+"""Characters of the part of a longer base64 text that a secret determines."""
 
 _HEADERS: Final = ("OTEL_EXPORTER_OTLP_HEADERS", "OTEL_EXPORTER_OTLP_TRACES_HEADERS")
 _ADDRESSES: Final = ("OTEL_EXPORTER_OTLP_ENDPOINT", "OTEL_EXPORTER_OTLP_TRACES_ENDPOINT")
@@ -32,11 +32,11 @@ _OWN_FORMS: Final = {
 
 
 class Secrets:
-    """Values that nobody may see, in every form that a library makes of them.
+    """Values to redact, in every form that a library makes of them.
 
-    As they are; percent-encoded, as in a URL or a form; escaped any number of times, as in JSON
-    and in the ``repr`` of it; and in base64, alone or in the middle of something longer, as after
-    the name in an ``Authorization``.
+    The forms are: plain; percent-encoded, as in a URL or a form; escaped any number of times, as in
+    JSON and in its ``repr``; and base64, alone or inside a longer text, as after the name in an
+    ``Authorization`` header.
     """
 
     def __init__(self, values: Iterable[str]) -> None:
@@ -44,14 +44,14 @@ class Secrets:
         self._secrets = [_Secret(value) for value in sorted(hidden, key=len, reverse=True)]
 
     def redact(self, text: str) -> str:
-        """The text without them."""
+        """Return the text with ``REDACTED`` for each secret."""
         for secret in self._secrets:
             text = secret.redact(text)
         return text
 
 
 class _Secret:
-    """One of them. Whatever is done to it, its longest plain piece stays: that is sought first."""
+    """One secret. Every escape leaves its longest plain piece as it is, so that is sought first."""
 
     def __init__(self, value: str) -> None:
         self._anchor = max(re.findall("[A-Za-z0-9]*", value), key=len)
@@ -71,31 +71,31 @@ _known = Secrets(())
 
 
 def use(values: Iterable[str]) -> None:
-    """Let these be the secrets of this process, with those of the trace exporter's variables."""
+    """Set the secrets of this process, and add those of the trace exporter's variables."""
     global _known  # noqa: PLW0603 - a process has one configuration
     _known = Secrets([*values, *_of_the_exporter()])
 
 
 def redact(text: str) -> str:
-    """The text without the secrets of this process."""
+    """Return the text with ``REDACTED`` for each secret of this process."""
     return _known.redact(text)
 
 
-def _written(letter: str) -> str:
-    """A pattern of all that may be written for a letter, under any number of escapes."""
-    if re.fullmatch("[A-Za-z0-9]", letter):
-        return letter
-    utf8, utf16 = letter.encode(errors="replace"), letter.encode("utf-16-be", "replace")
+def _written(character: str) -> str:
+    """Return a pattern for all ways to write a character, under any number of escapes."""
+    if re.fullmatch("[A-Za-z0-9]", character):
+        return character
+    utf8, utf16 = character.encode(errors="replace"), character.encode("utf-16-be", "replace")
     units = [utf16[start : start + 2].hex() for start in range(0, len(utf16), 2)]
     forms = [
-        r"\\*" + re.escape(letter),
+        r"\\*" + re.escape(character),
         "".join(rf"%+(?:25)*(?i:{byte:02x})" for byte in utf8),
         "".join(rf"\\+x(?i:{byte:02x})" for byte in utf8),
         "".join(rf"\\+u(?i:{unit})" for unit in units),
-        rf"\\+x(?i:{ord(letter):02x})",
-        rf"\\+U(?i:{ord(letter):08x})",
-        re.escape(html.escape(letter)),
-        *_OWN_FORMS.get(letter, ()),
+        rf"\\+x(?i:{ord(character):02x})",
+        rf"\\+U(?i:{ord(character):08x})",
+        re.escape(html.escape(character)),
+        *_OWN_FORMS.get(character, ()),
     ]
     return f"(?:{'|'.join(dict.fromkeys(forms))})"
 
@@ -104,7 +104,7 @@ def _encoded(secret: bytes) -> Iterator[str]:
     for alphabet in (base64.b64encode, base64.urlsafe_b64encode):
         yield alphabet(secret).decode().rstrip("=")
         for before in range(3):
-            # What follows from these bytes alone, not from their neighbours.
+            # Only the characters that follow from these bytes alone, not from their neighbours.
             around = alphabet(b"\0" * before + secret).decode()
             piece = around[-(-8 * before // 6) : 8 * (before + len(secret)) // 6]
             if len(piece) >= SHORTEST_PIECE:

@@ -1,4 +1,4 @@
-"""Where a piece of work stands in a trace, as headers and messages say it.
+"""Reads and writes span contexts, as HTTP headers and messages carry them.
 
 https://www.w3.org/TR/trace-context/
 """
@@ -11,11 +11,12 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 LONGEST_STATE: Final = 512
+"""Characters of ``tracestate`` that are passed on."""
 _TRACEPARENT: Final = re.compile(
     r"(?!ff)(?P<version>[0-9a-f]{2})-(?P<trace>(?!0{32})[0-9a-f]{32})-(?P<span>(?!0{16})[0-9a-f]{16})"
     r"-(?P<flags>[0-9a-f]{2})(?P<more>-.*)?"
 )
-"""A later version may have more fields, this one has not."""
+"""A later version of the header may have more fields; version 00 has none."""
 _MEMBER: Final = re.compile(
     r"[a-z0-9][a-z0-9_\-*/@]{0,255}=[\x20-\x2b\x2d-\x3c\x3e-\x7e]{0,255}[\x21-\x2b\x2d-\x3c\x3e-\x7e]"
 )
@@ -24,9 +25,9 @@ _TRACE_ID: Final = re.compile(r"(?!0{32})[0-9a-f]{32}")
 
 @dataclass(frozen=True, slots=True)
 class SpanContext:
-    """A place in a trace: what follows from there belongs under it.
+    """The position of a span in its trace, for the spans under it.
 
-    Without ``span_id`` nobody has recorded a span yet. ``flags`` and ``state`` are as they came.
+    Without ``span_id`` no span was recorded yet. ``flags`` and ``state`` are as they came.
     """
 
     trace_id: str
@@ -36,12 +37,12 @@ class SpanContext:
 
     @property
     def is_valid(self) -> bool:
-        """Whether others would know the trace id for one."""
+        """Whether the trace id is one by the W3C rules, so that other services accept it."""
         return _TRACE_ID.fullmatch(self.trace_id) is not None
 
     @property
     def context(self) -> dict[str, str]:
-        """The W3C headers of this place; none while there is no span to be under."""
+        """The W3C headers of this context; none if it has no span."""
         if not self.span_id:
             return {}
         state = {"tracestate": self.state} if self.state else {}
@@ -49,17 +50,17 @@ class SpanContext:
 
     @property
     def options(self) -> dict[str, str]:
-        """What a message carries of it."""
+        """The options of a message that carry this context."""
         return {"trace_id": self.trace_id, **self.context}
 
 
 def new_trace() -> SpanContext:
-    """The beginning of a trace. All its bits are random, as samplers expect of an id."""
+    """Begin a trace. All bits of its id are random, as samplers expect."""
     return SpanContext(os.urandom(16).hex())
 
 
 def parse_headers(traceparent: str | None, tracestate: str | None = None) -> SpanContext | None:
-    """The place that a caller's headers name; None when they are not valid."""
+    """Return the span context of a caller's headers; None if they are not valid."""
     found = _TRACEPARENT.fullmatch(traceparent or "")
     if found is None or (found["version"] == "00" and found["more"]):
         return None
@@ -67,10 +68,10 @@ def parse_headers(traceparent: str | None, tracestate: str | None = None) -> Spa
 
 
 def extract(options: Mapping[str, Any], task_id: str) -> SpanContext:
-    """The place that a message belongs to.
+    """Return the span context that the options of a message carry.
 
-    One that carries none, sent by somebody else, has a trace that follows from its task: the same
-    for each attempt.
+    A message without one, from another sender, gets a trace id that follows from its task id, so
+    all attempts have the same.
     """
     trace_id = options.get("trace_id")
     found = parse_headers(options.get("traceparent"), options.get("tracestate"))
@@ -80,7 +81,7 @@ def extract(options: Mapping[str, Any], task_id: str) -> SpanContext:
 
 
 def _valid_state(tracestate: str | None) -> str:
-    """The list of vendors as it came; empty when it is not one, or too long to be passed on."""
+    """Return the list of vendors as it came; empty if it is invalid or too long."""
     members = [member.strip(" \t") for member in (tracestate or "").split(",")]
     kept = [member for member in members if member]
     names = {member.partition("=")[0] for member in kept}

@@ -1,13 +1,12 @@
-"""Traces: one trace id from the customer's webhook to every call that it leads to.
+"""Carries one trace id from a customer's webhook to every call that follows from it.
 
-A trace comes with a request (https://www.w3.org/TR/trace-context/) or begins here. It travels in
-the options of messages, through retries and replays, and in the headers of the calls that we make,
-whether anybody collects spans or not.
+A trace comes with a request (https://www.w3.org/TR/trace-context/) or begins here. The trace id
+travels in the options of messages, through retries and replays, and in the headers of our calls,
+whether spans are recorded or not.
 
-Spans are recorded when OTEL_EXPORTER_OTLP_ENDPOINT, or the same of the traces, is set; until then
-nothing of OpenTelemetry is even imported (``mirt.observe.otlp`` does that), and a span costs no
-more than a context variable. A span holds names and numbers: no secret, no text of a customer, no
-URL.
+Spans are recorded if OTEL_EXPORTER_OTLP_ENDPOINT or OTEL_EXPORTER_OTLP_TRACES_ENDPOINT is set.
+Otherwise OpenTelemetry is not imported (``mirt.observe.otlp`` does that), and a span costs no more
+than a context variable. A span has names and numbers: no secret, no text of a customer, no URL.
 """
 
 import os
@@ -54,87 +53,90 @@ Attributes = Mapping[str, Any]
 
 
 def current_context() -> SpanContext | None:
-    """The place where this thread works; None outside of any trace."""
+    """Return the span context of this thread; None outside of any trace."""
     span = _current.get()
-    return None if span is None else span.trace
+    return None if span is None else span.context
 
 
 def context_of(trace_id: str) -> dict[str, str]:
-    """The W3C headers of the place where this thread works, if that is in this trace."""
-    place = current_context()
-    return place.context if place is not None and place.trace_id == trace_id else {}
+    """Return the W3C headers of this thread's span context, if it belongs to this trace."""
+    context = current_context()
+    return context.context if context is not None and context.trace_id == trace_id else {}
 
 
 def new_options(task: str) -> dict[str, str]:
-    """The options of a message that begins a trace of its own; what leads to it is linked."""
+    """Return options for a message that begins a trace of its own, with a link to its cause."""
     trace = new_trace()
     if _exporting is None:
         return trace.options
     cause = current_context()
-    with begin(f"create {task}", trace, "producer") as one:
+    with begin(f"create {task}", trace, "producer") as created:
         if cause is not None:
-            one.link(cause)
-        return one.trace.options
+            created.link(cause)
+        return created.context.options
 
 
 def child_options(task: str) -> dict[str, str]:
-    """The options of a message that belongs to what this thread does, or begins a trace."""
-    place = current_context()
-    return new_options(task) if place is None else place.options
+    """Return options for a message in the trace of this thread, or in a new one if it has none."""
+    context = current_context()
+    return new_options(task) if context is None else context.options
 
 
 def headers() -> dict[str, str]:
-    """What a call to somebody else carries of the trace; nothing outside of any."""
-    place = current_context()
-    if place is None or not place.is_valid:
+    """Return the trace headers for a call to another service; none outside of any trace."""
+    here = current_context()
+    if here is None or not here.is_valid:
         return {}
-    if place.span_id:
-        return place.context
-    return SpanContext(place.trace_id, os.urandom(8).hex(), place.flags, place.state).context
+    if here.span_id:
+        return here.context
+    return SpanContext(here.trace_id, os.urandom(8).hex(), here.flags, here.state).context
 
 
 class Span:
-    """A piece of work within a trace: ``with`` makes it the place where this thread works.
+    """A piece of work within a trace; ``with`` makes it the current span of this thread.
 
-    What it raises is noted: its class, the text of errors of our own, and where it happened.
+    An exception is recorded with its class, its source lines, and the text if it is our own::
+
+        with traces.span("read prompt", attributes={"prompt": name}) as span:
+            span.set_attributes({"bytes": len(prompt)})
     """
 
-    def __init__(self, trace: SpanContext, recorded: "RecordedSpan | None" = None) -> None:
-        self.trace = trace
+    def __init__(self, context: SpanContext, recorded: "RecordedSpan | None" = None) -> None:
+        self.context = context
         self._recorded = recorded
         self._token: Token[Span | None] | None = None
 
     def set_attributes(self, attributes: Attributes) -> None:
-        """Say something of it."""
+        """Set attributes; those with the value None are left out."""
         if self._recorded is not None:
             self._recorded.set_attributes(attributes)
 
     def rename(self, name: str) -> None:
-        """Give it a name that is only known now."""
+        """Change the name of the span."""
         if self._recorded is not None:
             self._recorded.rename(name)
 
     def link(self, other: SpanContext) -> None:
-        """Say that it works for another trace too."""
+        """Link the span to a span of another trace."""
         if self._recorded is not None and other.span_id:
             self._recorded.link(other)
 
     def fail(self, error: BaseException | str) -> None:
-        """Say that it has failed, and by what."""
+        """Set the error status, with the exception or a reason."""
         if self._recorded is not None:
             self._recorded.fail(error)
 
     def end(self) -> None:
-        """It is over; one that is not ended is seen by nobody."""
+        """End the span. A span without an end is never sent."""
         if self._recorded is not None:
             self._recorded.end()
 
     def enter(self) -> None:
-        """Let it be the place where this thread works."""
+        """Make this the current span of this thread."""
         self._token = _current.set(self)
 
     def leave(self) -> None:
-        """Go back to where the thread was before."""
+        """Make the span before ``enter`` the current one again."""
         if self._token is not None:
             _current.reset(self._token)
             self._token = None
@@ -155,76 +157,73 @@ class Span:
         self.end()
 
 
-_NOWHERE: Final = Span(SpanContext(""))
+_NO_SPAN: Final = Span(SpanContext(""))
 _current: ContextVar[Span | None] = ContextVar("span", default=None)
 _exporting: "SpanExporter | None" = None
 
 
 def current() -> Span:
-    """The span in which this thread works; outside of any, one that takes no notice."""
-    return _current.get() or _NOWHERE
+    """Return the current span of this thread; outside of any trace, one that records nothing."""
+    return _current.get() or _NO_SPAN
 
 
 def begin(
-    name: str, place: SpanContext, kind: Kind = "internal", attributes: Attributes | None = None
+    name: str, parent: SpanContext, kind: Kind = "internal", attributes: Attributes | None = None
 ) -> Span:
-    """Begin a span under this place; the caller ends it."""
+    """Begin a span under this parent; the caller ends it."""
     exporting = _exporting
-    if exporting is None or not place.is_valid:
-        return Span(place)
-    recorded = exporting.begin(name, place, kind, attributes or {})
-    return Span(recorded.place, recorded)
+    if exporting is None or not parent.is_valid:
+        return Span(parent)
+    recorded = exporting.begin(name, parent, kind, attributes or {})
+    return Span(recorded.context, recorded)
 
 
 @contextmanager
 def span(
     name: str, kind: Kind = "internal", attributes: Attributes | None = None
 ) -> Iterator[Span]:
-    """A span of what is done inside, under the one in which this thread works.
-
-    Outside of any trace there is nothing to be under, and no span.
-    """
-    place = current_context()
-    if place is None or _exporting is None:
-        yield _NOWHERE
+    """Record the block as a span under the current one. Outside of any trace there is no span."""
+    parent = current_context()
+    if parent is None or _exporting is None:
+        yield _NO_SPAN
         return
-    with begin(name, place, kind, attributes) as one:
-        yield one
+    with begin(name, parent, kind, attributes) as begun:
+        yield begun
 
 
 @contextmanager
 def start_or_join(name: str) -> Iterator[SpanContext]:
-    """The trace of this thread; where there is none, one that begins here with a span."""
-    place = current_context()
-    if place is not None:
-        yield place
+    """Yield the span context of this thread; if there is none, begin a trace with a span."""
+    context = current_context()
+    if context is not None:
+        yield context
         return
     bound = structlog.contextvars.get_contextvars().get("trace_id")
-    with begin(name, SpanContext(str(bound)) if bound else new_trace()) as one:
-        yield one.trace
+    with begin(name, SpanContext(str(bound)) if bound else new_trace()) as begun:
+        yield begun.context
 
 
 def record_span(
     name: str,
-    place: SpanContext,
+    parent: SpanContext,
     started: datetime,
     ended: datetime,
     *,
     kind: Kind = "internal",
     attributes: Attributes | None = None,
 ) -> None:
-    """Record a span of what is over."""
+    """Record a span that has ended already."""
     exporting = _exporting
-    if exporting is not None and place.is_valid:
-        recorded = exporting.begin(name, place, kind, attributes or {}, started=started)
+    if exporting is not None and parent.is_valid:
+        recorded = exporting.begin(name, parent, kind, attributes or {}, started=started)
         recorded.end(ended)
 
 
 def start(process: str) -> None:
     """Record spans from now on, if the environment names a collector.
 
-    Called in each process after the fork that made it. A collector that is down, slow or refuses
-    costs spans, and never a message.
+    Each process calls this after its fork. A collector that is down, slow or refuses costs spans,
+    never a message.
     """
     global _exporting  # noqa: PLW0603 - a process has one
     if _exporting is not None or not is_asked_for(os.environ):
@@ -238,7 +237,7 @@ def start(process: str) -> None:
 
 
 def stop() -> None:
-    """Send what is recorded, within a few seconds, and record no more."""
+    """Send the recorded spans within a few seconds, and record no more."""
     global _exporting
     exporting, _exporting = _exporting, None
     if exporting is not None:

@@ -1,6 +1,6 @@
-"""Orders: understood or refused, and then in the CRM once, whatever becomes of the requests.
+"""Validate orders, and create each one once in the CRM, even if requests or answers get lost.
 
-What may not live here: how the CRM is spoken to (``mirt.crm``), and when anybody tries again.
+Not here: how to call the CRM (``mirt.crm``), and when to try again.
 """
 
 from mirt.orders.order import AGREED_SCHEMA, Order, OrderProblems, read_agreed_order, read_order

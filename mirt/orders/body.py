@@ -1,4 +1,4 @@
-"""What the CRM is told of an order."""
+"""Build the body of the CRM request that creates an order."""
 
 from decimal import Decimal
 from typing import Any, Final
@@ -7,11 +7,11 @@ from mirt.orders.order import Item, Order
 
 BY_POST: Final = "nova_poshta"
 ON_DELIVERY: Final = "cash_on_delivery"
-"""What is meant where an order does not say; unconfirmed, as all of the CRM's words are."""
+"""Defaults for an order that names no delivery or payment. The CRM's words are unconfirmed."""
 
 
 def crm_body(order: Order) -> dict[str, Any]:
-    """The body of the request that creates it."""
+    """Return the JSON body of the request that creates the order."""
     customer = order.customer
     subtotal = order.subtotal
     return {
@@ -47,5 +47,5 @@ def _item(item: Item) -> dict[str, Any]:
 
 
 def _number(money: Decimal) -> float:
-    # JSON has numbers only, and 499.9 is written as it is meant. Nothing is computed with it.
+    # JSON has no decimals. The float is only written (499.9 stays 499.9), never computed with.
     return float(money)

@@ -1,4 +1,4 @@
-"""An order: what it must say, and in which words. Money is decimals, never floats."""
+"""Validate an order: its fields, their limits and formats. Money is ``Decimal``, never float."""
 
 import re
 from collections.abc import Mapping, Sequence
@@ -24,7 +24,7 @@ MOST_ITEMS: Final = 100
 
 
 class OrderProblems(PermanentError):  # noqa: N818 - an order's, not the program's
-    """The order is wrong. ``fields`` names every wrong field, as ``customer.phone``."""
+    """A wrong order. ``fields`` names every wrong field, like ``customer.phone``."""
 
     def __init__(self, problems: Mapping[str, str]) -> None:
         super().__init__(
@@ -35,14 +35,15 @@ class OrderProblems(PermanentError):  # noqa: N818 - an order's, not the program
 
 
 def normalised_phone(written: object) -> str:
-    """``+380XXXXXXXXX`` from 12 digits with 380, 10 digits with 0, or 9; punctuation is ignored.
+    """Return ``+380XXXXXXXXX`` for 12 digits with 380, 10 digits with 0, or 9 digits.
 
-    So is what a copied number brings along unseen, as the marks of its direction of writing.
+    Punctuation is ignored, and so are invisible characters that a copied number contains, such as
+    marks of the writing direction.
 
     Raises:
-        ValueError: it is none of these.
+        ValueError: the text has none of these forms.
     """
-    # What is no punctuation belongs to it: a letter, or a digit of another script, spoils it.
+    # Letters, and digits of other scripts, are kept, so that they make the number wrong.
     kept = "".join(filter(str.isalnum, written)) if isinstance(written, str) else ""
     if found := re.fullmatch("(?:380|0|)([0-9]{9})", kept):
         return f"+380{found[1]}"
@@ -50,7 +51,11 @@ def normalised_phone(written: object) -> str:
 
 
 def exact(written: object) -> object:
-    """What a price says, without the error that a float brings."""
+    """Return a price without the rounding error of a float: its shortest decimal text.
+
+    Raises:
+        ValueError: the price is a bool.
+    """
     if isinstance(written, bool):
         raise ValueError("must be a number")  # noqa: TRY004 - pydantic reports no TypeError
     return str(written) if isinstance(written, float) else written
@@ -83,7 +88,7 @@ _P = TypeVar("_P", bound=_Part)
 
 
 class Customer(_Part):
-    """Who gets it, and where."""
+    """The receiver of an order, and the address."""
 
     full_name: Annotated[
         str, StringConstraints(strip_whitespace=True, min_length=2, max_length=100)
@@ -96,7 +101,7 @@ class Customer(_Part):
 
 
 class Item(_Part):
-    """One thing, and how many of it."""
+    """A product with size, color, price and quantity."""
 
     product_id: Annotated[ShortText, Field(coerce_numbers_to_str=True)]
     product_name: ShortText
@@ -108,12 +113,12 @@ class Item(_Part):
 
     @property
     def cost(self) -> Decimal:
-        """What this many of it cost."""
+        """Price of the whole quantity."""
         return self.price * self.quantity
 
 
 class AgreedOrder(_Part):
-    """What a customer and the agent agree on."""
+    """The part of an order that a customer and the agent agree on."""
 
     customer: Customer
     items: Annotated[list[Item], Field(min_length=1, max_length=MOST_ITEMS)]
@@ -122,12 +127,15 @@ class AgreedOrder(_Part):
 
     @property
     def subtotal(self) -> Decimal:
-        """What all of it costs, without delivery."""
+        """Price of all items, without delivery."""
         return sum((item.cost for item in self.items), Decimal(0))
 
 
 class Order(AgreedOrder):
-    """An order, as ``create_crm_order`` takes it. ``external_id`` names it for both sides."""
+    """A complete order, the argument of ``create_crm_order``.
+
+    ``external_id`` is our name for the order, and the CRM keeps it.
+    """
 
     external_id: Annotated[ShortText, Field(coerce_numbers_to_str=True)]
     source: ShortText
@@ -135,20 +143,20 @@ class Order(AgreedOrder):
 
 
 AGREED_SCHEMA: Final[Mapping[str, Any]] = AgreedOrder.model_json_schema()
-"""For an agent: what it has to say to have an order created."""
+"""JSON Schema of the arguments with which an agent asks for an order."""
 
 
 def read_order(data: object) -> Order:
-    """Understand an order.
+    """Validate an order.
 
     Raises:
-        OrderProblems: INVALID_INPUT, naming every wrong field and showing no value.
+        OrderProblems: INVALID_INPUT; the text names every wrong field and shows no value.
     """
     return _read(Order, data)
 
 
 def read_agreed_order(data: object) -> AgreedOrder:
-    """Understand what an agent says was agreed on. Raises as ``read_order``."""
+    """Validate the order that an agent reports as agreed on. Raises the same as ``read_order``."""
     return _read(AgreedOrder, data)
 
 
@@ -165,6 +173,6 @@ def _path(steps: Sequence[str | int]) -> str:
 
 
 def _problem(error: ErrorDetails) -> str:
-    if error["type"] == "model_type":  # its own text names our class
+    if error["type"] == "model_type":  # pydantic's text would name our class
         return "Input should be an object"
     return error["msg"].removeprefix("Value error, ")

@@ -1,8 +1,8 @@
-"""An order reaches the CRM once.
+"""Create each order once in the CRM, and follow its status.
 
 The CRM has no idempotency key, and has created orders twice. So each request is announced in the
-database before it is made; and an order that it was ever asked for is looked up by our own name
-before it is asked for again, and adopted if it is there.
+database before it is sent. An order that was requested before is looked up by our own name before
+the next request, and adopted if the CRM has it.
 """
 
 from datetime import datetime, timedelta
@@ -34,22 +34,22 @@ from mirt.store.shop.orders import KeptOrder, NewOrder, OrderState
 
 log = structlog.get_logger(__name__)
 
-"""The task that creates an order."""
 LOOK_AGAIN_S: Final = 3
+"""Seconds until a task looks again for an order that another task is creating."""
 SETTLED_AFTER_S: Final = 30
-"""For so long the CRM may still be at work on a request whose answer we have not got: an order that
-is not there yet is not asked for again before. Twice as long as we wait for an answer."""
+"""Seconds after a lost answer in which the CRM may still create the order. An order that is not
+found is requested again only after them. It is twice the timeout of a request."""
 
 
-class Settled(Protocol):
-    """How a request has ended that has created no order."""
+class RecordFailure(Protocol):
+    """Store function for a request that has created no order."""
 
     def __call__(self, tx: Connection, order: KeptOrder, *, error: str, now: datetime) -> None:
-        """Write it down."""
+        """Store the outcome of the request, with its error."""
 
 
 class Orders:
-    """Creates orders and follows what becomes of them."""
+    """The orders: creates them in the CRM and reads their status from it."""
 
     def __init__(self, database: Database, crm: Crm, clock: Clock) -> None:
         self._database = database
@@ -57,10 +57,10 @@ class Orders:
         self._clock = clock
 
     def create(self, lease: Lease, order_data: object) -> dict[str, Any]:
-        """Create an order, once for each ``external_id``; the result of the task.
+        """Create an order, once for each ``external_id``, and return the result of the task.
 
-        Of two orders by one name the first to be created wins, and both are told of it. One that
-        the CRM has rejected may be corrected and sent again by the same name.
+        Of two orders with the same ``external_id`` the first one is created, and both tasks return
+        it. An order that the CRM has rejected may be corrected and sent again with the same id.
 
         Raises:
             PermanentError: INVALID_INPUT, naming every wrong field; CRM_REJECTED.
@@ -74,17 +74,17 @@ class Orders:
         if kept.task_id != lease.task_id:
             raise RateLimitError("another task is creating this order", retry_after=LOOK_AGAIN_S)
         found = self._find(kept) or self._ask(lease, kept, order)
-        self._note_created(lease, kept, found)
+        self._store_created(lease, kept, found)
         log.info("order_created", external_id=order.external_id, order_id=found.order_id)
         return _result(order.external_id, found.order_id)
 
     def sync(self, lease: Lease, order_id: str, session_id: str) -> dict[str, Any]:
-        """Ask the CRM how an order is, and tell its conversation; the result of the task.
+        """Read the status of an order from the CRM, store it, and return the result of the task.
 
-        What was learned later is never overwritten by what was asked for earlier.
+        The answer to an earlier request never overwrites that to a later one.
 
         Raises:
-            PermanentError: CRM_REJECTED, there is no such order; INVALID_INPUT.
+            PermanentError: CRM_REJECTED, the CRM has no such order; INVALID_INPUT.
             RateLimitError, ExternalServiceError, LeaseLostError: as for any task.
         """
         order_id = str(order_id)  # the CRM's ids may be numbers
@@ -108,16 +108,16 @@ class Orders:
         }
 
     def failed(self, tx: Connection, task_id: str) -> list[TaskMessage]:
-        """Note that an order will not be created, in the transaction of its dead letter."""
+        """Mark an order as failed, in the transaction of its dead letter."""
         store.failed(tx, task_id, now=self._clock())
         return []
 
     def reopened(self, _tx: Connection, _task_id: str) -> bool:
-        """Let a replayed order run at once: ``create`` looks for it before it asks again."""
+        """Allow a replay at once: ``create`` looks the order up before it requests it again."""
         return True
 
     def purged(self, tx: Connection, task_id: str) -> list[TaskMessage]:
-        """Settle a removed order as one that has failed."""
+        """Settle a purged order like a failed one."""
         return self.failed(tx, task_id)
 
     def _begin(self, lease: Lease, order: Order) -> KeptOrder:
@@ -138,7 +138,11 @@ class Orders:
         return kept
 
     def _find(self, kept: KeptOrder) -> CrmOrder | None:
-        """The order, if the CRM was ever asked for it and has it."""
+        """Return the order if it was requested before and the CRM has it.
+
+        Raises:
+            RateLimitError: the CRM may still be creating it; see ``SETTLED_AFTER_S``.
+        """
         if not kept.asked:
             return None
         with traces.span("crm find order"):
@@ -169,7 +173,7 @@ class Orders:
             self._settle(store.rejected, kept, refused)
             raise
 
-    def _note_created(self, lease: Lease, kept: KeptOrder, found: CrmOrder) -> None:
+    def _store_created(self, lease: Lease, kept: KeptOrder, found: CrmOrder) -> None:
         now = self._clock()
 
         def write(tx: Connection) -> None:
@@ -178,10 +182,9 @@ class Orders:
 
         commit_with_retry(self._database, write)
 
-    def _settle(self, settled: Settled, kept: KeptOrder, error: WorkerError) -> None:
-        """Note what has become of the request."""
+    def _settle(self, record: RecordFailure, kept: KeptOrder, error: WorkerError) -> None:
         why, now = error.message, self._clock()
-        commit_with_retry(self._database, lambda tx: settled(tx, kept, error=why, now=now))
+        commit_with_retry(self._database, lambda tx: record(tx, kept, error=why, now=now))
 
 
 def _result(external_id: str, crm_order_id: str | None) -> dict[str, Any]:

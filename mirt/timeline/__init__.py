@@ -1,6 +1,6 @@
-"""What happened in a conversation, or in one trace of it, and what each step had waited for.
+"""Show the steps of a conversation or of one trace, and the wait before each step.
 
-Nobody writes a timeline: it is read from the rows that the work itself leaves.
+A timeline is not stored: it is built from the rows that the work itself leaves.
 """
 
 from mirt.timeline.step import Step, What

@@ -1,4 +1,4 @@
-"""What a row tells of the work that left it, in words."""
+"""Turn the rows of a conversation into steps with a text for operators."""
 
 from collections.abc import Iterator
 from datetime import datetime, timedelta
@@ -15,28 +15,30 @@ from mirt.store.shop.orders import OrderState
 from mirt.timeline.step import Step, What
 
 UNNOTICED: Final = timedelta(seconds=0.5)
-"""Waits that are too short to need a reason."""
+"""Longest wait that is shown without a reason."""
 
 
 def steps(known: Known, now: datetime) -> Iterator[Step]:
-    """All that the rows tell, in no order."""
+    """Yield all steps that the rows show, unsorted."""
     traces = {row.id: row.trace_id for row in known.tasks}
     heads = {row.task_id: row for row in known.messages}
-    asks = _asked_by(known)
+    services = _services_of(known)
     for row in known.messages:
-        yield _wrote(row)
+        yield _received(row)
     for task in known.tasks:
-        yield from _life_of(task, heads.get(task.id), asks.get(task.id), now)
+        yield from _progress(task, heads.get(task.id), services.get(task.id), now)
     for event in known.events:
-        yield _happened(event, traces.get(event.task_id))
-    told = {e.task_id for e in known.events if e.kind in {EventKind.DIED, EventKind.PURGED}}
-    for letter in known.dead:
-        if letter.task_id not in told:
-            yield _unread(letter)
+        yield _event(event, traces.get(event.task_id))
+    with_event = {
+        event.task_id for event in known.events if event.kind in {EventKind.DIED, EventKind.PURGED}
+    }
+    for dead_letter in known.dead:
+        if dead_letter.task_id not in with_event:
+            yield _rejected(dead_letter)
     for turn in known.turns:
         yield _answered(turn, traces.get(turn.id))
     for delivery in known.deliveries:
-        yield from _brought(delivery)
+        yield from _delivered(delivery)
     for order in known.orders:
         yield _ordered(order)
     for followup in known.followups:
@@ -46,7 +48,7 @@ def steps(known: Known, now: datetime) -> Iterator[Step]:
         )
 
 
-def _wrote(mail: Row[Any]) -> Step:
+def _received(mail: Row[Any]) -> Step:
     text = "the customer wrote"
     if mail.turn_id and mail.turn_id != mail.task_id:
         text += "; it is answered together with the message before"
@@ -61,23 +63,24 @@ def _wrote(mail: Row[Any]) -> Step:
     )
 
 
-def _asked_by(known: Known) -> dict[str, str]:
-    """Whom each task is asking while it runs, as far as its rows tell."""
+def _services_of(known: Known) -> dict[str, str]:
+    """Return the service that each task calls while it runs, as far as the rows show it."""
     answered = {turn.id for turn in known.turns}
-    asked = {
+    services = {
         mail.task_id: f"{mail.platform}, which is to take the reply"
         if mail.task_id in answered
         else "the agent"
         for mail in known.messages
     }
-    asked |= {order.task_id: "the CRM" for order in known.orders}
-    return asked | {one.id: one.platform for one in known.deliveries if one.id not in asked}
+    services |= {order.task_id: "the CRM" for order in known.orders}
+    deliveries = (delivery for delivery in known.deliveries if delivery.id not in services)
+    return services | {delivery.id: delivery.platform for delivery in deliveries}
 
 
-def _life_of(
-    task: Row[Any], mail: Row[Any] | None, asks: str | None, now: datetime
+def _progress(
+    task: Row[Any], mail: Row[Any] | None, service: str | None, now: datetime
 ) -> Iterator[Step]:
-    about = {"task": task.actor, "attempt": task.attempt, "worker": task.owner}
+    details = {"task": task.actor, "attempt": task.attempt, "worker": task.owner}
     if task.first_started_at is not None:
         yield Step(
             task.first_started_at,
@@ -86,11 +89,11 @@ def _life_of(
             task.id,
             task.trace_id,
             waited_for=_waited_for(task, mail),
-            details=about,
+            details=details,
         )
     if task.state == TaskState.DONE and mail is None:
         yield Step(task.finished_at, What.DONE, f"{task.actor} is done", task.id, task.trace_id)
-    elif waiting := _waits_for(task, asks, now):
+    elif waiting := _waits_for(task, service, now):
         yield Step(
             now,
             What.NOW,
@@ -98,15 +101,15 @@ def _life_of(
             task.id,
             task.trace_id,
             waited_for=waiting,
-            details=about,
+            details=details,
         )
 
 
 def _waited_for(task: Row[Any], mail: Row[Any] | None) -> str:
-    """What came before its first run."""
+    """Return the reason of the wait before the first run of a task."""
     if mail is not None and task.created_at - mail.received_at >= UNNOTICED:
         return "its turn in the conversation"
-    # A delay is over when the task is published for the first time; later ones are of retries.
+    # Only the first publication ends a delay; later ones belong to retries.
     if (
         task.publications == 1
         and task.published_at - task.created_at > UNNOTICED
@@ -116,7 +119,7 @@ def _waited_for(task: Row[Any], mail: Row[Any] | None) -> str:
     return "a free worker"
 
 
-def _waits_for(task: Row[Any], asks: str | None, now: datetime) -> str | None:
+def _waits_for(task: Row[Any], service: str | None, now: datetime) -> str | None:
     if task.state == TaskState.QUEUED:
         return "a free worker"
     if task.state == TaskState.DELAYED:
@@ -126,8 +129,8 @@ def _waits_for(task: Row[Any], asks: str | None, now: datetime) -> str | None:
         return f"its time, which comes in {comes_in_s:.0f} s"
     if task.state == TaskState.RUNNING:
         running_s = (now - task.started_at).total_seconds()
-        whom = asks or "its end"
-        return f"{whom}: it has been running for {format_duration(running_s)} in {task.owner}"
+        running = f"it has been running for {format_duration(running_s)} in {task.owner}"
+        return f"{service or 'its end'}: {running}"
     return None
 
 
@@ -145,7 +148,7 @@ def _answered(turn: Row[Any], trace_id: str | None) -> Step:
     )
 
 
-def _brought(delivery: Row[Any]) -> Iterator[Step]:
+def _delivered(delivery: Row[Any]) -> Iterator[Step]:
     where = f"{delivery.platform} {delivery.chat_id}"
     if delivery.unknown:
         text = f"{delivery.unknown} request(s) to {where} may or may not have arrived; sent again"
@@ -201,7 +204,7 @@ def _ordered(order: Row[Any]) -> Step:
     )
 
 
-def _happened(event: TaskEvent, trace_id: str | None) -> Step:
+def _event(event: TaskEvent, trace_id: str | None) -> Step:
     text = {
         EventKind.RETRIED: f"attempt {event.attempt + 1} failed ({event.code}): {event.why}",
         EventKind.RESTARTED: f"begun again: {event.why}",
@@ -231,12 +234,12 @@ _WAITED_FOR: Final = {
 }
 
 
-def _unread(letter: Row[Any]) -> Step:
+def _rejected(dead_letter: Row[Any]) -> Step:
     return Step(
-        letter.died_at,
+        dead_letter.died_at,
         What.DIED,
-        f"dead letter {letter.error_code}: {letter.exception}",
-        letter.task_id,
-        letter.trace_id,
-        details={"code": letter.error_code},
+        f"dead letter {dead_letter.error_code}: {dead_letter.exception}",
+        dead_letter.task_id,
+        dead_letter.trace_id,
+        details={"code": dead_letter.error_code},
     )

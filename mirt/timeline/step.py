@@ -1,4 +1,4 @@
-"""One step of a timeline."""
+"""The step of a timeline and its kinds."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -8,7 +8,7 @@ from typing import Any, Final
 
 
 class What(StrEnum):
-    """What a step is."""
+    """Kind of a step."""
 
     WROTE = "wrote"
     BEGAN = "began"
@@ -26,20 +26,21 @@ class What(StrEnum):
     DISCARDED = "discarded"
     PURGED = "purged"
     NOW = "now"
-    """Not over: what it is waiting for at this moment."""
+    """The task is not finished; the step shows what it waits for at this moment."""
 
 
 WRONG: Final = frozenset(
     {What.REFUSED, What.UNKNOWN, What.RETRIED, What.RESTARTED, What.DIED, What.PURGED}
 )
-"""Steps that nobody wants to see."""
+"""Kinds that an operator should look at."""
 
 
 @dataclass(frozen=True, slots=True)
 class Step:
-    """One step. ``waited_for`` says what the time since the step before of its task was spent on.
+    """One step. ``waited_s`` is the time in seconds since the step before of the same task.
 
-    ``private`` is what the customer or the agent said.
+    ``waited_for`` names the reason of that wait. ``private`` is the text of the customer or the
+    reply.
     """
 
     at: datetime

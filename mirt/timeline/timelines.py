@@ -1,4 +1,4 @@
-"""Reads timelines, and says how long each step had to wait."""
+"""Read the timeline of a conversation, trace, task or message, with the wait before each step."""
 
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
@@ -13,14 +13,14 @@ from mirt.timeline.narration import UNNOTICED, steps
 from mirt.timeline.step import Step, What
 
 LONGEST: Final = 200
-"""Rows of each kind; of a longer conversation its end is shown."""
+"""Most rows of each kind. A longer conversation shows its end."""
 
 
 @dataclass(frozen=True, slots=True)
 class Timeline:
-    """The steps of a subject, the oldest first; the conversation they belong to, if to any.
+    """The steps of a subject, oldest first, and its conversation, if it has one.
 
-    ``others`` are further conversations that have a message of the id that was asked for.
+    ``others`` has the session ids of further conversations with a message of the requested id.
     """
 
     subject: Subject
@@ -30,17 +30,17 @@ class Timeline:
 
 
 class Timelines:
-    """Reads timelines. The number of queries does not depend on how much happened."""
+    """The timelines. The number of queries does not depend on the number of steps."""
 
     def __init__(self, database: Database, clock: Clock) -> None:
         self._database = database
         self._clock = clock
 
     def of(self, name: str) -> Timeline | None:
-        """The timeline of a conversation, trace, task or message of this id; None: nobody knows it.
+        """Return the timeline of the conversation, trace, task or message with this id, or None.
 
         Raises:
-            DatabaseError: it cannot be asked.
+            DatabaseError: the database cannot be reached.
         """
         with self._database.transaction() as tx:
             subject = find_subject(tx, name)
@@ -48,14 +48,14 @@ class Timelines:
                 return None
             known = known_of(tx, subject, limit=LONGEST)
             about = conversation(tx, subject.session_id) if subject.session_id else None
-            named = sessions_of_message(tx, name)
-        others = [session_id for session_id in named if session_id != subject.session_id]
+            session_ids = sessions_of_message(tx, name)
+        others = [session_id for session_id in session_ids if session_id != subject.session_id]
         return Timeline(subject, about, list(_in_order(steps(known, self._clock()))), others)
 
 
-def _in_order(told: Iterable[Step]) -> Iterator[Step]:
+def _in_order(unsorted: Iterable[Step]) -> Iterator[Step]:
     before: dict[str, Step] = {}
-    for step in sorted(told, key=lambda step: step.at):
+    for step in sorted(unsorted, key=lambda step: step.at):
         last = before.get(step.task_id, step)
         before[step.task_id] = step
         waited = step.at - last.at

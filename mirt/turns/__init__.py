@@ -1,4 +1,4 @@
-"""Turns: what waits in a mailbox is answered together, once, and the next turn begins."""
+"""Answer the waiting mail of a conversation together, once, and begin the next turn."""
 
 from mirt.turns.direct import DirectTurns
 from mirt.turns.failed_turns import FailedTurns

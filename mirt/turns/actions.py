@@ -1,7 +1,7 @@
-"""What the agent may have done, and the tasks that this becomes.
+"""Turn the actions that the agent asks for into tasks, after validation.
 
-The agent says it in a structured call, never in free text; here it is validated. An order that is
-not complete is no order: the customer is asked for what is missing, whatever the agent has said.
+The agent asks in a structured call, never in free text. An incomplete order creates no task: the
+reply then asks the customer for the missing fields and replaces the agent's text.
 """
 
 import hashlib
@@ -44,9 +44,9 @@ TOOLS: Final = (ORDER, MARKS)
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """What follows from what the agent has said: what is told to the customer, and the tasks.
+    """The result of the agent's answer: the text for the customer, and the tasks to create.
 
-    ``record`` says of each action what became of it.
+    ``record`` has an entry for each action: its task id, or its wrong fields.
     """
 
     text: str
@@ -55,21 +55,21 @@ class Plan:
 
 
 def plan(text: str, actions: Iterable[Action], mail: KeptMail) -> Plan:
-    """Make tasks of the actions of a turn. Their ids follow from the turn, so twice is once."""
+    """Make tasks of the actions of a turn. Their ids derive from the turn's, so they exist once."""
     tasks: list[TaskMessage] = []
     record: list[dict[str, Any]] = []
     for number, action in enumerate(actions):
-        about = {"action": action.name}
+        entry = {"action": action.name}
         try:
             task = _task(action, mail, f"{mail.task_id}:{number}")
         except OrderProblems as wrong:
-            record.append({**about, "wrong": wrong.fields})
+            record.append({**entry, "wrong": wrong.fields})
             text = missing_from_order(wrong.fields)
         except ValidationError:
-            record.append({**about, "wrong": ["arguments"]})
+            record.append({**entry, "wrong": ["arguments"]})
         else:
             tasks.append(task)
-            record.append({**about, "task_id": task.task_id})
+            record.append({**entry, "task_id": task.task_id})
     if not text:
         ordered = any(task.actor == TaskName.CREATE_CRM_ORDER for task in tasks)
         text = ORDER_TAKEN if ordered else UNDERSTOOD
@@ -84,14 +84,14 @@ def _task(action: Action, mail: KeptMail, task_id: str) -> TaskMessage:
     }
     if action.name == MARKS.name:
         marks = _Marks.model_validate(dict(action.arguments)).model_dump()
-        about = {"platform": mail.platform, "chat_id": mail.chat_id or mail.session_id}
+        customer = {"platform": mail.platform, "chat_id": mail.chat_id or mail.session_id}
         return TaskMessage(
-            task_id, TaskName.MARK_CUSTOMER, kwargs={**about, **marks}, options=options
+            task_id, TaskName.MARK_CUSTOMER, kwargs={**customer, **marks}, options=options
         )
     agreed = read_agreed_order(dict(action.arguments)).model_dump(mode="json")
     order = {
         **agreed,
-        "external_id": _name_of(agreed, mail),
+        "external_id": _external_id(agreed, mail),
         "source": mail.platform,
         "source_id": mail.session_id,
     }
@@ -100,11 +100,11 @@ def _task(action: Action, mail: KeptMail, task_id: str) -> TaskMessage:
     )
 
 
-def _name_of(agreed: Mapping[str, Any], mail: KeptMail) -> str:
-    """The same for the same order of the same customer on the same day.
+def _external_id(agreed: Mapping[str, Any], mail: KeptMail) -> str:
+    """Return an id that is the same for the same order of the same customer on the same day.
 
-    An agent that confirms an order once more, on the customer's "thank you", creates no second one.
+    So an agent that confirms an order again, on the customer's "thank you", creates no second one.
     """
     day = f"{mail.received_at:%Y%m%d}"
-    said = json.dumps([mail.platform, mail.session_id, agreed], sort_keys=True)
-    return f"mirt-{day}-{hashlib.sha256(said.encode()).hexdigest()[:16]}"
+    identity = json.dumps([mail.platform, mail.session_id, agreed], sort_keys=True)
+    return f"mirt-{day}-{hashlib.sha256(identity.encode()).hexdigest()[:16]}"

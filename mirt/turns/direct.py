@@ -1,8 +1,9 @@
-"""The same turn without a queue: the caller does the work and gets the answer.
+"""Run a turn without a queue: the caller does the work and gets the answer.
 
-For TASKS_ENABLED=false. Messages of a conversation still go through its mailbox, so callers at the
-same moment are answered in order, and whoever finds the conversation idle works for all who wait.
-An apology whose bringer has died is brought by who finds it at the head.
+For TASKS_ENABLED=false. The messages of a conversation still go through its mailbox, so callers at
+the same moment are answered in order. A caller that finds the head unclaimed runs it, even for
+another caller. An apology whose sender has died is sent by the next caller that finds it at the
+head.
 """
 
 import time
@@ -33,15 +34,17 @@ from mirt.turns.turn import Turns
 log = structlog.get_logger(__name__)
 
 LIMIT_S: Final = 85.0
+"""Seconds after which a caller gets ``SoftTimeLimitExceeded``."""
 LOOK_AGAIN_S: Final = 0.05
+"""Seconds between two looks at the head of another caller."""
 
 QueueOf = Callable[[str], str]
-"""Which queue the tasks of this name are in, where there are queues."""
+"""Function from the name of a task to the queue it would be in; dead letters store it."""
 
 
 @dataclass(slots=True)
 class _Caller:
-    """The caller whose process does the work, and the tasks that the agent asked for meanwhile."""
+    """A caller that runs turns, and the tasks that the agent has asked for in them."""
 
     owner: str
     queue_of: QueueOf
@@ -49,7 +52,7 @@ class _Caller:
 
 
 class DirectTurns:
-    """Answers a message before it returns."""
+    """The executor of turns in the process of the caller."""
 
     def __init__(
         self,
@@ -66,13 +69,13 @@ class DirectTurns:
         self._clock = clock
 
     def answer(self, mail: Mail, *, queue_of: QueueOf) -> TaskOutcome:
-        """Keep the message, wait for its turn and take it; the result, and what follows from it.
+        """Store the message, wait for its turn, run it, and return its outcome.
 
-        What fails is a dead letter of the queue that it would have been in.
+        A failed turn becomes a dead letter of the queue that its task would have been in.
 
         Raises:
-            WorkerError: what the turn failed with; the message is not tried again.
-            SoftTimeLimitExceeded: after ``LIMIT_S`` seconds.
+            WorkerError: the error of the turn; the message is not tried again.
+            SoftTimeLimitExceeded: ``LIMIT_S`` seconds have passed.
         """
         accepted = self._conversations.accept(mail)
         mail = replace(mail, task_id=accepted.task_id, session_id=accepted.session_id)
@@ -84,17 +87,17 @@ class DirectTurns:
         return TaskOutcome(result, caller.agent_tasks)
 
     def _take_head(self, mail: Mail, caller: _Caller) -> bool:
-        """Work for whoever is at the head; False when somebody else does already."""
+        """Run the head, also for another caller; return False if another caller runs it."""
         with self._database.transaction() as tx:
-            # Not locked: whoever is at the head holds it, and locks the conversation after that.
+            # No lock here: a turn locks its task first and the conversation second.
             head_id = mailbox.head_of(tx, mail.session_id)
             if head_id is None:
                 return False
             head = mailbox.find(tx, head_id)
-            said = None if head else find_delivery(tx, head_id)
+            apology = None if head else find_delivery(tx, head_id)
         if head is not None:
             return self._take_turn(mail, head, caller)
-        return said is not None and self._apologise(said, caller)
+        return apology is not None and self._apologise(apology, caller)
 
     def _take_turn(self, mail: Mail, head: KeptMail, caller: _Caller) -> bool:
         task = as_task(head)
@@ -102,9 +105,9 @@ class DirectTurns:
         if lease is None:
             return False
         try:
-            # The next head is not published: its own caller waits here for its turn.
-            left = self._turns.answer(lease, head).to_publish
-            caller.agent_tasks += [one for one in left if one.actor not in ANSWERS]
+            # The next head is not published: its own caller waits for its turn here.
+            tasks = self._turns.answer(lease, head).to_publish
+            caller.agent_tasks += [task for task in tasks if task.actor not in ANSWERS]
         except LeaseLostError:
             return False
         except Exception as failed:
@@ -116,18 +119,18 @@ class DirectTurns:
         self._finish(lease)
         return True
 
-    def _apologise(self, said: Delivery, caller: _Caller) -> bool:
-        """Bring an apology that stands at the head; False when somebody else does already."""
-        task = send_response_task(said)
+    def _apologise(self, apology: Delivery, caller: _Caller) -> bool:
+        """Send an apology that is the head; return False if another caller sends it."""
+        task = send_response_task(apology)
         lease = self._claim(task, caller)
         if lease is None:
             return False
         try:
-            self._turns.send_text(lease, said)
+            self._turns.send_text(lease, apology)
         except LeaseLostError:
             return False
         except WorkerError as failed:
-            log.warning("apology_failed", task_id=said.id, why=failed.message)
+            log.warning("apology_failed", task_id=apology.id, why=failed.message)
             self._fail(lease, task, failed, caller)
             return True
         self._finish(lease)
@@ -146,12 +149,12 @@ class DirectTurns:
         now, code, queue = self._clock(), code_of(error), caller.queue_of(task.actor)
         with self._database.transaction() as tx:
             write_failure(tx, lease, task, error, code, queue=queue, now=now)
-            owed = self._failed_turns.failed(tx, task.task_id)
+            to_publish = self._failed_turns.failed(tx, task.task_id)
             apologies = [
-                find_delivery(tx, one.task_id)
-                for one in owed
-                if one.actor == TaskName.SEND_RESPONSE
+                find_delivery(tx, task.task_id)
+                for task in to_publish
+                if task.actor == TaskName.SEND_RESPONSE
             ]
         metrics.BURIED.inc(task=task.actor, code=code)
-        for said in filter(None, apologies):
-            self._apologise(said, caller)
+        for apology in filter(None, apologies):
+            self._apologise(apology, caller)

@@ -1,7 +1,7 @@
-"""What becomes of a turn that was not answered: it failed for good, was removed, or comes back.
+"""Settle turns that failed for good or were purged, and reopen them for a replay.
 
-A turn that fails for good owes the customer one apology. It takes the turn's place as the head, so
-that it comes before the reply to any later message.
+A turn that fails for good owes the customer one apology. The apology replaces the turn as the head,
+so the customer gets it before the reply to any later message.
 """
 
 from sqlalchemy import Connection
@@ -26,7 +26,7 @@ from mirt.texts import APOLOGY
 
 
 class FailedTurns:
-    """Settles turns in the transactions of others: who writes their dead letters, or takes them."""
+    """The failure handler of turns and replies."""
 
     def __init__(self, conversations: Conversations, clock: Clock) -> None:
         self._conversations = conversations
@@ -35,41 +35,41 @@ class FailedTurns:
     def failed(self, tx: Connection, task_id: str) -> list[TaskMessage]:
         """Settle a turn that has failed for good, in the transaction that writes its dead letter.
 
-        The customer is owed an apology, unless the channel has refused the reply or a part of it
-        was sent; if there is nothing to say, or nobody to say it to, the turn passes on.
+        Return the apology as the new head. There is none if the channel has refused the reply, a
+        part of it was sent, or no chat is known; then the oldest waiting message is the new head.
         """
         now = self._clock()
-        mail, said = mailbox.find(tx, task_id), find_delivery(tx, task_id)
+        mail, reply = mailbox.find(tx, task_id), find_delivery(tx, task_id)
         abandon_delivery(tx, task_id, now=now)
         if mail is None:
-            return self._pass_on(tx, said.session_id, task_id) if said else []
+            return self._promote_next(tx, reply.session_id, task_id) if reply else []
         mailbox.settle(tx, turn_id=task_id, task_id=task_id, state=MailState.FAILED, now=now)
         is_head = mailbox.lock_head(tx, mail.session_id) == task_id
         if (
             is_head
             and mail.chat_id
             and mail.actor == TaskName.PROCESS_AND_RESPOND
-            and _is_apology_due(said)
+            and _is_apology_due(reply)
         ):
-            owed = delivery_to(mail, f"{task_id}:apology", APOLOGY)
-            apology = send_response_task(owed)
-            # A turn that was replayed and has failed again has apologised already.
+            delivery = delivery_to(mail, f"{task_id}:apology", APOLOGY)
+            apology = send_response_task(delivery)
+            # False for a turn that fails again after a replay: its customer had the apology before.
             if outbox.add(tx, apology, now=now):
                 mailbox.set_head(tx, mail.session_id, apology.task_id)
-                add_delivery(tx, owed, now=now)
+                add_delivery(tx, delivery, now=now)
                 return [apology]
-        return self._pass_on(tx, mail.session_id, task_id)
+        return self._promote_next(tx, mail.session_id, task_id)
 
     def purged(self, tx: Connection, task_id: str) -> list[TaskMessage]:
-        """Settle a turn that an operator has removed, and all that waits behind it.
+        """Settle a turn that an operator has purged, and all mail that waits behind it.
 
-        Nobody is told: a replay of its dead letter makes all of them wait again.
+        The customer gets no apology. A replay of the dead letter makes all of the mail wait again.
         """
         now = self._clock()
-        mail, said = mailbox.find(tx, task_id), find_delivery(tx, task_id)
+        mail, reply = mailbox.find(tx, task_id), find_delivery(tx, task_id)
         abandon_delivery(tx, task_id, now=now)
         if mail is None:
-            return self._pass_on(tx, said.session_id, task_id) if said else []
+            return self._promote_next(tx, reply.session_id, task_id) if reply else []
         if mailbox.lock_head(tx, mail.session_id) == task_id:
             waiting = mailbox.waiting_mail(tx, mail.session_id, limit=None)
             mailbox.assign_to_turn(tx, [one.id for one in waiting], turn_id=task_id)
@@ -78,11 +78,11 @@ class FailedTurns:
         return []
 
     def reopened(self, tx: Connection, task_id: str) -> bool:
-        """Make a turn that has failed possible again; whether it is its turn now.
+        """Reopen a failed turn; return whether its task may run now.
 
-        If the agent had answered, only the delivery is tried again. Otherwise its messages wait
-        again, before those that came after them, and the turn begins when it is their turn. What
-        had waited behind it and was removed with it waits again too.
+        If the agent had answered, only the delivery is tried again. Otherwise the messages of the
+        turn wait again, before later ones, and the turn begins when it becomes the head. Mail that
+        was purged together with it waits again, too.
         """
         reopen_delivery(tx, task_id)
         mail = mailbox.find(tx, task_id)
@@ -94,15 +94,13 @@ class FailedTurns:
             mailbox.set_head(tx, mail.session_id, task_id)
         return head is None or mail.state is not MailState.FAILED
 
-    def _pass_on(self, tx: Connection, session_id: str, task_id: str) -> list[TaskMessage]:
-        following = self._conversations.promote_next(
-            tx, session_id, after=task_id, now=self._clock()
-        )
-        return [following] if following else []
+    def _promote_next(self, tx: Connection, session_id: str, task_id: str) -> list[TaskMessage]:
+        head = self._conversations.promote_next(tx, session_id, after=task_id, now=self._clock())
+        return [head] if head else []
 
 
 def delivery_to(mail: Mail, delivery_id: str, text: str) -> Delivery:
-    """A text for whoever wrote this message."""
+    """Return the delivery of a text to the customer who wrote this message."""
     return Delivery(
         id=delivery_id,
         session_id=mail.session_id,
@@ -114,7 +112,7 @@ def delivery_to(mail: Mail, delivery_id: str, text: str) -> Delivery:
 
 
 def send_response_task(delivery: Delivery) -> TaskMessage:
-    """The task that brings a text which is already known, under the delivery's own id."""
+    """Return the task that sends the text of a delivery. Its id is the id of the delivery."""
     return TaskMessage(
         task_id=delivery.id,
         actor=TaskName.SEND_RESPONSE,
@@ -131,5 +129,5 @@ def send_response_task(delivery: Delivery) -> TaskMessage:
     )
 
 
-def _is_apology_due(said: Delivery | None) -> bool:
-    return said is None or (said.parts_sent == 0 and said.state is not DeliveryState.FAILED)
+def _is_apology_due(reply: Delivery | None) -> bool:
+    return reply is None or (reply.parts_sent == 0 and reply.state is not DeliveryState.FAILED)

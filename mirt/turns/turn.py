@@ -1,16 +1,16 @@
-"""A turn: the messages that wait are answered together, once, and the next turn begins.
+"""Run a turn: answer the waiting messages together, once, and promote the next head.
 
-The life of a turn, each step one transaction that checks the lease first:
+The steps of a turn. *Open*, *store* and *close* are transactions that verify the lease first:
 
-1. *open*: find out how far it has come; if the agent has not answered, take what waits with it.
+1. *open*: read how far the turn has come; if the agent has not answered, take the waiting mail.
 2. ask the agent, outside of any transaction.
-3. *store*: reply, history, the answered messages, the pending delivery and the tasks that the
-   agent wants done, together.
+3. *store*: the reply, the history, the answered mail, the pending delivery and the tasks that the
+   agent asks for, together.
 4. deliver, outside of any transaction.
-5. *close*: the next message of the mailbox becomes the head, and is returned to be published.
+5. *close*: the oldest waiting message becomes the head and is returned, so that it is published.
 
-A turn that was interrupted begins again at 1 and goes on from what it finds. What becomes of one
-that fails for good is in ``mirt.turns.failed_turns``.
+An interrupted turn starts again at 1 and continues from the stored state.
+``mirt.turns.failed_turns`` settles turns that fail for good.
 """
 
 import time
@@ -29,7 +29,7 @@ from mirt.observe import metrics, traces
 from mirt.store.engine.database import Database
 from mirt.store.engine.retrying import commit_with_retry
 from mirt.store.queue import leases, outbox
-from mirt.store.queue.dead_letters import DeadLetterFilter, list_dead
+from mirt.store.queue.dead_letters import find_dead
 from mirt.store.queue.leases import Lease
 from mirt.store.queue.tasks import TaskMessage, TaskOutcome
 from mirt.store.shop import mailbox
@@ -49,27 +49,28 @@ from mirt.turns.failed_turns import delivery_to
 log = structlog.get_logger(__name__)
 
 HISTORY_LINES: Final = 20
+"""Earlier messages that the agent gets with a turn."""
 
 
 @dataclass(frozen=True, slots=True)
 class _Open:
-    """A turn that the agent has yet to answer."""
+    """A turn without an answer, with the mail that it answers and what was said before."""
 
-    heard: list[KeptMail]
+    mails: list[KeptMail]
     summary: str | None = None
-    said: list[Said] = field(default_factory=list)
+    history: list[Said] = field(default_factory=list)
 
 
 @dataclass(frozen=True, slots=True)
 class _Answered:
-    """A message that has its reply; ``turn_id`` is another's if it was answered with others."""
+    """A message that has a reply. ``turn_id`` differs from its id if another turn answered it."""
 
     turn_id: str
     reply: Reply
 
 
 class Turns:
-    """Answers what waits in the mailboxes."""
+    """The turns of all conversations."""
 
     def __init__(
         self,
@@ -86,12 +87,14 @@ class Turns:
         self._clock = clock
 
     def answer(self, lease: Lease, mail: Mail) -> TaskOutcome:
-        """Take the turn of this message as far as it goes.
+        """Run the turn of this message and return its outcome.
+
+        The outcome is ``parked`` if another message is the head: the task runs when it is the head.
 
         Raises:
-            RetryableError: it failed now; what is stored stays, another attempt goes on from there.
-            PermanentError: it will never succeed; call ``FailedTurns.failed``.
-            LeaseLostError: another worker has it.
+            RetryableError: the turn failed for now; the next attempt continues from its last step.
+            PermanentError: the turn can never succeed; call ``FailedTurns.failed``.
+            LeaseLostError: another worker has the task.
         """
         began = time.perf_counter()
         stage = self._open(lease, mail)
@@ -108,7 +111,12 @@ class Turns:
         return TaskOutcome(result, [*to_publish, *stage.reply.agent_tasks])
 
     def send_text(self, lease: Lease, delivery: Delivery) -> TaskOutcome:
-        """Send a text that is already known; if it stands at the head of a mailbox, go on there."""
+        """Send a fixed text. If its task is the head of a mailbox, promote the next head.
+
+        Raises:
+            RateLimitError, ExternalServiceError, PermanentError: as ``Deliveries.deliver``.
+            LeaseLostError: another worker has the task.
+        """
         with self._database.transaction() as tx:
             leases.verify(tx, lease)
             add_delivery(tx, delivery, now=self._clock())
@@ -118,10 +126,10 @@ class Turns:
         return TaskOutcome(result, self._close(lease, session_id))
 
     def result_of(self, mail: Mail) -> dict[str, Any] | None:
-        """The result of a message, once it was answered, in its own turn or in another's.
+        """Return the result of a message that its own turn or another one has answered, or None.
 
         Raises:
-            PermanentError: the turn has failed for good, and with what code.
+            PermanentError: the turn has failed for good; with the code of its dead letter.
         """
         with self._database.transaction() as tx:
             if answered := store.reply_to(tx, mail.task_id):
@@ -129,8 +137,8 @@ class Turns:
             kept = mailbox.find(tx, mail.task_id)
             if kept is None or kept.state is not MailState.FAILED:
                 return None
-            dead = list_dead(tx, DeadLetterFilter(task_ids=[kept.turn_id or kept.task_id]))
-        code = dead[0].error_code if dead else ErrorCode.UNEXPECTED
+            dead_letter = find_dead(tx, kept.turn_id or kept.task_id)
+        code = dead_letter.error_code if dead_letter else ErrorCode.UNEXPECTED
         raise PermanentError("the task has failed for good", code)
 
     def _open(self, lease: Lease, mail: Mail) -> _Open | _Answered | None:
@@ -151,39 +159,39 @@ class Turns:
             kept = mailbox.find(tx, mail.task_id)
             if kept is None or kept.state is not MailState.WAITING:
                 raise PermanentError("its message has already failed", ErrorCode.INVALID_INPUT)
-            heard = taken_together(
+            mails = taken_together(
                 mailbox.waiting_mail(tx, mail.session_id, limit=TURN_MESSAGES, since_id=kept.id)
             )
-            mailbox.assign_to_turn(tx, [one.id for one in heard], turn_id=mail.task_id)
-            for other in heard[1:]:
+            mailbox.assign_to_turn(tx, [taken.id for taken in mails], turn_id=mail.task_id)
+            for other in mails[1:]:
                 traces.current().link(traces.extract(as_task(other).options, other.task_id))
-            if is_command(heard[0]):
-                return _Open(heard)
-            return _Open(heard, *store.recall(tx, mail.session_id, limit=HISTORY_LINES))
+            if is_command(mails[0]):
+                return _Open(mails)
+            return _Open(mails, *store.recall(tx, mail.session_id, limit=HISTORY_LINES))
 
     def _measure_wait(self, turn: _Open) -> None:
         now = self._clock()
-        for mail in turn.heard:
-            # Whoever was taken with the turn before, or began it, has waited no longer than then.
+        for mail in turn.mails:
+            # A message with a turn id was taken by an earlier run, which has measured its wait.
             if mail.turn_id is None:
                 waited = (now - mail.received_at).total_seconds()
                 metrics.MESSAGE_WAIT.observe(max(0.0, waited), channel=mail.platform)
 
     def _ask(self, turn: _Open) -> Reply:
-        if is_command(turn.heard[0]):
+        if is_command(turn.mails[0]):
             return Reply(GREETING, model="greeting")
-        conversation = [ChatMessage(role=said.role, content=said.content) for said in turn.said]
-        conversation += [ChatMessage(role="user", content=_heard(mail)) for mail in turn.heard]
-        with traces.span("agent answer", attributes={"mirt.messages": len(turn.heard)}) as asked:
+        conversation = [ChatMessage(role=line.role, content=line.content) for line in turn.history]
+        conversation += [ChatMessage(role="user", content=_content(mail)) for mail in turn.mails]
+        with traces.span("agent answer", attributes={"mirt.messages": len(turn.mails)}) as span:
             answer = self._agent.answer(conversation, summary=turn.summary, tools=TOOLS)
-            asked.set_attributes(
+            span.set_attributes(
                 {
                     "gen_ai.response.model": answer.model,
                     "gen_ai.usage.input_tokens": answer.prompt_tokens,
                     "gen_ai.usage.output_tokens": answer.completion_tokens,
                 }
             )
-        planned = plan(answer.text, answer.actions, turn.heard[0])
+        planned = plan(answer.text, answer.actions, turn.mails[0])
         return Reply(
             planned.text,
             answer.model,
@@ -200,10 +208,10 @@ class Turns:
                 self._write(tx, mail, turn, reply)
 
         commit_with_retry(self._database, write)
-        others = [one.trace_id for one in turn.heard if one.task_id != mail.task_id]
+        others = [other.trace_id for other in turn.mails if other.task_id != mail.task_id]
         log.info(
             "answered",
-            messages=len(turn.heard),
+            messages=len(turn.mails),
             tokens=reply.completion_tokens,
             **({"also_traces": others} if others else {}),
         )
@@ -211,8 +219,8 @@ class Turns:
 
     def _write(self, tx: Connection, mail: Mail, turn: _Open, reply: Reply) -> None:
         now = self._clock()
-        heard = [(_heard(one), one.received_at) for one in turn.heard]
-        if is_command(turn.heard[0]):
+        heard = [(_content(kept), kept.received_at) for kept in turn.mails]
+        if is_command(turn.mails[0]):
             mailbox.restart(tx, mail.session_id)
             heard = []
         store.store_reply(tx, mail, reply, heard=heard, now=now)
@@ -222,15 +230,15 @@ class Turns:
         for task in reply.agent_tasks:
             outbox.add(tx, task, now=now)
         if mail.actor == TaskName.PROCESS_AND_RESPOND:
-            add_delivery(tx, delivery_to(turn.heard[-1], mail.task_id, reply.text), now=now)
+            add_delivery(tx, delivery_to(turn.mails[-1], mail.task_id, reply.text), now=now)
 
     def _close(self, lease: Lease, session_id: str) -> list[TaskMessage]:
         with self._database.transaction() as tx:
             leases.verify(tx, lease)
-            following = self._conversations.promote_next(
+            head = self._conversations.promote_next(
                 tx, session_id, after=lease.task_id, now=self._clock()
             )
-        return [following] if following else []
+        return [head] if head else []
 
 
 def _result(mail: Mail, reply: Reply) -> dict[str, Any]:
@@ -244,5 +252,5 @@ def _result(mail: Mail, reply: Reply) -> dict[str, Any]:
     }
 
 
-def _heard(mail: Mail) -> str:
+def _content(mail: Mail) -> str:
     return " ".join(filter(None, (PHOTO if mail.metadata.get("photo") else "", mail.text)))

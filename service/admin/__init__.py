@@ -1,4 +1,4 @@
-"""What operators see and do. The command line and the page show the same, made here.
+"""Read and act for operators. The command line and the page present the values made here.
 
-What may not live here: how it is shown, HTTP, SQL.
+This package holds no presentation, no HTTP and no SQL.
 """

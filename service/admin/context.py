@@ -1,4 +1,4 @@
-"""What operators look at needs of a process: a clock and the database, and nothing outside."""
+"""The context of the functions for operators: a clock and the database, nothing outside."""
 
 from typing import Protocol
 
@@ -7,12 +7,12 @@ from mirt.store.engine.database import Database
 
 
 class AdminContext(Protocol):
-    """Any runtime is one; a command that only looks opens no more than this."""
+    """Implemented by ``Runtime``, and by a command that only reads and opens no more than this."""
 
     @property
     def clock(self) -> Clock:
-        """The time."""
+        """The clock; tests pass a fake one."""
 
     @property
     def database(self) -> Database:
-        """What is known."""
+        """The database; read-only for a command that only reads."""

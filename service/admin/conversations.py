@@ -1,10 +1,9 @@
-"""Who has been waiting the longest, whose turn it is, and why it is not over."""
+"""Find conversations: those that wait the longest, with the reason, and a searchable list."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
-from mirt.runtime import Runtime
 from mirt.store.queue.events import EventKind, TaskEvent, events_of
 from mirt.store.queue.tasks import TaskState
 from mirt.store.reports import search
@@ -20,7 +19,7 @@ from service.admin.context import AdminContext
 
 @dataclass(frozen=True, slots=True)
 class WaitingView:
-    """A conversation in which somebody waits. ``why`` is a sentence; ``command`` shows more."""
+    """A conversation whose customer waits. ``why`` is a sentence; ``command`` shows more."""
 
     session_id: str
     customer_name: str | None
@@ -31,7 +30,7 @@ class WaitingView:
     task: str | None
     state: str | None
     attempt: int
-    """The how manieth it is, from 1."""
+    """Attempt number, starting at 1."""
     worker_id: str | None
     why: str
     last_error: str | None
@@ -39,64 +38,67 @@ class WaitingView:
 
 
 def waiting(context: AdminContext, *, limit: int) -> list[WaitingView]:
-    """Those who have been waiting the longest: two queries.
+    """Return the conversations that have waited the longest, with two queries.
 
     Raises:
-        DatabaseError: it cannot be asked.
+        DatabaseError: the database cannot be read.
     """
     now = context.clock()
     with context.database.transaction() as tx:
-        found = search.waiting_longest(tx, limit=limit)
-        events = events_of(tx, [one.task_id for one in found])
-    return [_view(one, [e for e in events if e.task_id == one.task_id], now) for one in found]
+        longest = search.waiting_longest(tx, limit=limit)
+        events = events_of(tx, [one.task_id for one in longest])
+    return [_view(one, [e for e in events if e.task_id == one.task_id], now) for one in longest]
 
 
-def _view(one: WaitingConversation, events: Sequence[TaskEvent], now: datetime) -> WaitingView:
+def _view(
+    conversation: WaitingConversation, events: Sequence[TaskEvent], now: datetime
+) -> WaitingView:
     failed = [event for event in events if event.kind is EventKind.RETRIED]
     last = failed[-1] if failed else None
     return WaitingView(
-        session_id=one.session_id,
-        customer_name=one.customer_name,
-        messages=one.messages,
-        since=one.since,
-        waited_s=max(0.0, (now - one.since).total_seconds()),
-        task_id=one.task_id,
-        task=one.actor,
-        state=one.state,
-        attempt=(one.attempt or 0) + 1,
-        worker_id=one.owner,
-        why=_why(one, last, now),
+        session_id=conversation.session_id,
+        customer_name=conversation.customer_name,
+        messages=conversation.messages,
+        since=conversation.since,
+        waited_s=max(0.0, (now - conversation.since).total_seconds()),
+        task_id=conversation.task_id,
+        task=conversation.actor,
+        state=conversation.state,
+        attempt=(conversation.attempt or 0) + 1,
+        worker_id=conversation.owner,
+        why=_why(conversation, last, now),
         last_error=None if last is None else f"{last.code}: {last.why}",
-        command=f"mirt trace {one.session_id}",
+        command=f"mirt trace {conversation.session_id}",
     )
 
 
-def _why(one: WaitingConversation, last: TaskEvent | None, now: datetime) -> str:
-    if one.state == TaskState.RUNNING and one.started_at is not None:
-        return f"it has been running for {(now - one.started_at).total_seconds():.0f} s"
-    if one.state == TaskState.DELAYED and one.due_at is not None:
-        in_s = max(0.0, (one.due_at - now).total_seconds())
+def _why(conversation: WaitingConversation, last: TaskEvent | None, now: datetime) -> str:
+    if conversation.state == TaskState.RUNNING and conversation.started_at is not None:
+        return f"it has been running for {(now - conversation.started_at).total_seconds():.0f} s"
+    if conversation.state == TaskState.DELAYED and conversation.due_at is not None:
+        in_s = max(0.0, (conversation.due_at - now).total_seconds())
         if last is None:
-            return f"it waits for quiet, for {in_s:.0f} s more"
-        pause = "as asked (429)" if last.code == "RateLimitError" else "after a failure"
-        return f"it pauses {pause}, for {in_s:.0f} s more"
-    if one.state == TaskState.QUEUED:
-        return "no worker has taken it up" + ("" if one.fence == 0 else " again")
-    return "it has no task: the next sweep gives it one"
+            return f"it waits {in_s:.0f} s more for the customer to finish writing"
+        asked = last.code == "RateLimitError"
+        reason = "because the other side asked for it (429)" if asked else "after a failure"
+        return f"it retries in {in_s:.0f} s, {reason}"
+    if conversation.state == TaskState.QUEUED:
+        return "no worker has started it" + ("" if conversation.fence == 0 else " again")
+    return "it has no task: the next sweep makes one"
 
 
-def found(
-    context: Runtime,
+def find(
+    context: AdminContext,
     *,
     text: str = "",
     kind: Kind = Kind.ALL,
     after: Cursor | None = None,
     limit: int,
 ) -> list[Conversation]:
-    """Those that are meant, the latest message first: one query.
+    """Return the conversations that match, the latest message first, with one query.
 
     Raises:
-        DatabaseError: it cannot be asked.
+        DatabaseError: the database cannot be read.
     """
     with context.database.transaction() as tx:
         return conversations_found(tx, text=text, kind=kind, after=after, limit=limit)

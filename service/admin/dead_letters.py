@@ -1,4 +1,4 @@
-"""Dead letters, for those who decide about them."""
+"""Find, replay and discard dead letters."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -9,42 +9,42 @@ from service.admin.context import AdminContext
 
 
 @dataclass(frozen=True, slots=True)
-class Letters:
-    """Some of the dead letters that are meant, the latest first, and how many there are in all."""
+class FoundDeadLetters:
+    """A page of the dead letters that match, the latest first, and the total number that match."""
 
     total: int
     letters: Sequence[DeadLetter]
 
 
 def find(
-    context: AdminContext, choice: DeadLetterFilter, *, limit: int, offset: int = 0
-) -> Letters:
-    """Those that are meant; without their tracebacks, which ``show`` has.
+    context: AdminContext, which: DeadLetterFilter, *, limit: int, offset: int = 0
+) -> FoundDeadLetters:
+    """Return one page of the dead letters that match.
 
     Raises:
-        DatabaseError: it cannot be asked.
+        DatabaseError: the database cannot be read.
     """
     with context.database.transaction() as tx:
-        total = store.count_dead(tx, choice)
-        return Letters(total, store.list_dead(tx, choice, limit=limit, offset=offset))
+        total = store.count_dead(tx, which)
+        return FoundDeadLetters(total, store.list_dead(tx, which, limit=limit, offset=offset))
 
 
 def show(context: AdminContext, task_id: str) -> DeadLetter | None:
-    """All of one of them."""
+    """Return the dead letter of a task; None if there is none."""
     with context.database.transaction() as tx:
-        return next(iter(store.list_dead(tx, DeadLetterFilter(task_ids=[task_id]), limit=1)), None)
+        return store.find_dead(tx, task_id)
 
 
-def replay(context: AdminContext, choice: DeadLetterFilter) -> int:
-    """Have those that are meant run once more, each exactly once; how many there were."""
-    # Looking at letters needs no broker.
+def replay(context: AdminContext, which: DeadLetterFilter) -> int:
+    """Run the tasks of these dead letters once more, each exactly once; return their number."""
+    # Imported here: reading dead letters needs no broker.
     from broker.task import registry
-    from middleware.dead_letters import replay as replay_letters
+    from middleware.dead_letters import replay as replay_dead_letters
 
-    return replay_letters(registry.broker, context.database, choice, context.clock)
+    return replay_dead_letters(registry.broker, context.database, which, context.clock)
 
 
-def discard(context: AdminContext, choice: DeadLetterFilter) -> int:
-    """Forget those that are meant for good; how many there were."""
+def discard(context: AdminContext, which: DeadLetterFilter) -> int:
+    """Delete these dead letters for good; return their number."""
     with context.database.transaction() as tx:
-        return store.discard_dead(tx, choice, now=context.clock())
+        return store.discard_dead(tx, which, now=context.clock())

@@ -1,4 +1,4 @@
-"""What is wrong at this moment, in a sentence each, and what to do about it."""
+"""Find problems of the running service: one sentence each, and a command that helps."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -15,50 +15,50 @@ from service.admin.queues import Activity
 from service.admin.schedule import ScheduledTask
 
 WAITS_LONG_S: Final = 60.0
-LATELY: Final = timedelta(hours=24)
-HEALTH_LASTS: Final = timedelta(minutes=15)
+UNKNOWN_SINCE: Final = timedelta(hours=24)
+HEALTH_CHECK_VALID_FOR: Final = timedelta(minutes=15)
 
 
 @dataclass(frozen=True, slots=True)
 class Problem:
-    """One thing that is wrong. ``command`` mends it or shows more; ``page`` is where to look."""
+    """A problem. ``command`` solves it or shows more; ``page`` is the page of ``/ops`` to open."""
 
     what: str
     command: str
     page: str
 
 
-def problems(
+def findings(
     context: AdminContext, now: Activity, scheduled: Sequence[ScheduledTask]
 ) -> list[Problem]:
-    """Everything that is wrong, the worst first; empty when nothing is. Three queries.
+    """Return all problems, the worst first; none if all is well. Three queries.
 
     Raises:
-        DatabaseError: it cannot be asked.
+        DatabaseError: the database cannot be read.
     """
     with context.database.transaction() as tx:
-        unknown = overview.unknown_since(tx, now.at - LATELY)
-        checks = list(checks_of_workers(tx, since=now.at - HEALTH_LASTS))
-    living = {one.worker.id for one in now.workers}
-    ill = {worker: found for worker, found, _ in checks if worker in living}
+        unknown = overview.unknown_since(tx, now.at - UNKNOWN_SINCE)
+        checks = list(checks_of_workers(tx, since=now.at - HEALTH_CHECK_VALID_FOR))
+    living_ids = {one.worker.id for one in now.workers}
+    unhealthy = {worker: found for worker, found, _ in checks if worker in living_ids}
     return [
         *_of_queues(now),
         *_of_runs(now),
-        *_of_letters(now),
+        *_of_dead_letters(now),
         *_of_schedule(scheduled),
-        *_of_health(ill),
+        *_of_health(unhealthy),
         *_of_outcomes(unknown),
     ]
 
 
 def _of_queues(now: Activity) -> Iterator[Problem]:
     if not now.workers:
-        yield Problem("no worker is there", "mirt worker", "/ops")
+        yield Problem("no worker is running", "mirt worker", "/ops")
     for queue in now.queues:
         verb = "waits" if queue.ready == 1 else "wait"
         waits = f"{_count(queue.ready, 'task')} {verb} in {queue.name}"
         if queue.ready and not queue.workers:
-            yield Problem(f"{waits} and no worker works on it", f"mirt worker {queue.name}", "/ops")
+            yield Problem(f"{waits} and no worker serves it", f"mirt worker {queue.name}", "/ops")
         elif queue.oldest_wait_s > WAITS_LONG_S:
             yield Problem(
                 f"{waits}, the oldest for {format_duration(queue.oldest_wait_s)}",
@@ -70,16 +70,16 @@ def _of_queues(now: Activity) -> Iterator[Problem]:
 def _of_runs(now: Activity) -> Iterator[Problem]:
     for run in now.runs:
         if run.is_late:
-            whom = f" for conversation {run.session_id}" if run.session_id else ""
+            subject = f" for conversation {run.session_id}" if run.session_id else ""
             yield Problem(
-                f"{run.task}{whom} has been running for {format_duration(run.running_s)} "
-                f"(it may for {format_duration(run.soft_s)}), attempt {run.attempt}",
+                f"{run.task}{subject} has been running for {format_duration(run.running_s)} "
+                f"(limit {format_duration(run.soft_s)}), attempt {run.attempt}",
                 f"mirt trace {run.task_id}",
                 f"/ops/trace?id={quote(run.session_id or run.task_id, safe='')}",
             )
 
 
-def _of_letters(now: Activity) -> Iterator[Problem]:
+def _of_dead_letters(now: Activity) -> Iterator[Problem]:
     dead = {queue.name: queue.dead for queue in now.queues if queue.dead}
     if dead:
         where = ", ".join(f"{count:,} of {name}" for name, count in dead.items())
@@ -90,11 +90,13 @@ def _of_letters(now: Activity) -> Iterator[Problem]:
 def _of_schedule(scheduled: Sequence[ScheduledTask]) -> Iterator[Problem]:
     late = [one.task for one in scheduled if one.is_late]
     if late:
-        yield Problem(f"no tick of {', '.join(late)}", "mirt scheduler", "/ops/schedule")
+        yield Problem(
+            f"the scheduler sent no tick for {', '.join(late)}", "mirt scheduler", "/ops/schedule"
+        )
 
 
-def _of_health(ill: dict[str, dict[str, str]]) -> Iterator[Problem]:
-    for worker, checks in sorted(ill.items()):
+def _of_health(unhealthy: dict[str, dict[str, str]]) -> Iterator[Problem]:
+    for worker, checks in sorted(unhealthy.items()):
         failing = {name: found for name, found in checks.items() if found not in {"ok", "off"}}
         if failing:
             found = ", ".join(f"{name} ({why})" for name, why in failing.items())
@@ -107,7 +109,7 @@ def _of_outcomes(unknown: Mapping[Effect, Unknown]) -> Iterator[Problem]:
         if found.session_id is None:
             page = f"/ops/trace?id={quote(found.trace_id, safe='')}"
         yield Problem(
-            f"{_count(found.count, effect.value)} of unknown outcome in the last day",
+            f"{_count(found.count, effect.value)} with an unknown outcome in the last 24 h",
             f"mirt trace {found.session_id or found.trace_id}",
             page,
         )

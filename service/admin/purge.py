@@ -1,4 +1,4 @@
-"""Emptying a queue: what it would remove, and doing it."""
+"""Purge a queue: preview it, then move its waiting tasks to the dead letters."""
 
 from dataclasses import dataclass
 
@@ -10,7 +10,7 @@ from service.admin.context import AdminContext
 
 @dataclass(frozen=True, slots=True)
 class Purge:
-    """What would be removed: tasks that wait, and the conversations they belong to."""
+    """Preview of a purge: numbers of waiting tasks and of the conversations they belong to."""
 
     queue: str
     tasks: int
@@ -18,11 +18,11 @@ class Purge:
 
 
 def preview(context: AdminContext, queue: str) -> Purge:
-    """What a purge of this queue would remove now.
+    """Count what a purge of this queue would remove now.
 
     Raises:
         PermanentError: INVALID_INPUT, there is no such queue.
-        DatabaseError: it cannot be asked.
+        DatabaseError: the database cannot be read.
     """
     _check(queue)
     with context.database.transaction() as tx:
@@ -30,9 +30,12 @@ def preview(context: AdminContext, queue: str) -> Purge:
 
 
 def purge(context: AdminContext, queue: str) -> int:
-    """Make dead letters (PURGED) of all that waits in the queue; how many. Raises as above."""
+    """Turn all waiting tasks of the queue into dead letters (PURGED); return their number.
+
+    Tasks that run are left alone. Raises as ``preview``.
+    """
     _check(queue)
-    # Saying what it would do needs no broker.
+    # Imported here: a preview needs no broker.
     from broker.task import registry
     from middleware.purge import purge as purge_queue
 

@@ -1,4 +1,4 @@
-"""The queues and who works on them, as they are at this moment."""
+"""Read the current state of queues, running tasks and workers, and the last hour."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -18,9 +18,10 @@ MOST_RUNS: Final = 500
 
 @dataclass(frozen=True, slots=True)
 class QueueView:
-    """A queue: tasks in each state, done a minute lately, and seconds that the oldest has waited.
+    """A queue: its tasks in each state, its rate, and how long its oldest ready task has waited.
 
-    ``workers`` is how many processes work on it.
+    ``done_per_minute`` is the mean of the last ``RATE_OVER``; ``workers`` is the number of worker
+    processes that serve the queue and are not stopping.
     """
 
     name: str
@@ -35,7 +36,7 @@ class QueueView:
 
 @dataclass(frozen=True, slots=True)
 class RunView:
-    """A task that runs: where, for whom, for how long, and how long it may."""
+    """A running task: its worker and conversation, its running time and its limits in seconds."""
 
     task_id: str
     task: str
@@ -44,20 +45,20 @@ class RunView:
     session_id: str | None
     trace_id: str | None
     attempt: int
-    """The how manieth it is, from 1."""
+    """Attempt number, starting at 1."""
     running_s: float
     soft_s: float
     hard_s: float
 
     @property
     def is_late(self) -> bool:
-        """Whether it has been running for longer than half of what it may."""
+        """Whether the task has used more than half of its soft limit."""
         return self.running_s > self.soft_s / 2
 
 
 @dataclass(frozen=True, slots=True)
 class WorkerView:
-    """A worker process, and what it is doing."""
+    """A worker process: its row, the number of busy threads, its uptime and age of its report."""
 
     worker: WorkerRow
     busy: int
@@ -67,7 +68,7 @@ class WorkerView:
 
 @dataclass(frozen=True, slots=True)
 class Activity:
-    """Everything that is going on, looked at in one moment."""
+    """Queues, workers and running tasks at one moment."""
 
     at: datetime
     queues: Sequence[QueueView]
@@ -76,45 +77,45 @@ class Activity:
 
 
 def activity(context: AdminContext) -> Activity:
-    """Look at queues, workers and what runs: four queries.
+    """Read queues, workers and running tasks, with four queries in one transaction.
 
     Raises:
-        DatabaseError: it cannot be asked.
+        DatabaseError: the database cannot be read.
     """
     now = context.clock()
     with context.database.transaction() as tx:
-        figures = overview.task_counts(tx, since=now - RATE_OVER)
+        counts = overview.task_counts(tx, since=now - RATE_OVER)
         living = workers.living(tx, now=now)
         running = overview.running(tx, limit=MOST_RUNS)
     return Activity(
         at=now,
-        queues=[_queue(name, figures, living, now) for name in QUEUES],
-        workers=[_worker(one, running, now) for one in living],
-        runs=[_run(one, now) for one in running if one.actor in TASKS],
+        queues=[_queue(name, counts, living, now) for name in QUEUES],
+        workers=[_worker(worker, running, now) for worker in living],
+        runs=[_run(run, now) for run in running if run.actor in TASKS],
     )
 
 
 def _queue(
-    name: str, figures: Sequence[TaskCounts], living: Sequence[WorkerRow], now: datetime
+    name: str, counts: Sequence[TaskCounts], living: Sequence[WorkerRow], now: datetime
 ) -> QueueView:
-    own = [one for one in figures if one.actor in tasks_of(name)]
-    oldest = min((one.oldest_at for one in own if one.oldest_at is not None), default=now)
+    own = [task for task in counts if task.actor in tasks_of(name)]
+    oldest = min((task.oldest_at for task in own if task.oldest_at is not None), default=now)
     return QueueView(
         name=name,
-        ready=sum(one.ready for one in own),
-        running=sum(one.running for one in own),
-        delayed=sum(one.delayed for one in own),
-        dead=sum(one.dead for one in own),
-        done_per_minute=sum(one.done for one in own) / (RATE_OVER / timedelta(minutes=1)),
+        ready=sum(task.ready for task in own),
+        running=sum(task.running for task in own),
+        delayed=sum(task.delayed for task in own),
+        dead=sum(task.dead for task in own),
+        done_per_minute=sum(task.done for task in own) / (RATE_OVER / timedelta(minutes=1)),
         oldest_wait_s=max(0.0, (now - oldest).total_seconds()),
-        workers=sum(name in one.queues and not one.stopping for one in living),
+        workers=sum(name in worker.queues and not worker.stopping for worker in living),
     )
 
 
 def _worker(worker: WorkerRow, running: Sequence[Run], now: datetime) -> WorkerView:
     return WorkerView(
         worker=worker,
-        busy=sum(one.worker_id == worker.id for one in running),
+        busy=sum(run.worker_id == worker.id for run in running),
         uptime_s=(now - worker.started_at).total_seconds(),
         seen_s_ago=max(0.0, (now - worker.seen_at).total_seconds()),
     )
@@ -140,10 +141,10 @@ MINUTES: Final = 60
 
 
 def hour(context: AdminContext) -> list[Minute]:
-    """What was answered and what failed in each of the last 60 minutes, the oldest first.
+    """Return the answers and failures of each of the last 60 minutes, the oldest first.
 
     Raises:
-        DatabaseError: it cannot be asked.
+        DatabaseError: the database cannot be read.
     """
     now = context.clock().replace(second=0, microsecond=0)
     first = now - timedelta(minutes=MINUTES - 1)

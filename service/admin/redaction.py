@@ -1,9 +1,9 @@
-"""The arguments of a task, without what a customer or the agent has said."""
+"""Redact the arguments of a task: hide the texts of customers and of the LLM."""
 
 from collections.abc import Mapping
 from typing import Any, Final
 
-NAMES: Final = frozenset(
+PUBLIC_ARGUMENTS: Final = frozenset(
     {
         "session_id",
         "platform",
@@ -19,16 +19,20 @@ NAMES: Final = frozenset(
         "since",
     }
 )
-"""Arguments that name something. All others may be somebody's words, or quote them."""
+"""Arguments that are ids, names or numbers. All others may contain or quote a person's text."""
 
 
 def is_private(name: str, value: Any) -> bool:
-    """Whether an argument is shown to those only who ask for texts."""
-    return name not in NAMES and value is not None and not isinstance(value, bool | int | float)
+    """Whether an argument is hidden until the operator asks for texts."""
+    return (
+        name not in PUBLIC_ARGUMENTS
+        and value is not None
+        and not isinstance(value, bool | int | float)
+    )
 
 
 def without_texts(arguments: Mapping[str, Any]) -> dict[str, Any]:
-    """The arguments, with those that are private told by their size alone."""
+    """Return the arguments; a private one is replaced by its size."""
     return {
         name: _size(value) if is_private(name, value) else value
         for name, value in arguments.items()

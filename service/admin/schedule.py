@@ -1,4 +1,4 @@
-"""The schedule: when each task ran last, when it runs next, and running it now."""
+"""Show the schedule, with the last and next tick of each task, and run a task now."""
 
 import uuid
 from dataclasses import dataclass
@@ -14,12 +14,12 @@ from mirt.store.queue.ticks import last_ticks
 from service.admin.context import AdminContext
 
 LATE_AFTER: Final = timedelta(minutes=2)
-"""A scheduler that is there sends a tick within its minute."""
+"""A running scheduler sends a tick within its minute; twice that is late."""
 
 
 @dataclass(frozen=True, slots=True)
 class ScheduledTask:
-    """A task of the schedule. ``is_late``: its latest tick was not sent; no scheduler runs."""
+    """A task of the schedule. ``is_late``: its latest tick was not sent, so no scheduler runs."""
 
     task: str
     queue: str
@@ -30,15 +30,15 @@ class ScheduledTask:
 
 
 def schedule(context: AdminContext) -> list[ScheduledTask]:
-    """The schedule, the next first: one query.
+    """Return the schedule, the next tick first, with one query.
 
     Raises:
-        DatabaseError: it cannot be asked.
+        DatabaseError: the database cannot be read.
     """
     now = context.clock()
     with context.database.transaction() as tx:
         last = last_ticks(tx)
-    found = [
+    tasks = [
         ScheduledTask(
             task=policy.name,
             queue=policy.queue,
@@ -50,19 +50,19 @@ def schedule(context: AdminContext) -> list[ScheduledTask]:
         for policy in TASKS.values()
         if policy.schedule
     ]
-    return sorted(found, key=lambda one: (one.next_at, one.task))
+    return sorted(tasks, key=lambda task: (task.next_at, task.task))
 
 
 def run_now(task: str) -> str:
-    """Have a task of the schedule run once more, now; the id of the run.
+    """Run a task of the schedule once more, now; return the task id of the run.
 
     Raises:
-        PermanentError: INVALID_INPUT, it is not in the schedule.
-        DatabaseError: it could not be kept.
+        PermanentError: INVALID_INPUT, the task is not in the schedule.
+        DatabaseError: the run could not be stored.
     """
     if task not in TASKS or TASKS[task].schedule is None:
         raise PermanentError(f"task: {task} is not in the schedule", ErrorCode.INVALID_INPUT)
-    # Looking at the schedule needs no broker.
+    # Imported here: reading the schedule needs no broker.
     from broker.task import registry
 
     task_id = f"{task}@now:{uuid.uuid4().hex[:12]}"
@@ -70,6 +70,6 @@ def run_now(task: str) -> str:
     return task_id
 
 
-def _is_late(line: str, last: datetime | None, now: datetime) -> bool:
-    latest = latest_tick(cron(line), now - LATE_AFTER)
+def _is_late(cron_line: str, last: datetime | None, now: datetime) -> bool:
+    latest = latest_tick(cron(cron_line), now - LATE_AFTER)
     return last is not None and latest is not None and last < latest

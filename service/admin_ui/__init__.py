@@ -1,5 +1,5 @@
-"""The operator's page: what is going on, what is wrong, and the buttons that mend it.
+"""Serve the operator's page ``/ops``: the current state, problems, and buttons that act.
 
-Everything it shows and does is made in ``service.admin``; here is how it looks, and who may
-see it. What may not live here: SQL, rules, a script or a style that stands in a page itself.
+``service.admin`` makes everything the page shows and does. This package renders it and controls
+access. It holds no SQL and no rules; the templates hold no inline script and no inline style.
 """

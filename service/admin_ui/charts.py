@@ -1,4 +1,4 @@
-"""The last hour as plots: bars for a template to draw, and in words what they show."""
+"""Compute the plots of the last hour: bars that a template draws, and a sentence for each."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -8,13 +8,13 @@ from mirt.clock import format_duration
 from mirt.store.reports.overview import Minute
 
 STEP: Final = 6
-"""Units of width that a minute has."""
+"""Width of a minute, in units of the SVG."""
 HEIGHT: Final = 60
 
 
 @dataclass(frozen=True, slots=True)
 class Bar:
-    """A minute of a plot: where it stands, how high it and the part of it that is marked are."""
+    """A minute of a plot: its position, its height, and the height of its marked part."""
 
     x: int
     height: float
@@ -24,7 +24,7 @@ class Bar:
 
 @dataclass(frozen=True, slots=True)
 class Plot:
-    """A plot, its figure, and what it says to whoever does not see it."""
+    """A plot with its total; ``says`` is the sentence for screen readers."""
 
     name: str
     figure: str
@@ -36,12 +36,12 @@ class Plot:
 
     @property
     def width(self) -> int:
-        """Of the whole plot."""
+        """Width of the whole plot, in units of the SVG."""
         return STEP * len(self.bars)
 
 
 def plots(minutes: Sequence[Minute]) -> list[Plot]:
-    """Throughput, latency and failures."""
+    """Return the plots of throughput, latency and failures."""
     return [_answered(minutes), _latency(minutes), _failed(minutes)]
 
 
@@ -50,14 +50,14 @@ def _answered(minutes: Sequence[Minute]) -> Plot:
     most = max(minutes, key=lambda minute: minute.answered)
     says = "No message was answered in the last hour."
     if total:
-        at_most = f"at most {most.answered:,} a minute ({_at(most)})"
+        at_most = f"at most {most.answered:,} per minute ({_at(most)})"
         says = f"{total:,} answered in the last hour, {at_most}."
     return Plot(
         "Answered",
         f"{total:,}",
         "messages",
         says,
-        f"{most.answered:,} a min" if total else "",
+        f"{most.answered:,} per min" if total else "",
         "good",
         _bars(minutes, lambda minute: (minute.answered, minute.answered), "{0:.0f} answered"),
     )
@@ -93,14 +93,14 @@ def _failed(minutes: Sequence[Minute]) -> Plot:
     most = max(minutes, key=lambda minute: minute.failed)
     says = "Nothing failed for good in the last hour."
     if total:
-        at_most = f"at most {most.failed:,} a minute ({_at(most)})"
+        at_most = f"at most {most.failed:,} per minute ({_at(most)})"
         says = f"{total:,} failed for good in the last hour, {at_most}."
     return Plot(
         "Failed for good",
         f"{total:,}",
         "tasks",
         says,
-        f"{most.failed:,} a min" if total else "",
+        f"{most.failed:,} per min" if total else "",
         "bad",
         _bars(minutes, lambda minute: (minute.failed, minute.failed), "{0:.0f} failed"),
     )
@@ -115,16 +115,16 @@ def _bars(
     return [
         Bar(
             STEP * number,
-            _high(whole, scale),
-            _high(marked, scale),
+            _height(whole, scale),
+            _height(marked, scale),
             f"{_at(minute)}: {says.format(whole, marked)}" if whole else "",
         )
         for number, (minute, (whole, marked)) in enumerate(zip(minutes, found, strict=True))
     ]
 
 
-def _high(figure: float, scale: float) -> float:
-    # What is there can be seen, however little it is.
+def _height(figure: float, scale: float) -> float:
+    # A small value stays visible.
     return round(max(figure * scale, 1.5), 1) if figure else 0.0
 
 

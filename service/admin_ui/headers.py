@@ -1,4 +1,4 @@
-"""What a browser is told of every answer of the page, errors too."""
+"""Add security headers to every answer of the page, errors too."""
 
 from typing import Any, Final
 
@@ -24,12 +24,12 @@ HEADERS: Final = {
 
 
 class PageHeaders:
-    """Middleware: nothing runs in the page but its own script, and nobody keeps a copy."""
+    """Middleware: the browser runs only our own script, and no cache keeps a copy."""
 
     def process_response(
         self, req: falcon.Request, resp: falcon.Response, _resource: object, _succeeded: Any
     ) -> None:
-        """Add the headers to what is of the page."""
+        """Add the headers to answers below ``/ops``."""
         if req.path == "/ops" or req.path.startswith("/ops/"):
             resp.set_headers(HEADERS)
             if resp.get_header("Cache-Control") is None:

@@ -1,4 +1,4 @@
-"""What all pages have in common: who may see them, and what becomes of an error."""
+"""Provide the base classes of the pages: authentication, time limit, errors, rendering."""
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
@@ -10,7 +10,7 @@ import structlog
 
 from mirt.errors import PermanentError, RetryableError
 from mirt.runtime import Runtime
-from service.admin_ui.auth.access import FORM_TOKEN, Access, Principal, Refused
+from service.admin_ui.auth.access import FORM_TOKEN, Access, AccessDenied, Principal
 from service.admin_ui.auth.roles import Tokens
 from service.admin_ui.templates import Templates
 from service.web.bodies import read_form
@@ -19,17 +19,17 @@ from service.web.login_throttle import TooManyAttempts
 
 log = structlog.get_logger(__name__)
 
-SHOWN_WITHIN_S: Final = 3.0
-"""So long a page waits for the database; then it says that it does."""
+PAGE_TIMEOUT_S: Final = 3.0
+"""Seconds that a page waits for the database; then it answers 503 and says so."""
 THREADS: Final = 4
-"""Pages that are made at the same moment: fewer than the threads that webhooks are answered by."""
+"""Pages made at the same time: fewer than the threads that answer webhooks."""
 
 Form = Mapping[str, list[str]]
 
 
 @dataclass(frozen=True, slots=True)
 class View:
-    """A page to be shown. ``is_live``: it may be refreshed by asking for the same address."""
+    """A rendered answer. ``is_live``: the browser may refresh it from the same address."""
 
     template: str
     context: Mapping[str, Any] = field(default_factory=dict)
@@ -38,31 +38,31 @@ class View:
 
 
 @dataclass(frozen=True, slots=True)
-class Done:
-    """Something was done: what is to be said about it, and the page that says so."""
+class Redirect:
+    """The answer to a form that acted: a message, and the page that shows it."""
 
-    said: str
+    message: str
     to: str
 
 
 @dataclass(frozen=True, slots=True)
 class PageContext:
-    """What every page needs."""
+    """The dependencies that all pages share."""
 
     runtime: Runtime
     tokens: Tokens
     access: Access
-    look: Templates
+    templates: Templates
     bulkhead: Bulkhead
 
-    def note(self, principal: Principal, did: str, **about: Any) -> None:
-        """Log what somebody did, by their role and their session."""
+    def log_action(self, principal: Principal, did: str, **about: Any) -> None:
+        """Log an action of an operator, with the role and the session."""
         session = principal.session.id[:6] if principal.session else "bearer"
         log.info("operator", did=did, role=principal.role.value, session=session, **about)
 
 
 class Page:
-    """An address of the page."""
+    """Base class of the pages: authenticates, runs the work, renders its answer or error."""
 
     def __init__(self, page_context: PageContext) -> None:
         self.page_context = page_context
@@ -72,7 +72,7 @@ class Page:
         self,
         req: falcon.Request,
         resp: falcon.Response,
-        work: Callable[[Principal], View | Done],
+        work: Callable[[Principal], View | Redirect],
     ) -> None:
         principal = None
         try:
@@ -84,20 +84,20 @@ class Page:
                 self._render(req, resp, None, ask_to_log_in(req))
                 return
             answer = work(principal)
-        except TooManyAttempts as wait:
-            answer = not_now(resp, wait)
-        except Refused as refused:
-            log.warning("ops_refused", path=req.path, why=str(refused))
-            answer = _wrong(falcon.HTTP_403, "Refused", str(refused))
-        except PermanentError as wrong:
-            answer = _wrong(falcon.HTTP_400, "That cannot be", wrong.message)
-        except RetryableError as down:
-            log.warning("ops_not_shown", path=req.path, why=down.message)
+        except TooManyAttempts as error:
+            answer = too_many_attempts(resp, error)
+        except AccessDenied as error:
+            log.warning("ops_refused", path=req.path, why=str(error))
+            answer = _error_page(falcon.HTTP_403, "Not allowed", str(error))
+        except PermanentError as error:
+            answer = _error_page(falcon.HTTP_400, "Invalid request", error.message)
+        except RetryableError as error:
+            log.warning("ops_not_shown", path=req.path, why=error.message)
             resp.set_header("Retry-After", "2")
-            why = "Nothing can be shown or done until it answers again."
-            title = "The database cannot be asked"
+            why = "The database does not answer. This page works again as soon as it does."
+            title = "The database cannot be reached"
             is_get = req.method == "GET"
-            answer = _wrong(falcon.HTTP_503, title, why, is_live=is_get)
+            answer = _error_page(falcon.HTTP_503, title, why, is_live=is_get)
         if isinstance(answer, View):
             self._render(req, resp, principal, answer)
         elif principal is not None:
@@ -109,12 +109,12 @@ class Page:
         access = self.page_context.access
         resp.status = view.status
         resp.content_type = falcon.MEDIA_HTML
-        resp.text = self.page_context.look.render(
+        resp.text = self.page_context.templates.render(
             view.template,
             **{
-                "visitor": principal,
+                "principal": principal,
                 "form_token": access.form_token(principal) if principal else "",
-                "said": access.said(principal, req, resp) if principal else None,
+                "flash": access.take_flash(principal, req, resp) if principal else None,
                 "now": self.runtime.clock(),
                 "path": req.path,
                 "here": req.relative_uri,
@@ -124,45 +124,45 @@ class Page:
         )
 
     def _redirect(
-        self, req: falcon.Request, resp: falcon.Response, principal: Principal, done: Done
+        self, req: falcon.Request, resp: falcon.Response, principal: Principal, redirect: Redirect
     ) -> None:
         if principal.session is None:
-            resp.media = {"message": done.said}
+            resp.media = {"message": redirect.message}
             return
-        self.page_context.access.say(principal, done.said, req, resp)
+        self.page_context.access.set_flash(principal, redirect.message, req, resp)
         resp.status = falcon.HTTP_303
-        resp.location = done.to
+        resp.location = redirect.to
 
 
 class ReadPage(Page, ABC):
-    """A page to be looked at."""
+    """A page that an operator reads."""
 
     @abstractmethod
     def show(self, req: falcon.Request, principal: Principal) -> View:
-        """The page, as it is now.
+        """Return the page with the current data.
 
         Raises:
-            PermanentError: what was asked for makes no sense; the text says why.
-            RetryableError: the database cannot be asked.
+            PermanentError: a field of the request is invalid; the text says why.
+            RetryableError: the database cannot be read.
         """
 
     def on_get(self, req: falcon.Request, resp: falcon.Response) -> None:
-        """Show the page to whoever may see it."""
-        look = self.page_context.bulkhead.call
-        self._serve(req, resp, lambda principal: look(lambda: self.show(req, principal)))
+        """Answer the page to an authenticated operator, else the login form."""
+        in_time = self.page_context.bulkhead.call
+        self._serve(req, resp, lambda principal: in_time(lambda: self.show(req, principal)))
 
 
 class FormPage(Page, ABC):
-    """A page whose forms do something."""
+    """A page with forms that act."""
 
     @abstractmethod
-    def act(self, form: Form, principal: Principal) -> View | Done:
-        """Do what a form asks for, or ask whether it is meant. Raises as a page does."""
+    def act(self, form: Form, principal: Principal) -> View | Redirect:
+        """Perform the action of a form, or return a page that asks first. Raises as ``show``."""
 
     def on_post(self, req: falcon.Request, resp: falcon.Response) -> None:
-        """Do what an operator asks for from our own page."""
+        """Check that the form comes from our page, and perform its action."""
 
-        def act(principal: Principal) -> View | Done:
+        def act(principal: Principal) -> View | Redirect:
             form = read_form(req)
             self.page_context.access.check_form(req, principal, value(form, FORM_TOKEN))
             return self.act(form, principal)
@@ -171,25 +171,25 @@ class FormPage(Page, ABC):
 
 
 def ask_to_log_in(req: falcon.Request, *, why: str | None = None, to: str | None = None) -> View:
-    """The form that asks for a token; with it one comes back to where one wanted to go."""
-    crossed = req.get_header("Sec-Fetch-Site") == "cross-site"
+    """Return the login form; after the login the browser goes on to ``to``."""
+    from_other_site = req.get_header("Sec-Fetch-Site") == "cross-site"
     here = "/ops" if req.method != "GET" or req.path == "/ops/login" else req.relative_uri
-    context = {"why": why, "to": to or here, "crossed": crossed}
-    is_asked_for = req.method == "GET" and req.path == "/ops/login"
-    status = falcon.HTTP_200 if is_asked_for else falcon.HTTP_401
+    context = {"why": why, "to": to or here, "from_other_site": from_other_site}
+    is_login_page = req.method == "GET" and req.path == "/ops/login"
+    status = falcon.HTTP_200 if is_login_page else falcon.HTTP_401
     return View("login.html", context, status=status, is_live=False)
 
 
-def not_now(resp: falcon.Response, wait: TooManyAttempts) -> View:
-    """What whoever guesses tokens sees instead of any page."""
-    resp.set_header("Retry-After", str(wait.retry_after))
-    return _wrong(falcon.HTTP_429, "Not now", str(wait))
+def too_many_attempts(resp: falcon.Response, error: TooManyAttempts) -> View:
+    """Return the page for an address that sent too many wrong tokens; sets Retry-After."""
+    resp.set_header("Retry-After", str(error.retry_after))
+    return _error_page(falcon.HTTP_429, "Too many attempts", str(error))
 
 
 def value(form: Form, name: str) -> str:
-    """The last value of a field; empty if it has none."""
+    """Return the last value of a field; empty if the form has none."""
     return form.get(name, [""])[-1].strip()
 
 
-def _wrong(status: str, title: str, why: str, *, is_live: bool = False) -> View:
+def _error_page(status: str, title: str, why: str, *, is_live: bool = False) -> View:
     return View("wrong.html", {"title": title, "why": why}, status=status, is_live=is_live)

@@ -1,4 +1,4 @@
-"""The script, the style and the icon, from our own origin."""
+"""Serve the script, the style and the icon from our own origin."""
 
 import hashlib
 from pathlib import Path
@@ -12,14 +12,14 @@ TYPES: Final = {
     ".js": "text/javascript; charset=utf-8",
     ".svg": "image/svg+xml",
 }
-FOR_EVER: Final = ("public", "max-age=31536000", "immutable")
+CACHE_FOR_EVER: Final = ("public", "max-age=31536000", "immutable")
 
 
-class Static:
-    """Files that never change under their address, which names their version.
+class StaticFiles:
+    """Static files; the address of each names its version, so browsers may cache it for ever.
 
-    While a new version is deployed, its addresses may reach a process that has the one before:
-    what that gives is kept by nobody.
+    During a deployment a new address may reach a process of the previous version. Its answer is
+    marked ``no-store``, so that no cache keeps the wrong version.
     """
 
     def __init__(self) -> None:
@@ -29,14 +29,14 @@ class Static:
         }
 
     def address(self, name: str) -> str:
-        """Where this version of a file is."""
+        """Return the address of this version of a file."""
         return f"/ops/static/{name}?v={self._versions[name]}"
 
     def on_get(self, req: falcon.Request, resp: falcon.Response, name: str) -> None:
-        """Give a file; for ever, if it is the one that was asked for."""
+        """Answer a file; cacheable for ever if its version is the requested one."""
         if name not in self._files:
             raise falcon.HTTPNotFound
         resp.data = self._files[name]
         resp.content_type = TYPES[Path(name).suffix]
-        is_this = req.get_param("v") == self._versions[name]
-        resp.cache_control = FOR_EVER if is_this else ("no-store",)
+        is_requested_version = req.get_param("v") == self._versions[name]
+        resp.cache_control = CACHE_FOR_EVER if is_requested_version else ("no-store",)

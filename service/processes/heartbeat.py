@@ -62,6 +62,13 @@ def check() -> list[str]:
     return [line for folder in alive for line in _problems_in(folder)]
 
 
+def report() -> int:
+    """Print the result of ``check``; return the exit code: 0 if all are ready, else 1."""
+    problems = check()
+    print(*problems or ["all workers here are ready"], sep="\n")
+    return 1 if problems else 0
+
+
 def _problems_in(folder: Path) -> list[str]:
     beats = [file for file in folder.iterdir() if not file.name.startswith(".")]
     if not beats:

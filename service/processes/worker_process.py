@@ -30,7 +30,7 @@ HARD_GRACE_S: Final = 1.0
 """Seconds that the other messages of a process have to finish after one exceeds its hard limit."""
 DATABASE_S: Final = 1.0
 """Seconds that the supervisor waits for the database. Meanwhile no worker process is watched and
-no stop signal is handled."""
+no stop signal is acted on."""
 SILENT_S: Final = 2.0
 """Seconds without a sign of life after which a worker process counts as silent. It gives one twice
 a second unless it is suspended or something in it holds the GIL."""

@@ -45,7 +45,7 @@ def test_a_stuck_conversation_is_found_and_seen_to_go_on_without_a_reload(
     page.evaluate("window.kept = true")
 
     deployed.services.release()
-    expect(page.locator("#waits")).to_contain_text("Nothing is going on in it")
+    expect(page.locator("#waits")).to_contain_text("Nothing is running or waiting")
     expect(page.locator(".timeline li.delivered")).to_be_visible()
     expect(page.locator(".timeline")).to_contain_text("waited for the agent")
     assert page.evaluate("window.kept"), "it was not reloaded"
@@ -192,7 +192,7 @@ def test_the_page_says_that_it_cannot_refresh_and_goes_on(
     live = window.page.locator("#live")
     postgres.pause()
     try:
-        expect(live).to_contain_text("The database cannot be asked – as of")
+        expect(live).to_contain_text("The database cannot be reached – as of")
         expect(window.page.locator("#queues tbody tr")).to_have_count(6)
     finally:
         postgres.resume()

@@ -1,6 +1,7 @@
 """Brokers with a worker in this process, on whatever transport a test asks for."""
 
 from collections.abc import Callable, Iterator
+from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -13,12 +14,13 @@ from broker.stack import install
 from broker.task import registry
 from middleware.policy import QUEUES
 from mirt.clock import Clock, utc_now
-from mirt.runtime import current_runtime, open_runtime, use_runtime
+from mirt.runtime import open_runtime, use_runtime
 from mirt.settings import Settings
 from mirt.store.engine.migrate import upgrade
 from service.processes.worker_main import start_worker, stop_worker
 from tests.fakes import FakeServices
 from tests.polling import wait_until
+from tests.servers import Server
 from tests.settings import settings_for, sqlite_url
 
 
@@ -32,6 +34,8 @@ class Running:
 
 
 TRANSPORTS = ("eager", "embedded", "rabbitmq")
+SERVERS = {"rabbitmq_url": "rabbitmq", "redis_url": "redis_server", "database_url": "postgres"}
+"""The fixture of the server behind each URL."""
 
 
 @pytest.fixture
@@ -41,40 +45,49 @@ def run(
     request: pytest.FixtureRequest,
     monkeypatch: pytest.MonkeyPatch,
 ) -> Iterator[Callable[..., Running]]:
-    """Start a broker of this kind, with a worker of four threads."""
-    started: list[Running] = []
-    # On a busy machine an answer may take longer than a caller is to wait for it.
+    """Start a broker of this kind, with a worker of four threads; stop all of it in order.
+
+    The worker stops before its virtual host and its database go. Otherwise a consumer that has lost
+    its connection first waits for seconds before it stops.
+    """
+    # On a busy machine an answer may take longer than a caller waits for it.
     monkeypatch.setattr("broker.durable.SEND_S", 30.0)
     monkeypatch.setattr("mirt.store.engine.redis_client.TIMEOUT_S", 5.0)
+    # A test that names one of these has to share it, and pytest removes it after this fixture.
+    urls: dict[str, Any] = {
+        name: request.getfixturevalue(name) for name in SERVERS if name in request.fixturenames
+    }
 
-    def start(
-        transport: str, *, work: bool = True, clock: Clock = utc_now, **values: Any
-    ) -> Running:
-        urls: dict[str, Any] = {"database_url": sqlite_url(tmp_path)}
-        if transport == "rabbitmq":
-            for server in ("rabbitmq", "redis_server", "postgres"):
-                # Who asks for them here only is not seen by those who mend them before each test.
-                request.getfixturevalue(server).start()
-            names = ("rabbitmq_url", "redis_url", "database_url")
-            urls = {name: request.getfixturevalue(name) for name in names}
-        if transport == "eager":
-            urls["TASKS_EAGER"] = True
-        settings = settings_for(services, **urls, WORKER_THREADS=4, **values)
-        upgrade(settings.database_url.get_secret_value())
-        use_runtime(open_runtime(settings, clock=clock))
-        broker = install(settings, clock=clock)
-        worker = None
-        if work and transport != "eager":
-            worker = start_worker(broker, queues=set(QUEUES), threads=4, idle_ms=50)
-        started.append(Running(broker, settings, worker))
-        # A send waits three seconds for its confirm, the first declaration of all queues may not.
-        wait_until(lambda: broker.ready, within_s=30)
-        return started[-1]
+    with ExitStack() as running:
 
-    yield start
-    for one in started:
-        if one.worker is not None:
-            stop_worker(one.worker, grace_s=10)
-        one.broker.close()
-        current_runtime().close()
+        def start(
+            transport: str, *, work: bool = True, clock: Clock = utc_now, **values: Any
+        ) -> Running:
+            where: dict[str, Any] = {"database_url": sqlite_url(tmp_path)}
+            if transport == "rabbitmq":
+                for name in SERVERS.keys() - urls.keys():
+                    server: Server = request.getfixturevalue(SERVERS[name])
+                    # The hook that starts servers sees only those that the test names.
+                    server.start()
+                    urls[name] = running.enter_context(server.isolated())
+                where = urls
+            if transport == "eager":
+                where["TASKS_EAGER"] = True
+            settings = settings_for(services, **where, WORKER_THREADS=4, **values)
+            upgrade(settings.database_url.get_secret_value())
+            runtime = open_runtime(settings, clock=clock)
+            running.callback(runtime.close)
+            use_runtime(runtime)
+            broker = install(settings, clock=clock)
+            running.callback(broker.close)
+            # RabbitMQ may refuse consumers (INTERNAL_ERROR) that declare a new queue while the
+            # publisher declares it. The first declaration may also take longer than a send waits.
+            wait_until(lambda: broker.ready, within_s=30)
+            worker = None
+            if work and transport != "eager":
+                worker = start_worker(broker, queues=set(QUEUES), threads=4, idle_ms=50)
+                running.callback(stop_worker, worker, grace_s=10)
+            return Running(broker, settings, worker)
+
+        yield start
     registry.release()

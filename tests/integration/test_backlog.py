@@ -10,7 +10,7 @@ from middleware.dead_letters import replay
 from mirt.runtime import current_runtime
 from mirt.store.queue.dead_letters import DeadLetterFilter
 from service.admin import purge
-from service.admin.findings import problems
+from service.admin.findings import findings
 from service.admin.queues import activity
 from service.app import create_app
 from service.dispatcher import dispatch_message
@@ -67,7 +67,7 @@ def test_a_replayed_task_has_not_waited_while_it_was_dead(idle: Running, clock: 
     assert longest_wait_s() < 1
     assert not [
         one
-        for one in problems(current_runtime(), activity(current_runtime()), [])
+        for one in findings(current_runtime(), activity(current_runtime()), [])
         if "oldest" in one.what
     ]
     assert webhook(8) == 200

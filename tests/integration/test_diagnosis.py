@@ -4,7 +4,7 @@ from datetime import timedelta
 
 from mirt.clock import utc_now
 from service.admin.doctor.doctor import diagnose
-from service.admin.doctor.finding import Finding, Verdict
+from service.admin.doctor.finding import Finding, Severity
 from tests.fakes import FakeServices
 from tests.settings import settings_for
 
@@ -18,10 +18,10 @@ def test_a_clock_that_is_off_is_found_against_each_server_that_has_one(
     services: FakeServices, rabbitmq_url: str, redis_url: str, database_url: str
 ) -> None:
     urls = {"rabbitmq_url": rabbitmq_url, "redis_url": redis_url, "database_url": database_url}
-    assert [one.verdict for one in clocks_found(services, urls, timedelta())] == [Verdict.FINE] * 2
+    assert [one.severity for one in clocks_found(services, urls, timedelta())] == [Severity.OK] * 2
     late = clocks_found(services, urls, timedelta(seconds=-30))
-    assert [one.verdict for one in late] == [Verdict.WRONG] * 2
+    assert [one.severity for one in late] == [Severity.ERROR] * 2
     for one, server in zip(late, ("PostgreSQL", "Redis"), strict=True):
         assert one.found.startswith(f"{server} is 3")
         assert one.found.endswith("s ahead of this machine")
-        assert one.advice == "let both keep time by NTP"
+        assert one.advice == "synchronise both clocks by NTP"

@@ -17,7 +17,7 @@ from mirt.store.reports.search import Kind, conversations_found
 from mirt.timeline import Timelines
 from service.admin import dead_letters, purge
 from service.admin.conversations import waiting
-from service.admin.findings import problems
+from service.admin.findings import findings
 from service.admin.queues import activity
 from service.admin.schedule import schedule
 from service.cli.context import CommandContext
@@ -72,7 +72,7 @@ def look(services: FakeServices, database_url: str) -> Iterator[CommandContext]:
 
 def show_problems(look: CommandContext) -> object:
     now = activity(look)
-    return problems(look, now, schedule(look)), waiting(look, limit=8)
+    return findings(look, now, schedule(look)), waiting(look, limit=8)
 
 
 def trace(name: str) -> Callable[[CommandContext], object]:

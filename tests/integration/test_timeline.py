@@ -88,7 +88,7 @@ def test_the_wait_for_a_worker_is_told_as_such(run: Run, services: FakeServices)
     dispatch_message("7", "Привіт", chat_id="7", fire_and_forget=True)
     assert step("7", What.NOW).text.endswith("waits for a free worker")
     wait_until(lambda: _waits_of("7")[0].waited_s > 0.7)
-    assert _waits_of("7")[0].why == "no worker has taken it up"
+    assert _waits_of("7")[0].why == "no worker has started it"
     services.release()
     wait_until(lambda: services.sent("7"))
     assert step("7", What.BEGAN).waited_for == "a free worker"

@@ -10,7 +10,7 @@ from typer.testing import CliRunner
 from actors.crm import create_crm_order
 from mirt.runtime import current_runtime
 from mirt.store.tables import deliveries, orders
-from service.admin.findings import Problem, problems
+from service.admin.findings import Problem, findings
 from service.admin.queues import activity
 from service.app import create_app
 from service.cli.app import cli
@@ -52,9 +52,9 @@ def outcomes(table: Table) -> list[tuple[str, int]]:
 
 def problem_with(effect: str) -> Problem:
     """The only one of an unknown outcome."""
-    found = problems(current_runtime(), activity(current_runtime()), [])
+    found = findings(current_runtime(), activity(current_runtime()), [])
     [problem] = [one for one in found if "unknown outcome" in one.what]
-    assert problem.what == f"1 {effect} of unknown outcome in the last day"
+    assert problem.what == f"1 {effect} with an unknown outcome in the last 24 h"
     return problem
 
 

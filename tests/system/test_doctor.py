@@ -15,19 +15,19 @@ from tests.system.conftest import Embedded
 
 def findings(deployed: Deployment) -> dict[str, dict[str, Any]]:
     """By what they are about; of several the worst."""
-    order = ("off", "fine", "note", "wrong")
+    order = ("disabled", "ok", "warning", "error")
     found = deployed.json("doctor", exit_code=None)["findings"]
     return {one["about"]: one for one in sorted(found, key=lambda one: order.index(one["verdict"]))}
 
 
 def wrong(deployed: Deployment) -> set[str]:
-    return {about for about, one in findings(deployed).items() if one["verdict"] == "wrong"}
+    return {about for about, one in findings(deployed).items() if one["verdict"] == "error"}
 
 
 def test_a_deployment_that_is_well_is_said_to_be_well(deployed: Deployment) -> None:
     deployed.start("worker")
     wait_until(lambda: "workers" not in wrong(deployed))
-    wait_until(lambda: findings(deployed)["queues"]["verdict"] == "fine")
+    wait_until(lambda: findings(deployed)["queues"]["verdict"] == "ok")
     done = deployed.mirt("doctor")
     assert done.returncode == 0, done.stdout
     assert "nothing is wrong" in done.stdout
@@ -36,12 +36,12 @@ def test_a_deployment_that_is_well_is_said_to_be_well(deployed: Deployment) -> N
         ("database", "PostgreSQL "),
         ("rabbitmq", "RabbitMQ "),
         ("redis", "Redis "),
-        ("schema", "as this version knows it"),
+        ("schema", "as this version expects"),
         ("clock", "this machine"),
         ("versions", "dramatiq "),
         ("telegram", "connects"),
     ):
-        assert found[about]["verdict"] == "fine", found[about]
+        assert found[about]["verdict"] == "ok", found[about]
         assert text in found[about]["found"]
 
 
@@ -52,9 +52,9 @@ def test_nobody_at_work_is_wrong_and_the_command_that_starts_them_is_named(
     found = findings(deployed)
     assert found["workers"]["advice"] == "mirt worker"
     assert found["scheduler"]["advice"] == "mirt scheduler"
-    assert found["queues"]["verdict"] == "note", "no worker has declared them yet"
+    assert found["queues"]["verdict"] == "warning", "no worker has declared them yet"
     deployed.start("worker", "llm", "webhooks")
-    wait_until(lambda: "nobody works on" in findings(deployed)["workers"]["found"])
+    wait_until(lambda: "no worker serves" in findings(deployed)["workers"]["found"])
     assert "mirt worker" in findings(deployed)["workers"]["advice"]
     assert "crm" in findings(deployed)["workers"]["advice"]
 
@@ -68,10 +68,10 @@ def test_a_server_that_is_down_is_named_and_all_others_are_still_looked_at(
         began = time.monotonic()
         found = findings(deployed)
         assert time.monotonic() - began < 25
-        assert found[name]["verdict"] == "wrong"
+        assert found[name]["verdict"] == "error"
         assert found[name]["advice"]
         for other in servers.keys() - {name}:
-            assert found[other]["verdict"] == "fine", found[other]
+            assert found[other]["verdict"] == "ok", found[other]
         server.start()
 
 
@@ -86,8 +86,8 @@ def test_a_server_that_hangs_is_not_waited_for_long(
         assert time.monotonic() - began < 25
     finally:
         rabbitmq.resume()
-    assert found["rabbitmq"]["verdict"] == "wrong"
-    assert found["database"]["verdict"] == "fine"
+    assert found["rabbitmq"]["verdict"] == "error"
+    assert found["database"]["verdict"] == "ok"
 
 
 def test_a_queue_that_was_declared_otherwise_is_named(deployed: Deployment) -> None:
@@ -95,7 +95,7 @@ def test_a_queue_that_was_declared_otherwise_is_named(deployed: Deployment) -> N
     with pika.BlockingConnection(pika.URLParameters(url)) as connection:
         connection.channel().queue_declare("llm", durable=True)
     found = findings(deployed)["queues"]
-    assert found["verdict"] == "wrong"
+    assert found["verdict"] == "error"
     assert found["found"].startswith("llm:")
     assert "delete the queue" in found["advice"]
 
@@ -104,7 +104,7 @@ def test_a_queue_that_was_declared_otherwise_is_named(deployed: Deployment) -> N
     ("statement", "advice"),
     [
         ("UPDATE alembic_version SET version_num = '0001'", "mirt migrate"),
-        ("UPDATE alembic_version SET version_num = '9999'", "start the version that made it"),
+        ("UPDATE alembic_version SET version_num = '9999'", "start the version that created it"),
         ("DROP TABLE alembic_version", "mirt migrate"),
     ],
 )
@@ -114,9 +114,9 @@ def test_another_schema_is_named_and_every_command_refuses_it(
     with psycopg.connect(deployed.environment["DATABASE_URL"]) as connection:
         connection.execute(statement)
     found = findings(deployed)
-    assert found["schema"]["verdict"] == "wrong"
+    assert found["schema"]["verdict"] == "error"
     assert found["schema"]["advice"] == advice
-    assert found["redis"]["verdict"] == "fine"
+    assert found["redis"]["verdict"] == "ok"
     for command in (["inspect"], ["dead", "list"], ["trace", "x"], ["purge", "llm", "--yes"]):
         refused = deployed.mirt(*command)
         assert refused.returncode == 78, command

@@ -189,7 +189,7 @@ KEYS = {
     ("inspect", "queues"): {"at", "queues"},
     ("inspect", "registered"): {"queues", "tasks"},
     ("dead", "list"): {"total", "letters"},
-    ("doctor",): {"fine", "findings"},
+    ("doctor",): {"ok", "findings"},
     ("purge", "llm"): {"queue", "removed", "replay"},
 }
 

@@ -7,7 +7,7 @@ from sqlalchemy import update
 
 from mirt.conversations import Conversations, as_task
 from mirt.errors import DatabaseError
-from mirt.idempotency import webhook_task_id
+from mirt.idempotency import message_task_id
 from mirt.store.engine.database import Database
 from mirt.store.queue.tasks import TaskMessage
 from mirt.store.shop import mailbox
@@ -134,7 +134,7 @@ def test_the_same_telegram_message_id_in_two_chats_is_two_messages(
     database: Database, conversations: Conversations
 ) -> None:
     for chat in ("7", "8"):
-        task_id = webhook_task_id("telegram", "100", f"telegram_{chat}/1", "process")
+        task_id = message_task_id("telegram", f"telegram_{chat}", "1", "100")
         kept = mail(task_id, session_id=f"telegram_{chat}", chat_id=chat, message_id="100")
         assert not conversations.accept(kept).duplicate
     assert [row.chat_id for row in rows(database, inbox)] == ["7", "8"]

@@ -5,7 +5,7 @@ from itertools import pairwise
 
 import pytest
 
-from mirt.idempotency import webhook_task_id
+from mirt.idempotency import message_task_id, webhook_task_id
 
 EVENT = ("telegram", "100", "7", "process")
 
@@ -57,3 +57,18 @@ def test_without_a_message_id_every_event_is_another(nothing: str | None) -> Non
     ids = sorted(webhook_task_id("telegram", nothing, "7", "process") for _ in range(100))
     assert all(one != other for one, other in pairwise(ids))
     assert re.fullmatch(r"telegram:process:[0-9a-f]{16}", ids[0])
+
+
+@pytest.mark.parametrize("part", range(4))
+def test_each_part_of_its_identity_makes_another_message(part: int) -> None:
+    message = ["telegram", "77", "7", "100"]
+    other = [*message]
+    other[part] += "1"
+    digests = {message_task_id(*parts).rpartition(":")[2] for parts in (message, other)}
+    assert len(digests) == 2
+
+
+def test_the_task_id_of_a_message_is_the_same_in_every_release() -> None:
+    assert message_task_id("telegram", "77", 7, 100) == webhook_task_id(
+        "telegram", "100", "77/7", "process"
+    )

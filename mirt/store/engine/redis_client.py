@@ -24,10 +24,15 @@ T = TypeVar("T")
 
 def connect_redis(url: str) -> Redis:
     """Return a client with its own pool; it connects at its first call."""
+    return _client(url, TIMEOUT_S)
+
+
+def _client(url: str, timeout_s: float) -> Redis:
+    """Make a client. Every client is made here, so a new option of the connection has one place."""
     return Redis.from_url(
         url,
-        socket_timeout=TIMEOUT_S,
-        socket_connect_timeout=TIMEOUT_S,
+        socket_timeout=timeout_s,
+        socket_connect_timeout=timeout_s,
         health_check_interval=30,
     )
 
@@ -71,7 +76,7 @@ def redis_facts(url: str, clock: Clock, *, within_s: float) -> RedisFacts:
     Raises:
         RedisUnavailableError: Redis cannot be reached, or refuses; the text says why.
     """
-    client = Redis.from_url(url, socket_timeout=within_s, socket_connect_timeout=within_s)
+    client = _client(url, within_s)
     try:
         before = clock()
         seconds, microseconds = client.time()

@@ -163,6 +163,11 @@ def list_dead(
     return [_dead_letter(row) for row in rows]
 
 
+def find_dead(tx: Connection, task_id: str) -> DeadLetter | None:
+    """Return the dead letter of a task; None if the task has none."""
+    return next(iter(list_dead(tx, DeadLetterFilter(task_ids=[task_id]), limit=1)), None)
+
+
 def count_dead(tx: Connection, criteria: DeadLetterFilter) -> int:
     """Return the number of dead letters that match."""
     return tx.execute(

@@ -1,9 +1,9 @@
-"""Is everything there that the service needs? Each dependency is really asked, all side by side.
+"""Diagnose whether everything the service needs is there, by asking each dependency at once.
 
-What may not live here: how it is shown, SQL, Redis, AMQP.
+This package holds no presentation, no SQL, no Redis and no AMQP.
 """
 
 from service.admin.doctor.doctor import diagnose
-from service.admin.doctor.finding import Finding, Verdict
+from service.admin.doctor.finding import Finding, Severity
 
-__all__ = ["Finding", "Verdict", "diagnose"]
+__all__ = ["Finding", "Severity", "diagnose"]

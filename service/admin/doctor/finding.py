@@ -1,26 +1,26 @@
-"""What was found of one thing, and what to do about it."""
+"""Describe the result of one check, and what to do about it."""
 
 from dataclasses import dataclass
 from enum import StrEnum
 
 
-class Verdict(StrEnum):
-    """What a finding means."""
+class Severity(StrEnum):
+    """The severity of a finding."""
 
-    FINE = "fine"
-    NOTE = "note"
-    """Worth knowing; the service works all the same."""
-    WRONG = "wrong"
-    OFF = "off"
-    """It is not configured, and not needed in this mode."""
+    OK = "ok"
+    WARNING = "warning"
+    """Worth knowing; the service works nevertheless."""
+    ERROR = "error"
+    DISABLED = "disabled"
+    """Not configured, and not needed in this mode."""
 
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """``about`` is what was looked at. ``advice`` says what to do, where there is anything."""
+    """Result of a check. ``about`` names its subject; ``advice`` says what to do, if anything."""
 
     about: str
-    verdict: Verdict
+    severity: Severity
     found: str
     advice: str | None = None
     took_ms: float | None = None

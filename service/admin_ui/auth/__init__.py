@@ -1,1 +1,1 @@
-"""Who may see the page and act on it: access, sessions, roles."""
+"""Control who may see the page and act on it: access, sessions, roles."""

@@ -1,4 +1,4 @@
-"""Who may do what, by the token that they bring."""
+"""Map the token of an operator to a role."""
 
 from collections.abc import Mapping
 from enum import StrEnum
@@ -8,16 +8,16 @@ from mirt.settings import Settings
 
 
 class Role(StrEnum):
-    """What a visitor may do."""
+    """The rights of an operator."""
 
     OPERATOR = "operator"
-    """Everything."""
+    """Reads and changes everything."""
     READER = "reader"
-    """See everything, change nothing."""
+    """Reads everything, changes nothing."""
 
 
 class Tokens:
-    """The token of each role that has one. Without any the page is off."""
+    """The configured token of each role. Without any token the page is off."""
 
     def __init__(self, settings: Settings) -> None:
         tokens = {Role.OPERATOR: settings.ops_token, Role.READER: settings.ops_read_token}
@@ -28,10 +28,10 @@ class Tokens:
 
     @property
     def keys(self) -> Mapping[Role, str]:
-        """What the sessions of each role are signed with: whoever has a new token logs in anew."""
+        """Signing keys of the sessions of each role: a new token ends the sessions of its role."""
         return {role: token.get_secret_value() for role, token in self._tokens.items()}
 
     def role_of(self, given: str) -> Role | None:
-        """Whose token this is; compared with each of them in constant time."""
+        """Return the role of a token, None for a wrong one; compares in constant time."""
         same = [role for role, token in self._tokens.items() if same_secret(given, token)]
         return same[0] if same else None

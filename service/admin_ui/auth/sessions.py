@@ -1,7 +1,7 @@
-"""Sessions: a signed cookie, so that every process of the ingress knows who it is.
+"""Sign and verify the session cookies of operators, without shared state between processes.
 
-It is signed with the token of its role: changing that token ends its sessions, and nobody who knows
-one role's cookie can guess at the other's token.
+A cookie is signed with the token of its role. A changed token ends the sessions of that role. A
+cookie of one role does not help to guess the token of the other.
 """
 
 import hashlib
@@ -14,63 +14,63 @@ from itsdangerous import BadData, TimestampSigner, URLSafeTimedSerializer
 from mirt.clock import Clock
 from service.admin_ui.auth.roles import Role, Tokens
 
-LASTS_S: Final = 12 * 3600
-SAID_LASTS_S: Final = 60
+SESSION_TTL_S: Final = 12 * 3600
+FLASH_TTL_S: Final = 60
 
 
 @dataclass(frozen=True, slots=True)
 class Session:
-    """Somebody who has logged in. ``id`` is what the forms of this session are signed for."""
+    """A logged-in operator. The forms of the session are signed for its ``id``."""
 
     role: Role
     id: str
 
 
 class Sessions:
-    """Makes sessions and knows its own."""
+    """Signs session cookies, form tokens and flash messages, and verifies them."""
 
     def __init__(self, tokens: Tokens, clock: Clock) -> None:
         self._keys = tokens.keys
         self._signer = _signer_by(clock)
 
     def begin(self, role: Role) -> str:
-        """The cookie of a new session."""
-        return self._seal(role, "session", secrets.token_urlsafe(12))
+        """Return the cookie of a new session."""
+        return self._sign(role, "session", secrets.token_urlsafe(12))
 
     def read(self, cookie: str) -> Session | None:
-        """Whose cookie it is; None if it is not ours, or too old, or of a token that changed."""
+        """Return the session of a cookie; None if it is forged, too old, or its token changed."""
         for role in self._keys:
-            if session_id := self._open(role, "session", cookie, LASTS_S):
+            if session_id := self._verify(role, "session", cookie, SESSION_TTL_S):
                 return Session(role, session_id)
         return None
 
     def form_token(self, session: Session) -> str:
-        """What each form of this session carries, and nobody else's does."""
-        return self._seal(session.role, "form", session.id)
+        """Return the token that protects the forms of this session against CSRF."""
+        return self._sign(session.role, "form", session.id)
 
     def is_form_token(self, session: Session, given: str) -> bool:
         """Whether a form was made for this session."""
-        return self._open(session.role, "form", given, LASTS_S) == session.id
+        return self._verify(session.role, "form", given, SESSION_TTL_S) == session.id
 
-    def say(self, session: Session, text: str) -> str:
-        """A cookie with what the next page of this session is to say."""
-        return self._seal(session.role, f"said {session.id}", text)
+    def seal_flash(self, session: Session, text: str) -> str:
+        """Return a cookie with a flash message: a text that the next page shows once."""
+        return self._sign(session.role, f"said {session.id}", text)
 
-    def said(self, session: Session, cookie: str) -> str | None:
-        """What this page is to say."""
-        return self._open(session.role, f"said {session.id}", cookie, SAID_LASTS_S)
+    def open_flash(self, session: Session, cookie: str) -> str | None:
+        """Return the flash message of a cookie; None if it is forged or older than a minute."""
+        return self._verify(session.role, f"said {session.id}", cookie, FLASH_TTL_S)
 
-    def _seal(self, role: Role, purpose: str, text: str) -> str:
-        return str(self._sealed(role, purpose).dumps(text))
+    def _sign(self, role: Role, purpose: str, text: str) -> str:
+        return str(self._serializer(role, purpose).dumps(text))
 
-    def _open(self, role: Role, purpose: str, sealed: str, max_age_s: int) -> str | None:
+    def _verify(self, role: Role, purpose: str, signed: str, max_age_s: int) -> str | None:
         try:
-            text = self._sealed(role, purpose).loads(sealed, max_age=max_age_s)
+            text = self._serializer(role, purpose).loads(signed, max_age=max_age_s)
         except BadData:
             return None
         return text if isinstance(text, str) else None
 
-    def _sealed(self, role: Role, purpose: str) -> URLSafeTimedSerializer:
+    def _serializer(self, role: Role, purpose: str) -> URLSafeTimedSerializer:
         return URLSafeTimedSerializer(
             self._keys[role],
             salt=f"mirt ops {purpose}",

@@ -1,4 +1,4 @@
-"""The list of conversations: search, kinds, pages."""
+"""List conversations, with a search, kinds and pages."""
 
 from datetime import UTC, datetime
 from typing import Final
@@ -10,7 +10,7 @@ from mirt.clock import format_duration
 from mirt.errors import ErrorCode, PermanentError
 from mirt.store.queue.tasks import TaskState
 from mirt.store.reports.search import Conversation, Cursor, Kind
-from service.admin.conversations import found
+from service.admin.conversations import find
 from service.admin_ui.auth.access import Principal
 from service.admin_ui.page import ReadPage, View
 
@@ -25,43 +25,43 @@ KINDS: Final = (
 
 
 class ConversationsPage(ReadPage):
-    """``/ops/conversations``."""
+    """``/ops/conversations``: the list."""
 
     def show(self, req: falcon.Request, principal: Principal) -> View:
-        """Those that are asked for, the latest message first."""
+        """Return the conversations that match, the latest message first."""
         text = (req.get_param("q") or "").strip()
         if len(text) > LONGEST_SEARCH or "\0" in text:
             raise _invalid(f"q: at most {LONGEST_SEARCH} characters can be searched for")
         kind = _kind(req.get_param("kind") or Kind.ALL)
-        after = _place(req.get_param("after") or "")
-        rows = found(self.runtime, text=text, kind=kind, after=after, limit=ON_A_PAGE + 1)
-        shown, asked = rows[:ON_A_PAGE], {"q": text, "kind": kind.value}
+        after = _cursor(req.get_param("after") or "")
+        rows = find(self.runtime, text=text, kind=kind, after=after, limit=ON_A_PAGE + 1)
+        shown, query = rows[:ON_A_PAGE], {"q": text, "kind": kind.value}
         context = {
-            "kinds": [(name, label, _address({**asked, "kind": name})) for name, label in KINDS],
+            "kinds": [(name, label, _address({**query, "kind": name})) for name, label in KINDS],
             "kind": kind,
             "q": text,
-            "rows": [(row, standing(row, self.runtime.clock())) for row in shown],
-            "first": _address(asked) if after else None,
-            "older": _address({**asked, "after": _after(shown[-1])})
+            "rows": [(row, state_of(row, self.runtime.clock())) for row in shown],
+            "first": _address(query) if after else None,
+            "older": _address({**query, "after": _after(shown[-1])})
             if len(rows) > len(shown)
             else None,
         }
         return View("conversations.html", context)
 
 
-def standing(one: Conversation, now: datetime) -> tuple[str, str]:
-    """How a conversation stands, in words, and how that looks: quiet, busy, waits or stuck."""
-    more = f" ({one.waiting} messages)" if one.waiting > 1 else ""
-    if one.state == TaskState.RUNNING and one.started_at:
-        running = format_duration((now - one.started_at).total_seconds())
-        attempt = f", attempt {one.attempt + 1}" if one.attempt else ""
+def state_of(conversation: Conversation, now: datetime) -> tuple[str, str]:
+    """Return the state of a conversation in words, and its CSS class: quiet, busy or waits."""
+    more = f" ({conversation.waiting} messages)" if conversation.waiting > 1 else ""
+    if conversation.state == TaskState.RUNNING and conversation.started_at:
+        running = format_duration((now - conversation.started_at).total_seconds())
+        attempt = f", attempt {conversation.attempt + 1}" if conversation.attempt else ""
         return f"is being answered for {running}{attempt}{more}", "busy"
-    if one.state == TaskState.DELAYED and one.due_at:
-        pause = format_duration((one.due_at - now).total_seconds())
-        return f"tries again in {pause}, attempt {(one.attempt or 0) + 1}{more}", "waits"
-    if one.state == TaskState.QUEUED:
+    if conversation.state == TaskState.DELAYED and conversation.due_at:
+        pause = format_duration((conversation.due_at - now).total_seconds())
+        return f"tries again in {pause}, attempt {(conversation.attempt or 0) + 1}{more}", "waits"
+    if conversation.state == TaskState.QUEUED:
         return f"waits for a free worker{more}", "waits"
-    if one.head_task_id or one.waiting:
+    if conversation.head_task_id or conversation.waiting:
         return f"waits{more}", "waits"
     return "quiet", "quiet"
 
@@ -73,7 +73,7 @@ def _kind(name: str) -> Kind:
         raise _invalid(f"kind: must be one of {', '.join(Kind)}") from None
 
 
-def _place(after: str) -> Cursor | None:
+def _cursor(after: str) -> Cursor | None:
     if not after:
         return None
     at, _, session_id = after.partition("~")
@@ -91,8 +91,8 @@ def _after(last: Conversation) -> str:
     return f"{last.last_customer_at.isoformat()}~{last.session_id}"
 
 
-def _address(asked: dict[str, str]) -> str:
-    given = {name: text for name, text in asked.items() if text and text != Kind.ALL}
+def _address(query: dict[str, str]) -> str:
+    given = {name: text for name, text in query.items() if text and text != Kind.ALL}
     return f"/ops/conversations?{urlencode(given)}" if given else "/ops/conversations"
 
 

@@ -1,4 +1,4 @@
-"""Dead letters: the list, one of them, and the decision about one, some or all that match."""
+"""Show dead letters, and replay or discard one, the selected, or all that match."""
 
 from typing import Final
 from urllib.parse import quote
@@ -12,7 +12,7 @@ from service.admin import dead_letters
 from service.admin.redaction import is_private
 from service.admin_ui.auth.access import Principal
 from service.admin_ui.dead_letter_filter import SPANS, chosen, fixed
-from service.admin_ui.page import Done, Form, FormPage, ReadPage, View, value
+from service.admin_ui.page import Form, FormPage, ReadPage, Redirect, View, value
 
 ON_A_PAGE: Final = 50
 REPLAYED, DISCARDED = "replay", "discard"
@@ -24,11 +24,11 @@ DECISIONS: Final = {
 }
 
 
-class DeadLetters(ReadPage):
-    """``/ops/dead``: what failed for good, by queue, task, code, time and conversation."""
+class DeadLettersPage(ReadPage):
+    """``/ops/dead``: the list, filtered by queue, task, code, time and conversation."""
 
     def show(self, req: falcon.Request, principal: Principal) -> View:
-        """The latest of those that match."""
+        """Return one page of the dead letters that match, the latest first."""
         what = chosen(lambda name: req.get_param(name) or "")
         now, number = self.runtime.clock(), _number(req.get_param("page") or "1")
         offset = (number - 1) * ON_A_PAGE
@@ -49,24 +49,26 @@ class DeadLetters(ReadPage):
         return View("dead.html", context)
 
 
-class Letter(ReadPage):
-    """``/ops/dead/letter?id=…``: all that is known of one."""
+class DeadLetterPage(ReadPage):
+    """``/ops/dead/letter?id=…``: one dead letter with everything that is stored about it."""
 
     def show(self, req: falcon.Request, principal: Principal) -> View:
-        """Its arguments, its error and its way."""
+        """Return its error, arguments and traceback; texts are hidden unless ``texts=1``."""
         name = (req.get_param("id") or "").strip()
-        letter = None if "\0" in name else dead_letters.show(self.runtime, name)
-        if letter is None:
+        dead_letter = None if "\0" in name else dead_letters.show(self.runtime, name)
+        if dead_letter is None:
             return View("unknown.html", {"name": name}, status=falcon.HTTP_404)
         texts = req.get_param("texts") == "1"
         if texts:
-            self.page_context.note(principal, "texts shown", of=name)
-        arguments = {str(at): worth for at, worth in enumerate(letter.task.args)}
-        arguments |= letter.task.kwargs
+            self.page_context.log_action(principal, "texts shown", of=name)
+        arguments = {str(at): argument for at, argument in enumerate(dead_letter.task.args)}
+        arguments |= dead_letter.task.kwargs
         address = f"/ops/dead/letter?id={quote(name, safe='')}"
         context = {
-            "letter": letter,
-            "arguments": {key: (worth, is_private(key, worth)) for key, worth in arguments.items()},
+            "dead_letter": dead_letter,
+            "arguments": {
+                key: (argument, is_private(key, argument)) for key, argument in arguments.items()
+            },
             "texts": texts,
             "without_texts": address,
             "with_texts": f"{address}&texts=1",
@@ -74,18 +76,18 @@ class Letter(ReadPage):
         return View("letter.html", context, is_live=not texts)
 
 
-class Decide(FormPage):
-    """``/ops/dead/decide``: asks with a count, and does it when that is confirmed.
+class DecisionPage(FormPage):
+    """``/ops/dead/decide``: counts and asks, then acts when that is confirmed.
 
-    What was counted is what is decided about: what has died since is left alone.
+    The action applies to the dead letters that were counted. Later ones are left alone.
     """
 
-    def act(self, form: Form, principal: Principal) -> View | Done:
-        """Ask, or do what was confirmed."""
+    def act(self, form: Form, principal: Principal) -> View | Redirect:
+        """Return the question, or act if the form is confirmed."""
         action, which = _decision(value(form, "do"))
         ids = form.get("id", []) if which == SELECTED else None
         if ids == []:
-            raise PermanentError("no letter is selected", ErrorCode.INVALID_INPUT)
+            raise PermanentError("no dead letter is selected", ErrorCode.INVALID_INPUT)
         now = self.runtime.clock()
         what = fixed(chosen(lambda name: value(form, name), ids), now)
         choice = what.until(now, value(form, "until"))
@@ -102,8 +104,8 @@ class Decide(FormPage):
             return View("confirm.html", context, is_live=False)
         count = self._do(action, choice)
         done = "replayed" if action == REPLAYED else "discarded"
-        self.page_context.note(principal, done, count=count, which=what.in_words())
-        return Done(f"{count:,} dead letter{'' if count == 1 else 's'} {done}.", back)
+        self.page_context.log_action(principal, done, count=count, which=what.in_words())
+        return Redirect(f"{count:,} dead letter{'' if count == 1 else 's'} {done}.", back)
 
     def _do(self, action: str, choice: DeadLetterFilter) -> int:
         done = dead_letters.replay if action == REPLAYED else dead_letters.discard

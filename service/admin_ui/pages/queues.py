@@ -1,4 +1,4 @@
-"""The queues, with what is allowed on them, and emptying one."""
+"""Show the queues with the limits of their tasks, and purge one."""
 
 import falcon
 
@@ -6,28 +6,28 @@ from middleware.policy import QUEUES, TASKS, tasks_of
 from service.admin import purge
 from service.admin.queues import activity
 from service.admin_ui.auth.access import Principal
-from service.admin_ui.page import Done, Form, FormPage, ReadPage, View, value
+from service.admin_ui.page import Form, FormPage, ReadPage, Redirect, View, value
 
 
-class Queues(ReadPage, FormPage):
-    """``/ops/queues``."""
+class QueuesPage(ReadPage, FormPage):
+    """``/ops/queues``: every queue, and a button to purge it."""
 
     def show(self, req: falcon.Request, principal: Principal) -> View:
-        """Every queue, and the tasks that run on it."""
+        """Return every queue, and the limits of its tasks."""
         context = {
-            "seen": activity(self.runtime),
+            "activity": activity(self.runtime),
             "policies": QUEUES,
             "tasks": {queue: [TASKS[name] for name in tasks_of(queue)] for queue in QUEUES},
         }
         return View("queues.html", context)
 
-    def act(self, form: Form, principal: Principal) -> View | Done:
-        """Say what a purge would remove; do it when that is confirmed."""
+    def act(self, form: Form, principal: Principal) -> View | Redirect:
+        """Return what a purge would remove, or purge if the form is confirmed."""
         queue = value(form, "queue")
         if value(form, "confirmed") != "yes":
-            would = purge.preview(self.runtime, queue)
-            return View("purge.html", {"would": would}, is_live=False)
+            preview = purge.preview(self.runtime, queue)
+            return View("purge.html", {"preview": preview}, is_live=False)
         count = purge.purge(self.runtime, queue)
-        self.page_context.note(principal, "purged", count=count, queue=queue)
+        self.page_context.log_action(principal, "purged", count=count, queue=queue)
         tasks = "1 task was" if count == 1 else f"{count:,} tasks were"
-        return Done(f"{queue}: {tasks} removed, each is a dead letter (PURGED).", "/ops/queues")
+        return Redirect(f"{queue}: {tasks} removed, each is a dead letter (PURGED).", "/ops/queues")

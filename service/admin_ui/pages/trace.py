@@ -1,4 +1,4 @@
-"""One conversation, or one trace of it, as a timeline."""
+"""Show a conversation, or one trace of it, as a timeline."""
 
 from typing import Final
 from urllib.parse import quote
@@ -23,10 +23,10 @@ LABELS: Final = {
 
 
 class TracePage(ReadPage):
-    """``/ops/trace?id=…``: of a conversation, a trace, a task or a message."""
+    """``/ops/trace?id=…``: the id of a conversation, a trace, a task or a message."""
 
     def show(self, req: falcon.Request, principal: Principal) -> View:
-        """What it waits for now, and everything that happened before."""
+        """Return what the conversation waits for now, and what happened before."""
         name = (req.get_param("id") or "").strip()
         if not name or "\0" in name:
             raise PermanentError("id: name a conversation, trace or task", ErrorCode.INVALID_INPUT)
@@ -35,7 +35,7 @@ class TracePage(ReadPage):
             return View("unknown.html", {"name": name}, status=falcon.HTTP_404)
         texts = req.get_param("texts") == "1"
         if texts:
-            self.page_context.note(principal, "texts shown", of=name)
+            self.page_context.log_action(principal, "texts shown", of=name)
         address = f"/ops/trace?id={quote(name, safe='')}"
         context = {
             "name": name,
@@ -48,10 +48,10 @@ class TracePage(ReadPage):
             "without_texts": address,
             "with_texts": f"{address}&texts=1",
         }
-        # Each showing of texts is logged, so it is not repeated by itself.
+        # Each showing of texts is logged, so the page does not refresh itself.
         return View("trace.html", context, is_live=not texts)
 
 
 def label(step: Step) -> str:
-    """What a step is about, in a word."""
+    """Return the subject of a step in one word."""
     return LABELS.get(step.what, step.what.value)

@@ -1,19 +1,19 @@
-// Keeps the page as it is now, without reloading it: what you type, select, focus and where you
-// have scrolled stays. Without this script everything works too; then reload.
+// Refreshes the page in place, without a reload: input, selection, focus and scroll position stay.
+// The page works without this script, too; then the operator reloads it.
 "use strict";
 
 const EVERY_MS = 2000;
-const PATIENCE_MS = 8000;
+const TIMEOUT_MS = 8000;
 
 const main = document.getElementById("main");
 const live = document.getElementById("live");
 
-function say(state, words) {
+function showState(state, text) {
   if (live.dataset.state !== state) live.dataset.state = state;
-  if (live.textContent !== words) live.textContent = words;
+  if (live.textContent !== text) live.textContent = text;
 }
 
-// Makes `old` like `fresh`, in place: what has not changed is not touched.
+// Makes `old` equal to `fresh` in place; leaves unchanged nodes alone.
 function morph(old, fresh) {
   if (old.nodeType === Node.TEXT_NODE) {
     if (old.data !== fresh.data) old.data = fresh.data;
@@ -29,7 +29,7 @@ function morph(old, fresh) {
   morphChildren(old, fresh);
 }
 
-// Not `element.id`: in a form that is its field of that name.
+// Not `element.id`: in a form that would be the field named "id".
 function idOf(node) {
   return node.nodeType === Node.ELEMENT_NODE ? node.getAttribute("id") : null;
 }
@@ -63,36 +63,36 @@ function morphChildren(old, fresh) {
   }
 }
 
-function take(page) {
+function update(page) {
   const fresh = new DOMParser().parseFromString(page, "text/html");
-  const its = fresh.getElementById("main");
+  const freshMain = fresh.getElementById("main");
   document.title = fresh.title;
-  morphChildren(main, its);
+  morphChildren(main, freshMain);
   main.removeAttribute("data-stale");
-  offerAll();
+  addSelectAll();
   const at = fresh.getElementById("live");
   live.dataset.asOf = at.dataset.asOf;
-  say("live", at.textContent);
+  showState("live", at.textContent);
 }
 
 function lost(why) {
   main.setAttribute("data-stale", "");
   const shown = live.dataset.asOf.slice(11, 19);
-  say("lost", `${why} – as of ${shown} UTC`);
+  showState("lost", `${why} – as of ${shown} UTC`);
 }
 
 async function refresh() {
-  const asked = location.href;
+  const address = location.href;
   try {
-    const answer = await fetch(asked, {
+    const answer = await fetch(address, {
       headers: { "Accept": "text/html", "X-Refresh": "1" },
-      signal: AbortSignal.timeout(PATIENCE_MS),
+      signal: AbortSignal.timeout(TIMEOUT_MS),
       redirect: "error",
     });
     const page = await answer.text();
-    if (answer.ok || answer.status === 404) take(page);
-    else if (answer.status === 401) lost("The session is over: log in again");
-    else if (answer.status === 503) lost("The database cannot be asked");
+    if (answer.ok || answer.status === 404) update(page);
+    else if (answer.status === 401) lost("Your session has ended: log in again");
+    else if (answer.status === 503) lost("The database cannot be reached");
     else lost(`Not refreshed (${answer.status})`);
   } catch {
     lost("MIRT does not answer");
@@ -103,15 +103,15 @@ async function keepLive() {
   for (;;) {
     await new Promise((done) => setTimeout(done, EVERY_MS));
     if (document.hidden) {
-      say("paused", "paused");
+      showState("paused", "paused");
       await new Promise((done) => document.addEventListener("visibilitychange", done, { once: true }));
     }
     await refresh();
   }
 }
 
-// A box above the boxes, which marks all that are on this page.
-function offerAll() {
+// A checkbox in the head of the table selects all rows of this page.
+function addSelectAll() {
   const head = document.getElementById("tick-all");
   if (head === null || head.querySelector("input") !== null) return;
   const all = document.createElement("input");
@@ -125,8 +125,8 @@ function offerAll() {
   head.replaceChildren(all);
 }
 
-offerAll();
+addSelectAll();
 if (main !== null && main.hasAttribute("data-live") && live !== null) {
-  say("live", live.textContent);
+  showState("live", live.textContent);
   keepLive();
 }

@@ -1,7 +1,8 @@
 """``mirt inspect``: shows what is stuck, why, since when, behind which task, and the remedy.
 
 Everything is read from the database, to which every worker reports. So it works for any number of
-machines, and in the embedded mode beside ``mirt up``.
+machines, and in the embedded mode beside ``mirt up``. Each function imports what it reads with, so
+that the help and the completion of names load no database driver.
 """
 
 import typer

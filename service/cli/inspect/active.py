@@ -1,14 +1,18 @@
 """``mirt inspect active``: the running tasks."""
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from service.admin.queues import RunView, activity
-from service.cli.context import read_only
 from service.cli.output import AsJson, Column, Row, emit, seconds, table
+
+if TYPE_CHECKING:
+    from service.admin.queues import RunView
 
 
 def active(*, as_json: AsJson = False) -> None:
     """Show running tasks: worker, conversation, duration, and number of the attempt."""
+    from service.admin.queues import activity
+    from service.cli.context import read_only
+
     with read_only() as context:
         now = activity(context)
     living = {view.worker.id for view in now.workers}
@@ -42,7 +46,7 @@ def active(*, as_json: AsJson = False) -> None:
     table(columns, rows, empty="nothing runs")
 
 
-def _worker_of(run: RunView, living: set[str]) -> str:
+def _worker_of(run: "RunView", living: set[str]) -> str:
     if run.worker_id is None:
         return "-"
     # Without the random part, which tells an operator nothing.
@@ -50,9 +54,9 @@ def _worker_of(run: RunView, living: set[str]) -> str:
     return name if run.worker_id in living else f"{name} (gone)"
 
 
-def _as_object(run: RunView, living: set[str]) -> dict[str, Any]:
+def _as_object(run: "RunView", living: set[str]) -> dict[str, Any]:
     return {
-        **{name: getattr(run, name) for name in RunView.__slots__},
+        **{name: getattr(run, name) for name in type(run).__slots__},
         "is_late": run.is_late,
         "is_worker_gone": run.worker_id is not None and run.worker_id not in living,
     }

@@ -4,14 +4,13 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from service.admin.queues import Activity, activity
-from service.cli.context import read_only
 from service.cli.errors import misused
 from service.cli.output import AsJson, emit, hang, say, seconds
 from service.exit_codes import WRONG
 
 if TYPE_CHECKING:
     from service.admin.conversations import WaitingView
+    from service.admin.queues import Activity
 
 MOST_WAITING = 8
 Limit = Annotated[int, typer.Option(min=1, max=500, help="Waiting conversations to show.")]
@@ -28,7 +27,9 @@ def overview(ctx: typer.Context, *, as_json: AsJson = False, limit: Limit = MOST
         return
     from service.admin.conversations import waiting
     from service.admin.findings import findings
+    from service.admin.queues import activity
     from service.admin.schedule import schedule
+    from service.cli.context import read_only
 
     with read_only() as context:
         now = activity(context)
@@ -51,7 +52,7 @@ def overview(ctx: typer.Context, *, as_json: AsJson = False, limit: Limit = MOST
     if not wrong:
         say("✓ nothing is wrong", style="green")
     if waits:
-        say("", "Who waits the longest:")
+        say("", "Longest waiting:")
     for wait in waits:
         _say_waiting(wait)
     say("", _summary(now))
@@ -70,7 +71,7 @@ def _say_waiting(wait: "WaitingView") -> None:
     hang("      ", wait.command)
 
 
-def _summary(now: Activity) -> str:
+def _summary(now: "Activity") -> str:
     ready = sum(queue.ready for queue in now.queues)
     running = sum(queue.running for queue in now.queues)
     delayed = sum(queue.delayed for queue in now.queues)

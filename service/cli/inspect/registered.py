@@ -2,7 +2,6 @@
 
 from typing import Any
 
-from service.cli.context import read_only
 from service.cli.output import AsJson, Column, Row, emit, moment, table
 
 
@@ -10,6 +9,7 @@ def registered(*, as_json: AsJson = False) -> None:
     """Show every task with its queue, limits, retries, and its next time in the schedule."""
     from middleware.policy import QUEUES, TASKS
     from service.admin.schedule import schedule
+    from service.cli.context import read_only
 
     with read_only() as context:
         ticks = {entry.task: entry for entry in schedule(context)}

@@ -2,20 +2,22 @@
 
 from typing import TYPE_CHECKING, Any
 
-from service.admin.queues import Activity, WorkerView, activity
-from service.cli.context import read_only
 from service.cli.output import AsJson, Cell, Column, Row, emit, say, seconds, table
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from broker.durable import Depth
+    from service.admin.queues import Activity, WorkerView
 
     Depths = Mapping[str, Depth]
 
 
 def stats(*, as_json: AsJson = False) -> None:
     """Show the numbers of each queue and of each worker."""
+    from service.admin.queues import activity
+    from service.cli.context import read_only
+
     with read_only() as context:
         now = activity(context)
     if as_json:
@@ -34,23 +36,27 @@ def stats(*, as_json: AsJson = False) -> None:
 
 def queues(*, as_json: AsJson = False) -> None:
     """Show the queues as the database counts them, and as RabbitMQ does."""
+    from service.admin.queues import activity
+    from service.cli.context import read_only
+
     with read_only() as context:
         now = activity(context)
-        url = context.settings.rabbitmq_url
+        settings = context.settings
     depths = None
-    if url is not None:
+    if settings.rabbitmq_url is not None:
+        from broker.rabbitmq.connection import ConnectionSettings
         from broker.rabbitmq.depths import read_depths
         from broker.rabbitmq.queues import rejects_name
 
         names = [name for queue in now.queues for name in (queue.name, rejects_name(queue.name))]
-        depths = read_depths(url.get_secret_value(), names)
+        depths = read_depths(ConnectionSettings.of(settings), names)
     if as_json:
         emit({"at": now.at, "queues": [_with_depth(queue, depths) for queue in now.queues]})
         return
     _queue_table(now, depths)
 
 
-def _queue_table(now: Activity, depths: "Depths | None") -> None:
+def _queue_table(now: "Activity", depths: "Depths | None") -> None:
     columns = [
         Column("QUEUE"),
         Column("READY", "right"),
@@ -85,7 +91,7 @@ def _queue_table(now: Activity, depths: "Depths | None") -> None:
     table(columns, rows, empty="no queue")
 
 
-def _worker_table(now: Activity) -> None:
+def _worker_table(now: "Activity") -> None:
     columns = (
         Column("HOST"),
         Column("PID", "right"),
@@ -115,13 +121,13 @@ def _worker_table(now: Activity) -> None:
     table(columns, rows, empty="no worker is running: mirt worker (embedded: mirt up)")
 
 
-def _worker_object(one: WorkerView) -> dict[str, Any]:
-    worker = one.worker
+def _worker_object(view: "WorkerView") -> dict[str, Any]:
+    worker = view.worker
     return {
         **{name: getattr(worker, name) for name in type(worker).__slots__},
-        "busy": one.busy,
-        "uptime_s": one.uptime_s,
-        "seen_s_ago": one.seen_s_ago,
+        "busy": view.busy,
+        "uptime_s": view.uptime_s,
+        "seen_s_ago": view.seen_s_ago,
     }
 
 

@@ -8,9 +8,10 @@ import pytest
 from dramatiq import Message
 from dramatiq.errors import ConnectionClosed
 
-from broker.rabbitmq.connection import connection_parameters
+from broker.rabbitmq.connection import ConnectionSettings
 from broker.rabbitmq.consumer import RabbitConsumer, RabbitMessage
 from broker.rabbitmq.queues import rejects_name
+from middleware.run_state import run_state
 from tests.polling import wait_until
 
 Consume = Callable[..., RabbitConsumer]
@@ -21,7 +22,7 @@ def consume(rabbitmq_url: str) -> Iterator[Consume]:
     consumers: list[RabbitConsumer] = []
 
     def consume(prefetch: int = 10) -> RabbitConsumer:
-        parameters = connection_parameters(rabbitmq_url, name="test")
+        parameters = ConnectionSettings(rabbitmq_url).parameters("test")
         consumers.append(RabbitConsumer(parameters, "llm", prefetch=prefetch, timeout_ms=100))
         return consumers[-1]
 
@@ -129,7 +130,7 @@ def test_a_message_that_could_not_be_claimed_comes_back(consume: Consume, channe
     consumer = consume()
     send(channel, "later")
     [message] = receive(consumer, 1)
-    message.give_back = True
+    run_state(message).give_back = True
     consumer.ack(message)
     assert names(receive(consumer, 1)) == ["later"]
 

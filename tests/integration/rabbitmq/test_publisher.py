@@ -7,6 +7,7 @@ from concurrent.futures import wait
 import pika
 import pytest
 
+from broker.rabbitmq.connection import ConnectionSettings
 from broker.rabbitmq.publisher import Publisher
 from mirt.errors import BrokerUnavailableError
 from tests.polling import wait_until
@@ -15,7 +16,7 @@ from tests.servers import RabbitMQ
 
 @pytest.fixture
 def publisher(rabbitmq_url: str) -> Iterator[Publisher]:
-    publisher = Publisher(rabbitmq_url, ["llm"])
+    publisher = Publisher(ConnectionSettings(rabbitmq_url), ["llm"])
     yield publisher
     publisher.close()
 

@@ -45,7 +45,6 @@ def test_a_subscriber_s_text_becomes_a_message() -> None:
         user_id="42",
         message_id="m1",
         metadata={
-            "dedup_key": "42:m1",
             "content_key": content_key,
             "username": "olena",
             "first_name": "Олена",
@@ -94,15 +93,16 @@ def test_a_photo_may_come_without_a_text(payload: object) -> None:
         shape_a(text="hi") | {"event_id": "e7"},
     ],
 )
-def test_an_id_of_the_flow_is_the_key(payload: object) -> None:
-    assert channel().parse(payload).metadata["dedup_key"] == "42:e7"
+def test_an_id_of_the_flow_is_the_message_id(payload: object) -> None:
+    assert channel().parse(payload).message_id == "e7"
 
 
 def test_without_an_id_only_the_content_tells_a_double_click() -> None:
-    first, again = (channel().parse(shape_a(text="hi")).metadata for _ in range(2))
-    other = channel().parse(shape_a(text="hi", image=PHOTO)).metadata
-    assert "dedup_key" not in first
-    assert first["content_key"] == again["content_key"] != other["content_key"]
+    first, again = (channel().parse(shape_a(text="hi")) for _ in range(2))
+    other = channel().parse(shape_a(text="hi", image=PHOTO))
+    assert first.message_id is None
+    keys = [message.metadata["content_key"] for message in (first, again, other)]
+    assert keys[0] == keys[1] != keys[2]
 
 
 @pytest.mark.parametrize(

@@ -11,6 +11,7 @@ from pydantic import SecretStr
 from mirt.channels import Ignored, InboundMessage
 from mirt.channels.telegram import TelegramChannel
 from mirt.errors import ErrorCode, PermanentError
+from mirt.idempotency import message_task_id
 from tests.unit.channels.payloads import json_with, nested, scalars
 
 TOKEN = SecretStr("1:token")
@@ -54,7 +55,6 @@ def test_a_text_becomes_a_message_of_its_chat() -> None:
         user_id="42",
         message_id="5",
         metadata={
-            "dedup_key": "-77:5",
             "update_id": 900,
             "sent_at": "2025-01-01T12:00:00+00:00",
             "username": "olena",
@@ -80,14 +80,21 @@ def test_a_message_without_a_sender_is_still_a_message() -> None:
     assert parsed(payload).user_id is None
 
 
-def test_the_same_message_under_a_new_update_id_has_the_same_key() -> None:
+def task_id_of(payload: object) -> str:
+    message = parsed(payload)
+    return message_task_id(
+        message.platform, message.session_id, message.user_id, message.message_id
+    )
+
+
+def test_the_same_message_under_a_new_update_id_has_the_same_task_id() -> None:
     again = update(text="hi") | {"update_id": 12345678}
-    assert parsed(again).metadata["dedup_key"] == parsed(update(text="hi")).metadata["dedup_key"]
+    assert task_id_of(again) == task_id_of(update(text="hi"))
 
 
 def test_the_same_number_in_another_chat_is_another_message() -> None:
-    other = parsed(update(text="hi", chat={"id": 78}))
-    assert other.metadata["dedup_key"] != parsed(update(text="hi")).metadata["dedup_key"]
+    other = update(text="hi", chat={"id": 78})
+    assert task_id_of(other) != task_id_of(update(text="hi"))
 
 
 def test_metadata_is_json() -> None:

@@ -61,7 +61,7 @@ def test_every_name_tells_its_unit(name: str) -> None:
         assert list(metric.buckets) == sorted(set(metric.buckets))
     if isinstance(metric, Gauge | LookupGauge):
         assert not name.endswith(("_count", "_sum", "_bucket"))
-    assert metric.says.endswith(".")
+    assert metric.help_text.endswith(".")
 
 
 def test_every_metric_of_the_register_is_measured_somewhere() -> None:

@@ -132,9 +132,9 @@ assert not [name for name in sys.modules if name.startswith(tracers)]
 def test_a_root_has_the_trace_id_that_its_trace_has_already(collecting: Collector) -> None:
     traces.start("test")
     with traces.begin("root", SpanContext(TRACE), "server") as root:
-        assert root.trace.trace_id == TRACE
+        assert root.context.trace_id == TRACE
         with traces.span("child", "client", {"n": 1}) as child:
-            assert traces.headers()["traceparent"].split("-")[1:3] == [TRACE, child.trace.span_id]
+            assert traces.headers()["traceparent"].split("-")[1:3] == [TRACE, child.context.span_id]
     traces.stop()
     first, second = sorted(collecting.of(TRACE), key=lambda span: span.parent_id)
     assert (first.name, first.parent_id, first.kind) == ("root", "", "server")
@@ -194,7 +194,7 @@ def test_a_message_that_begins_a_trace_is_linked_to_what_led_to_it(collecting: C
         assert traces.child_options("send_followup")["trace_id"] == TRACE
     traces.stop()
     [created] = collecting.of(options["trace_id"])
-    assert created.links == [(TRACE, cause.trace.span_id)]
+    assert created.links == [(TRACE, cause.context.span_id)]
     assert traces.extract(options, "t").span_id == created.span_id
 
 

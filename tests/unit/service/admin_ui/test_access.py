@@ -12,7 +12,7 @@ from structlog.typing import EventDict
 from mirt.clock import utc_now
 from service.admin_ui.auth.roles import Role
 from service.admin_ui.headers import CONTENT_POLICY
-from service.admin_ui.static import Static
+from service.admin_ui.static import StaticFiles
 from service.web.login_throttle import MOST_WRONG, LoginThrottle
 from tests.unit.service.admin_ui.conftest import (
     FORMS,
@@ -189,7 +189,7 @@ def test_a_guesser_at_the_logout_is_told_to_come_back_later(come: Come) -> None:
     for _ in range(MOST_WRONG):
         assert come(None).post("/ops/logout", {}, headers=bearer).status_code == 303
     answer = come(None).post("/ops/logout", {}, headers=bearer)
-    assert (answer.status_code, "Not now" in answer.text) == (429, True)
+    assert (answer.status_code, "Too many attempts" in answer.text) == (429, True)
     assert 1 <= int(answer.headers["Retry-After"]) <= 61
 
 
@@ -303,7 +303,7 @@ def test_every_answer_tells_the_browser_what_may_run(come: Come, address: str) -
 
 @pytest.mark.parametrize("name", ["ops.js", "ops.css", "icon.svg"])
 def test_a_file_is_kept_under_the_address_of_its_own_version_only(come: Come, name: str) -> None:
-    own = Static().address(name)
+    own = StaticFiles().address(name)
     assert own.startswith(f"/ops/static/{name}?v=")
     kept = come(None).get(own).headers["Cache-Control"]
     assert set(kept.split(", ")) == {"public", "max-age=31536000", "immutable"}

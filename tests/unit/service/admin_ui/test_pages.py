@@ -198,7 +198,7 @@ def test_the_page_says_that_nothing_is_wrong_only_when_nothing_is(
     from mirt.store.queue import workers
     from mirt.store.queue.workers import WorkerRow
 
-    assert "no worker is there" in come().get("/ops").text.lower()
+    assert "no worker is running" in come().get("/ops").text.lower()
     now = utc_now()
     one = WorkerRow("w", "box", 1, ["llm"], 8, 0, 90, False, now, now)
     with here.runtime.database.transaction() as tx:
@@ -206,7 +206,7 @@ def test_the_page_says_that_nothing_is_wrong_only_when_nothing_is(
     assert "Nothing is wrong</h1>" in come().get("/ops").text
     write(here.runtime, letter(1))
     page = come().get("/ops").text
-    assert "1 thing is wrong" in page
+    assert "1 problem</h1>" in page
     assert "1 dead letter: 1 of llm" in page
     assert 'href="/ops/dead"' in page
 
@@ -240,7 +240,7 @@ def test_the_selected_ones_are_decided_about_and_no_others(here: Ingress, come: 
 
 def test_a_purge_says_first_what_it_would_remove(here: Ingress, come: Come) -> None:
     asked = come().send("/ops/queues", queue="llm")
-    assert "Nothing waits in it" in asked.text
+    assert "No task waits in this queue" in asked.text
 
 
 @pytest.mark.parametrize(
@@ -267,7 +267,7 @@ def test_a_request_that_makes_no_sense_is_told_why(come: Come, address: str, why
     ("address", "fields", "why"),
     [
         ("/ops/dead/decide", {"do": "burn"}, "must be one of replay-selected"),
-        ("/ops/dead/decide", {"do": "replay-selected"}, "no letter is selected"),
+        ("/ops/dead/decide", {"do": "replay-selected"}, "no dead letter is selected"),
         ("/ops/dead/decide", {"do": "replay-matching", "until": "soon"}, "until: must be"),
         ("/ops/queues", {"queue": "odd", "confirmed": "yes"}, "queue: must be one of"),
         ("/ops/schedule", {"task": "ping"}, "ping is not in the schedule"),
@@ -278,16 +278,16 @@ def test_a_form_that_makes_no_sense_does_nothing_and_says_why(
 ) -> None:
     answer = come().send(address, **fields)
     assert answer.status_code == 400
-    assert why in html.unescape(answer.text)[0:].replace("No letter", "no letter").replace(
-        "Until", "until"
-    ).replace("Queue:", "queue:")
+    assert why in html.unescape(answer.text)[0:].replace(
+        "No dead letter", "no dead letter"
+    ).replace("Until", "until").replace("Queue:", "queue:")
 
 
 @pytest.mark.parametrize("address", ["/ops/trace?id=nobody", "/ops/dead/letter?id=nobody"])
 def test_an_id_that_nobody_knows_is_404(come: Come, address: str) -> None:
     answer = come().get(address)
     assert answer.status_code == 404
-    assert "Nothing is known by this id" in answer.text
+    assert "Nothing has this id" in answer.text
 
 
 @pytest.mark.parametrize("address", [page for page in PAGES if "letter" not in page])
@@ -300,7 +300,7 @@ def test_a_database_that_is_down_is_503_and_the_page_goes_on_refreshing(
     event.listen(here.runtime.database.engine, "begin", down)
     answer = come().get(address)
     assert answer.status_code == 503
-    assert "The database cannot be asked" in answer.text
+    assert "The database cannot be reached" in answer.text
     assert "data-live" in answer.text
     assert "10.0.0.9" not in answer.text
 

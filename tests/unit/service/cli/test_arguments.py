@@ -159,7 +159,9 @@ def test_a_shell_completes_commands_queues_tasks_and_codes(typed: str, offered: 
     ("module", "heavy"),
     [
         ("service.cli.app", {"pydantic_settings", "sqlalchemy", "rich", "dramatiq"}),
-        ("service.cli.inspect", {"alembic", "httpx", "pika", "redis", "dramatiq", "structlog"}),
+        ("service.cli.inspect", {"pydantic", "psycopg", "sqlalchemy", "dramatiq", "structlog"}),
+        ("service.admin.queues", {"alembic", "httpx", "pika", "redis", "dramatiq", "structlog"}),
+        ("service.cli.worker", {"pydantic", "psycopg", "sqlalchemy", "dramatiq", "structlog"}),
         ("service.cli.dead", {"alembic", "httpx", "pika", "redis", "dramatiq", "structlog"}),
         ("service.cli.trace", {"alembic", "httpx", "pika", "redis", "dramatiq", "structlog"}),
     ],
@@ -170,3 +172,28 @@ def test_a_command_loads_no_more_than_it_needs(module: str, heavy: set[str]) -> 
         [sys.executable, "-c", program], capture_output=True, text=True, check=True
     )
     assert loaded.stdout.strip() == ""
+
+
+@pytest.mark.parametrize("typed", [["worker", "--check"], ["worker", "llm", "--check"]])
+def test_the_health_check_of_workers_loads_no_database_and_no_broker(
+    typed: list[str], tmp_path: Path
+) -> None:
+    heavy = {"pydantic_settings", "psycopg", "sqlalchemy", "dramatiq", "pika", "structlog"}
+    heavy |= {"typer", "pydantic"} if typed == ["worker", "--check"] else set()
+    program = f"""
+import sys
+from service.cli import main
+sys.argv = ["mirt", *{typed!r}]
+try:
+    main()
+finally:
+    print(*({heavy!r} & sys.modules.keys()))
+"""
+    done = subprocess.run(
+        [sys.executable, "-c", program],
+        env={**os.environ, "TMPDIR": str(tmp_path)},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert (done.returncode, done.stdout) == (1, "no worker is running here\n\n"), done.stderr

@@ -62,7 +62,7 @@ def test_everything_that_the_channel_knows_is_handed_over(ingress: Open) -> None
         "message_id": "1",
         "fire_and_forget": True,
     }
-    assert metadata["dedup_key"] == "7:1"
+    assert metadata["update_id"] == update(7, 1, "Привіт")["update_id"]
 
 
 def test_a_photo_without_words_is_a_message(ingress: Open, services: FakeServices) -> None:
