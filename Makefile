@@ -28,11 +28,12 @@ test: install ## Run all tests but the slow ones, with real servers
 	@$(BIN)/python -m pytest -n 3 --dist worksteal -q -m "not alone and not slow"
 	@$(BIN)/python -m pytest -q -m "alone and not slow"
 
-lint: install ## Check style, types, import directions and monitoring
+lint: install ## Check style, types, import directions, words and monitoring
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
+	@$(BIN)/python -m tests.prose
 	@$(BIN)/python -m tests.promtool
 
 bench: install ## Measure; each result is a ratio within one run

@@ -78,7 +78,12 @@ class RegisteringChannel(Protocol):
 
 
 class Channel(Protocol):
-    """One platform, both directions."""
+    """One platform, both directions.
+
+    >>> message = channel.parse(payload)
+    >>> for part in channel.split(f"You wrote: {message.text}"):
+    ...     receipt = channel.send(message.chat_id, part, reply_to=message.message_id)
+    """
 
     name: str
     """``telegram``, ``manychat`` or ``console``."""

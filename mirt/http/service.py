@@ -39,6 +39,14 @@ class ExternalService:
 
     No error and no log contains ``base_url`` (it may hold a token), a header, or a text of the HTTP
     client. The adapter gets answers with asterisks in place of each of ``secrets``.
+
+    >>> headers = {"Authorization": SecretStr("Bearer key")}
+    >>> crm = ExternalService(
+    ...     "crm", url, headers=headers, timeout=15, refusal_code=ErrorCode.CRM_REJECTED
+    ... )
+    >>> crm.call("GET", "/api/orders", params={"external_id": "a1"}, idempotent=True).body
+    {'data': []}
+    >>> crm.close()
     """
 
     def __init__(

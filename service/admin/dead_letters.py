@@ -1,11 +1,86 @@
-"""Find, replay and discard dead letters."""
+"""Find, replay and discard dead letters, chosen by one filter for command line and page."""
 
-from collections.abc import Sequence
+import re
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from typing import Final
 
+from middleware.policy import QUEUES, TASKS
+from mirt.errors import ErrorCode, PermanentError
 from mirt.store.queue import dead_letters as store
 from mirt.store.queue.dead_letters import DeadLetter, DeadLetterFilter
 from service.admin.context import AdminContext
+
+FIELDS: Final = ("queue", "task", "code", "conversation", "since")
+"""The fields by which an operator chooses dead letters; ``parse_filter`` knows also ``until``."""
+
+_KNOWN: Final[Mapping[str, Collection[str]]] = {
+    "queue": QUEUES,
+    "task": TASKS,
+    "code": frozenset(ErrorCode),
+}
+_UNITS: Final = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days", "w": "weeks"}
+_EXAMPLE_TIME: Final = "a time like 2026-03-01T12:00Z"
+
+
+def parse_filter(
+    fields: Mapping[str, str], now: datetime, *, task_ids: Iterable[str] = ()
+) -> DeadLetterFilter:
+    """Return the filter of the given fields; dead letters of after ``until`` (or now) never match.
+
+    ``since`` is an age (``30m``, ``24h``, ``7d``) or an ISO time, in UTC if it has no zone.
+    ``until`` is an ISO time.
+
+        parse_filter({"queue": "llm", "since": "24h"}, clock())
+
+    Raises:
+        PermanentError: INVALID_INPUT, ``field: problem``. A field is empty, is no time, or names
+            an unknown queue, task or code.
+    """
+    ids = list(dict.fromkeys(task_ids))
+    for name, text in [*fields.items(), *(("id", task_id) for task_id in ids)]:
+        if not text or "\0" in text:
+            raise _invalid(name, "must not be empty or contain NUL")
+    values = {**fields}
+    if "code" in values:
+        values["code"] = values["code"].upper()
+    for name, known in _KNOWN.items():
+        if name in values and values[name] not in known:
+            there_are = ", ".join(sorted(known))
+            raise _invalid(name, f"there is no {values[name]}; there are {there_are}")
+    return DeadLetterFilter(
+        task_ids=ids or None,
+        queue=values.get("queue"),
+        actor=values.get("task"),
+        error_code=values.get("code"),
+        session_id=values.get("conversation"),
+        since=_since(values["since"], now) if "since" in values else None,
+        until=_time("until", values["until"], _EXAMPLE_TIME) if "until" in values else now,
+    )
+
+
+def _since(text: str, now: datetime) -> datetime:
+    expected = f"an age like 30m, 24h, 7d, or {_EXAMPLE_TIME}"
+    age = re.fullmatch(r"(\d{1,6})([smhdw])", text, re.ASCII)
+    if age is None:
+        return _time("since", text, expected)
+    try:
+        return now - timedelta(**{_UNITS[age[2]]: int(age[1])})
+    except OverflowError:
+        raise _invalid("since", f"must be {expected}") from None
+
+
+def _time(name: str, text: str, expected: str) -> datetime:
+    try:
+        at = datetime.fromisoformat(text)
+        return at.astimezone(UTC) if at.tzinfo else at.replace(tzinfo=UTC)
+    except (ValueError, OverflowError):
+        raise _invalid(name, f"must be {expected}") from None
+
+
+def _invalid(field: str, problem: str) -> PermanentError:
+    return PermanentError(f"{field}: {problem}", ErrorCode.INVALID_INPUT)
 
 
 @dataclass(frozen=True, slots=True)
@@ -13,7 +88,7 @@ class FoundDeadLetters:
     """A page of the dead letters that match, the latest first, and the total number that match."""
 
     total: int
-    letters: Sequence[DeadLetter]
+    rows: Sequence[DeadLetter]
 
 
 def find(

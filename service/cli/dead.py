@@ -1,4 +1,4 @@
-"""``mirt dead``: what failed for good, and what is to become of it."""
+"""``mirt dead``: lists, shows, replays and discards dead letters."""
 
 import json
 from collections.abc import Callable, Sequence
@@ -6,7 +6,6 @@ from typing import Annotated, Any
 
 import typer
 
-from mirt.clock import utc_now
 from mirt.store.queue.dead_letters import DeadLetter, DeadLetterFilter
 from service.admin import dead_letters
 from service.admin.redaction import without_texts
@@ -19,21 +18,21 @@ from service.cli.dead_letter_filter import (
     Queue,
     Since,
     Task,
-    choice,
-    names_any,
+    has_criteria,
+    read_filter,
 )
 from service.cli.errors import misused, not_found
 from service.cli.options import Yes, confirm
 from service.cli.output import AsJson, Column, Row, emit, moment, say, table
 
 dead = typer.Typer(
-    help="What failed for good, with its why, until you decide: run it again or forget it.",
+    help="Tasks that failed for good, with their errors: run them again, or delete them.",
     no_args_is_help=True,
     add_completion=False,
 )
 
 Limit = Annotated[int, typer.Option(min=1, max=10_000, help="Show this many, the latest first.")]
-Texts = Annotated[bool, typer.Option("--texts", help="Show what customers wrote, too.")]
+Texts = Annotated[bool, typer.Option("--texts", help="Show the texts of customers, too.")]
 
 
 @dead.command("list")
@@ -48,24 +47,18 @@ def list_(
     limit: Limit = 20,
     as_json: AsJson = False,
 ) -> None:
-    """The dead letters that match all that is given, the latest first."""
-    chosen = choice(
-        ids,
-        queue=queue,
-        task=task,
-        code=code,
-        since=since,
-        conversation=conversation,
-        now=utc_now(),
+    """List the dead letters that match all options, the latest first."""
+    which = read_filter(
+        ids, queue=queue, task=task, code=code, since=since, conversation=conversation
     )
     with read_only() as context:
-        found = dead_letters.find(context, chosen, limit=limit)
+        found = dead_letters.find(context, which, limit=limit)
     if as_json:
-        emit({"total": found.total, "letters": [_document(one) for one in found.letters]})
+        emit({"total": found.total, "letters": [_document(one) for one in found.rows]})
         return
-    _table(found.letters)
-    if found.total > len(found.letters):
-        say(f"{len(found.letters)} of {found.total}; --limit shows more")
+    _table(found.rows)
+    if found.total > len(found.rows):
+        say(f"{len(found.rows)} of {found.total}; --limit shows more")
 
 
 def _table(found: Sequence[DeadLetter]) -> None:
@@ -103,31 +96,31 @@ def show(
     texts: Texts = False,
     as_json: AsJson = False,
 ) -> None:
-    """All of a dead letter: arguments, error, traceback, times."""
+    """Show a dead letter: arguments, error, traceback, times."""
     with read_only() as context:
-        letter = dead_letters.show(context, task_id)
-    if letter is None:
+        dead_letter = dead_letters.show(context, task_id)
+    if dead_letter is None:
         raise not_found("ID", f"no dead letter of a task {task_id}; mirt dead list")
-    arguments = _arguments(letter, texts=texts)
+    arguments = _arguments(dead_letter, texts=texts)
     if as_json:
-        emit({**_document(letter), "arguments": arguments, "traceback": letter.traceback})
+        emit({**_document(dead_letter), "arguments": arguments, "traceback": dead_letter.traceback})
         return
     for name, value in {
-        "task": letter.task.actor or "(unread)",
-        "id": letter.task.task_id,
-        "queue": letter.queue,
-        "code": letter.error_code,
-        "why": letter.exception,
-        "attempts": str(letter.attempts),
-        "sent": moment(letter.sent_at),
-        "died": moment(letter.died_at),
-        "conversation": letter.session_id or "-",
-        "trace": letter.trace_id or "-",
+        "task": dead_letter.task.actor or "(unread)",
+        "id": dead_letter.task.task_id,
+        "queue": dead_letter.queue,
+        "code": dead_letter.error_code,
+        "why": dead_letter.exception,
+        "attempts": str(dead_letter.attempts),
+        "sent": moment(dead_letter.sent_at),
+        "died": moment(dead_letter.died_at),
+        "conversation": dead_letter.session_id or "-",
+        "trace": dead_letter.trace_id or "-",
         "arguments": json.dumps(arguments, ensure_ascii=False),
     }.items():
         say(f"{name:<14}{value}", style="red" if name == "code" else None)
-    if letter.traceback:
-        say("", letter.traceback.rstrip(), style="dim")
+    if dead_letter.traceback:
+        say("", dead_letter.traceback.rstrip(), style="dim")
     say("", f"mirt dead replay {task_id}", f"mirt dead discard {task_id}")
 
 
@@ -144,9 +137,19 @@ def replay(
     yes: Yes = False,
     as_json: AsJson = False,
 ) -> None:
-    """Run dead letters once more, each exactly once, with their traces."""
-    chosen = _decided(ids, queue, task, code, since, conversation, everything=everything)
-    _each(chosen, "Run", "again", dead_letters.replay, "replayed", yes=yes, as_json=as_json)
+    """Run dead letters again, each exactly once, with their traces."""
+    which = _chosen(
+        ids,
+        everything=everything,
+        queue=queue,
+        task=task,
+        code=code,
+        since=since,
+        conversation=conversation,
+    )
+    _confirm_and_act(
+        which, "Run", "again", dead_letters.replay, "replayed", yes=yes, as_json=as_json
+    )
 
 
 @dead.command()
@@ -162,38 +165,32 @@ def discard(
     yes: Yes = False,
     as_json: AsJson = False,
 ) -> None:
-    """Forget dead letters for good."""
-    chosen = _decided(ids, queue, task, code, since, conversation, everything=everything)
-    _each(chosen, "Forget", "for good", dead_letters.discard, "discarded", yes=yes, as_json=as_json)
-
-
-def _decided(
-    ids: list[str] | None,
-    queue: str | None,
-    task: str | None,
-    code: str | None,
-    since: str | None,
-    conversation: str | None,
-    *,
-    everything: bool,
-) -> DeadLetterFilter:
-    chosen = choice(
+    """Delete dead letters for good; their tasks will not run."""
+    which = _chosen(
         ids,
+        everything=everything,
         queue=queue,
         task=task,
         code=code,
         since=since,
         conversation=conversation,
-        now=utc_now(),
     )
-    if names_any(chosen) == everything:
+    _confirm_and_act(
+        which, "Delete", "for good", dead_letters.discard, "discarded", yes=yes, as_json=as_json
+    )
+
+
+def _chosen(ids: list[str] | None, *, everything: bool, **options: str | None) -> DeadLetterFilter:
+    """Return the filter of a replay or discard; ``--all`` or a criterion is required, not both."""
+    which = read_filter(ids, **options)
+    if has_criteria(which) == everything:
         problem = "not together with --all" if everything else "say which, or --all"
         raise misused("ID", problem)
-    return chosen
+    return which
 
 
-def _each(
-    chosen: DeadLetterFilter,
+def _confirm_and_act(
+    which: DeadLetterFilter,
     verb: str,
     how: str,
     act: Callable[[CommandContext, DeadLetterFilter], int],
@@ -202,19 +199,23 @@ def _each(
     yes: bool,
     as_json: bool,
 ) -> None:
-    """Count, ask, and do it to no more than was counted: what dies meanwhile is left."""
+    """Count, ask, and act on the counted dead letters only; later ones are left alone.
+
+    Raises:
+        CommandError: nothing matches, an id has no dead letter, or the operator says no.
+    """
     with read_only() as context:
-        found = dead_letters.find(context, chosen, limit=len(chosen.task_ids or ()) or 1)
-    if chosen.task_ids:
-        known = {one.task.task_id for one in found.letters}
-        if missing := [one for one in chosen.task_ids if one not in known]:
+        found = dead_letters.find(context, which, limit=len(which.task_ids or ()) or 1)
+    if which.task_ids:
+        known = {one.task.task_id for one in found.rows}
+        if missing := [one for one in which.task_ids if one not in known]:
             raise not_found("ID", f"no dead letter matches {', '.join(missing)}; nothing was done")
     if not found.total:
         raise not_found("ID", "no dead letter matches")
     if found.total > 1:
         confirm(f"{verb} {found.total} dead letters {how}?", yes=yes)
     with full_access() as context:
-        count = act(context, chosen)
+        count = act(context, which)
     if as_json:
         emit({"counted": found.total, done: count})
         return
@@ -222,22 +223,22 @@ def _each(
     say(f"{count} {done}" + (f"; {left} left: this version does not know them" if left else ""))
 
 
-def _document(letter: DeadLetter) -> dict[str, Any]:
+def _document(dead_letter: DeadLetter) -> dict[str, Any]:
     return {
-        "task_id": letter.task.task_id,
-        "task": letter.task.actor,
-        "queue": letter.queue,
-        "code": letter.error_code,
-        "why": letter.exception,
-        "attempts": letter.attempts,
-        "session_id": letter.session_id,
-        "trace_id": letter.trace_id,
-        "sent_at": letter.sent_at,
-        "died_at": letter.died_at,
+        "task_id": dead_letter.task.task_id,
+        "task": dead_letter.task.actor,
+        "queue": dead_letter.queue,
+        "code": dead_letter.error_code,
+        "why": dead_letter.exception,
+        "attempts": dead_letter.attempts,
+        "session_id": dead_letter.session_id,
+        "trace_id": dead_letter.trace_id,
+        "sent_at": dead_letter.sent_at,
+        "died_at": dead_letter.died_at,
     }
 
 
-def _arguments(letter: DeadLetter, *, texts: bool) -> dict[str, Any]:
-    named = {str(number): value for number, value in enumerate(letter.task.args)}
-    named.update(letter.task.kwargs)
+def _arguments(dead_letter: DeadLetter, *, texts: bool) -> dict[str, Any]:
+    named = {str(number): value for number, value in enumerate(dead_letter.task.args)}
+    named.update(dead_letter.task.kwargs)
     return named if texts else without_texts(named)

@@ -1,15 +1,14 @@
-"""Which dead letters are meant, as it is typed."""
+"""Read the options that choose dead letters."""
 
-import re
 from collections.abc import Sequence
-from datetime import UTC, datetime, timedelta
-from typing import Annotated, Final
+from typing import Annotated
 
 import typer
 
-from middleware.policy import QUEUES, TASKS
-from mirt.errors import ErrorCode
+from mirt.clock import utc_now
+from mirt.errors import PermanentError
 from mirt.store.queue.dead_letters import DeadLetterFilter
+from service.admin.dead_letters import parse_filter
 from service.cli import options
 from service.cli.errors import misused
 
@@ -21,65 +20,29 @@ Code = Annotated[
 ]
 Since = Annotated[
     str | None,
-    typer.Option(help="Died since then: 30m, 2h, 3d ago, or an ISO time (UTC if it has no zone)."),
+    typer.Option(
+        help="Failed since then: 30m, 24h, 7d ago, or an ISO time (UTC if it has no zone)."
+    ),
 ]
 Conversation = Annotated[str | None, typer.Option(help="Of this conversation.")]
-All = Annotated[bool, typer.Option("--all", help="All there are.")]
-
-UNITS: Final = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days", "w": "weeks"}
+All = Annotated[bool, typer.Option("--all", help="All dead letters.")]
 
 
-def choice(
-    ids: Sequence[str] | None,
-    *,
-    queue: str | None,
-    task: str | None,
-    code: str | None,
-    since: str | None,
-    conversation: str | None,
-    now: datetime,
-) -> DeadLetterFilter:
-    """Those that match everything that was typed, and had died by now.
+def read_filter(ids: Sequence[str] | None, **typed: str | None) -> DeadLetterFilter:
+    """Return the filter of the options that were given; later dead letters never match.
 
     Raises:
-        CommandError: a name is not known, or a time cannot be read.
+        CommandError: an option is empty, is no time, or names an unknown queue, task or code.
     """
-    code = code.upper() if code else code
-    for name, value, known in (
-        ("--queue", queue, QUEUES),
-        ("--task", task, TASKS),
-        ("--code", code, set(ErrorCode)),
-    ):
-        if value is not None and value not in known:
-            raise misused(name, f"there is no {value}; there are {', '.join(sorted(known))}")
-    return DeadLetterFilter(
-        task_ids=list(dict.fromkeys(ids)) if ids else None,
-        queue=queue,
-        actor=task,
-        error_code=code,
-        since=since_of(since, now) if since else None,
-        until=now,
-        session_id=conversation,
-    )
-
-
-def names_any(chosen: DeadLetterFilter) -> bool:
-    """Whether anything was typed that tells some letters from others."""
-    told = (chosen.task_ids, chosen.queue, chosen.actor, chosen.error_code)
-    return any(one is not None for one in (*told, chosen.since, chosen.session_id))
-
-
-def since_of(typed: str, now: datetime) -> datetime:
-    """The time that was typed, as an age or as a time.
-
-    Raises:
-        CommandError: it is neither.
-    """
+    given = {name: text.strip() for name, text in typed.items() if text is not None}
     try:
-        if age := re.fullmatch(r"(\d{1,6})([smhdw])", typed.strip()):
-            return now - timedelta(**{UNITS[age[2]]: int(age[1])})
-        at = datetime.fromisoformat(typed.strip())
-        return (at if at.tzinfo else at.replace(tzinfo=UTC)).astimezone(UTC)
-    except (ValueError, OverflowError):
-        problem = f"{typed!r} is neither an age like 30m, 2h, 3d nor a time like 2026-03-01T12:00"
-        raise misused("--since", problem) from None
+        return parse_filter(given, utc_now(), task_ids=ids or ())
+    except PermanentError as error:
+        field, _, problem = error.message.partition(": ")
+        raise misused("ID" if field == "id" else f"--{field}", problem) from None
+
+
+def has_criteria(which: DeadLetterFilter) -> bool:
+    """Whether the filter excludes any dead letter of before now."""
+    criteria = (which.task_ids, which.queue, which.actor, which.error_code)
+    return any(one is not None for one in (*criteria, which.since, which.session_id))

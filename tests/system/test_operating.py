@@ -101,7 +101,7 @@ def test_a_full_dead_letter_queue_is_emptied_by_filter_and_only_after_a_yes(
     wait_until(lambda: deployed.json("dead", "list")["total"] == 41)
     refused = deployed.mirt("dead", "discard", "--queue", "webhooks")
     assert refused.returncode == 1
-    assert "Forget 40 dead letters for good?" in refused.stderr
+    assert "Delete 40 dead letters for good?" in refused.stderr
     assert deployed.json("dead", "list")["total"] == 41
     told = deployed.json("dead", "discard", "--queue", "webhooks", "--since", "1h", "--yes")
     assert told == {"counted": 40, "discarded": 40}

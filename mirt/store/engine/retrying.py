@@ -31,6 +31,12 @@ def commit_with_retry(database: Database, write: Callable[[Connection], T]) -> T
     A commit may have succeeded although its confirmation was lost, so ``write`` must change nothing
     the second time. It must verify its preconditions, like the lease, each time.
 
+    >>> def write(tx):
+    ...     leases.verify(tx, lease)
+    ...     return outbox.add(tx, task, now=now)
+    >>> commit_with_retry(database, write)
+    True
+
     Raises:
         DatabaseError: the database was away until the deadline. It also replaces the soft time
             limit, since the task itself did not take so long.

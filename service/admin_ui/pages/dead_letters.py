@@ -11,16 +11,16 @@ from mirt.store.queue.dead_letters import DeadLetterFilter
 from service.admin import dead_letters
 from service.admin.redaction import is_private
 from service.admin_ui.auth.access import Principal
-from service.admin_ui.dead_letter_filter import SPANS, chosen, fixed
+from service.admin_ui.dead_letter_filter import SPANS, read_selection
 from service.admin_ui.page import Form, FormPage, ReadPage, Redirect, View, value
 
 ON_A_PAGE: Final = 50
 REPLAYED, DISCARDED = "replay", "discard"
 SELECTED, MATCHING = "selected", "matching"
 DECISIONS: Final = {
-    f"{action}-{which}": (action, which)
+    f"{action}-{scope}": (action, scope)
     for action in (REPLAYED, DISCARDED)
-    for which in (SELECTED, MATCHING)
+    for scope in (SELECTED, MATCHING)
 }
 
 
@@ -29,22 +29,24 @@ class DeadLettersPage(ReadPage):
 
     def show(self, req: falcon.Request, principal: Principal) -> View:
         """Return one page of the dead letters that match, the latest first."""
-        what = chosen(lambda name: req.get_param(name) or "")
+        selection = read_selection(lambda name: req.get_param(name) or "")
         now, number = self.runtime.clock(), _number(req.get_param("page") or "1")
         offset = (number - 1) * ON_A_PAGE
-        found = dead_letters.find(self.runtime, what.until(now), limit=ON_A_PAGE, offset=offset)
+        found = dead_letters.find(
+            self.runtime, selection.as_filter(now), limit=ON_A_PAGE, offset=offset
+        )
         last = max(1, -(-found.total // ON_A_PAGE))
-        join = "&" if "?" in what.address else "?"
+        join = "&" if "?" in selection.address else "?"
         context = {
             "found": found,
-            "fields": what.fields,
-            "is_filtered": any(what.fields.values()),
+            "fields": selection.fields,
+            "is_filtered": any(selection.fields.values()),
             "options": {"queue": list(QUEUES), "task": list(TASKS), "code": list(ErrorCode)},
-            "spans": {name: label for name, (label, _) in SPANS.items()},
+            "spans": SPANS,
             "number": number,
             "last": last,
-            "newer": f"{what.address}{join}page={number - 1}" if number > 1 else None,
-            "older": f"{what.address}{join}page={number + 1}" if number < last else None,
+            "newer": f"{selection.address}{join}page={number - 1}" if number > 1 else None,
+            "older": f"{selection.address}{join}page={number + 1}" if number < last else None,
         }
         return View("dead.html", context)
 
@@ -84,32 +86,32 @@ class DecisionPage(FormPage):
 
     def act(self, form: Form, principal: Principal) -> View | Redirect:
         """Return the question, or act if the form is confirmed."""
-        action, which = _decision(value(form, "do"))
-        ids = form.get("id", []) if which == SELECTED else None
+        action, scope = _decision(value(form, "do"))
+        ids = form.get("id", []) if scope == SELECTED else None
         if ids == []:
             raise PermanentError("no dead letter is selected", ErrorCode.INVALID_INPUT)
         now = self.runtime.clock()
-        what = fixed(chosen(lambda name: value(form, name), ids), now)
-        choice = what.until(now, value(form, "until"))
-        back = chosen(lambda name: value(form, name)).address
+        selection = read_selection(lambda name: value(form, name), ids).with_fixed_since(now)
+        which = selection.as_filter(now, value(form, "until"))
+        back = read_selection(lambda name: value(form, name)).address
         if value(form, "confirmed") != "yes":
             context = {
                 "action": action,
-                "do": f"{action}-{which}",
-                "what": what,
-                "until": choice.until,
-                "total": dead_letters.find(self.runtime, choice, limit=1).total,
+                "do": f"{action}-{scope}",
+                "selection": selection,
+                "until": which.until,
+                "total": dead_letters.find(self.runtime, which, limit=1).total,
                 "back": back,
             }
             return View("confirm.html", context, is_live=False)
-        count = self._do(action, choice)
+        count = self._do(action, which)
         done = "replayed" if action == REPLAYED else "discarded"
-        self.page_context.log_action(principal, done, count=count, which=what.in_words())
+        self.page_context.log_action(principal, done, count=count, which=selection.in_words())
         return Redirect(f"{count:,} dead letter{'' if count == 1 else 's'} {done}.", back)
 
-    def _do(self, action: str, choice: DeadLetterFilter) -> int:
+    def _do(self, action: str, which: DeadLetterFilter) -> int:
         done = dead_letters.replay if action == REPLAYED else dead_letters.discard
-        return done(self.runtime, choice)
+        return done(self.runtime, which)
 
 
 def _decision(name: str) -> tuple[str, str]:

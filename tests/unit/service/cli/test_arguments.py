@@ -3,7 +3,6 @@
 import os
 import subprocess
 import sys
-from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
@@ -20,55 +19,10 @@ from mirt.settings import SettingsError
 from mirt.store.engine.revision import SchemaError
 from service.admin.redaction import without_texts
 from service.cli.app import COMMANDS, cli
-from service.cli.dead_letter_filter import choice, names_any, since_of
-from service.cli.errors import CommandError, as_command_error
+from service.cli.errors import as_command_error
 from service.cli.output import seconds
 
-NOW = datetime(2026, 3, 1, 12, tzinfo=UTC)
 run = CliRunner()
-
-
-@pytest.mark.parametrize(
-    ("typed", "meant"),
-    [
-        ("30m", NOW - timedelta(minutes=30)),
-        ("2h", NOW - timedelta(hours=2)),
-        ("3d", NOW - timedelta(days=3)),
-        ("2026-02-28T10:00", datetime(2026, 2, 28, 10, tzinfo=UTC)),
-        ("2026-02-28T10:00:00+02:00", datetime(2026, 2, 28, 8, tzinfo=UTC)),
-        ("2026-02-28", datetime(2026, 2, 28, tzinfo=UTC)),
-    ],
-)
-def test_a_time_is_an_age_or_iso_and_utc_without_a_zone(typed: str, meant: datetime) -> None:
-    assert since_of(typed, NOW) == meant
-
-
-@pytest.mark.parametrize("typed", ["soon", "2", "2y", "-2h", "999999w", "2026-13-01", ""])
-def test_a_value_that_is_no_time_is_refused_by_its_field(typed: str) -> None:
-    with pytest.raises(CommandError) as refused:
-        since_of(typed, NOW)
-    assert (refused.value.field, refused.value.exit_code) == ("--since", 2)
-
-
-NOTHING = {"queue": None, "task": None, "code": None, "since": None, "conversation": None}
-
-
-@pytest.mark.parametrize(
-    ("field", "known"), [("queue", "llm"), ("task", "ping"), ("code", "TIME_")]
-)
-def test_a_name_that_nobody_knows_is_refused_with_those_that_there_are(
-    field: str, known: str
-) -> None:
-    with pytest.raises(CommandError, match=known) as refused:
-        choice(None, **{**NOTHING, field: "nope"}, now=NOW)
-    assert refused.value.field == f"--{field}"
-
-
-def test_a_dead_letter_after_the_counting_is_never_meant() -> None:
-    chosen = choice(["a", "a", "b"], **{**NOTHING, "code": "time_limit"}, now=NOW)
-    assert (chosen.task_ids, chosen.error_code, chosen.until) == (["a", "b"], "TIME_LIMIT", NOW)
-    assert names_any(chosen)
-    assert not names_any(choice(None, **NOTHING, now=NOW))
 
 
 @pytest.mark.parametrize(
