@@ -9,7 +9,7 @@ from typing import Any
 
 import orjson
 
-SECRET = "webhook-secret"  # noqa: S105 - of the bench
+SECRET = "webhook-secret"
 
 
 @dataclass

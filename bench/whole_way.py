@@ -14,7 +14,6 @@ import httpx
 
 from bench.load import Answers, send_all
 from bench.setups import CELERY, DRAMATIQ, OURS, Running, outside, running, server_cpu_s
-from tests.polling import wait_until
 from tests.servers import Servers, start_servers
 
 PATIENCE_S = 120
@@ -109,7 +108,9 @@ def _wait_for(url: str, tags: int) -> None:
     client.close()
 
 
-def _judge(found: Measured, report: dict[str, list[list[object]]], answers: Answers, began: float) -> Measured:
+def _judge(
+    found: Measured, report: dict[str, list[list[object]]], answers: Answers, began: float
+) -> Measured:
     got: dict[str, list[int]] = defaultdict(list)
     waits: list[float] = []
     ends, turns, seen = began, 0, set()

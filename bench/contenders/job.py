@@ -54,7 +54,8 @@ def answer(chat: int, text: str) -> None:
             "INSERT INTO said (chat, role, text) VALUES (%s, 'assistant', %s)", (chat, reply)
         )
     http.post(
-        f"{os.environ['TELEGRAM_API_URL']}/bot1:t/sendMessage", json={"chat_id": chat, "text": reply}
+        f"{os.environ['TELEGRAM_API_URL']}/bot1:t/sendMessage",
+        json={"chat_id": chat, "text": reply},
     ).raise_for_status()
 
 

@@ -4,7 +4,7 @@ A write with the fence of an older lease changes nothing and raises ``LeaseLostE
 """
 
 from collections.abc import Collection, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Any, Final
 
@@ -38,6 +38,8 @@ class Lease:
     error_code: str | None = None
     created_at: datetime | None = None
     published_at: datetime | None = None
+    opened: object = field(default=None, compare=False)
+    """What the claim hook of the task has read in the transaction of the claim."""
 
 
 _ENVELOPE: Final = ("id", "actor", "args", "kwargs", "options", "trace_id", "session_id")
@@ -213,6 +215,22 @@ def finish(tx: Connection, lease: Lease, *, now: datetime) -> None:
     """
     if not fetch_all(tx, [finishing(lease, now=now)])[0]:
         raise LeaseLostError(f"the lease on task {lease.task_id} is lost")
+
+
+_WAS_FINISHED: Final = Statement(
+    lambda _: select(tasks.c.id).where(
+        tasks.c.id == p("task_id", tasks.c.id),
+        tasks.c.state == TaskState.DONE,
+        tasks.c.fence == p("fence", tasks.c.fence),
+    )
+)
+
+
+def was_finished(tx: Connection, lease: Lease) -> bool:
+    """Return whether this very run has finished the task: its commit was not confirmed to us."""
+    return bool(
+        fetch_all(tx, [(_WAS_FINISHED, {"task_id": lease.task_id, "fence": lease.fence})])[0]
+    )
 
 
 def mark_dead(tx: Connection, lease: Lease, *, error_code: str, now: datetime) -> None:
