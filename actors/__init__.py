@@ -12,3 +12,4 @@ from mirt.runtime import current_runtime
 __all__ = ["crm", "followups", "health", "housekeeping", "messages", "summarization"]
 
 registry.set_failure_handlers(lambda: current_runtime().failure_handlers)
+registry.complete()
