@@ -92,7 +92,7 @@ def test_metrics_tell_of_what_waits(run: Callable[..., Running]) -> None:
     dispatcher.dispatch_message("43", "Привіт", "telegram", "43", fire_and_forget=True)
     text = metrics()
     assert "mirt_mailbox_messages 1.0" in text
-    assert 'mirt_open_tasks{state="queued",task="process_and_respond"} 1.0' in text
+    assert 'mirt_tasks{queue="llm",state="ready",task="process_and_respond"} 1.0' in text
 
 
 def test_a_count_that_cannot_be_looked_up_is_said_and_not_made_up(
