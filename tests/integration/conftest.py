@@ -53,7 +53,7 @@ def run(
     # On a busy machine an answer may take longer than a caller waits for it.
     monkeypatch.setattr("broker.durable.SEND_S", 30.0)
     monkeypatch.setattr("mirt.store.engine.redis_client.TIMEOUT_S", 5.0)
-    # A test that names one of these has to share it, and pytest removes it after this fixture.
+    # A test that names one of these (perhaps overrides it) shares it with the broker.
     urls: dict[str, Any] = {
         name: request.getfixturevalue(name) for name in SERVERS if name in request.fixturenames
     }
