@@ -14,7 +14,6 @@ from actors.messages import send_response
 from broker.task import registry
 from middleware.policy import TASKS
 from mirt.clock import utc_now
-from middleware.policy import TASKS
 from mirt.metrics import StoreMetrics
 from mirt.runtime import current_runtime
 from service import dispatcher
