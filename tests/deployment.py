@@ -37,6 +37,8 @@ class Deployment:
     logs: Path
     port: int = field(default_factory=free_port)
     started: list["subprocess.Popen[bytes]"] = field(default_factory=list)
+    statuses: list[int] = field(default_factory=list)
+    """The status of every answer to a webhook, also of those that are posted again."""
     engines: dict[str, sqlalchemy.Engine] = field(default_factory=dict)
     """A kept connection for ``rows`` by URL of the database; copies of the deployment share it."""
 
@@ -104,12 +106,15 @@ class Deployment:
     def post(
         self, update: Mapping[str, Any], *, headers: Mapping[str, str] | None = None
     ) -> httpx.Response:
-        return httpx.post(
+        """Post to the webhook of Telegram, and keep the status of the answer."""
+        answer = httpx.post(
             f"http://127.0.0.1:{self.port}/webhooks/telegram",
             json=update,
             headers={"X-Telegram-Bot-Api-Secret-Token": SECRET, **(headers or {})},
             timeout=10,
         )
+        self.statuses.append(answer.status_code)
+        return answer
 
     def post_all(
         self, updates: list[dict[str, Any]], *, at_once: int = 8, again: bool = True
