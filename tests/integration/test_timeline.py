@@ -132,7 +132,7 @@ def test_quiet_that_a_debounce_waits_for_is_told_as_such(run: Run, services: Fak
     run("embedded", debounce_seconds=1)
     dispatch_message("7", "Привіт", chat_id="7", fire_and_forget=True)
     [wait] = waiting(current_runtime(), limit=5)
-    assert "quiet" in wait.why
+    assert "to finish writing" in wait.why
     assert step("7", What.NOW).text.endswith("s")
     wait_until(lambda: services.sent("7"))
     assert step("7", What.BEGAN).waited_for == "quiet in the conversation"
