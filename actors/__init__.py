@@ -13,3 +13,4 @@ __all__ = ["crm", "followups", "health", "housekeeping", "messages", "summarizat
 
 registry.set_failure_handlers(lambda: current_runtime().failure_handlers)
 registry.set_claim_hooks(lambda: current_runtime().claim_hooks)
+registry.complete()

@@ -4,7 +4,6 @@ import os
 import subprocess
 import sys
 import tempfile
-import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -133,7 +132,7 @@ def running(
             here.close()
 
 
-def _start_mirt(here: Running, workers: bool, threads: int) -> None:  # noqa: FBT001
+def _start_mirt(here: Running, workers: bool, _threads: int) -> None:  # noqa: FBT001
     here.start("web", MIRT, "web", "--port", str(here.port))
     wait_until(lambda: _answers(here.port), within_s=60)
     if workers:
@@ -168,7 +167,7 @@ def _start_dramatiq(here: Running, workers: bool, threads: int) -> None:  # noqa
         wait_until(lambda: here.logs().count("is ready for action") >= 2, within_s=60)
 
 
-def _start_celery(here: Running, workers: bool, threads: int) -> None:  # noqa: FBT001
+def _start_celery(here: Running, workers: bool, _threads: int) -> None:  # noqa: FBT001
     _prepare(here)
     _start_ingress(here)
     if workers:
@@ -220,8 +219,3 @@ def server_cpu_s() -> dict[str, float]:
         elif name.startswith("redis"):
             found["redis"] += spent
     return found
-
-
-def settled(since: float, seconds: float) -> bool:
-    """Return whether so many seconds are over."""
-    return time.monotonic() - since > seconds

@@ -46,7 +46,8 @@ class Measured:
         cpu = " ".join(f"{role} {ms:.1f}" for role, ms in self.cpu_ms.items())
         return (
             f"{self.row:<22} {self.system:<15} {self.per_second:7.1f}/s "
-            f"turns {self.turns_per_second:6.1f}/s p50 {self.p50_ms:7.1f} p99 {self.p99_ms:7.1f} ms "
+            f"turns {self.turns_per_second:6.1f}/s "
+            f"p50 {self.p50_ms:7.1f} p99 {self.p99_ms:7.1f} ms "
             f"lost {self.lost} doubled {self.doubled} order {self.out_of_order} "
             f"503 {self.refused} cpu {self.cpu_all_ms:.1f} ms ({cpu})"
         )

@@ -190,12 +190,9 @@ def test_the_page_says_that_it_cannot_refresh_and_goes_on(
     window.log_in()
     window.expected = "status of 503"
     live = window.page.locator("#live")
-    postgres.pause()
-    try:
+    with postgres.frozen():
         expect(live).to_contain_text("The database cannot be reached – as of")
         expect(window.page.locator("#queues tbody tr")).to_have_count(6)
-    finally:
-        postgres.resume()
     expect(live).to_have_attribute("data-state", "live")
 
 

@@ -28,7 +28,7 @@ class Pipe:
         self._is_begun = False
 
     def send(self, *statements: tuple[str, Mapping[str, Any] | None]) -> list[Any]:
-        """Send all that waits and these statements; return the cursors of these.
+        """Send the waiting statements and these; return the cursors of these.
 
         Raises:
             psycopg.Error: one of them has failed; the transaction can only be rolled back.
@@ -45,12 +45,12 @@ class Pipe:
             return [connection.execute(*one) for one in statements]
 
     def flush(self) -> None:
-        """Send what waits, and BEGIN if it has not been sent."""
+        """Send the waiting statements, and BEGIN if it has not been sent."""
         if self.waiting or not self._is_begun:
             self.send()
 
     def commit(self) -> None:
-        """Send what waits and COMMIT; a transaction that did nothing sends nothing."""
+        """Send the waiting statements and COMMIT; a transaction that did nothing sends nothing."""
         if self.waiting or self._is_begun:
             self.send(("COMMIT", None))
 
@@ -63,7 +63,7 @@ def pipe_of(tx: Connection) -> Pipe | None:
 def attach(engine: Engine, begin: str, find_limits: Callable[[], Limits]) -> None:
     """Have every transaction of this engine begin and end through a pipe.
 
-    Statements that SQLAlchemy runs itself are sent one by one, after what waits.
+    Statements that SQLAlchemy runs itself are sent one by one, after the waiting ones.
     """
 
     @event.listens_for(engine, "begin")

@@ -1,6 +1,6 @@
 """Statements of the hot path: built once, compiled once, and sent many in one round trip.
 
-``fetch`` runs a statement and returns its rows. ``later`` runs one whose result nobody reads: on
+``fetch`` runs a statement and returns its rows. ``later`` runs one without a result: on
 PostgreSQL it travels with the next statement that is read, or with COMMIT. So a transaction that
 reads once and then writes takes two round trips. On SQLite, where a trip costs nothing, each
 statement runs at once. Both databases run the same statements.

@@ -39,7 +39,7 @@ class Lease:
     created_at: datetime | None = None
     published_at: datetime | None = None
     opened: object = field(default=None, compare=False)
-    """What the claim hook of the task has read in the transaction of the claim."""
+    """Data that the claim hook of the task has read in the transaction of the claim."""
 
 
 _ENVELOPE: Final = ("id", "actor", "args", "kwargs", "options", "trace_id", "session_id")
