@@ -22,7 +22,7 @@ from tests.servers import Postgres, RabbitMQ, Redis
 from tests.servers.ports import free_port
 from tests.settings import sqlite_url
 
-GUNICORN = [sys.executable, "-m", "gunicorn", "-c", "python:service.gunicorn", "service.wsgi:app"]
+GUNICORN = [sys.executable, "-m", "gunicorn", "-c", "python:service.gunicorn", "service.asgi:app"]
 HEAD = (
     "POST /webhooks/telegram HTTP/1.1\r\nHost: mirt\r\nContent-Type: application/json\r\n"
     f"X-Telegram-Bot-Api-Secret-Token: {SECRET}\r\n"
