@@ -13,8 +13,10 @@ import falcon.asgi
 import orjson
 from a2wsgi import WSGIMiddleware
 
+from mirt.observe import traces
 from service.web.bodies import BODY_WITHIN_S, LONGEST_BODY
 from service.web.errors import Code
+from service.web.request_log import HEADER
 
 THREADS: Final = 8
 """Requests of pages, metrics, readiness and tasks that are answered at the same moment."""
@@ -26,11 +28,14 @@ _NOT_ASCII: Final = re.compile(rb"[\x80-\xff]")
 class IngressApp(falcon.asgi.App):  # type: ignore[type-arg]
     """Answers some paths itself, and passes all others to a WSGI application in threads."""
 
+    in_threads: Any
+    """The WSGI application."""
     _others: WSGIMiddleware
     _own: Collection[str]
 
     def pass_others(self, others: Any, *, own: Collection[str]) -> None:
         """Pass every path that is not in ``own`` to ``others``."""
+        self.in_threads = others
         self._others = WSGIMiddleware(others, workers=THREADS)
         self._own = own
 
@@ -94,6 +99,7 @@ async def _refuse(send: Any, status: int, code: str, message: str) -> None:
         (b"content-type", b"application/json"),
         (b"content-length", str(len(content)).encode()),
         (b"connection", b"close"),
+        (HEADER.lower().encode(), traces.new_trace().trace_id.encode()),
     ]
     await send({"type": "http.response.start", "status": status, "headers": headers})
     await send({"type": "http.response.body", "body": content})
