@@ -94,6 +94,13 @@ def _receiving(body: bytes) -> Any:
 
 
 async def _refuse(send: Any, status: int, code: str, message: str) -> None:
+    _, headers, content = refusal(status, code, message)
+    await send({"type": "http.response.start", "status": status, "headers": headers})
+    await send({"type": "http.response.body", "body": content})
+
+
+def refusal(status: int, code: str, message: str) -> tuple[int, list[tuple[bytes, bytes]], bytes]:
+    """Return status, headers and body of an error that is answered before a route is found."""
     content = orjson.dumps({"error": str(code), "message": message})
     headers = [
         (b"content-type", b"application/json"),
@@ -101,5 +108,4 @@ async def _refuse(send: Any, status: int, code: str, message: str) -> None:
         (b"connection", b"close"),
         (HEADER.lower().encode(), traces.new_trace().trace_id.encode()),
     ]
-    await send({"type": "http.response.start", "status": status, "headers": headers})
-    await send({"type": "http.response.body", "body": content})
+    return status, headers, content

@@ -12,6 +12,9 @@ from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 from uvicorn.server import Server
 from uvicorn_worker import UvicornWorker
 
+from service.web.errors import Code
+from service.web.ingress import refusal
+
 HEADERS_WITHIN_S: Final = 10.0
 LONGEST_HEADERS: Final = 64 * 1024
 """Bytes of the request line and all headers together."""
@@ -53,6 +56,22 @@ class BoundedHttp(HttpToolsProtocol):
         """Let the request take its time from now on: it holds no thread."""
         self._stop_waiting()
         super().on_headers_complete()
+
+    def eof_received(self) -> bool:  # type: ignore[override]
+        """Answer a client that has said all it will say; a body that broke off is a short one."""
+        cycle = self.cycle
+        if cycle is None or cycle.response_complete:
+            return False
+        cycle.keep_alive = cycle.more_body = False
+        cycle.message_event.set()
+        return True
+
+    def send_400_response(self, msg: str) -> None:
+        """Answer a request that is no HTTP as any other error is answered."""
+        status, headers, content = refusal(400, Code.INVALID_REQUEST, msg)
+        lines = [f"HTTP/1.1 {status} Bad Request".encode(), *(b": ".join(one) for one in headers)]
+        self.transport.write(b"\r\n".join([*lines, b"", content]))
+        self.transport.close()
 
     def connection_lost(self, exc: Exception | None) -> None:
         """Forget the deadline."""

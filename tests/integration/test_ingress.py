@@ -191,14 +191,22 @@ def test_a_chunked_body_without_end_is_refused(alone: int) -> None:
 @pytest.mark.parametrize(
     "rest",
     [
-        b"Transfer-Encoding: chunked\r\n\r\nno size\r\n{}\r\n0\r\n\r\n",
         b"Transfer-Encoding: chunked\r\n\r\n5\r\n{",
         b'Content-Length: 100\r\n\r\n{"update_id":',
     ],
 )
-def test_a_body_that_is_malformed_or_breaks_off_is_refused(alone: int, rest: bytes) -> None:
+def test_a_body_that_breaks_off_is_refused(alone: int, rest: bytes) -> None:
     status, answer = say(alone, HEAD + rest)
     assert (status, answer["error"]) == (400, "INVALID_JSON")
+
+
+@pytest.mark.parametrize(
+    "request_",
+    [HEAD + b"Transfer-Encoding: chunked\r\n\r\nno size\r\n{}\r\n0\r\n\r\n", b"hello\r\n\r\n"],
+)
+def test_a_request_that_is_no_http_is_refused(alone: int, request_: bytes) -> None:
+    status, answer = say(alone, request_)
+    assert (status, answer["error"]) == (400, "INVALID_REQUEST")
 
 
 @pytest.mark.parametrize(
