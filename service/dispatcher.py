@@ -92,7 +92,7 @@ def dispatch_message(
 def accepting(
     runtime: Runtime, store: Callable[[Mail], Awaitable[Accepted]]
 ) -> Callable[[InboundMessage], Awaitable[bool]]:
-    """Return a function for the event loop that stores a message whose reply is to be delivered.
+    """Return a function for the event loop that stores a message whose reply the customer gets.
 
     It validates as ``dispatch_message`` does, has ``store`` store and publish the mail, and returns
     whether the message was stored before. Raises as ``dispatch_message`` and ``store``.
