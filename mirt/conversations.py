@@ -363,5 +363,10 @@ def as_task(mail: Mail) -> TaskMessage:
             "message_id": mail.message_id,
             "metadata": dict(mail.metadata),
         },
-        options={"trace_id": mail.trace_id, **mail.trace_context},
+        options={
+            "trace_id": mail.trace_id,
+            **mail.trace_context,
+            # The reply goes to the customer; a caller who waits all the same asks the database.
+            **({"no_result": True} if mail.actor == TaskName.PROCESS_AND_RESPOND else {}),
+        },
     )
