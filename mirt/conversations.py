@@ -366,7 +366,7 @@ def as_task(mail: Mail) -> TaskMessage:
         options={
             "trace_id": mail.trace_id,
             **mail.trace_context,
-            # The reply goes to the customer; a caller who waits all the same asks the database.
+            # The reply goes to the customer; a caller that wants it too asks the database.
             **({"no_result": True} if mail.actor == TaskName.PROCESS_AND_RESPOND else {}),
         },
     )
