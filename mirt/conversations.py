@@ -143,7 +143,7 @@ class Conversations:
         together = [mail for mail in mails if self._fits_into_a_batch(mail)]
         try:
             entries = self._store_together(together)
-        except (BusyError, StatementError, accepting.NotInPlaceError) as spoiled:
+        except (BusyError, StatementError) as spoiled:
             if len(mails) > 1:
                 log.warning("batch_not_stored", messages=len(mails), why=str(spoiled))
             return [None] * len(mails)

@@ -187,3 +187,21 @@ def waits_for_a_lock(database: Database) -> bool:
     waiting = "SELECT count(*) FROM pg_stat_activity WHERE wait_event_type = 'Lock'"
     with database.transaction() as tx:
         return bool(tx.execute(text(waiting)).scalar_one())
+
+
+def test_two_platforms_that_begin_one_conversation_at_the_same_moment_have_two(
+    mailboxes: Conversations, database: Database
+) -> None:
+    found: list[list[Accepted | None]] = []
+    batch = [mail("theirs", platform="manychat"), mail("neighbour", session_id="other")]
+
+    # The first platform has written and not committed, so the second sees no conversation yet.
+    with database.transaction() as first:
+        mailbox.record_activity_and_lock(first, mail("ours"), now=now())
+        second = Thread(target=lambda: found.append(mailboxes.accept_together(batch)))
+        second.start()
+        wait_until(lambda: found or waits_for_a_lock(database))
+    second.join(30)
+    assert outcomes(found[0]) == ["alone", "alone"]
+    assert [row.task_id for row in rows(database, inbox)] == []
+    assert mailboxes.accept(batch[0]).session_id == "manychat:s"

@@ -75,14 +75,14 @@ def warm(services: FakeServices, database_url: str) -> Iterator[None]:
 
 
 @pytest.mark.usefixtures("warm")
-def test_a_batch_of_messages_is_one_transaction_of_two_trips(
+def test_a_batch_of_messages_is_one_transaction_of_one_trip(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     batch = [mail(f"m{n}", session_id=f"c{n}") for n in range(50)]
     with counting(monkeypatch) as counts:
         accepted = current_runtime().conversations.accept_together(batch)
     assert all(isinstance(one, Accepted) for one in accepted)
-    assert (counts.commits, counts.trips, counts.statements) == (1, 2, 1)
+    assert (counts.commits, counts.trips, counts.statements) == (1, 1, 1)
 
 
 @pytest.mark.usefixtures("warm")
