@@ -15,6 +15,7 @@ An interrupted turn starts again at 1 and continues from the stored state.
 
 import time
 from dataclasses import dataclass, field
+from datetime import timedelta
 from typing import Any, Final
 
 import structlog
@@ -40,16 +41,19 @@ from mirt.store.shop.deliveries import (
     find_delivery,
 )
 from mirt.store.shop.mailbox import KeptMail, Mail, MailState
-from mirt.store.shop.turns import Reply, Said
+from mirt.store.shop.turns import Recalled, Reply
 from mirt.task_names import TaskName
-from mirt.texts import GREETING
+from mirt.texts import ENOUGH_FOR_TODAY, GREETING
 from mirt.turns.actions import TOOLS, plan
+from mirt.turns.asking import ask
 from mirt.turns.failed_turns import delivery_to
 
 log = structlog.get_logger(__name__)
 
 HISTORY_LINES: Final = 20
 """Earlier messages that the agent gets with a turn."""
+DAY: Final = timedelta(days=1)
+"""Time over which the tokens of a conversation are counted."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,8 +61,7 @@ class _Open:
     """A turn without an answer, with the mail that it answers and what was said before."""
 
     mails: list[KeptMail]
-    summary: str | None = None
-    history: list[Said] = field(default_factory=list)
+    known: Recalled = field(default_factory=Recalled)
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,12 +82,16 @@ class Turns:
         deliveries: Deliveries,
         agent: Agent,
         clock: Clock,
+        *,
+        max_tokens_per_day: int = 0,
     ) -> None:
+        """Take the tokens that one conversation may cost in a day; 0: no limit."""
         self._database = database
         self._conversations = conversations
         self._deliveries = deliveries
         self._agent = agent
         self._clock = clock
+        self._max_tokens = max_tokens_per_day
 
     def answer(self, lease: Lease, mail: Mail) -> TaskOutcome:
         """Run the turn of this message and return its outcome.
@@ -167,7 +174,8 @@ class Turns:
                 traces.current().link(traces.extract(as_task(other).options, other.task_id))
             if is_command(mails[0]):
                 return _Open(mails)
-            return _Open(mails, *store.recall(tx, mail.session_id, limit=HISTORY_LINES))
+            known = store.recall(tx, mail.session_id, limit=HISTORY_LINES, since=now - DAY)
+            return _Open(mails, known)
 
     def _measure_wait(self, turn: _Open) -> None:
         now = self._clock()
@@ -180,10 +188,13 @@ class Turns:
     def _ask(self, turn: _Open) -> Reply:
         if is_command(turn.mails[0]):
             return Reply(GREETING, model="greeting")
-        conversation = [ChatMessage(role=line.role, content=line.content) for line in turn.history]
-        conversation += [ChatMessage(role="user", content=_content(mail)) for mail in turn.mails]
+        if self._max_tokens and turn.known.tokens >= self._max_tokens:
+            metrics.AGENT_LIMITS.inc(limit="tokens")
+            log.warning("token_limit_reached", tokens=turn.known.tokens)
+            return Reply(ENOUGH_FOR_TODAY, model="limit")
+        messages = [ChatMessage(role="user", content=_content(mail)) for mail in turn.mails]
         with traces.span("agent answer", attributes={"mirt.messages": len(turn.mails)}) as span:
-            answer = self._agent.answer(conversation, summary=turn.summary, tools=TOOLS)
+            answer = ask(self._agent, turn.known, messages, tools=TOOLS)
             span.set_attributes(
                 {
                     "gen_ai.response.model": answer.model,

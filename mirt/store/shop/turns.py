@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Literal
 
-from sqlalchemy import Connection, insert, select
+from sqlalchemy import Connection, and_, func, insert, select
 
 from mirt.store.queue.tasks import TaskMessage
 from mirt.store.shop.mailbox import Mail
@@ -33,10 +33,11 @@ class Reply:
 
 @dataclass(frozen=True, slots=True)
 class Said:
-    """One line of the history: the role of its author, and the text."""
+    """One line of the history: the role of its author, the text, and the actions of a reply."""
 
     role: Literal["user", "assistant"]
     content: str
+    actions: Sequence[Mapping[str, Any]] = ()
 
 
 def find_reply(tx: Connection, turn_id: str) -> Reply | None:
@@ -101,19 +102,38 @@ def store_reply(
     )
 
 
-def recall(tx: Connection, session_id: str, *, limit: int) -> tuple[str | None, list[Said]]:
-    """Return the summary of the conversation and its last ``limit`` lines, the oldest first."""
+@dataclass(frozen=True, slots=True)
+class Recalled:
+    """What is known of a conversation: summary, last lines, and the tokens that it has cost."""
+
+    summary: str | None = None
+    lines: Sequence[Said] = ()
+    tokens: int = 0
+
+
+def recall(tx: Connection, session_id: str, *, limit: int, since: datetime) -> Recalled:
+    """Return the summary of the conversation, its last ``limit`` lines, the oldest first, and cost.
+
+    The cost is that of the turns since ``since``.
+    """
+    cost = select(func.sum(turns.c.prompt_tokens + turns.c.completion_tokens)).where(
+        turns.c.session_id == session_id, turns.c.answered_at > since
+    )
     known = tx.execute(
-        select(conversations.c.summary, conversations.c.restarted_after).where(
-            conversations.c.session_id == session_id
-        )
+        select(
+            conversations.c.summary,
+            conversations.c.restarted_after,
+            cost.scalar_subquery().label("tokens"),
+        ).where(conversations.c.session_id == session_id)
     ).one_or_none()
     if known is None:
-        return None, []
+        return Recalled()
     rows = tx.execute(
-        select(history.c.role, history.c.content)
+        select(history.c.role, history.c.content, turns.c.actions)
+        .outerjoin(turns, and_(turns.c.id == history.c.turn_id, history.c.role == "assistant"))
         .where(history.c.session_id == session_id, history.c.id > known.restarted_after)
         .order_by(history.c.id.desc())
         .limit(limit)
     )
-    return known.summary, [Said(*row) for row in reversed(rows.all())]
+    said = [Said(role, content, actions or ()) for role, content, actions in rows]
+    return Recalled(known.summary, said[::-1], int(known.tokens or 0))
