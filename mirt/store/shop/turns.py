@@ -8,11 +8,11 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Literal
 
-from sqlalchemy import Connection, and_, func, insert, select
+from sqlalchemy import Connection, insert, select
 
 from mirt.store.queue.tasks import TaskMessage
 from mirt.store.shop.mailbox import Mail
-from mirt.store.tables import conversations, history, inbox, turns
+from mirt.store.tables import history, inbox, turns
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,6 +38,15 @@ class Said:
     role: Literal["user", "assistant"]
     content: str
     actions: Sequence[Mapping[str, Any]] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Recalled:
+    """What is known of a conversation: summary, last lines, and the tokens that it has cost."""
+
+    summary: str | None = None
+    lines: Sequence[Said] = ()
+    tokens: int = 0
 
 
 def find_reply(tx: Connection, turn_id: str) -> Reply | None:
@@ -100,40 +109,3 @@ def store_reply(
             for role, content, at in [*lines, ("assistant", reply.text, now)]
         ],
     )
-
-
-@dataclass(frozen=True, slots=True)
-class Recalled:
-    """What is known of a conversation: summary, last lines, and the tokens that it has cost."""
-
-    summary: str | None = None
-    lines: Sequence[Said] = ()
-    tokens: int = 0
-
-
-def recall(tx: Connection, session_id: str, *, limit: int, since: datetime) -> Recalled:
-    """Return the summary of the conversation, its last ``limit`` lines, the oldest first, and cost.
-
-    The cost is that of the turns since ``since``.
-    """
-    cost = select(func.sum(turns.c.prompt_tokens + turns.c.completion_tokens)).where(
-        turns.c.session_id == session_id, turns.c.answered_at > since
-    )
-    known = tx.execute(
-        select(
-            conversations.c.summary,
-            conversations.c.restarted_after,
-            cost.scalar_subquery().label("tokens"),
-        ).where(conversations.c.session_id == session_id)
-    ).one_or_none()
-    if known is None:
-        return Recalled()
-    rows = tx.execute(
-        select(history.c.role, history.c.content, turns.c.actions)
-        .outerjoin(turns, and_(turns.c.id == history.c.turn_id, history.c.role == "assistant"))
-        .where(history.c.session_id == session_id, history.c.id > known.restarted_after)
-        .order_by(history.c.id.desc())
-        .limit(limit)
-    )
-    said = [Said(role, content, actions or ()) for role, content, actions in rows]
-    return Recalled(known.summary, said[::-1], int(known.tokens or 0))
