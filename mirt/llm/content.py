@@ -114,7 +114,11 @@ def _without_thinking(text: str) -> str:
     return (kept if is_thinking else kept + text[end:]).removeprefix("thought\n")
 
 
-_SENTENCE_END: Final = re.compile(r"(?<!\d)[.!?…]+[)»”\"']*(?=\s|\Z)|[!?…]+(?=\s|\Z)|(?<!:)\s*\n")
+_SENTENCE_END: Final = re.compile(
+    r"(?<!\d)[.!?…]+[)»”\"']*(?=\s|\Z)"
+    r"|(?<=\d)[!?…]+(?=\s|\Z)|(?<=\d\d)\.(?=\s+[^\W\d_])"  # "104. Ще" ends, "1. Сукня" does not
+    r"|(?<!:)\s*\n"
+)
 
 
 def whole_sentences(text: str) -> str:

@@ -162,6 +162,7 @@ class Failure:
     @classmethod
     def read_body(cls, body: Any, status: int) -> "Failure":
         """Read the body of an answer with a status of 4xx."""
+        body = at(body, 0) if isinstance(body, list) else body
         return cls.read(at(body, "error") or body, status)
 
     def __str__(self) -> str:

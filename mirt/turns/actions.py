@@ -89,7 +89,7 @@ def plan(text: str, actions: Iterable[Action], mail: KeptMail) -> Plan:
 
 
 def _text_for(tasks: Sequence[TaskMessage]) -> str:
-    """Return the text for a customer to whom the agent has written nothing."""
+    """Return the text for a customer who gets no text from the agent."""
     if not tasks:
         return RECEIVED
     ordered = any(task.actor == TaskName.CREATE_CRM_ORDER for task in tasks)

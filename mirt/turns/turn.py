@@ -50,7 +50,7 @@ from mirt.store.shop.turn_steps import Opening
 from mirt.store.shop.turns import Recalled, Reply
 from mirt.task_names import TaskName
 from mirt.texts import ENOUGH_FOR_TODAY, GREETING
-from mirt.turns.actions import TOOLS, plan
+from mirt.turns.actions import ORDER, TOOLS, plan
 from mirt.turns.asking import ask
 from mirt.turns.failed_turns import delivery_to
 
@@ -125,6 +125,10 @@ class Turns:
         self._agent = agent
         self._clock = clock
         self._max_tokens = max_tokens_per_day
+        # A series that begins with its first event has no growth, and raises no alert.
+        metrics.AGENT_LIMITS.inc(0, limit="tokens")
+        for outcome in ("failed", "changed"):
+            metrics.AGENT_ACTIONS.inc(0, action=ORDER.name, outcome=outcome)
 
     def answer(self, lease: Lease, mail: Mail) -> TaskOutcome:
         """Run the turn of this message and return its outcome.

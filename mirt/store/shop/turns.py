@@ -42,7 +42,7 @@ class Said:
 
 @dataclass(frozen=True, slots=True)
 class Recalled:
-    """What is known of a conversation: summary, last lines, and the tokens that it has cost."""
+    """A conversation as the agent gets it: summary and last lines; with the tokens it has cost."""
 
     summary: str | None = None
     lines: Sequence[Said] = ()
