@@ -4,6 +4,7 @@ A completion that ended for another reason than being complete is not used, with
 text that was cut off ends at its last whole sentence.
 """
 
+import re
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from enum import StrEnum
@@ -51,7 +52,13 @@ _WORDS: Final[Mapping[Ending, str]] = {
     " cancelled timeout time_limit malformed_function_call repetition",
 }
 """The documented values of ``finish_reason``, of OpenAI, OpenRouter, Mistral, DeepSeek, Z.ai,
-Together, Gemini, Anthropic, Cohere, watsonx, vLLM and TGI. None and unknown words are complete."""
+Together, Gemini, Anthropic, Cohere, watsonx, vLLM and TGI."""
+_SOUNDS_LIKE: Final = (
+    (Ending.BROKEN_OFF, re.compile("error|fail|abort|cancel|time_?out|interrupt")),
+    (Ending.WITHHELD, re.compile("filter|safety|policy|refus|block|moderat")),
+    (Ending.CUT, re.compile("length|max|limit")),
+)
+"""The ending that an unknown word is likely to mean. Any other word is a name for the end."""
 _ENDINGS: Final = {word: ending for ending, words in _WORDS.items() for word in words.split()}
 
 
@@ -151,9 +158,12 @@ def _said(answer: Answer, choice: Any, tools: Collection[str]) -> tuple[str, lis
 
 def _ending(reason: Any) -> Ending:
     word = reason.strip().lower() if isinstance(reason, str) else ""
-    if word and word not in _ENDINGS:
-        log.warning("llm_ending_unknown", finish_reason=word[:40])
-    return _ENDINGS.get(word, Ending.COMPLETE)
+    if not word or word in _ENDINGS:
+        return _ENDINGS.get(word, Ending.COMPLETE)
+    likely = (ending for ending, pattern in _SOUNDS_LIKE if pattern.search(word))
+    ending = next(likely, Ending.COMPLETE)
+    log.warning("llm_ending_unknown", finish_reason=word[:40], taken_for=ending.value)
+    return ending
 
 
 def _unusable(ending: Ending, reason: Any) -> Exception:

@@ -220,8 +220,12 @@ def error_in(body: Any) -> Any:
     """Return the error that the body of a 200 holds; None if it holds none."""
     if isinstance(body, list):
         body = at(body, 0)
-    if error := at(body, "error") or at(body, "errors"):
+    error = at(body, "error") or at(body, "errors")
+    # Some gateways put an error of nothing, with the code 0, beside every answer.
+    if error and not (isinstance(error, dict) and not any(error.values())):
         return error
+    if at(body, "base_resp", "status_code"):  # MiniMax
+        return {"message": at(body, "base_resp", "status_msg")}
     if "error" in (at(body, "object"), at(body, "type")):
         return body
     said = any(at(body, key) for key in ("message", "detail", "error_msg", "msg"))

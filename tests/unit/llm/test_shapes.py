@@ -104,7 +104,7 @@ ENDINGS: Final = (
     shape("ends with a word that nobody knows", said(ANSWER, "<|eot_id|>")),
     *(
         shape(f"ends with {word}, after a sentence", said(f"{ANSWER} Сукня коштує 4", word))
-        for word in ("length", "max_tokens", "MAX_TOKENS", "model_length", "token_limit")
+        for word in ("length", "max_tokens", "MAX_TOKENS", "model_length", "token_limit", "output_limit")
     ),
     shape("ends with length, after a line", said("Є:\n1. Сукня\n2. Шта", "length"), reads="Є:\n1. Сукня"),
     shape("ends with length, before a sentence ends", of({"content": "Ваше замовлення: 4"}, "length", tokens=2048), WHOLE, asked=2),
@@ -115,7 +115,7 @@ ENDINGS: Final = (
     shape("the same, with a history", of({"content": ""}, "length", tokens=3), WHOLE, asked=2, follows_another=True),
     *(
         lost(f"ends with {word}", said("Ваше замовлення на суму 4", word))
-        for word in ("error", "ERROR", "network_error", "abort", "cancelled", "timeout", "insufficient_system_resource", "MALFORMED_FUNCTION_CALL")
+        for word in ("error", "ERROR", "network_error", "abort", "cancelled", "timeout", "insufficient_system_resource", "MALFORMED_FUNCTION_CALL", "upstream_failure")
     ),
     lost(
         "ends with an error beside the choice",
@@ -126,7 +126,7 @@ ENDINGS: Final = (
     lost("has an error of the request beside the choice", said(ANSWER, error={"code": 400})),
     *(
         lost(f"ends with {word}", said("Ваше", word), ends=DEAD, says="filter")
-        for word in ("content_filter", "SAFETY", "sensitive", "refusal", "RECITATION")
+        for word in ("content_filter", "SAFETY", "sensitive", "refusal", "RECITATION", "output_blocked")
     ),
     lost("refuses in its own field", of({"content": None, "refusal": "I can't"}), ends=DEAD),
     shape("ends with content_filter, with a history", said("", "content_filter"), WHOLE, asked=2, follows_another=True),
@@ -289,6 +289,8 @@ IN_A_200: Final = (
     lost("429 beside the choice", said("", "error", error={"code": 429, "message": "slow down"}), ends=WAITS),
     lost("what the provider said", body(error={"code": 502, "message": "Provider returned error", "metadata": {"raw": "engine overheated"}}), says="engine overheated"),
     lost("overloaded, as Anthropic", Status(200, {"type": "error", "error": {"type": "overloaded_error", "message": "Overloaded"}}), says="Overloaded"),
+    lost("of MiniMax", body(choices=None, base_resp={"status_code": 1000, "status_msg": "unknown error"}), says="unknown error"),
+    shape("with nothing in it", body(error={"code": 0, "message": ""}, choices=[{"message": {"content": ANSWER}}])),
     shape("null", body(error=None, choices=[{"message": {"content": ANSWER}}])),
     shape("too long, with a history", body(error={"code": 400, "message": "maximum context length is 8192 tokens"}), WHOLE, asked=2, follows_another=True),
 )  # fmt: skip
