@@ -87,7 +87,7 @@ def _fields(message: Any) -> Iterator[Any]:
     yield from calls if isinstance(calls, list) else [calls]
     content = at(message, "content")
     for part in content if isinstance(content, list) else ():
-        if at(part, "type") in {"tool_use", "tool_call", "function_call"}:
+        if at(part, "type") in ("tool_use", "tool_call", "function_call"):
             yield part
 
 
@@ -170,6 +170,7 @@ _END: Final = re.compile(
     r"|<\|/tool_call\|>|<tool_call\|>|<\|call\|>|\[/TOOL_CALLS?\]"
     r"|<\|tool_calls_section_end\|>|<[|｜]?tool▁calls▁end[|｜]?>|<\|END_ACTION\|>|<\|action_end\|>"
 )
+_JSON: Final = re.compile(r"[{\[](?=\s*[\"{}])")
 _PAIR: Final = re.compile(
     r"<parameter(?:=|\s+name=)[\"']?(\w+)[^>]*>(.*?)</parameter>"
     r"|<arg_key>\s*(\w+)\s*</arg_key>\s*<arg_value>(.*?)</arg_value>",
@@ -210,20 +211,20 @@ def _value(written: str) -> Any:
 
 def _objects_after_names(written: str, tools: Collection[str]) -> Iterator[Action]:
     """Yield the calls that are JSON: an object with a name, or an object after its name."""
-    names, at_ = _names(tools), 0
-    while (start := re.compile(r"[{\[](?=\s*[\"{}])").search(written, at_)) is not None:
+    names, position = _names(tools), 0
+    while (start := _JSON.search(written, position)) is not None:
         try:
             value, end = _DECODER.raw_decode(written, start.start())
         except (ValueError, RecursionError):
             raise _UnreadableError from None
         calls = value if isinstance(value, list) else [value]
         named = [action for call in calls for action in _actions(call, tools)]
-        before = names.findall(written, at_, start.start())
+        before = names.findall(written, position, start.start())
         if named:
             yield from named
         elif before:
             yield _action(before[-1], value)
-        at_ = end
+        position = end
 
 
 def _names(tools: Collection[str]) -> re.Pattern[str]:

@@ -28,6 +28,7 @@ _OF_THE_ACCOUNT: Final = frozenset({401, 402, 403, 429})
 _LARGEST_COUNT: Final = 500_000_000
 """Tokens; what a broken server counts must still fit the columns, and their sum."""
 _LONGEST_NAME: Final = 200
+_LONGEST_REASON: Final = 40
 
 
 class Ending(StrEnum):
@@ -162,17 +163,18 @@ def _ending(reason: Any) -> Ending:
         return _ENDINGS.get(word, Ending.COMPLETE)
     likely = (ending for ending, pattern in _SOUNDS_LIKE if pattern.search(word))
     ending = next(likely, Ending.COMPLETE)
-    log.warning("llm_ending_unknown", finish_reason=word[:40], taken_for=ending.value)
+    log.warning("llm_ending_unknown", finish_reason=word[:_LONGEST_REASON], taken_for=ending.value)
     return ending
 
 
 def _unusable(ending: Ending, reason: Any) -> Exception:
+    reason = str(reason)[:_LONGEST_REASON]
     log.warning("llm_answer_unusable", why=ending.value, finish_reason=reason)
     match ending:
         case Ending.WITHHELD:
             return PromptRefusedError("llm: the answer was withheld by a content filter", keep=0.0)
         case Ending.BROKEN_OFF:
-            return ExternalServiceError("llm", f"its answer broke off ({str(reason)[:40]})")
+            return ExternalServiceError("llm", f"its answer broke off ({reason})")
     return ExternalServiceError("llm", "answered without a completion")
 
 
@@ -181,6 +183,7 @@ def _count_ending(ending: Ending) -> None:
 
 
 def _count(value: Any) -> int:
-    if isinstance(value, bool) or not isinstance(value, int | float) or not isfinite(value):
-        return 0
-    return min(max(0, int(value)), _LARGEST_COUNT)
+    if isinstance(value, float):
+        value = int(value) if isfinite(value) else 0
+    is_count = isinstance(value, int) and not isinstance(value, bool)
+    return min(max(0, value), _LARGEST_COUNT) if is_count else 0

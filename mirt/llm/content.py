@@ -9,7 +9,7 @@ from typing import Any, Final
 
 from mirt.llm.body import at, storable
 
-_TEXT_PARTS: Final = frozenset({"text", "output_text", None})
+_TEXT_PARTS: Final = ("text", "output_text", None)
 """Types of parts that are for the customer. Others are thinking, references, images, calls."""
 
 CALL_MARK: Final = "<tool_call>"

@@ -234,7 +234,7 @@ def error_in(body: Any) -> Any:
 
 def _status(codes: list[str]) -> int:
     for code in codes:
-        if code.isdigit() and 400 <= int(code) <= 599:
+        if code.isascii() and code.isdigit() and len(code) == 3 and 400 <= int(code) <= 599:
             return int(code)
     return next((_STATUS_OF_CODE[code] for code in codes if code in _STATUS_OF_CODE), 500)
 

@@ -1,8 +1,8 @@
 """Take the arguments of a call for what they mean, by the JSON Schema of its tool.
 
 Models write values of a neighbouring type: a branch as 7, a quantity as "2", one tag without its
-list, an object as its JSON. Here, at the door of the model, these become what the schema asks for.
-Everything else stays as it is, and validation refuses it.
+list, an object as its JSON. Before validation these become what the schema asks for. Everything
+else stays as it is, and validation refuses it.
 """
 
 import json
@@ -25,10 +25,12 @@ def understand(arguments: Mapping[str, Any], schema: Mapping[str, Any]) -> dict[
     >>> understand({"branch": 7, "quantity": "2"}, schema)
     {'branch': '7', 'quantity': 2}
     """
-    return _Door(schema.get("$defs", {})).object(dict(arguments), schema)
+    return _Reader(schema.get("$defs", {})).object(dict(arguments), schema)
 
 
-class _Door:
+class _Reader:
+    """A reader of arguments, with the definitions that a schema refers to."""
+
     def __init__(self, definitions: Mapping[str, Any]) -> None:
         self._definitions = definitions
 
@@ -39,9 +41,12 @@ class _Door:
         read: dict[str, Any] = {}
         for written, one in value.items():
             name = names.get(_letters(written), written)
-            if name in properties and name not in schema.get("required", ()) and _is_absent(one):
+            wanted = properties.get(name, {})
+            is_optional = name in properties and name not in schema.get("required", ())
+            # An empty number is no default: the customer may have named one.
+            if is_optional and _is_absent(one) and (one is None or wanted.get("type") != "integer"):
                 continue
-            read[name] = self.value(one, properties.get(name, {}))
+            read[name] = self.value(one, wanted)
         return read
 
     def value(self, value: Any, schema: Mapping[str, Any]) -> Any:
@@ -87,7 +92,7 @@ class _Door:
             value = re.split(r"[,;\n]", value)
         values = value if isinstance(value, list) else [value]
         read = [self.value(one, items) for one in map(_from_json, values)]
-        return [one.strip() for one in read if not _is_absent(one)] if of_texts else read
+        return [_stripped(one) for one in read if not _is_absent(one)] if of_texts else read
 
 
 def _unwrapped(value: Mapping[str, Any], properties: Mapping[str, Any]) -> Mapping[str, Any]:
@@ -105,6 +110,10 @@ def _letters(name: str) -> str:
 
 def _is_absent(value: Any) -> bool:
     return value is None or (isinstance(value, str) and value.strip().casefold() in _ABSENT)
+
+
+def _stripped(value: Any) -> Any:
+    return value.strip() if isinstance(value, str) else value
 
 
 def _from_json(value: Any) -> Any:

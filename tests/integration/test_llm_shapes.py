@@ -9,7 +9,7 @@ from sqlalchemy import select
 from mirt.runtime import current_runtime
 from mirt.store.tables import dead_letters, history
 from service import dispatcher
-from tests.fakes import FakeServices, Status
+from tests.fakes import FakeServices, Hang, Status
 from tests.integration.conftest import Running, rows
 
 BROKEN_OFF = {
@@ -50,6 +50,24 @@ def test_an_answer_that_broke_off_is_asked_for_again_and_never_delivered(
     hear("Скільки?")
     assert services.sent("42") == ["echo: Скільки?"]
     assert said() == ["Скільки?", "echo: Скільки?"]
+
+
+def test_an_llm_that_hangs_is_asked_again(
+    run: Callable[..., Running], services: FakeServices
+) -> None:
+    run("eager", llm_call_timeout_seconds=1)
+    services.misbehave("llm", Hang())
+    dispatcher.dispatch_message("42", "Скільки?", "telegram", "42", fire_and_forget=True)
+    assert services.sent("42") == ["echo: Скільки?"]
+
+
+def test_without_its_parameters_a_request_has_none(
+    run: Callable[..., Running], services: FakeServices
+) -> None:
+    run("eager", llm_max_tokens=None, llm_temperature=None, llm_tools=False)
+    dispatcher.dispatch_message("42", "Скільки?", "telegram", "42", fire_and_forget=True)
+    (request,) = services.requests("llm")
+    assert request.body.keys() == {"model", "messages"}
 
 
 def test_a_list_of_parts_is_one_call_and_one_answer(

@@ -148,7 +148,7 @@ CONTENTS: Final = (
     shape("has spaces around it", said(f"\n  {ANSWER} \n")),
     shape("has no usage", Status(200, {"choices": [{"message": {"content": ANSWER}}]})),
     shape("has a usage of nulls", Status(200, {"choices": [{"message": {"content": ANSWER}}], "usage": {"prompt_tokens": None, "completion_tokens": "9"}})),
-    shape("has a usage that no column can hold", Status(200, {"choices": [{"message": {"content": ANSWER}}], "usage": {"prompt_tokens": 10**30, "completion_tokens": -1}})),
+    shape("has a usage that no column can hold", Status(200, {"choices": [{"message": {"content": ANSWER}}], "usage": {"prompt_tokens": 10**400, "completion_tokens": -1.5}})),
     shape("has a model that is no text", body(choices=[{"message": {"content": ANSWER}}], model=None)),
     *(
         lost(f"is {name}", said(nothing), says="without a completion")
