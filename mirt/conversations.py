@@ -143,7 +143,7 @@ class Conversations:
         together = [mail for mail in mails if self._fits_into_a_batch(mail)]
         try:
             entries = self._store_together(together)
-        except (BusyError, StatementError, accepting.NotInPlaceError) as spoiled:
+        except (BusyError, StatementError) as spoiled:
             if len(mails) > 1:
                 log.warning("batch_not_stored", messages=len(mails), why=str(spoiled))
             return [None] * len(mails)
@@ -363,5 +363,10 @@ def as_task(mail: Mail) -> TaskMessage:
             "message_id": mail.message_id,
             "metadata": dict(mail.metadata),
         },
-        options={"trace_id": mail.trace_id, **mail.trace_context},
+        options={
+            "trace_id": mail.trace_id,
+            **mail.trace_context,
+            # The reply goes to the customer; a caller that wants it too asks the database.
+            **({"no_result": True} if mail.actor == TaskName.PROCESS_AND_RESPOND else {}),
+        },
     )
