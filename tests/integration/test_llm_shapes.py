@@ -1,4 +1,4 @@
-"""What a customer gets from an LLM that answers oddly, through the whole service."""
+"""The replies that a customer gets while the LLM answers oddly, through the whole service."""
 
 from collections.abc import Callable
 from typing import Any

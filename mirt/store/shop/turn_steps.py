@@ -32,6 +32,23 @@ _LOCK: Final = Statement(
         .with_for_update()
     )
 )
+_LOCK_WITH_COST: Final = Statement(
+    lambda _: (
+        select(
+            _c.head_task_id,
+            _c.summary,
+            select(func.sum(_t.prompt_tokens + _t.completion_tokens))
+            .where(
+                _t.session_id == p("session_id", _t.session_id),
+                _t.answered_at > p("since", _t.answered_at),
+            )
+            .scalar_subquery()
+            .label("tokens"),
+        )
+        .where(_c.session_id == p("session_id", _c.session_id))
+        .with_for_update(of=conversations)
+    )
+)
 _OWN_MAIL: Final = Statement(lambda _: select(*_MAIL).where(_i.task_id == p("task_id", _i.task_id)))
 _ANSWER: Final = Statement(
     lambda _: (
@@ -65,12 +82,6 @@ _HISTORY: Final = Statement(
         )
         .order_by(_h.id.desc())
         .limit(p("limit", _h.id))
-    )
-)
-_COST: Final = Statement(
-    lambda _: select(func.sum(_t.prompt_tokens + _t.completion_tokens)).where(
-        _t.session_id == p("session_id", _t.session_id),
-        _t.answered_at > p("since", _t.answered_at),
     )
 )
 _ASSIGN: Final = Statement(
@@ -107,18 +118,17 @@ def opening_reads(
     conversation has cost since ``cost_since``.
     """
     return [
-        (_LOCK, {"session_id": session_id}),
+        (_LOCK_WITH_COST, {"session_id": session_id, "since": cost_since}),
         (_OWN_MAIL, {"task_id": task_id}),
         (_ANSWER, {"task_id": task_id}),
         (_WAITING_FROM, {"session_id": session_id, "task_id": task_id, "limit": mails}),
         (_HISTORY, {"session_id": session_id, "limit": lines}),
-        (_COST, {"session_id": session_id, "since": cost_since}),
     ]
 
 
 def read_opening(found: Sequence[Sequence[Row]]) -> Opening:
     """Return what the queries of ``opening_reads`` have found."""
-    locked, own, answer, waiting, lines, cost = found
+    locked, own, answer, waiting, lines = found
     return Opening(
         head=locked[0].head_task_id if locked else None,
         mail=_kept(own[0]) if own else None,
@@ -127,7 +137,7 @@ def read_opening(found: Sequence[Sequence[Row]]) -> Opening:
         known=Recalled(
             locked[0].summary if locked else None,
             [Said(role, text, actions or ()) for role, text, actions in reversed(lines)],
-            int(cost[0][0] or 0),
+            int(locked[0].tokens or 0) if locked else 0,
         ),
     )
 

@@ -23,7 +23,7 @@ def customer(**changes: Any) -> dict[str, Any]:
 
 
 def read(arguments: Mapping[str, Any], *path: str | int) -> Any:
-    """What is at this path of an order; ``absent`` if nothing is."""
+    """The value at this path of an order; ``absent`` if there is none."""
     found: Any = understand(arguments, ORDER.parameters)
     for step in path:
         if isinstance(found, dict) and step not in found:

@@ -21,7 +21,7 @@ NEW = [ChatMessage("user", "новий")]
 
 
 def lines(*texts: str) -> list[Said]:
-    """What customer and agent said in turn, the customer first."""
+    """Lines of customer and agent in turn, the customer first."""
     return [Said("user" if n % 2 == 0 else "assistant", text) for n, text in enumerate(texts)]
 
 
