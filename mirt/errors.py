@@ -80,7 +80,7 @@ class ExternalServiceError(RetryableError):
 
 
 class OutcomeUnknownError(ExternalServiceError):
-    """A request that was sent and has no answer: it may or may not have taken effect."""
+    """A request that was sent: no answer, 408 or 5xx. It may or may not have taken effect."""
 
 
 class DatabaseError(RetryableError):

@@ -37,8 +37,8 @@ log = structlog.get_logger(__name__)
 LOOK_AGAIN_S: Final = 3
 """Seconds until a task looks again for an order that another task is creating."""
 SETTLED_AFTER_S: Final = 30
-"""Seconds after a lost answer in which the CRM may still create the order. An order that is not
-found is requested again only after them. It is twice the timeout of a request."""
+"""Seconds after a request of unknown outcome in which the CRM may still create the order. An order
+that is not found is requested again only after them. It is twice the timeout of a request."""
 
 
 class RecordFailure(Protocol):
@@ -158,7 +158,7 @@ class Orders:
     def _ask(self, lease: Lease, kept: KeptOrder, order: Order) -> CrmOrder:
         with self._database.transaction() as tx:
             leases.verify(tx, lease)
-            store.ask(tx, kept, now=self._clock())
+            kept = store.ask(tx, kept, now=self._clock())
         try:
             with traces.span("crm create order"):
                 return self._crm.create(crm_body(order))

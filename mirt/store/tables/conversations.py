@@ -103,6 +103,7 @@ turns = Table(
     Column("answered_at", UtcDateTime, nullable=False),
 )
 Index("turns_session", turns.c.session_id, turns.c.answered_at)
+Index("turns_answered", turns.c.answered_at)
 
 history = Table(
     "history",
@@ -129,3 +130,4 @@ followups = Table(
     UniqueConstraint("session_id", "since", "number", name="followups_once"),
 )
 Index("followups_session", followups.c.session_id, followups.c.taken_at)
+Index("followups_taken", followups.c.taken_at)
