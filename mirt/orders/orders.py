@@ -112,6 +112,10 @@ class Orders:
         store.failed(tx, task_id, now=self._clock())
         return []
 
+    def may_continue(self, _tx: Connection, _task_id: str) -> bool:
+        """Leave an order that passed its limit to an operator: the CRM may have it or not."""
+        return False
+
     def reopened(self, _tx: Connection, _task_id: str) -> bool:
         """Allow a replay at once: ``create`` looks the order up before it requests it again."""
         return True
