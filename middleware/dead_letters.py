@@ -116,12 +116,13 @@ def replay(broker: TaskBroker, database: Database, wanted: DeadLetterFilter, clo
     replayed = 0
     wanted = replace(wanted, until=wanted.until or clock())
     while True:
-        to_publish: list[TaskMessage] = []
+        may_run: set[str] = set()
         with database.transaction() as tx:
             batch = store.take_dead(tx, wanted, actors=broker.actors.keys(), limit=BATCH)
-            for dead in batch:
+            # Each revival may lock a conversation; see ``mirt.store.shop.mailbox``.
+            for dead in sorted(batch, key=lambda dead: dead.session_id or ""):
                 if _revive(broker, tx, dead, clock):
-                    to_publish.append(dead.task)
+                    may_run.add(dead.task.task_id)
                 event = TaskEvent(dead.task.task_id, EventKind.REPLAYED, clock(), dead.attempts)
                 add_events(tx, event)
         for dead in batch:
@@ -131,7 +132,7 @@ def replay(broker: TaskBroker, database: Database, wanted: DeadLetterFilter, clo
                 task_id=dead.task.task_id,
                 trace_id=dead.trace_id,
             )
-        broker.publish(to_publish)
+        broker.publish([dead.task for dead in batch if dead.task.task_id in may_run])
         replayed += len(batch)
         if len(batch) < BATCH:
             return replayed

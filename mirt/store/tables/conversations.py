@@ -51,6 +51,12 @@ Index(
     postgresql_where=conversations.c.head_task_id.is_not(None),
     sqlite_where=conversations.c.head_task_id.is_not(None),
 )
+Index(
+    "conversations_restarted",
+    conversations.c.session_id,
+    postgresql_where=conversations.c.restarted_after > 0,
+    sqlite_where=conversations.c.restarted_after > 0,
+)
 for _searched in ("session_id", "user_id", "customer_name"):
     # A search by prefix uses byte order, whatever the collation of the database is.
     Index(
