@@ -25,8 +25,10 @@ demo: install ## Play a short conversation; succeeds only if every reply came
 	@$(BIN)/mirt demo
 
 test: install ## Run all tests but the slow ones, with real servers
-	@$(BIN)/python -m pytest -n 3 --dist worksteal -q -m "not alone and not slow"
-	@$(BIN)/python -m pytest -q -m "alone and not slow"
+	@unset PYTHONDONTWRITEBYTECODE; code=0; \
+	$(BIN)/python -m pytest -n 3 --dist worksteal -q -m "not alone and not slow" || code=$$?; \
+	$(BIN)/python -m pytest -q -m "alone and not slow" || code=$$?; \
+	exit $$code
 
 lint: install ## Check style, types, import directions, words and monitoring
 	$(BIN)/ruff check .

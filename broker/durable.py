@@ -158,7 +158,7 @@ class DurableBroker(Broker):
 
         With the option ``task_id`` the message takes that id, and is sent only if no task of that
         id is queued, running or done. With ``scheduled_at``, the option of a scheduler, the call is
-        a ``tick``.
+        a ``tick``. ``broker.task.TaskOptions`` lists all options.
 
         Raises:
             BrokerUnavailableError: the transport did not confirm in time; the message may arrive.

@@ -43,7 +43,11 @@ def install(
     ``worker_id`` is the name under which this process holds leases; no two processes may share one.
     The supervisor enforces the hard limits in ``deadlines``; without a supervisor there are none.
     With ``outbox_only`` another process runs the tasks of the embedded mode.
+
+    Raises:
+        MissingActorError: all actors are declared, and the policy table has one more task.
     """
+    registry.check()
     opened = stores(settings)
     stack = middleware(settings, opened, clock, worker_id or owner_name(), deadlines)
     broker = _broker(settings, opened, clock, stack, outbox_only=outbox_only)
@@ -82,7 +86,7 @@ def middleware(
         UnreadMessages(opened.database, clock),
         # Before all that has effects: a task without a lease must not run. After all that may
         # still fail: its settlement is final.
-        Execution(opened.database, clock, keeper, settlement),
+        Execution(opened.database, clock, keeper, settlement, registry.claim_hooks),
         # Inside the lease: a wait for the database is not the task's own time.
         TimeLimits(),
         *([HardLimits(deadlines)] if deadlines is not None else []),

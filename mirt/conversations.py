@@ -7,7 +7,7 @@ small.
 
 import json
 import re
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Final
@@ -19,11 +19,13 @@ from mirt.clock import Clock
 from mirt.errors import ErrorCode, PermanentError
 from mirt.observe import traces
 from mirt.store.engine.database import Database
+from mirt.store.engine.statements import Query, Row
 from mirt.store.queue import outbox
 from mirt.store.queue.tasks import TaskMessage
 from mirt.store.reports.backlog import Backlog, measure
 from mirt.store.shared.seen_ids import SeenIds
 from mirt.store.shop import mailbox
+from mirt.store.shop import turn_steps as steps
 from mirt.store.shop.mailbox import KeptMail, Mail
 from mirt.task_names import TaskName
 
@@ -146,6 +148,42 @@ class Conversations:
             return None
         return self._promote_oldest(tx, session_id, now=now)
 
+    def closing_reads(self, session_id: str) -> list[Query]:
+        """Return the queries that ``promote`` needs, so that they travel with others."""
+        return steps.closing_reads(session_id, mails=TURN_MESSAGES if self._debounce else 1)
+
+    def promote(
+        self,
+        tx: Connection,
+        session_id: str,
+        found: Sequence[Sequence[Row]],
+        *,
+        after: str,
+        now: datetime,
+    ) -> TaskMessage | None:
+        """Do as ``promote_next``, with what the queries of ``closing_reads`` have found."""
+        head, waiting = steps.read_closing(found)
+        if head != after:
+            return None
+        if not waiting:
+            steps.set_head(tx, session_id, None)
+            return None
+        task = as_task(waiting[0])
+        steps.set_head(tx, session_id, task)
+        quiet_at = self._quiet_at(waiting[0].received_at, waiting[-1].received_at)
+        is_delayed = quiet_at > now
+        outbox.add_later(tx, task, now=now, due_at=quiet_at if is_delayed else None)
+        return None if is_delayed else task
+
+    def head_among(self, found: Sequence[Sequence[Row]]) -> TaskMessage | None:
+        """Return the task of the head, if what ``closing_reads`` has found begins with it."""
+        head, waiting = steps.read_closing(found)
+        return as_task(waiting[0]) if waiting and waiting[0].task_id == head else None
+
+    def _quiet_at(self, first: datetime, last: datetime) -> datetime:
+        """Return when the conversation has been quiet for as long as the debounce wants."""
+        return min(last + self._debounce, first + self._debounce * LONGEST_QUIET)
+
     def repair(self) -> list[TaskMessage]:
         """Make a head for each conversation that has waiting mail and no head.
 
@@ -198,7 +236,7 @@ class Conversations:
     ) -> TaskMessage | None:
         mailbox.set_head(tx, mail.session_id, mail.task_id)
         task = as_task(mail)
-        quiet_at = min(last + self._debounce, received + self._debounce * LONGEST_QUIET)
+        quiet_at = self._quiet_at(received, last)
         if quiet_at > now:
             outbox.add(tx, task, now=now, due_at=quiet_at)
             return None

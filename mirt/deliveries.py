@@ -8,7 +8,7 @@ outcome is unknown: it counts the unknown outcome and sends the part again.
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import replace
-from typing import Any
+from typing import Any, TypeVar
 
 import structlog
 from sqlalchemy import Connection
@@ -31,9 +31,12 @@ from mirt.store.queue import leases
 from mirt.store.queue.leases import Lease
 from mirt.store.shared.cooldowns import Cooldowns
 from mirt.store.shop import deliveries as store
+from mirt.store.shop import turn_steps as steps
 from mirt.store.shop.deliveries import Delivery, DeliveryState
 
 log = structlog.get_logger(__name__)
+
+T = TypeVar("T")
 
 
 class Deliveries:
@@ -60,22 +63,53 @@ class Deliveries:
                 or the delivery is unknown; EMPTY_MESSAGE, the text is blank.
             LeaseLostError: another worker has the task.
         """
-        delivery = self._resume(lease, delivery_id)
-        channel = self._channels.get(delivery.platform)
-        if channel is None:
-            known = ", ".join(sorted(self._channels))
-            raise PermanentError(f"platform: must be one of {known}", ErrorCode.INVALID_INPUT)
-        parts = channel.split(delivery.text)
-        if not parts:
-            raise PermanentError("response_text: it is blank", ErrorCode.EMPTY_MESSAGE)
+        return self.deliver_and_end(lease, delivery_id, lambda _: None)[0]
+
+    def deliver_and_end(
+        self, lease: Lease, delivery: Delivery | str, end: Callable[[Connection], T]
+    ) -> tuple[dict[str, Any], T]:
+        """Deliver as ``deliver`` does, and call ``end`` in the transaction of the last part.
+
+        ``delivery`` is an id, or a delivery that this run has just announced: its first part is
+        sent at once. ``end`` may be called again if a commit was not confirmed. Returns the result
+        of the delivery and of ``end``. Raises as ``deliver``.
+        """
+        if isinstance(delivery, str):
+            is_announced, delivery = False, self._resume(lease, delivery)
+        else:
+            is_announced = True
+        channel, parts = self._parts_of(delivery)
+        ended: list[T] = []
         while delivery.state is not DeliveryState.SENT:
-            delivery = self._send_part(lease, channel, delivery, parts)
-        return {
+            if not is_announced:
+                self._announce(lease, channel, delivery)
+            is_announced = False
+            delivery = self._send_part(channel, delivery, parts, lambda tx: ended.append(end(tx)))
+        if not ended:
+            with self._database.transaction() as tx:
+                ended.append(end(tx))
+        result = {
             "status": DeliveryState.SENT.value,
             "platform": delivery.platform,
             "chat_id": delivery.chat_id,
             "parts": delivery.parts_sent,
         }
+        return result, ended[-1]
+
+    def announced(self, delivery: Delivery) -> Delivery:
+        """Return a new delivery as ``sending`` if its first part may be sent right away.
+
+        The caller stores it like that, and then calls ``deliver_and_end`` with it. During a
+        cooldown, and for a text that no channel takes, it stays ``pending``.
+        """
+        channel = self._channels.get(delivery.platform)
+        if channel is None or not channel.split(delivery.text):
+            return delivery
+        try:
+            self._cooldowns.check(channel.rate_limit_scope(delivery.chat_id))
+        except CooldownError:
+            return delivery
+        return replace(delivery, state=DeliveryState.SENDING)
 
     def mark(self, platform: str, chat_id: str, marks: Marks) -> dict[str, Any]:
         """Set the marks of a customer on the platform, and return the result of the task.
@@ -116,13 +150,31 @@ class Deliveries:
         log.warning("delivery_unknown", delivery=delivery_id, why="its worker was lost")
         return replace(delivery, state=DeliveryState.PENDING, unknown=delivery.unknown + 1)
 
-    def _send_part(
-        self, lease: Lease, channel: Channel, delivery: Delivery, parts: list[str]
-    ) -> Delivery:
+    def _parts_of(self, delivery: Delivery) -> tuple[Channel, list[str]]:
+        channel = self._channels.get(delivery.platform)
+        if channel is None:
+            known = ", ".join(sorted(self._channels))
+            raise PermanentError(f"platform: must be one of {known}", ErrorCode.INVALID_INPUT)
+        parts = channel.split(delivery.text)
+        if not parts:
+            raise PermanentError("response_text: it is blank", ErrorCode.EMPTY_MESSAGE)
+        return channel, parts
+
+    def _announce(self, lease: Lease, channel: Channel, delivery: Delivery) -> None:
+        """Write that the next part is about to be sent."""
         self._cooldowns.check(channel.rate_limit_scope(delivery.chat_id))
         with self._database.transaction() as tx:
             leases.verify(tx, lease)
             store.begin_part(tx, delivery)
+
+    def _send_part(
+        self,
+        channel: Channel,
+        delivery: Delivery,
+        parts: list[str],
+        end: Callable[[Connection], object],
+    ) -> Delivery:
+        """Send an announced part and record its outcome; the last part with ``end``."""
         index = delivery.parts_sent
         attributes = {
             "mirt.platform": delivery.platform,
@@ -131,7 +183,7 @@ class Deliveries:
         }
         try:
             with (
-                self._respecting_cooldown(channel, delivery.chat_id),
+                self._starting_cooldown(channel, delivery.chat_id),
                 traces.span("deliver part", attributes=attributes),
             ):
                 receipt = channel.send(
@@ -151,9 +203,13 @@ class Deliveries:
             _count(delivery, "refused")
             raise
         last, now = index + 1 >= len(parts), self._clock()
-        self._settle(
-            lambda tx: store.part_sent(tx, delivery, last=last, chat_id=receipt.chat_id, now=now)
-        )
+
+        def settle(tx: Connection) -> None:
+            steps.record_part_sent(tx, delivery, last=last, chat_id=receipt.chat_id, now=now)
+            if last:
+                end(tx)
+
+        self._settle(settle)
         _count(delivery, "sent")
         log.info("delivered", delivery=delivery.id, part=index + 1, parts=len(parts))
         return replace(
@@ -167,6 +223,12 @@ class Deliveries:
     def _respecting_cooldown(self, channel: Channel, chat_id: str) -> Iterator[None]:
         """Raise ``CooldownError`` during a cooldown, and start one if the body is rate limited."""
         self._cooldowns.check(channel.rate_limit_scope(chat_id))
+        with self._starting_cooldown(channel, chat_id):
+            yield
+
+    @contextmanager
+    def _starting_cooldown(self, channel: Channel, chat_id: str) -> Iterator[None]:
+        """Start a cooldown if the body is rate limited."""
         try:
             yield
         except CooldownError:

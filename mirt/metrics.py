@@ -1,7 +1,6 @@
 """Read the metrics of the whole service from the database, at the moment of a scrape."""
 
-from collections import Counter
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from datetime import timedelta
 from itertools import product
 from typing import Final
@@ -28,21 +27,20 @@ STATES: Final[Mapping[str, str]] = {
     TaskState.DELAYED: "delayed",
 }
 """Label value for each state of an open task."""
+UNKNOWN_QUEUE: Final = "unknown"
+"""Label value for tasks that this version does not know."""
 
 
 class StoreMetrics:
     """The metrics that come from the database, all read in one transaction.
 
-    ``queues`` maps each task to its queue, and ``known`` lists all queues.
+    ``queues`` maps each task of this version to its queue.
     """
 
-    def __init__(
-        self, database: Database, clock: Clock, queues: Mapping[str, str], known: Collection[str]
-    ) -> None:
+    def __init__(self, database: Database, clock: Clock, queues: Mapping[str, str]) -> None:
         self._database = database
         self._clock = clock
         self._queues = queues
-        self._known = known
 
     def read(self) -> Sequence[Metric]:
         """Query the database and return all metrics.
@@ -52,18 +50,19 @@ class StoreMetrics:
         """
         with self._database.transaction() as tx:
             found = [metric for reader in _READERS for metric in reader(tx, self._clock)]
-            return [*found, *self._tasks(tx)]
+            return [*found, self._tasks(tx)]
 
-    def _tasks(self, tx: Connection) -> Sequence[Metric]:
-        found = list(counts.open_tasks(tx))
-        # An empty queue has a zero, so that its series has no gap.
-        of_queue = Counter(dict.fromkeys(product(self._known, STATES.values()), 0))
-        for task, state, count in found:
-            of_queue[self._queues.get(task, "unknown"), STATES.get(state, state)] += count
-        return [
-            metrics.OPEN_TASKS.of(*((task, state, count) for task, state, count in found)),
-            metrics.QUEUE_TASKS.of(*((*key, count) for key, count in of_queue.items())),
-        ]
+    def _tasks(self, tx: Connection) -> Metric:
+        # Each known task has a zero for each state, so that no series has a gap.
+        numbers = dict.fromkeys(product(self._queues, STATES.values()), 0)
+        for task, state, number in counts.open_tasks(tx):
+            numbers[task, STATES.get(state, state)] = number
+        return metrics.TASKS.of(
+            *(
+                (self._queues.get(task, UNKNOWN_QUEUE), task, state, number)
+                for (task, state), number in numbers.items()
+            )
+        )
 
 
 def _backlog(tx: Connection, clock: Clock) -> Sequence[Metric]:

@@ -36,6 +36,7 @@ from mirt.orders import Orders
 from mirt.settings import Mode, Settings, load_settings
 from mirt.store.engine.database import Database
 from mirt.store.engine.stores import stores
+from mirt.store.queue.claim_hook import ClaimHooks
 from mirt.store.queue.failure_handler import FailureHandlers
 from mirt.store.shared.cooldowns import Cooldowns, LocalCooldowns, NoCooldowns, RedisCooldowns
 from mirt.store.shared.rate_limits import LocalRateLimiter, RateLimiter, RedisRateLimiter
@@ -81,6 +82,7 @@ class Runtime:
     health: Health
     timelines: Timelines
     failure_handlers: FailureHandlers
+    claim_hooks: ClaimHooks
     connections: ExitStack
 
     def close(self) -> None:
@@ -134,6 +136,7 @@ def open_runtime(
             database, {"database": database.ping, "redis": redis.ping if redis else None}, clock
         ),
         timelines=Timelines(database, clock),
+        claim_hooks={TaskName.PROCESS_MESSAGE: turns, TaskName.PROCESS_AND_RESPOND: turns},
         failure_handlers={
             TaskName.PROCESS_MESSAGE: failed_turns,
             TaskName.PROCESS_AND_RESPOND: failed_turns,

@@ -1,6 +1,6 @@
-"""The service as it runs in production: its real commands, on real servers and a fake world.
+"""Run the service as in production: its real commands, on real servers, with fake services.
 
-What is started here is a process of its own, spoken to over HTTP, AMQP and SQL only.
+Each command is a process of its own. Tests talk to it over HTTP, AMQP and SQL only.
 """
 
 import json
@@ -20,7 +20,7 @@ import psutil
 import sqlalchemy
 
 from tests.fakes import FakeServices
-from tests.polling import wait_until
+from tests.polling import START_WITHIN_S, wait_until
 from tests.servers.ports import free_port
 
 ROOT: Final = Path(__file__).parents[1]
@@ -30,22 +30,26 @@ SECRET: Final = "webhook-secret"
 
 @dataclass
 class Deployment:
-    """Processes of the Procfile, started one by one."""
+    """The processes of the Procfile, started one by one."""
 
     environment: Mapping[str, str]
     services: FakeServices
     logs: Path
     port: int = field(default_factory=free_port)
     started: list["subprocess.Popen[bytes]"] = field(default_factory=list)
+    statuses: list[int] = field(default_factory=list)
+    """The status of every answer to a webhook, also of those that are posted again."""
+    engines: dict[str, sqlalchemy.Engine] = field(default_factory=dict)
+    """A kept connection for ``rows`` by URL of the database; copies of the deployment share it."""
 
     def run(self, *command: str) -> int:
-        """A command that ends by itself; its exit code."""
+        """Run a command that ends by itself; return its exit code."""
         return subprocess.run([MIRT, *command], env=self._env(), cwd=ROOT, check=False).returncode
 
     def mirt(
         self, *command: str, stdin: str = "", **settings: str
     ) -> "subprocess.CompletedProcess[str]":
-        """A command that ends by itself, with what it has printed; its input is no terminal."""
+        """Run a command that ends by itself; return its output. Its input is no terminal."""
         return subprocess.run(
             [MIRT, *command],
             env={**self._env(), **settings},
@@ -68,11 +72,11 @@ class Deployment:
         subprocess.run([sys.executable, "-c", code], env=self._env(), cwd=ROOT, check=True)
 
     def start(self, *command: str) -> "subprocess.Popen[bytes]":
-        """A process that stays."""
+        """Start a process that stays."""
         return self._launch(MIRT, *command)
 
     def start_module(self, module: str, *arguments: str) -> "subprocess.Popen[bytes]":
-        """A program of the tests that stays."""
+        """Start a program of the tests that stays."""
         return self._launch(sys.executable, "-m", module, *arguments)
 
     def _launch(self, *command: str | Path) -> "subprocess.Popen[bytes]":
@@ -82,9 +86,9 @@ class Deployment:
         return process
 
     def web(self) -> "subprocess.Popen[bytes]":
-        """The ingress, when it answers."""
+        """Start the ingress; return it when it answers."""
         process = self.start("web", "--port", str(self.port))
-        wait_until(self.is_alive, within_s=30)
+        wait_until(self.is_alive, within_s=START_WITHIN_S)
         return process
 
     def is_alive(self) -> bool:
@@ -102,19 +106,22 @@ class Deployment:
     def post(
         self, update: Mapping[str, Any], *, headers: Mapping[str, str] | None = None
     ) -> httpx.Response:
-        return httpx.post(
+        """Post to the webhook of Telegram, and keep the status of the answer."""
+        answer = httpx.post(
             f"http://127.0.0.1:{self.port}/webhooks/telegram",
             json=update,
             headers={"X-Telegram-Bot-Api-Secret-Token": SECRET, **(headers or {})},
             timeout=10,
         )
+        self.statuses.append(answer.status_code)
+        return answer
 
     def post_all(
         self, updates: list[dict[str, Any]], *, at_once: int = 8, again: bool = True
     ) -> list[httpx.Response]:
-        """Post them in this order, some at the same moment; a chat's in order if it is one.
+        """Post in this order, some at the same moment; those of one chat alone stay in order.
 
-        What is answered 503, as a busy machine may, is posted ``again``, as Telegram does.
+        An update that is answered 503, as by a busy machine, is posted ``again``, as Telegram does.
         """
         with ThreadPoolExecutor(at_once) as threads:
             return list(threads.map(self._post_again if again else self.post, updates))
@@ -130,22 +137,31 @@ class Deployment:
         return answers[-1]
 
     def rows(self, sql: str) -> list[Any]:
-        engine = sqlalchemy.create_engine(self.environment["DATABASE_URL"])
-        try:
-            with engine.connect() as connection:
-                return list(connection.execute(sqlalchemy.text(sql)))
-        finally:
-            engine.dispose()
+        """Return the rows of a query, over one connection that is kept; it outlives outages."""
+        url = self.environment["DATABASE_URL"]
+        if url not in self.engines:
+            self.engines[url] = sqlalchemy.create_engine(
+                url, isolation_level="AUTOCOMMIT", pool_size=1, pool_pre_ping=True
+            )
+        with self.engines[url].connect() as connection:
+            return list(connection.execute(sqlalchemy.text(sql)))
+
+    def dead_letters(self) -> list[tuple[str, str]]:
+        """Return the task and the error code of each dead letter."""
+        found = self.rows("SELECT actor, error_code FROM dead_letters ORDER BY id")
+        return [(str(actor), str(code)) for actor, code in found]
 
     def stop(self) -> None:
-        """Ask everything to stop, and wait until it has."""
+        """Ask every process to stop, and wait until all have."""
         for process in self.started:
             process.send_signal(signal.SIGTERM)
         for process in self.started:
             process.wait(20)
 
     def close(self) -> None:
-        """Kill what still runs: how it stops when it is asked to is tested where it matters."""
+        """Kill what still runs: tests of the stop itself stop their processes before."""
+        for engine in self.engines.values():
+            engine.dispose()
         for process in self.started:
             if process.poll() is None:
                 kill_tree(process.pid)
@@ -156,7 +172,7 @@ class Deployment:
 
 
 def children(process: "subprocess.Popen[bytes]") -> list[int]:
-    """The pids of the processes that a parent has started and that live."""
+    """Return the pids of the living processes that a parent has started."""
     living = []
     for child in psutil.Process(process.pid).children(recursive=True):
         with suppress(psutil.NoSuchProcess):
@@ -166,7 +182,7 @@ def children(process: "subprocess.Popen[bytes]") -> list[int]:
 
 
 def kill_tree(pid: int) -> None:
-    """SIGKILL for a process and all it has started, the parent first."""
+    """Kill a process and all that it has started with SIGKILL, the parent first."""
     try:
         family = [psutil.Process(pid), *psutil.Process(pid).children(recursive=True)]
     except psutil.NoSuchProcess:
@@ -180,7 +196,7 @@ def kill_tree(pid: int) -> None:
 def deployment(
     services: FakeServices, logs: Path, servers: Mapping[str, str], **settings: str
 ) -> Iterator[Deployment]:
-    """A deployment on these servers, whose database is migrated; nothing is started yet."""
+    """Make a deployment on these servers, with a migrated database; no process runs yet."""
     here = Deployment(
         {
             **servers,
@@ -204,7 +220,7 @@ def deployment(
 
 
 def update(chat: int, number: int, text: str, **message: Any) -> dict[str, Any]:
-    """A Telegram Update with a text, as the Bot API sends it."""
+    """Return a Telegram Update with a text, as the Bot API sends it."""
     return {
         "update_id": chat * 100_000 + number,
         "message": {

@@ -91,12 +91,8 @@ MAILBOX_MESSAGES: Final = LookupGauge("mirt_mailbox_messages", "Messages that wa
 LONGEST_WAIT: Final = LookupGauge(
     "mirt_longest_wait_seconds", "Longest wait of a task that no worker has begun."
 )
-OPEN_TASKS: Final = LookupGauge("mirt_open_tasks", "Tasks that have not ended.", "task", "state")
-QUEUE_TASKS: Final = LookupGauge(
-    "mirt_queue_tasks",
-    "Tasks that have not ended, by queue: ready, running, delayed.",
-    "queue",
-    "state",
+TASKS: Final = LookupGauge(
+    "mirt_tasks", "Tasks that have not ended: ready, running, delayed.", "queue", "task", "state"
 )
 DEAD_LETTERS: Final = LookupGauge(
     "mirt_dead_letters",

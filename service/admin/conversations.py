@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
+from mirt.clock import format_duration
 from mirt.store.queue.events import EventKind, TaskEvent, events_of
 from mirt.store.queue.tasks import TaskState
 from mirt.store.reports import search
@@ -74,14 +75,15 @@ def _view(
 
 def _why(conversation: WaitingConversation, last: TaskEvent | None, now: datetime) -> str:
     if conversation.state == TaskState.RUNNING and conversation.started_at is not None:
-        return f"it has been running for {(now - conversation.started_at).total_seconds():.0f} s"
+        running_s = (now - conversation.started_at).total_seconds()
+        return f"it has been running for {format_duration(running_s)}"
     if conversation.state == TaskState.DELAYED and conversation.due_at is not None:
-        in_s = max(0.0, (conversation.due_at - now).total_seconds())
+        pause = format_duration((conversation.due_at - now).total_seconds())
         if last is None:
-            return f"it waits {in_s:.0f} s more for the customer to finish writing"
+            return f"it waits {pause} more for the customer to finish writing"
         asked = last.code == "RateLimitError"
         reason = "because the other side asked for it (429)" if asked else "after a failure"
-        return f"it retries in {in_s:.0f} s, {reason}"
+        return f"it retries in {pause}, {reason}"
     if conversation.state == TaskState.QUEUED:
         return "no worker has started it" + ("" if conversation.fence == 0 else " again")
     return "it has no task: the next sweep makes one"

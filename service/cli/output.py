@@ -90,17 +90,6 @@ def table(columns: Sequence[Column], rows: Sequence[Row], *, empty: str) -> None
     out.print(drawing)
 
 
-def seconds(value: float) -> str:
-    """Format a duration in s, in its two largest units: ``1 min 5 s``."""
-    whole = round(value)
-    if whole < 60:
-        return f"{whole} s"
-    for unit, size, smaller, part in (("d", 86_400, "h", 3_600), ("h", 3_600, "min", 60)):
-        if whole >= size:
-            return f"{whole // size} {unit} {whole % size // part} {smaller}"
-    return f"{whole // 60} min {whole % 60} s"
-
-
 def moment(at: datetime | None) -> str:
     """Format a point in time, in UTC; ``never`` for None."""
     return "never" if at is None else f"{at.astimezone(UTC):%Y-%m-%d %H:%M:%S}"

@@ -5,11 +5,12 @@ from typing import Annotated
 
 import typer
 
+from mirt.clock import format_duration
 from mirt.timeline import Step, Timelines, What
 from mirt.timeline.timelines import Timeline
 from service.cli.context import read_only
 from service.cli.errors import not_found
-from service.cli.output import AsJson, emit, hang, say, seconds
+from service.cli.output import AsJson, emit, hang, say
 
 Texts = Annotated[
     bool, typer.Option("--texts", help="Also show the texts of messages and replies.")
@@ -63,7 +64,7 @@ def _say_subject(found: Timeline) -> None:
 
 
 def _say_step(step: Step, *, texts: bool) -> None:
-    waited = f"+{seconds(step.waited_s)}" if step.waited_s >= 0.5 else ""
+    waited = f"+{format_duration(step.waited_s)}" if step.waited_s >= 0.5 else ""
     style = "red" if step.is_wrong else "bold" if step.what is What.NOW else None
     lead = f"{step.at.astimezone(UTC):%H:%M:%S}  {waited:>12}  "
     hang(lead, step.text, style=style)

@@ -38,7 +38,7 @@ class MetricsResource:
     def __init__(self, runtime: Runtime) -> None:
         """Register the sources. Call it in the process that serves: it starts threads."""
         queues = {task.name: task.queue for task in TASKS.values()}
-        store = StoreMetrics(runtime.database, runtime.clock, queues, QUEUES)
+        store = StoreMetrics(runtime.database, runtime.clock, queues)
         self._registry = CollectorRegistry()
         self._registry.register(measured_here())
         sources: dict[str, Source] = {"database": store.read}

@@ -101,9 +101,17 @@ def test_counters_add_up_over_workers_that_are_killed_and_recycled(deployed: Dep
         ingress = wait_until(lambda: at_rest(deployed.port, mirt_processes=2), within_s=30)
     assert fallen == []
 
-    assert ingress.sum("mirt_webhooks_total", outcome="accepted") == 150
-    assert ingress.sum("mirt_webhooks_total", outcome="duplicate") == 1
-    assert ingress.sum("mirt_http_request_seconds_count", route="/webhooks/telegram") == 151
+    # A busy machine answers 503 to some, stores them all the same, and finds the next try a
+    # duplicate. So neither outcome has a fixed count, but every answer is counted, and once.
+    assert deployed.rows("SELECT count(*) FROM inbox") == [(150,)]
+    answered = [
+        ingress.sum("mirt_webhooks_total", outcome=one) for one in ("accepted", "duplicate")
+    ]
+    assert sum(answered) == deployed.statuses.count(200)
+    assert answered[1] >= 1
+    assert ingress.sum("mirt_webhooks_total") == len(deployed.statuses)
+    counted = ingress.sum("mirt_http_request_seconds_count", route="/webhooks/telegram")
+    assert counted == len(deployed.statuses)
     assert work.sum("mirt_deliveries_total", channel="telegram", outcome="sent") == 150
     assert work.sum("mirt_turn_seconds_count") == 150
     assert work.sum("mirt_message_wait_seconds_count", channel="telegram") == 150

@@ -34,9 +34,8 @@ def lose(server: Redis, went: Callable[[], int]) -> None:
 
 
 def cut_off(server: Redis, went: Callable[[], int]) -> None:
-    server.pause()
-    go_on_alone(went)
-    server.resume()
+    with server.frozen():
+        go_on_alone(went)
 
 
 def go_on_alone(went: Callable[[], int]) -> None:

@@ -2,20 +2,19 @@
 
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
 from urllib.parse import quote
 
 import pytest
 from falcon.testing import TestClient
-from sqlalchemy import event
 
 from broker.stack import install
 from broker.task import registry
 from mirt.runtime import Runtime, open_runtime, use_runtime
 from service.app import create_app
 from tests.fakes import FakeServices
-from tests.seed_month import fill
+from tests.seed_month import seed_month
 from tests.settings import settings_for
+from tests.statements import counting_statements
 
 WITHIN_S = 0.3
 BEARER = {"Authorization": "Bearer operators-token"}
@@ -62,23 +61,9 @@ def world_of(database_url: str, services: FakeServices) -> Iterator[Runtime]:
     registry.release()
 
 
-@contextmanager
-def counted(services: Runtime) -> Iterator[list[str]]:
-    made: list[str] = []
-
-    def note(_connection: object, _cursor: object, statement: str, *_: object) -> None:
-        made.append(statement)
-
-    event.listen(services.database.engine, "before_cursor_execute", note)
-    try:
-        yield made
-    finally:
-        event.remove(services.database.engine, "before_cursor_execute", note)
-
-
 def asked(services: Runtime, client: TestClient, address: str) -> int:
     path, _, query = address.partition("?")
-    with counted(services) as made:
+    with counting_statements(services.database.engine) as made:
         answer = client.simulate_get(path, query_string=query, headers=BEARER)
     assert answer.status_code in {200, 404}, address
     return len(made)
@@ -101,7 +86,7 @@ def test_every_page_is_there_within_300_ms_with_100000_conversations_and_5000_de
 ) -> None:
     client = TestClient(create_app(world_of))
     on_day_one = {address: asked(world_of, client, address) for address in LISTS}
-    fill(database_url, conversations=100_000, letters=5_000)
+    seed_month(database_url, conversations=100_000, dead_letters=5_000)
     assert {address: asked(world_of, client, address) for address in LISTS} == on_day_one
     assert max(on_day_one.values()) <= 16
     times = {address: took_s(client, address) for address in (*LISTS, *SINGLE)}

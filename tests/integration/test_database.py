@@ -39,15 +39,6 @@ def over_within(seconds: float) -> Iterator[None]:
     assert time.monotonic() - began < seconds
 
 
-@contextmanager
-def held_still(postgres: Postgres) -> Iterator[None]:
-    postgres.pause()
-    try:
-        yield
-    finally:
-        postgres.resume()
-
-
 def execute(database: Database, statement: str) -> None:
     with database.transaction() as tx:
         tx.execute(text(statement))
@@ -70,7 +61,7 @@ def test_a_wait_for_a_lock_ends_by_the_deadline_of_the_work(
 def test_a_server_that_says_nothing_is_waited_for_until_the_deadline_of_the_work(
     database: Database, postgres: Postgres
 ) -> None:
-    with held_still(postgres):
+    with postgres.frozen():
         soon = over_within(SOON_S + CONNECTED_S)
         with soon, deadline_in(0.5), pytest.raises(SoftTimeLimitExceeded):
             database.ping()
@@ -82,7 +73,7 @@ def test_a_server_that_says_nothing_is_waited_for_no_longer_than_one_that_works(
 ) -> None:
     monkeypatch.setattr(timeouts, "SILENCE_S", 1.0)
     refused = pytest.raises(DatabaseError, match=r"no answer within 2\.0 s")
-    with over_within(SOON_S), refused, database.transaction() as tx, held_still(postgres):
+    with over_within(SOON_S), refused, database.transaction() as tx, postgres.frozen():
         tx.execute(text("SELECT 1"))
     database.ping()
 

@@ -12,15 +12,17 @@ from middleware.dead_letters import replay
 from mirt.clock import utc_now
 from mirt.store.engine.database import Database
 from mirt.store.engine.stores import stores
-from mirt.store.queue.dead_letters import DeadLetter, DeadLetterFilter, discard_dead, list_dead
+from mirt.store.queue.dead_letters import DeadLetterFilter, discard_dead
 from mirt.store.queue.tasks import TaskMessage
 from mirt.texts import APOLOGY
 from tests.fakes import FakeServices, Status
-from tests.integration.conftest import TRANSPORTS, Running
+from tests.integration.conftest import TRANSPORTS, Running, dead_letters_of
 from tests.polling import wait_until
 from tests.unit.business import note_locks
 
 Run = Callable[..., Running]
+MANY = 150
+"""More dead letters than one batch of a replay, which has 100."""
 REFUSED = Status(403, {"ok": False, "error_code": 403, "description": "Forbidden: blocked"})
 
 
@@ -28,28 +30,23 @@ def database(running: Running) -> Database:
     return stores(running.settings).database
 
 
-def dead(running: Running, choice: DeadLetterFilter | None = None) -> list[DeadLetter]:
-    with database(running).transaction() as tx:
-        return list_dead(tx, choice or DeadLetterFilter())
-
-
 def run_again(running: Running, choice: DeadLetterFilter | None = None) -> int:
     return replay(running.broker, database(running), choice or DeadLetterFilter(), utc_now)
 
 
 @pytest.mark.parametrize("transport", TRANSPORTS)
-def test_a_replayed_letter_runs_once_and_keeps_its_trace(
+def test_a_replayed_dead_letter_runs_once_and_keeps_its_trace(
     run: Run, transport: str, services: FakeServices
 ) -> None:
     services.misbehave("telegram", REFUSED)
     running = run(transport)
     sent = send_response.send("telegram", "7", "hello")
-    [letter] = wait_until(lambda: dead(running))
-    assert letter.trace_id == sent.options["trace_id"]
+    [dead_letter] = wait_until(lambda: dead_letters_of(running))
+    assert dead_letter.trace_id == sent.options["trace_id"]
     assert run_again(running) == 1
     assert run_again(running) == 0
     wait_until(lambda: services.sent("7") == ["hello"])
-    assert dead(running) == []
+    assert dead_letters_of(running) == []
 
 
 @pytest.mark.parametrize("transport", TRANSPORTS)
@@ -59,10 +56,10 @@ def test_a_replay_that_fails_again_is_one_dead_letter(
     services.misbehave("telegram", REFUSED, times=2)
     running = run(transport)
     send_response.send("telegram", "7", "hello")
-    wait_until(lambda: dead(running))
+    wait_until(lambda: dead_letters_of(running))
     run_again(running)
-    wait_until(lambda: len(services.requests("telegram")) == 2 and dead(running))
-    assert len(dead(running)) == 1
+    wait_until(lambda: len(services.requests("telegram")) == 2 and dead_letters_of(running))
+    assert len(dead_letters_of(running)) == 1
 
 
 def test_a_turn_that_is_replayed_is_answered_before_what_came_later(
@@ -105,44 +102,52 @@ def test_several_letters_are_replayed_in_the_order_of_their_conversations_to_loc
     assert [task.kwargs["session_id"] for task in published] == ["9", "7", "8"], "by age"
 
 
-def test_500_letters_replayed_by_filter_from_two_sides_run_once_each(
+def test_150_dead_letters_replayed_by_filter_from_two_sides_run_once_each(
     run: Run, services: FakeServices
 ) -> None:
-    services.misbehave("telegram", REFUSED, times=500)
+    services.misbehave("telegram", REFUSED, times=MANY)
     running = run("rabbitmq")
-    for chat in range(500):
+    for chat in range(MANY):
         send_response.send("telegram", str(chat), "hello")
-    wait_until(lambda: _count(running) == 500, within_s=90)
+    wait_until(lambda: len(dead_letters_of(running)) == MANY, within_s=90)
     choice = DeadLetterFilter(queue="webhooks", error_code="CHANNEL_REFUSED")
     with ThreadPoolExecutor(2) as sides:
         replayed = list(sides.map(lambda _: run_again(running, choice), range(2)))
-    assert sum(replayed) == 500
-    wait_until(lambda: all(services.sent(str(chat)) for chat in range(500)), within_s=90)
-    assert [c for c in range(500) if len(services.sent(str(c))) != 1] == []
+    assert sum(replayed) == MANY
+    wait_until(lambda: all(services.sent(str(chat)) for chat in range(MANY)), within_s=90)
+    assert [c for c in range(MANY) if len(services.sent(str(c))) != 1] == []
 
 
-def _count(running: Running) -> int:
-    with database(running).transaction() as tx:
-        return len(list_dead(tx, DeadLetterFilter(), limit=1000))
-
-
-def test_letters_are_chosen_by_everything_that_is_given(run: Run, services: FakeServices) -> None:
+def test_dead_letters_are_chosen_by_every_field_of_the_filter(
+    run: Run, services: FakeServices
+) -> None:
     services.misbehave("llm", Status(401), times=None)
     services.misbehave("telegram", REFUSED, times=None)
     running = run("eager")
     process_and_respond.send("7", "Привіт", "telegram", "7")
     send_response.send("telegram", "8", "hello")
-    assert len(dead(running)) == 3
-    of_seven = {letter.task.actor for letter in dead(running, DeadLetterFilter(session_id="7"))}
+    assert len(dead_letters_of(running)) == 3
+    of_seven = {
+        dead_letter.task.actor
+        for dead_letter in dead_letters_of(running, DeadLetterFilter(session_id="7"))
+    }
     assert of_seven == {"process_and_respond", "send_response"}, "its apology is of it too"
-    assert len(dead(running, DeadLetterFilter(queue="webhooks"))) == 2
+    assert len(dead_letters_of(running, DeadLetterFilter(queue="webhooks"))) == 2
     assert (
-        len(dead(running, DeadLetterFilter(actor="send_response", error_code="LLM_REFUSED"))) == 0
+        len(
+            dead_letters_of(
+                running, DeadLetterFilter(actor="send_response", error_code="LLM_REFUSED")
+            )
+        )
+        == 0
     )
-    assert dead(running, DeadLetterFilter(since=datetime.now(UTC) + timedelta(hours=1))) == []
+    assert (
+        dead_letters_of(running, DeadLetterFilter(since=datetime.now(UTC) + timedelta(hours=1)))
+        == []
+    )
     with database(running).transaction() as tx:
         assert discard_dead(tx, DeadLetterFilter(queue="webhooks"), now=utc_now()) == 2
-    assert [letter.queue for letter in dead(running)] == ["llm"]
+    assert [dead_letter.queue for dead_letter in dead_letters_of(running)] == ["llm"]
 
 
 def test_a_message_that_this_version_cannot_read_is_a_dead_letter_too(
@@ -156,7 +161,12 @@ def test_a_message_that_this_version_cannot_read_is_a_dead_letter_too(
     unknown = send_response.message("telegram", "7", "x").copy(actor_name="of_tomorrow")
     channel.basic_publish("", "llm", unknown.encode())
     connection.close()
-    letters = wait_until(lambda: dead(running) if len(dead(running)) == 2 else [])
-    assert sorted(letter.error_code for letter in letters) == ["UNDECODABLE", "UNKNOWN_ACTOR"]
+    unread = wait_until(
+        lambda: dead_letters_of(running) if len(dead_letters_of(running)) == 2 else []
+    )
+    assert sorted(dead_letter.error_code for dead_letter in unread) == [
+        "UNDECODABLE",
+        "UNKNOWN_ACTOR",
+    ]
     assert run_again(running) == 0
-    assert len(dead(running)) == 2
+    assert len(dead_letters_of(running)) == 2

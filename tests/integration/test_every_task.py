@@ -1,9 +1,13 @@
 """Each task, sent by hand and through its dispatcher, on each transport, returns what it says."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from itertools import count
 from typing import Any
+from unittest.mock import ANY
 
 import pytest
+from dramatiq import Message
 
 from actors.crm import create_crm_order, sync_order_status
 from actors.followups import check_all_sessions_for_followups, schedule_followup, send_followup
@@ -15,103 +19,215 @@ from broker.task import registry
 from middleware.policy import TASKS
 from mirt.runtime import current_runtime
 from mirt.store.shop import mailbox
+from mirt.store.tables import conversations
+from mirt.task_names import TaskName
 from mirt.texts import FOLLOWUP_TEXTS, GREETING
 from service import dispatcher
 from tests.fakes import FakeServices
-from tests.integration.conftest import TRANSPORTS, Running
+from tests.integration.conftest import TRANSPORTS, brokers, result_of, rows
 from tests.polling import wait_until
 from tests.unit.orders.examples import order
 
 SET_UP = {"snitkix_api_key": "crm-key", "OPS_TOKEN": "ops"}
 
 
-def result_of(message: Any) -> Any:
-    """Return the result of a task, as its sender gets it."""
-    backend = registry.broker.get_results_backend()
-    return message.get_result(backend=backend, block=True, timeout=20_000)
+@dataclass(frozen=True)
+class Case:
+    """A task that was sent, the result that it returns, and the texts that its customer gets."""
+
+    sent: Message[Any]
+    result: Mapping[str, Any]
+    texts: Sequence[str] = ()
 
 
-@pytest.fixture(params=TRANSPORTS)
-def served(
-    run: Callable[..., Running], services: FakeServices, request: pytest.FixtureRequest
-) -> FakeServices:
-    run(request.param, snitkix_api_url=services.crm_url, **SET_UP)
-    return services
+def answered(chat: str) -> None:
+    """Let a customer write and get an answer that is not delivered, so that it is no text."""
+    result_of(process_message.send(chat, "Є сукня?", chat_id=chat))
 
 
-def test_every_task_that_is_sent_returns_what_it_says(served: FakeServices) -> None:
-    told: dict[str, Any] = {}
+def answer(chat: str) -> Case:
+    return Case(
+        process_message.send(chat, "Є сукня?", chat_id=chat),
+        {
+            "status": "success",
+            "platform": "telegram",
+            "chat_id": chat,
+            "session_id": chat,
+            "response": "echo: Є сукня?",
+            "response_length": 14,
+        },
+    )
 
-    def tell(message: Any) -> Any:
-        told[message.actor_name] = (message.message_id, result_of(message))
-        return told[message.actor_name][1]
 
-    success = {"status": "success", "platform": "telegram", "chat_id": "42", "session_id": "42"}
-    reply = {"response": "echo: Є сукня?", "response_length": 14}
-    sent = {"status": "sent", "platform": "telegram", "chat_id": "42", "parts": 1}
-    assert tell(process_message.send("42", "Є сукня?", chat_id="42")) == {**success, **reply}
-    respond = process_and_respond.send("42", "І шапка?", "telegram", "42", "7", "5", {})
-    assert tell(respond) == {
-        **success,
-        "response": "echo: І шапка?",
-        "response_length": 14,
-        "delivery": sent,
-    }
-    assert tell(send_response.send("telegram", "42", "Ваше замовлення вже їде")) == sent
-    assert tell(mark_customer.send("telegram", "42"))["status"] == "skipped"
-    assert tell(send_followup.send("42")) == {
+def answer_and_deliver(chat: str) -> Case:
+    return Case(
+        process_and_respond.send(chat, "І шапка?", "telegram", chat, "7", "5", {}),
+        {
+            "status": "success",
+            "platform": "telegram",
+            "chat_id": chat,
+            "session_id": chat,
+            "response": "echo: І шапка?",
+            "response_length": 14,
+            "delivery": {
+                "status": "sent",
+                "platform": "telegram",
+                "chat_id": chat,
+                "parts": 1,
+            },
+        },
+        ["echo: І шапка?"],
+    )
+
+
+def deliver(chat: str) -> Case:
+    return Case(
+        send_response.send("telegram", chat, "Ваше замовлення вже їде"),
+        {"status": "sent", "platform": "telegram", "chat_id": chat, "parts": 1},
+        ["Ваше замовлення вже їде"],
+    )
+
+
+def mark(chat: str) -> Case:
+    about = {"platform": "telegram", "chat_id": chat}
+    result = {"status": "skipped", **about, "reason": "keeps_no_marks"}
+    return Case(mark_customer.send("telegram", chat), result)
+
+
+def follow_up(chat: str) -> Case:
+    answered(chat)
+    result = {
         "status": "sent",
-        "session_id": "42",
+        "session_id": chat,
         "content": FOLLOWUP_TEXTS[0],
         "tags": ["followup_1"],
         "channel": "telegram",
     }
-    planned = schedule_followup.send("42", 48)
-    assert tell(planned) == {
-        "status": "scheduled",
-        "session_id": "42",
-        "task_id": f"{planned.message_id}:followup",
-        "delay_hours": 48,
-    }
-    assert tell(check_all_sessions_for_followups.send()) == {"status": "ok", "queued": 0}
-    assert tell(check_all_sessions_for_summarization.send()) == {"status": "ok", "queued": 0}
-    summary = tell(summarize_session.send("42"))
-    assert summary == {
-        "status": "summarized",
-        "session_id": "42",
-        "summary_length": summary["summary_length"],
-    }
-    assert summary["summary_length"] > 0
-    assert tell(summarize_session.send("42")) == {
-        "status": "skipped",
-        "session_id": "42",
-        "reason": "nothing_new",
-    }
-    created = {"status": "created", "order_id": "crm-1", "external_id": "order-1"}
-    assert tell(create_crm_order.send(order())) == created
-    assert tell(sync_order_status.send("crm-1", "42")) == {
-        "status": "synced",
-        "order_id": "crm-1",
-        "order_status": "new",
-        "session_id": "42",
-    }
-    ponged = tell(ping.send())
-    assert ponged.keys() == {"pong", "timestamp", "task_id", "worker_id"}
-    assert (ponged["pong"], ponged["task_id"]) == (True, told["ping"][0])
-    health = tell(worker_health_check.send())
-    assert health.keys() == {"status", "timestamp", "worker_id", "checks"}
-    assert (health["status"], health["checks"].keys()) == (
-        "healthy",
-        {"redis", "database", "rabbitmq"},
+    return Case(send_followup.send(chat), result, [FOLLOWUP_TEXTS[0]])
+
+
+def plan_follow_up(chat: str) -> Case:
+    sent = schedule_followup.send(chat, 48)
+    task_id = f"{sent.message_id}:followup"
+    return Case(
+        sent,
+        {"status": "scheduled", "session_id": chat, "task_id": task_id, "delay_hours": 48},
     )
-    assert tell(sweep_mailboxes.send())["status"] == "ok"
-    assert tell(remove_old_rows.send())["status"] == "ok"
-    assert told.keys() == TASKS.keys()
-    assert served.sent("42") == ["echo: І шапка?", "Ваше замовлення вже їде", FOLLOWUP_TEXTS[0]]
 
 
-def test_every_dispatcher_returns_what_it_says_and_its_work_is_done(served: FakeServices) -> None:
-    kept = dispatcher.dispatch_message("42", "/start", chat_id="42", fire_and_forget=True)
+def sum_up(chat: str) -> Case:
+    answered(chat)
+    result = {"status": "summarized", "session_id": chat, "summary_length": ANY}
+    return Case(summarize_session.send(chat), result)
+
+
+def create_order(chat: str) -> Case:
+    return Case(
+        create_crm_order.send(order(external_id=f"order-{chat}", source_id=chat)),
+        {"status": "created", "order_id": ANY, "external_id": f"order-{chat}"},
+    )
+
+
+def sync_order(chat: str) -> Case:
+    answered(chat)
+    order_id = result_of(create_order(chat).sent)["order_id"]
+    return Case(
+        sync_order_status.send(order_id, chat),
+        {"status": "synced", "order_id": order_id, "order_status": "new", "session_id": chat},
+    )
+
+
+def send_ping(_chat: str) -> Case:
+    sent = ping.send()
+    return Case(
+        sent, {"pong": True, "timestamp": ANY, "task_id": sent.message_id, "worker_id": ANY}
+    )
+
+
+def check_health(_chat: str) -> Case:
+    return Case(
+        worker_health_check.send(),
+        {
+            "status": "healthy",
+            "timestamp": ANY,
+            "worker_id": ANY,
+            "checks": {"redis": ANY, "database": ANY, "rabbitmq": ANY},
+        },
+    )
+
+
+NOTHING_DUE = {"status": "ok", "queued": 0}
+SWEPT = {"status": "ok", "repaired": 0, "published": ANY}
+CASES: dict[TaskName, Callable[[str], Case]] = {
+    TaskName.PROCESS_MESSAGE: answer,
+    TaskName.PROCESS_AND_RESPOND: answer_and_deliver,
+    TaskName.SEND_RESPONSE: deliver,
+    TaskName.MARK_CUSTOMER: mark,
+    TaskName.SEND_FOLLOWUP: follow_up,
+    TaskName.SCHEDULE_FOLLOWUP: plan_follow_up,
+    TaskName.CHECK_ALL_SESSIONS_FOR_FOLLOWUPS: lambda _chat: Case(
+        check_all_sessions_for_followups.send(), NOTHING_DUE
+    ),
+    TaskName.CHECK_ALL_SESSIONS_FOR_SUMMARIZATION: lambda _chat: Case(
+        check_all_sessions_for_summarization.send(), NOTHING_DUE
+    ),
+    TaskName.SUMMARIZE_SESSION: sum_up,
+    TaskName.CREATE_CRM_ORDER: create_order,
+    TaskName.SYNC_ORDER_STATUS: sync_order,
+    TaskName.PING: send_ping,
+    TaskName.WORKER_HEALTH_CHECK: check_health,
+    TaskName.SWEEP_MAILBOXES: lambda _chat: Case(sweep_mailboxes.send(), SWEPT),
+    TaskName.REMOVE_OLD_ROWS: lambda _chat: Case(
+        remove_old_rows.send(), {"status": "ok", "removed": ANY}
+    ),
+}
+_chats = count(42)
+
+
+@pytest.fixture(scope="module", params=TRANSPORTS)
+def served(
+    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[FakeServices]:
+    """Serve all tests of this module with one broker of each kind; each test has its own chat."""
+    with (
+        FakeServices() as services,
+        brokers(services, tmp_path_factory.mktemp("served"), request, {}) as start,
+    ):
+        start(request.param, snitkix_api_url=services.crm_url, **SET_UP)
+        yield services
+
+
+@pytest.fixture
+def chat() -> str:
+    """Return a chat that no other test uses."""
+    return str(next(_chats))
+
+
+def test_the_cases_are_those_of_all_tasks() -> None:
+    assert CASES.keys() == TASKS.keys()
+
+
+@pytest.mark.parametrize("task", CASES)
+def test_each_task_that_is_sent_returns_what_its_page_says(
+    served: FakeServices, chat: str, task: TaskName
+) -> None:
+    case = CASES[task](chat)
+    assert case.sent.actor_name == task
+    assert result_of(case.sent) == case.result
+    assert served.sent(chat) == list(case.texts)
+
+
+def test_a_summary_without_new_messages_is_skipped(served: FakeServices, chat: str) -> None:
+    summary = result_of(sum_up(chat).sent)
+    assert summary["summary_length"] > 0
+    skipped = {"status": "skipped", "session_id": chat, "reason": "nothing_new"}
+    assert result_of(summarize_session.send(chat)) == skipped
+
+
+def test_every_dispatcher_returns_what_it_says_and_its_work_is_done(
+    served: FakeServices, chat: str
+) -> None:
+    kept = dispatcher.dispatch_message(chat, "/start", chat_id=chat, fire_and_forget=True)
     assert kept == {
         "queued": True,
         "task_id": kept["task_id"],
@@ -119,32 +235,31 @@ def test_every_dispatcher_returns_what_it_says_and_its_work_is_done(served: Fake
         "mode": "fire_and_forget",
         "duplicate": False,
     }
-    wait_until(lambda: served.sent("42") == [GREETING])
-    waited = dispatcher.dispatch_message("42", "Є сукня?", chat_id="42", wait=True)
+    wait_until(lambda: served.sent(chat) == [GREETING])
+    waited = dispatcher.dispatch_message(chat, "Є сукня?", chat_id=chat, wait=True)
     assert (waited["mode"], waited["result"]["response"]) == ("async", "echo: Є сукня?")
-    wait_until(is_idle)
+    wait_until(lambda: is_idle(chat))
 
-    planned = dispatcher.schedule_followup("42", 0)
+    planned = dispatcher.schedule_followup(chat, 0)
     assert planned == {"scheduled": True, "task_id": planned["task_id"], "delay_hours": 0}
     registry.broker.publish_due()
-    wait_until(lambda: served.sent("42")[1:] == [FOLLOWUP_TEXTS[0]])
+    wait_until(lambda: served.sent(chat)[1:] == [FOLLOWUP_TEXTS[0]])
     dispatched = [
-        dispatcher.dispatch_followup("42"),
-        dispatcher.dispatch_crm_order(order()),
-        dispatcher.dispatch_summarization("42"),
+        dispatcher.dispatch_followup(chat),
+        dispatcher.dispatch_crm_order(order(external_id=f"order-{chat}")),
+        dispatcher.dispatch_summarization(chat),
     ]
     assert all(one == {"queued": True, "task_id": one["task_id"]} for one in dispatched)
-    wait_until(lambda: served.sent("42")[2:] == [FOLLOWUP_TEXTS[1]])
-    wait_until(lambda: [one["external_id"] for one in served.crm.orders] == ["order-1"])
-    wait_until(lambda: summary() is not None)
+    wait_until(lambda: served.sent(chat)[2:] == [FOLLOWUP_TEXTS[1]])
+    wait_until(lambda: f"order-{chat}" in [one["external_id"] for one in served.crm.orders])
+    wait_until(lambda: summary_of(chat) is not None)
 
 
-def is_idle() -> bool:
+def is_idle(chat: str) -> bool:
     with current_runtime().database.transaction() as tx:
-        return mailbox.lock_head(tx, "42") is None
+        return mailbox.lock_head(tx, chat) is None
 
 
-def summary() -> str | None:
-    with current_runtime().database.transaction() as tx:
-        found: str | None = tx.exec_driver_sql("SELECT summary FROM conversations").scalar_one()
-        return found
+def summary_of(chat: str) -> str | None:
+    [found] = [row.summary for row in rows(conversations) if row.session_id == chat]
+    return str(found) if found is not None else None

@@ -2,13 +2,11 @@
 after they have written again."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import Any
 
 import pytest
-from sqlalchemy import select
 
-from actors.followups import check_all_sessions_for_followups, schedule_followup, send_followup
+from actors.followups import schedule_followup, send_followup
 from broker.task import registry
 from mirt.errors import PermanentError
 from mirt.runtime import current_runtime
@@ -23,80 +21,41 @@ from mirt.texts import FOLLOWUP_TEXTS
 from service import dispatcher
 from tests.clock import FakeClock
 from tests.fakes import FakeServices, Reset, Status, TooMany
-from tests.integration.conftest import TRANSPORTS, Running
+from tests.integration.conftest import CHAT, TRANSPORTS, Running, Shop, result_of, rows
 from tests.polling import wait_until
-
-CHAT = "42"
-
-
-@dataclass
-class Shop:
-    """A service whose work is done at once, and the clock it goes by."""
-
-    services: FakeServices
-    clock: FakeClock
-
-    def hear(self, chat: str = CHAT, platform: str = "telegram") -> None:
-        """The customer writes, and is answered."""
-        dispatcher.dispatch_message(chat, "Є сукня?", platform, chat, fire_and_forget=True)
-
-    def check(self) -> int:
-        """Send the due tasks, as the schedule does."""
-        message = check_all_sessions_for_followups.send()
-        queued: int = registry.broker.get_results_backend().get_result(message)["queued"]
-        return queued
-
-    def reminders(self, chat: str = CHAT) -> list[str]:
-        return [text for text in self.services.sent(chat) if text in FOLLOWUP_TEXTS]
-
-
-@pytest.fixture
-def shop(run: Callable[..., Running], services: FakeServices) -> Shop:
-    clock = FakeClock()
-    run("eager", clock=clock)
-    return Shop(services, clock)
-
-
-def rows(table: Any) -> list[Any]:
-    with current_runtime().database.transaction() as tx:
-        return list(tx.execute(select(table)))
-
-
-def result_of(message: Any) -> dict[str, Any]:
-    return dict(registry.broker.get_results_backend().get_result(message))
 
 
 def test_nothing_is_due_before_its_time(shop: Shop) -> None:
     shop.hear()
     shop.clock.advance(hours=23.9)
-    assert (shop.check(), shop.reminders()) == (0, [])
+    assert (shop.send_followups(), shop.reminders()) == (0, [])
 
 
 def test_each_is_sent_once_when_it_is_due_and_differs_from_the_last(shop: Shop) -> None:
     shop.hear()
     for hours in (24, 1, 47, 1, 1000):
         shop.clock.advance(hours=hours)
-        shop.check()
-        shop.check()
+        shop.send_followups()
+        shop.send_followups()
     assert shop.reminders() == list(FOLLOWUP_TEXTS[:2])
 
 
 def test_whom_nobody_looked_after_for_long_gets_the_latest_only(shop: Shop) -> None:
     shop.hear()
     shop.clock.advance(hours=100)
-    assert (shop.check(), shop.check()) == (1, 0)
+    assert (shop.send_followups(), shop.send_followups()) == (1, 0)
     assert shop.reminders() == [FOLLOWUP_TEXTS[1]]
 
 
 def test_the_next_message_begins_a_new_silence(shop: Shop) -> None:
     shop.hear()
     shop.clock.advance(hours=25)
-    shop.check()
+    shop.send_followups()
     shop.hear()
     shop.clock.advance(hours=23)
-    assert shop.check() == 0
+    assert shop.send_followups() == 0
     shop.clock.advance(hours=1)
-    assert shop.check() == 1
+    assert shop.send_followups() == 1
 
 
 def test_a_reminder_that_was_queued_before_the_customer_wrote_is_not_sent(shop: Shop) -> None:
@@ -113,7 +72,7 @@ def test_a_reminder_that_failed_is_sent_by_its_retry(shop: Shop) -> None:
     shop.hear()
     shop.clock.advance(hours=24)
     shop.services.misbehave("telegram", Status(502), times=2)
-    shop.check()
+    shop.send_followups()
     assert shop.reminders() == [FOLLOWUP_TEXTS[0]]
 
 
@@ -122,7 +81,7 @@ def test_a_reminder_that_is_not_sent_leaves_no_delivery_open(shop: Shop, what: A
     shop.hear()
     shop.clock.advance(hours=24)
     shop.services.misbehave("telegram", what, times=4)
-    shop.check()
+    shop.send_followups()
     (dead,) = rows(dead_letters)
     assert dead.error_code == "RETRIES_EXHAUSTED"
     reminder = next(one for one in rows(deliveries) if one.text in FOLLOWUP_TEXTS)
@@ -164,7 +123,7 @@ def test_a_reminder_is_stored_as_said_only_when_it_was_delivered(shop: Shop) -> 
     shop.hear()
     shop.clock.advance(hours=24)
     shop.services.misbehave("telegram", Status(403), times=1)
-    shop.check()
+    shop.send_followups()
     assert [row.content for row in rows(history) if row.content in FOLLOWUP_TEXTS] == []
     assert [row.error_code for row in rows(dead_letters)] == ["CHANNEL_REFUSED"]
 
@@ -172,7 +131,7 @@ def test_a_reminder_is_stored_as_said_only_when_it_was_delivered(shop: Shop) -> 
 def test_the_agent_is_told_of_what_was_sent(shop: Shop) -> None:
     shop.hear()
     shop.clock.advance(hours=24)
-    shop.check()
+    shop.send_followups()
     shop.hear()
     asked = shop.services.requests("llm")[-1].body["messages"]
     assert {"role": "assistant", "content": FOLLOWUP_TEXTS[0]} in asked
@@ -201,7 +160,7 @@ def test_no_more_are_sent_than_there_are_delays(shop: Shop) -> None:
     outcomes = [result_of(send_followup.send(CHAT)) for _ in range(3)]
     assert [one.get("reason", one["status"]) for one in outcomes] == ["sent", "sent", "none_left"]
     shop.clock.advance(hours=1000)
-    assert shop.check() == 0
+    assert shop.send_followups() == 0
 
 
 def test_a_scheduled_one_is_sent_at_its_time(shop: Shop) -> None:
@@ -263,9 +222,9 @@ def test_without_tasks_the_caller_does_the_work(
 
 
 def test_a_429_of_one_chat_does_not_hold_the_reminder_of_another(shop: Shop) -> None:
-    shop.hear("1")
-    shop.hear("2")
+    shop.hear(chat="1")
+    shop.hear(chat="2")
     shop.clock.advance(hours=24)
     shop.services.misbehave("telegram", TooMany(1), times=1, chat="1")
-    shop.check()
+    shop.send_followups()
     assert (shop.reminders("1"), shop.reminders("2")) == ([FOLLOWUP_TEXTS[0]], [FOLLOWUP_TEXTS[0]])

@@ -17,7 +17,7 @@ import pytest
 from mirt.store.engine.migrate import upgrade
 from tests.deployment import SECRET, Deployment, deployment, update
 from tests.fakes import FakeServices
-from tests.polling import wait_until
+from tests.polling import START_WITHIN_S, wait_until
 from tests.servers import Postgres, RabbitMQ, Redis
 from tests.servers.ports import free_port
 from tests.settings import sqlite_url
@@ -41,7 +41,7 @@ def serving(folder: Path, environment: Mapping[str, str]) -> Iterator[int]:
             stderr=log,
         )
         try:
-            wait_until(lambda: answers(port), within_s=30)
+            wait_until(lambda: answers(port), within_s=START_WITHIN_S)
             yield port
         finally:
             process.terminate()
@@ -113,12 +113,9 @@ def test_a_database_that_hangs_is_503_within_a_second_and_no_message_is_lost_or_
 ) -> None:
     assert web.post(update(7, 0, "m0")).status_code == 200
     updates = [update(7, number, f"m{number}") for number in range(1, 17)]
-    postgres.pause()
-    try:
+    with postgres.frozen():
         refused = web.post_all(updates, again=False)
         alive, ready = web.get("/healthz"), web.get("/readyz")
-    finally:
-        postgres.resume()
     assert {answer.status_code for answer in refused} == {503}
     assert {answer.headers["Retry-After"] for answer in refused} == {"5"}
     assert max(answer.elapsed.total_seconds() for answer in refused) < 1

@@ -10,10 +10,9 @@ from actors.crm import create_crm_order
 from actors.messages import send_response
 from mirt.errors import PermanentError
 from mirt.observe.secrets import REDACTED
-from mirt.store.engine.stores import stores
 from mirt.store.tables import dead_letters, deliveries, orders, task_events
 from tests.fakes import FakeServices, Status
-from tests.integration.conftest import Running
+from tests.integration.conftest import Running, rows
 from tests.polling import wait_until
 from tests.unit.orders.examples import order
 
@@ -22,19 +21,14 @@ SECRET = "sk-snit/kix 9f8e7d"
 IN_URL = "sk-snit%2Fkix%209f8e7d"
 
 
-def rows(running: Running, table: Any) -> list[Any]:
-    with stores(running.settings).database.transaction() as tx:
-        return list(tx.execute(table.select()))
-
-
 @pytest.mark.parametrize("said", [SECRET, IN_URL])
 def test_a_crm_that_repeats_our_key_does_not_get_it_kept(
     run: Run, services: FakeServices, said: str
 ) -> None:
     services.misbehave("crm", Status(422, {"error": f"no such key: {said}"}))
-    running = run("eager", snitkix_api_key=SECRET, snitkix_api_url=services.crm_url)
+    run("eager", snitkix_api_key=SECRET, snitkix_api_url=services.crm_url)
     create_crm_order.send(order())
-    kept = [rows(running, table) for table in (orders, dead_letters, task_events)]
+    kept = [rows(table) for table in (orders, dead_letters, task_events)]
     assert [len(found) for found in kept] == [1, 1, 1]
     assert said not in str(kept)
     assert "9f8e7d" not in str(kept)
@@ -45,12 +39,12 @@ def test_a_delivery_that_fails_keeps_its_error_without_the_token(
 ) -> None:
     said = {"ok": False, "error_code": 403, "description": f"not for {IN_URL}"}
     services.misbehave("telegram", Status(403, said))
-    running = run("eager", ops_token=SECRET)
+    run("eager", ops_token=SECRET)
     sent = send_response.send("telegram", "7", "hello")
-    [delivery], [letter] = rows(running, deliveries), rows(running, dead_letters)
+    [delivery], [dead_letter] = rows(deliveries), rows(dead_letters)
     with pytest.raises(ResultFailure) as failed:
         sent.get_result()
-    for text in (delivery.error, letter.exception, letter.traceback, str(failed.value)):
+    for text in (delivery.error, dead_letter.exception, dead_letter.traceback, str(failed.value)):
         assert REDACTED in text
         assert "9f8e7d" not in text
 
@@ -64,23 +58,23 @@ def test_a_traceback_is_kept_without_the_secrets_of_its_causes(
         except ValueError as inner:
             raise KeyError("outer") from inner
 
-    running = run("eager", ops_token=SECRET)
+    run("eager", ops_token=SECRET)
     message = send_response.message("telegram", "7", "hello")
     monkeypatch.setattr(send_response, "fn", work)
     send_response.broker.enqueue(message)
-    [letter] = rows(running, dead_letters)
-    assert "Authorization: Bearer" in letter.traceback
-    assert SECRET not in letter.traceback
+    [dead_letter] = rows(dead_letters)
+    assert "Authorization: Bearer" in dead_letter.traceback
+    assert SECRET not in dead_letter.traceback
 
 
 def test_an_error_on_postgres_is_kept_without_secrets(run: Run, services: FakeServices) -> None:
     said = {"ok": False, "error_code": 403, "description": f"not for {SECRET}"}
     services.misbehave("telegram", Status(403, said))
-    running = run("rabbitmq", ops_token=SECRET)
+    run("rabbitmq", ops_token=SECRET)
     send_response.send("telegram", "7", "hello")
-    [letter] = wait_until(lambda: rows(running, dead_letters))
-    [delivery] = rows(running, deliveries)
-    assert REDACTED in letter.exception
+    [dead_letter] = wait_until(lambda: rows(dead_letters))
+    [delivery] = rows(deliveries)
+    assert REDACTED in dead_letter.exception
     assert REDACTED in delivery.error
-    assert "9f8e7d" not in str((letter, delivery))
-    assert PermanentError.__name__ in letter.exception
+    assert "9f8e7d" not in str((dead_letter, delivery))
+    assert PermanentError.__name__ in dead_letter.exception

@@ -7,7 +7,6 @@ from typing import Any, cast
 
 import pytest
 from falcon.testing import TestClient
-from sqlalchemy import select
 
 from actors.crm import create_crm_order, sync_order_status
 from broker.task import registry
@@ -31,7 +30,7 @@ from service import dispatcher
 from service.app import create_app
 from tests.clock import FakeClock
 from tests.fakes import FakeServices, Reset, Status, TooMany
-from tests.integration.conftest import TRANSPORTS, Running
+from tests.integration.conftest import TRANSPORTS, Running, result_of, rows
 from tests.polling import wait_until
 from tests.unit.orders.examples import order
 
@@ -42,15 +41,6 @@ CRM = {"snitkix_api_key": "crm-key", "OPS_TOKEN": "ops"}
 def crm(run: Callable[..., Running], services: FakeServices) -> Any:
     run("eager", snitkix_api_url=services.crm_url, **CRM)
     return services.crm
-
-
-def rows(table: Any) -> list[Any]:
-    with current_runtime().database.transaction() as tx:
-        return list(tx.execute(select(table)))
-
-
-def result_of(message: Any) -> dict[str, Any]:
-    return dict(registry.broker.get_results_backend().get_result(message))
 
 
 def test_an_order_is_created_and_its_task_says_so(crm: Any) -> None:

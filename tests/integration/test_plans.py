@@ -14,7 +14,7 @@ from mirt.store.engine.database import Database
 from mirt.store.queue import leases, outbox
 from mirt.store.reports import counts
 from mirt.store.shop.retention import OLD, remove_batch
-from tests.seed_month import fill
+from tests.seed_month import seed_month
 
 Run = Callable[[Connection], object]
 BIG = ("conversations", "deliveries", "inbox", "orders", "tasks", "turns")
@@ -22,7 +22,7 @@ BIG = ("conversations", "deliveries", "inbox", "orders", "tasks", "turns")
 
 @pytest.fixture
 def month(database_url: str) -> Iterator[Database]:
-    fill(database_url, conversations=20_000, letters=100)
+    seed_month(database_url, conversations=20_000, dead_letters=100)
     opened = Database(database_url, pool_size=1)
     yield opened
     opened.close()

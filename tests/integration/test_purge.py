@@ -10,17 +10,15 @@ from actors.messages import send_response
 from middleware.dead_letters import replay
 from mirt.clock import utc_now
 from mirt.runtime import current_runtime
-from mirt.store.engine.stores import stores
-from mirt.store.queue.dead_letters import DeadLetter, DeadLetterFilter, list_dead
+from mirt.store.queue.dead_letters import DeadLetterFilter
 from mirt.store.tables import conversations, inbox, tasks
 from mirt.task_names import TaskName
 from service.admin import purge
 from service.dispatcher import dispatch_message
 from service.processes.worker_main import start_worker, stop_worker
 from tests.fakes import FakeServices, Status
-from tests.integration.conftest import Running
+from tests.integration.conftest import Running, dead_letters_of, rows
 from tests.polling import wait_until
-from tests.unit.business import rows
 
 Run = Callable[..., Running]
 TRANSPORTS = ("embedded", "rabbitmq")
@@ -32,11 +30,6 @@ def write(chat: str, *texts: str) -> None:
         assert sent["queued"], sent
 
 
-def dead(running: Running) -> list[DeadLetter]:
-    with stores(running.settings).database.transaction() as tx:
-        return list_dead(tx, DeadLetterFilter())
-
-
 def bring_back(running: Running) -> int:
     return replay(
         running.broker, current_runtime().database, DeadLetterFilter(error_code="PURGED"), utc_now
@@ -44,13 +37,11 @@ def bring_back(running: Running) -> int:
 
 
 def states() -> dict[str, str]:
-    return {row.text: row.state for row in rows(current_runtime().database, inbox)}
+    return {row.text: row.state for row in rows(inbox)}
 
 
 def heads() -> dict[str, Any]:
-    return {
-        row.session_id: row.head_task_id for row in rows(current_runtime().database, conversations)
-    }
+    return {row.session_id: row.head_task_id for row in rows(conversations)}
 
 
 def heard(services: FakeServices) -> str:
@@ -70,7 +61,7 @@ def test_the_preview_counts_what_the_purge_removes(run: Run, transport: str) -> 
     meant = purge.preview(current_runtime(), "llm")
     assert (meant.tasks, meant.conversations) == (2, 2)
     assert purge.purge(current_runtime(), "llm") == 2
-    assert {letter.error_code for letter in dead(running)} == {"PURGED"}
+    assert {one.error_code for one in dead_letters_of(running)} == {"PURGED"}
     assert heads() == {"7": None, "8": None}
     assert set(states().values()) == {"failed"}
     assert purge.preview(current_runtime(), "llm").tasks == 0
@@ -160,12 +151,10 @@ def test_an_order_that_is_purged_is_said_to_have_failed_and_comes_back(run: Run)
     create_crm_order.send({"external_id": "o1"})
     assert purge.purge(current_runtime(), "crm") == 1
     assert bring_back(running) == 1
-    assert dead(running) == []
+    assert dead_letters_of(running) == []
 
 
 def _cooldowns(running: Running) -> bool:
-    return [
-        row.state
-        for row in rows(current_runtime().database, tasks)
-        if row.actor == TaskName.PROCESS_AND_RESPOND
-    ] == ["delayed"]
+    return [row.state for row in rows(tasks) if row.actor == TaskName.PROCESS_AND_RESPOND] == [
+        "delayed"
+    ]

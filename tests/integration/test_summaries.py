@@ -2,13 +2,11 @@
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
-from typing import Any
 
 import pytest
 from sqlalchemy import Connection, event, select
 
-from actors.summarization import check_all_sessions_for_summarization, summarize_session
+from actors.summarization import summarize_session
 from broker.task import registry
 from mirt import summaries
 from mirt.errors import DatabaseError
@@ -17,39 +15,10 @@ from mirt.store.tables import conversations, dead_letters, history
 from service import dispatcher
 from tests.clock import FakeClock
 from tests.fakes import FakeServices, Hang, Status
-from tests.integration.conftest import TRANSPORTS, Running
+from tests.integration.conftest import CHAT, TRANSPORTS, Running, Shop, result_of
 from tests.polling import wait_until
 
-CHAT = "42"
 PROMPT = "Стисло підсумуй"
-
-
-@dataclass
-class Shop:
-    """A service whose work is done at once, and the clock it goes by."""
-
-    services: FakeServices
-    clock: FakeClock
-
-    def hear(self, text: str, chat: str = CHAT) -> None:
-        """The customer writes, and is answered."""
-        dispatcher.dispatch_message(chat, text, "telegram", chat, fire_and_forget=True)
-
-    def check(self) -> int:
-        """Send the due tasks, as the schedule does."""
-        queued: int = result_of(check_all_sessions_for_summarization.send())["queued"]
-        return queued
-
-
-@pytest.fixture
-def shop(run: Callable[..., Running], services: FakeServices) -> Shop:
-    clock = FakeClock()
-    run("eager", clock=clock)
-    return Shop(services, clock)
-
-
-def result_of(message: Any) -> dict[str, Any]:
-    return dict(registry.broker.get_results_backend().get_result(message))
 
 
 def said(chat: str = CHAT) -> list[str]:
@@ -71,32 +40,32 @@ def asked_to_sum_up(services: FakeServices) -> list[list[dict[str, str]]]:
 
 
 def test_a_conversation_is_summed_up_three_days_after_its_last_message_once(shop: Shop) -> None:
-    shop.hear("Є сукня?")
+    shop.hear()
     shop.clock.advance(days=2.9)
-    assert shop.check() == 0
+    assert shop.send_summaries() == 0
     shop.clock.advance(days=0.1)
-    assert (shop.check(), shop.check()) == (1, 0)
+    assert (shop.send_summaries(), shop.send_summaries()) == (1, 0)
     assert (summary() or "").startswith("echo: Покупець: Є сукня?")
     assert said() == []
 
 
 def test_the_agent_is_told_the_summary_afterwards(shop: Shop) -> None:
-    shop.hear("Є сукня?")
+    shop.hear()
     shop.clock.advance(days=3)
-    shop.check()
+    shop.send_summaries()
     shop.hear("Беру")
     told = shop.services.requests("llm")[-1].body["messages"]
     assert any("Є сукня?" in one["content"] for one in told if one["role"] == "system")
 
 
 def test_the_next_summary_is_written_over_the_one_before_not_instead_of_it(shop: Shop) -> None:
-    shop.hear("Є сукня?")
+    shop.hear()
     shop.clock.advance(days=3)
-    shop.check()
+    shop.send_summaries()
     before = summary()
     shop.hear("Беру")
     shop.clock.advance(days=3)
-    shop.check()
+    shop.send_summaries()
     _, second = asked_to_sum_up(shop.services)
     assert before is not None
     assert before in second[1]["content"]
@@ -104,10 +73,10 @@ def test_the_next_summary_is_written_over_the_one_before_not_instead_of_it(shop:
 
 
 def test_mail_that_the_agent_could_not_sum_up_is_not_deleted(shop: Shop) -> None:
-    shop.hear("Є сукня?")
+    shop.hear()
     shop.clock.advance(days=3)
     shop.services.misbehave("llm", Status(400), match=PROMPT)
-    shop.check()
+    shop.send_summaries()
     assert len(said()) == 2
     assert summary() is None
     with current_runtime().database.transaction() as tx:
@@ -115,11 +84,11 @@ def test_mail_that_the_agent_could_not_sum_up_is_not_deleted(shop: Shop) -> None
 
 
 def test_a_summary_that_cannot_be_saved_deletes_nothing(shop: Shop) -> None:
-    shop.hear("Є сукня?")
+    shop.hear()
     with current_runtime().database.transaction() as tx:
         tx.exec_driver_sql(REFUSE_SUMMARIES)
     shop.clock.advance(days=3)
-    shop.check()
+    shop.send_summaries()
     assert len(asked_to_sum_up(shop.services)) == 1
     assert (len(said()), summary()) == (2, None)
 
@@ -164,11 +133,11 @@ def test_of_two_summaries_at_once_the_second_overwrites_nothing(
 
 
 def test_a_conversation_begun_afresh_is_not_summed_up_with_the_old_one(shop: Shop) -> None:
-    shop.hear("Є сукня?")
+    shop.hear()
     shop.hear("/restart")
     shop.hear("Є шапка?")
     shop.clock.advance(days=3)
-    shop.check()
+    shop.send_summaries()
     assert "сукня" not in (summary() or "")
     assert "шапка" in (summary() or "")
 

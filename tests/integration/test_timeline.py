@@ -9,7 +9,7 @@ from actors.messages import process_and_respond, send_response
 from middleware.dead_letters import replay
 from mirt.clock import utc_now
 from mirt.runtime import current_runtime
-from mirt.store.queue.dead_letters import DeadLetterFilter, count_dead
+from mirt.store.queue.dead_letters import DeadLetterFilter
 from mirt.store.tables import deliveries
 from mirt.timeline import Step, Timeline, What
 from service.admin.conversations import WaitingView, waiting
@@ -17,9 +17,8 @@ from service.dispatcher import dispatch_message
 from tests.fakes import FakeServices, Hang, TooMany
 from tests.fakes.misbehaviour import Delay
 from tests.fakes.telegram import refusal
-from tests.integration.conftest import TRANSPORTS, Running
+from tests.integration.conftest import TRANSPORTS, Running, dead_letters_of, rows
 from tests.polling import wait_until
-from tests.unit.business import rows
 
 Run = Callable[..., Running]
 FAILED = refusal(500, "Internal Server Error")
@@ -41,11 +40,6 @@ def step(name: str, what: What) -> Step:
     return next(step for step in told(name).steps if step.what is what)
 
 
-def dead(running: Running) -> int:
-    with current_runtime().database.transaction() as tx:
-        return count_dead(tx, DeadLetterFilter())
-
-
 @pytest.mark.parametrize("transport", TRANSPORTS)
 def test_retried_twice_dead_and_replayed_is_one_trace_with_every_step(
     run: Run, services: FakeServices, transport: str
@@ -55,7 +49,7 @@ def test_retried_twice_dead_and_replayed_is_one_trace_with_every_step(
     running = run(transport)
     sent = process_and_respond.send("7", "Привіт", "telegram", "7", message_id="m1")
     trace_id = sent.options["trace_id"]
-    wait_until(lambda: dead(running))
+    wait_until(lambda: dead_letters_of(running))
     assert replay(running.broker, current_runtime().database, DeadLetterFilter(), utc_now) == 1
     wait_until(lambda: What.DELIVERED in whats(trace_id))
 
@@ -107,7 +101,8 @@ def test_the_wait_for_its_turn_is_told_as_such_and_who_has_the_turn(
     second = process_and_respond.send("7", "друге", "telegram", "7")
     [wait] = wait_until(lambda: [w for w in waiting(current_runtime(), limit=5) if w.messages == 2])
     assert (wait.task_id, wait.state, wait.attempt) == (first.message_id, "running", 1)
-    wait_until(lambda: waiting(current_runtime(), limit=1)[0].waited_s > 0.7)
+    # The second message begins to wait only now; the conversation waits since the first.
+    wait_until(lambda: waiting(current_runtime(), limit=1)[0].waited_s > wait.waited_s + 0.7)
     services.release()
     wait_until(lambda: len(services.sent("7")) == 2)
     wait_until(lambda: not waiting(current_runtime(), limit=1))
@@ -135,7 +130,7 @@ def test_quiet_that_a_debounce_waits_for_is_told_as_such(run: Run, services: Fak
     run("embedded", debounce_seconds=1)
     dispatch_message("7", "Привіт", chat_id="7", fire_and_forget=True)
     [wait] = waiting(current_runtime(), limit=5)
-    assert "quiet" in wait.why
+    assert "to finish writing" in wait.why
     assert step("7", What.NOW).text.endswith("s")
     wait_until(lambda: services.sent("7"))
     assert step("7", What.BEGAN).waited_for == "quiet in the conversation"
@@ -188,6 +183,6 @@ def _waits_of(session_id: str) -> list[WaitingView]:
 
 
 def step_of_reply(chat: str, services: FakeServices) -> Step:
-    wait_until(lambda: all(row.finished_at for row in rows(current_runtime().database, deliveries)))
-    [row] = [row for row in rows(current_runtime().database, deliveries) if row.chat_id == chat]
+    wait_until(lambda: all(row.finished_at for row in rows(deliveries)))
+    [row] = [row for row in rows(deliveries) if row.chat_id == chat]
     return step(row.id, What.DELIVERED)

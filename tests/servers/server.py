@@ -1,8 +1,9 @@
-"""A server as the tests see it, wherever it came from: an address, and faults to suffer."""
+"""A server as the tests see it, wherever it runs: an address, and faults that tests cause."""
 
 import time
 from abc import ABC, abstractmethod
-from contextlib import AbstractContextManager
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 from typing import ClassVar, Protocol, Self
 
@@ -156,6 +157,15 @@ class Server(ABC):
         if self._held:
             self._runner.resume()
             self._held = False
+
+    @contextmanager
+    def frozen(self) -> Iterator[None]:
+        """Hold it still until the block ends."""
+        self.pause()
+        try:
+            yield
+        finally:
+            self.resume()
 
     def wipe(self) -> None:
         """Lose its whole disk. It must be stopped or killed; the next start is an empty server."""

@@ -17,7 +17,7 @@ from psycopg import sql
 
 from tests.fakes import FakeServices
 from tests.faults.conftest import deployed as deployed  # noqa: PLC0414
-from tests.polling import wait_until
+from tests.polling import START_WITHIN_S, wait_until
 from tests.servers import Postgres
 from tests.servers.ports import free_port
 
@@ -52,7 +52,7 @@ class Embedded:
                 stdout=output,
                 stderr=output,
             )
-        wait_until(lambda: self._listens() or self.process_is_over(), within_s=30)
+        wait_until(lambda: self._listens() or self.process_is_over(), within_s=START_WITHIN_S)
         return self.process
 
     def process_is_over(self) -> bool:

@@ -6,7 +6,7 @@ from datetime import UTC
 
 import pytest
 
-from mirt.clock import deadline_in, remaining, utc_now
+from mirt.clock import deadline_in, format_duration, remaining, utc_now
 from mirt.errors import SoftTimeLimitExceeded
 
 
@@ -63,3 +63,21 @@ def test_another_thread_has_the_deadline_of_the_context_that_it_is_given() -> No
     with deadline_in(10):
         assert left_in_a_thread(without) == 3600
         assert left_in_a_thread(copy_context()) <= 10
+
+
+@pytest.mark.parametrize(
+    ("duration_s", "text"),
+    [
+        (-1, "0 s"),
+        (0.42, "0.4 s"),
+        (9, "9 s"),
+        (59.6, "60 s"),
+        (99, "99 s"),
+        (125, "2 min 5 s"),
+        (240, "4 min"),
+        (3_700, "1 h 1 min"),
+        (90_000, "1 d 1 h"),
+    ],
+)
+def test_a_duration_is_shown_in_its_two_largest_units(duration_s: float, text: str) -> None:
+    assert format_duration(duration_s) == text

@@ -2,7 +2,8 @@
 
 from typing import TYPE_CHECKING, Any
 
-from service.cli.output import AsJson, Column, Row, emit, seconds, table
+from mirt.clock import format_duration
+from service.cli.output import AsJson, Column, Row, emit, table
 
 if TYPE_CHECKING:
     from service.admin.queues import RunView
@@ -33,8 +34,8 @@ def active(*, as_json: AsJson = False) -> None:
             (
                 run.task,
                 run.session_id,
-                seconds(run.running_s),
-                seconds(run.soft_s),
+                format_duration(run.running_s),
+                format_duration(run.soft_s),
                 run.attempt,
                 _worker_of(run, living),
                 run.task_id,

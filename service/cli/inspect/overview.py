@@ -4,8 +4,9 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from mirt.clock import format_duration
 from service.cli.errors import misused
-from service.cli.output import AsJson, emit, hang, say, seconds
+from service.cli.output import AsJson, emit, hang, say
 from service.exit_codes import WRONG
 
 if TYPE_CHECKING:
@@ -62,7 +63,8 @@ def overview(ctx: typer.Context, *, as_json: AsJson = False, limit: Limit = MOST
 def _say_waiting(wait: "WaitingView") -> None:
     name = f" ({wait.customer_name})" if wait.customer_name else ""
     count = f"{wait.messages} message(s)" if wait.messages else "a reply that is not delivered"
-    hang("  ", f"{wait.session_id}{name} for {seconds(wait.waited_s)}: {count}", style="bold")
+    waited = format_duration(wait.waited_s)
+    hang("  ", f"{wait.session_id}{name} for {waited}: {count}", style="bold")
     hang("      ", f"turn of {wait.task}, attempt {wait.attempt}: {wait.why}")
     if wait.worker_id:
         hang("      ", f"in {wait.worker_id}", style="dim")

@@ -2,7 +2,8 @@
 
 from typing import TYPE_CHECKING, Any
 
-from service.cli.output import AsJson, Cell, Column, Row, emit, say, seconds, table
+from mirt.clock import format_duration
+from service.cli.output import AsJson, Cell, Column, Row, emit, say, table
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -80,7 +81,7 @@ def _queue_table(now: "Activity", depths: "Depths | None") -> None:
             queue.delayed,
             queue.dead,
             queue.done_per_minute,
-            seconds(queue.oldest_wait_s) if queue.oldest_wait_s else "",
+            format_duration(queue.oldest_wait_s) if queue.oldest_wait_s else "",
             queue.workers,
         ]
         if depths is not None:
@@ -107,7 +108,7 @@ def _worker_table(now: "Activity") -> None:
             (
                 one.worker.host,
                 one.worker.pid,
-                seconds(one.uptime_s),
+                format_duration(one.uptime_s),
                 f"{one.busy}/{one.worker.threads}",
                 one.worker.finished,
                 one.worker.memory_mb,

@@ -8,12 +8,8 @@ from tests.servers import RabbitMQ, Redis
 def test_a_rabbitmq_held_still_stops_no_webhook_and_all_are_answered_after_it(
     rabbitmq: RabbitMQ, customers: Customers
 ) -> None:
-    with customers:
-        rabbitmq.pause()
-        try:
-            customers.go_on()
-        finally:
-            rabbitmq.resume()
+    with customers, rabbitmq.frozen():
+        customers.go_on()
     assert customers.statuses() == {200}
     assert customers.slowest_s < ABOUT_A_SECOND
     wait_until(customers.answered, within_s=40)
@@ -21,13 +17,10 @@ def test_a_rabbitmq_held_still_stops_no_webhook_and_all_are_answered_after_it(
 
 
 def test_a_redis_held_still_stops_nothing(redis_server: Redis, customers: Customers) -> None:
-    redis_server.pause()
-    try:
+    with redis_server.frozen():
         with customers:
             customers.go_on()
         wait_until(customers.answered, within_s=40)
-    finally:
-        redis_server.resume()
     assert customers.statuses() == {200}
     assert customers.slowest_s < ABOUT_A_SECOND
     customers.assert_once_and_in_order()

@@ -14,7 +14,7 @@ Outage = Callable[[Postgres], AbstractContextManager[None]]
 
 @contextmanager
 def stopped(postgres: Postgres) -> Iterator[None]:
-    """Its operator stops it in order, and starts it again."""
+    """Stop it in order, as an operator does, and start it again at the end."""
     postgres.stop()
     try:
         yield
@@ -22,17 +22,7 @@ def stopped(postgres: Postgres) -> Iterator[None]:
         postgres.start()
 
 
-@contextmanager
-def held_still(postgres: Postgres) -> Iterator[None]:
-    """Its connections stay open, and nothing comes over them."""
-    postgres.pause()
-    try:
-        yield
-    finally:
-        postgres.resume()
-
-
-@pytest.mark.parametrize("outage", [stopped, held_still])
+@pytest.mark.parametrize("outage", [stopped, Postgres.frozen])
 def test_a_customer_without_postgresql_is_told_to_come_back_soon(
     postgres: Postgres, customers: Customers, outage: Outage
 ) -> None:

@@ -78,11 +78,8 @@ def test_an_unconfirmed_message_fails_when_the_publisher_is_closed(
     publisher: Publisher, rabbitmq: RabbitMQ
 ) -> None:
     publisher.publish("llm", b"{}", message_id="0").result(timeout=10)
-    rabbitmq.pause()
-    try:
+    with rabbitmq.frozen():
         futures = [publisher.publish("llm", b"{}", message_id=str(n)) for n in range(50)]
         assert not any(future.done() for future in futures)
         publisher.close()
         assert all(isinstance(f.exception(timeout=5), BrokerUnavailableError) for f in futures)
-    finally:
-        rabbitmq.resume()

@@ -2,7 +2,6 @@
 
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from datetime import timedelta
 from typing import Any
 
@@ -19,6 +18,7 @@ from tests.servers.balancer import Balancer
 
 Run = Callable[..., Running]
 SLOW_S = 5.0
+pytestmark = pytest.mark.usefixtures("rabbitmq_url")
 
 
 @pytest.fixture
@@ -32,15 +32,6 @@ def rabbitmq_url(rabbitmq_url: str, between: Balancer) -> str:
     return between.url(rabbitmq_url)
 
 
-@contextmanager
-def held_still(rabbitmq: RabbitMQ) -> Iterator[None]:
-    rabbitmq.pause()
-    try:
-        yield
-    finally:
-        rabbitmq.resume()
-
-
 def row(running: Running, task_id: str) -> Any:
     with running.broker.database.transaction() as tx:
         return tx.execute(tasks.select().where(tasks.c.id == task_id)).one()
@@ -50,19 +41,20 @@ def test_a_message_without_its_confirm_yet_is_not_published_again_at_once(
     run: Run, rabbitmq: RabbitMQ
 ) -> None:
     running = run("rabbitmq")
-    with held_still(rabbitmq):
+    with rabbitmq.frozen():
         until = time.monotonic() + SLOW_S
         ping.send_with_options(task_id="slow")
-        wait_until(lambda: row(running, "slow").to_publish > 2 or time.monotonic() > until)
-        assert row(running, "slow").to_publish <= 2
+        wait_until(lambda: row(running, "slow").publications > 2 or time.monotonic() > until)
+        assert row(running, "slow").publications <= 2
     wait_until(lambda: row(running, "slow").state == "done")
 
 
 def test_the_sender_of_a_task_without_a_row_is_told_that_it_was_not_confirmed(
-    run: Run, rabbitmq: RabbitMQ
+    run: Run, rabbitmq: RabbitMQ, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     run("rabbitmq")
-    with held_still(rabbitmq), pytest.raises(BrokerUnavailableError):
+    monkeypatch.setattr("broker.durable.SEND_S", 1.0)
+    with rabbitmq.frozen(), pytest.raises(BrokerUnavailableError):
         ping.send()
 
 
@@ -71,7 +63,7 @@ def test_a_message_unconfirmed_when_the_connection_was_cut_is_published_again_at
 ) -> None:
     monkeypatch.setattr("mirt.store.queue.outbox.REPUBLISH_AFTER", timedelta(hours=1))
     running = run("rabbitmq")
-    with held_still(rabbitmq):
+    with rabbitmq.frozen():
         ping.send_with_options(task_id="cut")
         assert row(running, "cut").due_at > utc_now()
         with between.cut_in_mid_message(), pytest.raises(BrokerUnavailableError):
@@ -85,7 +77,7 @@ def test_a_message_unconfirmed_when_its_sender_stopped_is_left_to_others(
 ) -> None:
     monkeypatch.setattr("mirt.store.queue.outbox.REPUBLISH_AFTER", timedelta(hours=1))
     running = run("rabbitmq", work=False)
-    with held_still(rabbitmq):
+    with rabbitmq.frozen():
         ping.send_with_options(task_id="left")
         running.broker.close()
         assert row(running, "left").due_at <= utc_now()

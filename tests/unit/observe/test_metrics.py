@@ -44,10 +44,10 @@ def test_each_sample_is_there_with_its_labels() -> None:
 
 
 def test_a_figure_is_shown_as_it_was_looked_up() -> None:
-    family = metrics.OPEN_TASKS.of(("ping", "queued", 3), ("ping", "running", 1))
+    family = metrics.TASKS.of(("default", "ping", "ready", 3), ("default", "ping", "running", 1))
     assert [(sample.labels, sample.value) for sample in family.samples] == [
-        ({"task": "ping", "state": "queued"}, 3),
-        ({"task": "ping", "state": "running"}, 1),
+        ({"queue": "default", "task": "ping", "state": "ready"}, 3),
+        ({"queue": "default", "task": "ping", "state": "running"}, 1),
     ]
 
 

@@ -1,6 +1,7 @@
 """The ingress does what ``service/openapi.json`` describes, for generated requests."""
 
 import json
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +12,8 @@ from hypothesis import HealthCheck, given, settings
 from schemathesis import GenerationMode
 
 import service
+from middleware.policy import QUEUES, TASKS
+from mirt.errors import ErrorCode
 from service.web.errors import Code
 from tests.deployment import SECRET
 from tests.unit.service.conftest import Open
@@ -67,6 +70,17 @@ def test_a_page_takes_every_parameter_that_is_described(ingress: Open, path: str
         case.call_and_validate(headers={"Authorization": "Bearer operators-token"})
 
     conforms()
+
+
+@pytest.mark.parametrize(
+    ("name", "known"), [("queue", QUEUES), ("task", TASKS), ("code", ErrorCode)]
+)
+def test_a_filter_of_dead_letters_lists_every_value_that_it_takes(
+    name: str, known: Iterable[str]
+) -> None:
+    parameters = DESCRIBED["paths"]["/ops/dead"]["get"]["parameters"]
+    [described] = [one["schema"]["enum"] for one in parameters if one["name"] == name]
+    assert described == ["", *known]
 
 
 def test_every_route_is_described(ingress: Open) -> None:

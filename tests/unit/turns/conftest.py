@@ -74,8 +74,6 @@ class Shop:
         lease = self.claim(as_task(letter))
         outcome = self.turns.answer(lease, letter)
         self._publish(*outcome.to_publish)
-        if not outcome.parked:
-            self._finish(lease)
         return outcome
 
     def fails_for_good(self, task_id: str) -> list[TaskMessage]:
@@ -95,7 +93,6 @@ class Shop:
         assert delivery is not None
         outcome = self.turns.send_text(lease, replace(delivery, session_id=delivery.chat_id))
         self._publish(*outcome.to_publish)
-        self._finish(lease)
         return outcome
 
     def dispatch(self, one: Mail) -> TaskOutcome:
@@ -119,10 +116,6 @@ class Shop:
         with self.database.transaction() as tx:
             found = mailbox.find(tx, task_id)
         return None if found is None else found.state.value
-
-    def _finish(self, lease: Lease) -> None:
-        with self.database.transaction() as tx:
-            leases.finish(tx, lease, now=self.clock())
 
     def _publish(self, *tasks: TaskMessage | None) -> None:
         self.published += [one for one in tasks if one is not None]

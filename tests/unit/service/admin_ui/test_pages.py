@@ -1,8 +1,6 @@
 """The pages show everything as text, nothing that was not asked for, in constant queries."""
 
 import html
-from collections.abc import Iterator
-from contextlib import contextmanager
 from datetime import timedelta
 
 import pytest
@@ -18,6 +16,7 @@ from mirt.store.tables import conversations, inbox, tasks
 from service.admin_ui.auth.roles import Role
 from tests.deployment import update
 from tests.fakes import FakeServices, Status
+from tests.statements import counting_statements
 from tests.unit.service.admin_ui.conftest import OPERATOR, PAGES, Come
 from tests.unit.service.conftest import Ingress
 
@@ -103,21 +102,6 @@ def fill(services: Runtime, first: int, last: int) -> None:
     write(services, *(letter(n) for n in numbers))
 
 
-@contextmanager
-def counted(services: Runtime) -> Iterator[list[str]]:
-    """The queries that are made inside."""
-    made: list[str] = []
-
-    def note(_connection: object, _cursor: object, statement: str, *_: object) -> None:
-        made.append(statement)
-
-    event.listen(services.database.engine, "before_cursor_execute", note)
-    try:
-        yield made
-    finally:
-        event.remove(services.database.engine, "before_cursor_execute", note)
-
-
 @pytest.mark.parametrize(
     "address",
     [
@@ -133,7 +117,7 @@ def test_a_page_asks_the_database_as_often_for_300_rows_as_for_10(
     asked = []
     for first, last in ((1, 11), (11, 301)):
         fill(here.runtime, first, last)
-        with counted(here.runtime) as made:
+        with counting_statements(here.runtime.database.engine) as made:
             assert come().get(address).status_code in {200, 404}
         asked.append(len(made))
     assert asked[0] == asked[1]

@@ -20,7 +20,6 @@ from mirt.store.engine.revision import SchemaError
 from service.admin.redaction import without_texts
 from service.cli.app import COMMANDS, cli
 from service.cli.errors import as_command_error
-from service.cli.output import seconds
 
 run = CliRunner()
 
@@ -48,14 +47,6 @@ def test_every_error_of_ours_has_an_exit_code_and_a_line(
 
 def test_a_bug_is_not_called_anything_else() -> None:
     assert as_command_error(KeyError("x")) is None
-
-
-@pytest.mark.parametrize(
-    ("value", "shown"),
-    [(0.4, "0 s"), (59, "59 s"), (61, "1 min 1 s"), (3_700, "1 h 1 min"), (90_000, "1 d 1 h")],
-)
-def test_a_length_of_time_is_shown_in_two_units(value: float, shown: str) -> None:
-    assert seconds(value) == shown
 
 
 def test_the_text_of_a_customer_is_shown_by_its_size() -> None:
