@@ -150,6 +150,7 @@ def test_dead_letters_are_chosen_by_every_field_of_the_filter(
     assert [dead_letter.queue for dead_letter in dead_letters_of(running)] == ["llm"]
 
 
+@pytest.mark.usefixtures("impatient_with_unknown_tasks")
 def test_a_message_that_this_version_cannot_read_is_a_dead_letter_too(
     rabbitmq_url: str, run: Run
 ) -> None:

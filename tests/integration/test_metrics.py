@@ -260,6 +260,7 @@ def test_an_address_that_there_is_not_is_no_series_of_its_own(run: Run) -> None:
     assert since("mirt_http_request_seconds_count", route="none", status="404") == 2
 
 
+@pytest.mark.usefixtures("impatient_with_unknown_tasks")
 def test_a_message_of_no_task_that_we_know_is_no_series_of_its_own(run: Run) -> None:
     running = run("rabbitmq")
     since = Since()
