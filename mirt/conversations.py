@@ -235,7 +235,7 @@ class Conversations:
         now = self._clock()
         tasks = []
         with self._database.transaction() as tx:
-            for session_id in mailbox.conversations_without_head(tx, limit=100):
+            for session_id in sorted(mailbox.conversations_without_head(tx, limit=100)):
                 if mailbox.lock_head(tx, session_id) is None:
                     tasks.append(self._promote_oldest(tx, session_id, now=now))
         return [task for task in tasks if task]

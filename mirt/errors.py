@@ -81,7 +81,7 @@ class ExternalServiceError(RetryableError):
 
 
 class OutcomeUnknownError(ExternalServiceError):
-    """A request that was sent and has no answer: it may or may not have taken effect."""
+    """A request that was sent: no answer, 408 or 5xx. It may or may not have taken effect."""
 
 
 class DatabaseError(RetryableError):
@@ -116,9 +116,10 @@ class PromptRefusedError(PermanentError):
 
 
 class SoftTimeLimitExceeded(WorkerError):  # noqa: N818 - the name its users know it by
-    """The task has run past its soft limit. A task may catch it to clean up; it is not retried.
+    """The task has run past its soft limit. A task may catch it to clean up.
 
-    It is raised inside the task, also from a call that waits.
+    It is raised inside the task, also from a call that waits. The task is retried only if it has
+    stored work that another run just has to finish.
     """
 
     def __init__(self, message: str = "the soft time limit has passed") -> None:

@@ -40,8 +40,8 @@ SAME_ORDER_FOR: Final = timedelta(hours=12)
 LOOK_AGAIN_S: Final = 3
 """Seconds until a task looks again for an order that another task is creating."""
 SETTLED_AFTER_S: Final = 30
-"""Seconds after a lost answer in which the CRM may still create the order. An order that is not
-found is requested again only after them. It is twice the timeout of a request."""
+"""Seconds after a request of unknown outcome in which the CRM may still create the order. An order
+that is not found is requested again only after them. It is twice the timeout of a request."""
 
 
 class RecordFailure(Protocol):
@@ -117,6 +117,10 @@ class Orders:
         store.failed(tx, task_id, now=self._clock())
         return []
 
+    def may_continue(self, _tx: Connection, _task_id: str) -> bool:
+        """Leave an order that passed its limit to an operator: the CRM may have it or not."""
+        return False
+
     def reopened(self, _tx: Connection, _task_id: str) -> bool:
         """Allow a replay at once: ``create`` looks the order up before it requests it again."""
         return True
@@ -182,7 +186,7 @@ class Orders:
     def _ask(self, lease: Lease, kept: KeptOrder, order: Order) -> CrmOrder:
         with self._database.transaction() as tx:
             leases.verify(tx, lease)
-            store.ask(tx, kept, now=self._clock())
+            kept = store.ask(tx, kept, now=self._clock())
         try:
             with traces.span("crm create order"):
                 return self._crm.create(crm_body(order))

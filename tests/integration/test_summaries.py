@@ -1,13 +1,15 @@
 """An old conversation becomes a summary: nothing is lost by it, and nothing is said twice."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 
 import pytest
-from sqlalchemy import select
+from sqlalchemy import Connection, event, select
 
 from actors.summarization import summarize_session
 from broker.task import registry
 from mirt import summaries
+from mirt.errors import DatabaseError
 from mirt.runtime import current_runtime
 from mirt.store.tables import conversations, dead_letters, history
 from service import dispatcher
@@ -190,6 +192,38 @@ def test_a_line_that_the_model_refuses_keeps_no_conversation_from_its_summary(
     for line in ("Покупець: Є сукня?", f"Покупець: {summaries.LEFT_OUT}", "Покупець: Зріст 104"):
         assert any(one.startswith(line) for one in taken)
     assert "заборонене" not in (summary() or "")
+
+
+def test_a_round_whose_commit_was_not_confirmed_is_followed_by_the_next_round(
+    shop: Shop, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(summaries, "ROUND", 30)
+    for number in range(4):
+        shop.hear(f"повідомлення {number}")
+    lose_confirmation_of("DELETE FROM history", monkeypatch)
+    outcome = result_of(summarize_session.send(CHAT))
+    assert (outcome["status"], said()) == ("summarized", [])
+
+
+def lose_confirmation_of(statement: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let the first transaction with this statement fail after its commit."""
+    database = current_runtime().database
+    commit = database.transaction
+    lost: list[DatabaseError] = []
+
+    def note(_c: object, _cursor: object, executed: str, *_: object) -> None:
+        if executed.startswith(statement) and not lost:
+            lost.append(DatabaseError("the confirmation was lost"))
+
+    @contextmanager
+    def transaction() -> Iterator[Connection]:
+        with commit() as tx:
+            yield tx
+        if lost and not lost[0].__traceback__:
+            raise lost[0]
+
+    event.listen(database.engine, "after_cursor_execute", note)
+    monkeypatch.setattr(database, "transaction", transaction)
 
 
 @pytest.mark.parametrize("session_id", ["nobody", CHAT])

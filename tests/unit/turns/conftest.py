@@ -33,7 +33,7 @@ from tests.unit.business import Agent, conversations_of, mail
 class Console(ConsoleChannel):
     """Shows each part, unless its script says what is to go wrong instead."""
 
-    script: list[Exception | None]
+    script: list[BaseException | None]
 
     def send(self, chat_id: str, part: str, *, reply_to: str | None = None) -> Receipt:
         if self.script and (error := self.script.pop(0)):
