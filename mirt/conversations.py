@@ -23,7 +23,7 @@ from mirt.store.queue import outbox
 from mirt.store.queue.tasks import TaskMessage
 from mirt.store.reports.backlog import Backlog, measure
 from mirt.store.shared.seen_ids import SeenIds
-from mirt.store.shop import mailbox
+from mirt.store.shop import corrections, mailbox
 from mirt.store.shop.mailbox import KeptMail, Mail
 from mirt.task_names import TaskName
 
@@ -37,6 +37,8 @@ LONGEST_ID: Final = 200
 """Most characters of a session id or a chat id."""
 LONGEST_QUIET: Final = 4
 """A debounced message waits at most this many times DEBOUNCE_SECONDS."""
+ALBUM_QUIET: Final = timedelta(seconds=1)
+"""Time for the other parts of an album, which a platform sends one by one, to arrive."""
 
 _UNSTORABLE: Final = re.compile("[\0\ud800-\udfff]")
 _NUL_IN_JSON: Final = re.compile(r"(?<!\\)(?:\\\\)*\\u0000")
@@ -85,7 +87,8 @@ class Conversations:
             PermanentError: EMPTY_MESSAGE, or INVALID_INPUT naming every wrong field.
         """
         problems = list(_problems_of(message))
-        if not problems and not message.text.strip() and not message.metadata.get("photo"):
+        files = message.metadata.get("photo") or message.metadata.get("unread")
+        if not problems and not message.text.strip() and not files:
             raise PermanentError("user_message: it is blank", ErrorCode.EMPTY_MESSAGE)
         if actor == TaskName.PROCESS_AND_RESPOND and message.chat_id is None:
             problems.append("chat_id: required, the reply is delivered to it")
@@ -118,6 +121,8 @@ class Conversations:
         now = self._clock()
         with self._database.transaction() as tx:
             mail = _in_its_own_conversation(tx, mail)
+            if known := corrections.apply(tx, mail):
+                return Accepted(known.task_id, mail.session_id, duplicate=not known.has_changed)
             if first := self._clicked_before(tx, mail, now=now):
                 return Accepted(first, mail.session_id, duplicate=True)
             new = mailbox.add(tx, mail, now=now)
@@ -177,11 +182,13 @@ class Conversations:
         head = mailbox.record_activity_and_lock(tx, mail, now=now)
         if head is None:
             return self._make_head(tx, mail, received=now, last=now, now=now)
-        if self._debounce:
-            outbox.delay_unstarted(
-                tx, head, until=now + self._debounce, at_most=self._debounce * LONGEST_QUIET
-            )
+        if quiet := self._quiet_after(mail):
+            outbox.delay_unstarted(tx, head, until=now + quiet, at_most=quiet * LONGEST_QUIET)
         return None
+
+    def _quiet_after(self, mail: Mail) -> timedelta:
+        """Return the time without a new message before the turn of this one begins."""
+        return max(self._debounce, ALBUM_QUIET) if mail.metadata.get("album") else self._debounce
 
     def _promote_oldest(
         self, tx: Connection, session_id: str, *, now: datetime
@@ -198,7 +205,8 @@ class Conversations:
     ) -> TaskMessage | None:
         mailbox.set_head(tx, mail.session_id, mail.task_id)
         task = as_task(mail)
-        quiet_at = min(last + self._debounce, received + self._debounce * LONGEST_QUIET)
+        quiet = self._quiet_after(mail)
+        quiet_at = min(last + quiet, received + quiet * LONGEST_QUIET)
         if quiet_at > now:
             outbox.add(tx, task, now=now, due_at=quiet_at)
             return None

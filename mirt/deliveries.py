@@ -23,6 +23,7 @@ from mirt.errors import (
     RateLimitError,
     RetryableError,
     SoftTimeLimitExceeded,
+    UnreachableError,
 )
 from mirt.observe import metrics, traces
 from mirt.store.engine.database import Database
@@ -54,6 +55,8 @@ class Deliveries:
     def deliver(self, lease: Lease, delivery_id: str) -> dict[str, Any]:
         """Send the parts of the delivery that have not been sent, and return its result.
 
+        Its ``status`` is ``sent``, or ``unreachable`` if the customer takes no messages from us.
+
         Raises:
             RateLimitError, ExternalServiceError: the next attempt sends the rest.
             PermanentError: CHANNEL_REFUSED, the delivery has failed; INVALID_INPUT, the platform
@@ -65,13 +68,13 @@ class Deliveries:
         if channel is None:
             known = ", ".join(sorted(self._channels))
             raise PermanentError(f"platform: must be one of {known}", ErrorCode.INVALID_INPUT)
-        parts = channel.split(delivery.text)
+        parts = channel.split(delivery.text, delivery.chat_id)
         if not parts:
             raise PermanentError("response_text: it is blank", ErrorCode.EMPTY_MESSAGE)
-        while delivery.state is not DeliveryState.SENT:
+        while delivery.state not in {DeliveryState.SENT, DeliveryState.UNREACHABLE}:
             delivery = self._send_part(lease, channel, delivery, parts)
         return {
-            "status": DeliveryState.SENT.value,
+            "status": delivery.state.value,
             "platform": delivery.platform,
             "chat_id": delivery.chat_id,
             "parts": delivery.parts_sent,
@@ -123,7 +126,7 @@ class Deliveries:
         with self._database.transaction() as tx:
             leases.verify(tx, lease)
             store.begin_part(tx, delivery)
-        index = delivery.parts_sent
+        index, began = delivery.parts_sent, self._clock()
         attributes = {
             "mirt.platform": delivery.platform,
             "mirt.part": index + 1,
@@ -145,6 +148,14 @@ class Deliveries:
         except RetryableError as failed:
             self._not_sent(delivery, failed, unknown=False)
             raise
+        except UnreachableError as refused:
+            why, now = refused.message, self._clock()
+            self._settle(
+                lambda tx: store.part_blocked(tx, delivery, error=why, began=began, now=now)
+            )
+            _count(delivery, "unreachable")
+            log.info("unreachable", delivery=delivery.id, why=why)
+            return replace(delivery, state=DeliveryState.UNREACHABLE)
         except PermanentError as refused:
             why, now = refused.message, self._clock()
             self._settle(lambda tx: store.part_refused(tx, delivery, error=why, now=now))

@@ -11,6 +11,15 @@ APOLOGY: Final = (
 ORDER_TAKEN: Final = "Дякую! Замовлення прийнято, невдовзі ми його підтвердимо."
 UNDERSTOOD: Final = "Дякую, занотувала."
 
+
+def cannot_read(labels: Iterable[str]) -> str:
+    """Return the sentence for content that cannot be read, like a voice message."""
+    return (
+        f"Дякую, надійшло: {', '.join(labels)}. На жаль, я не можу цього відкрити. "
+        "Напишіть, будь ласка, словами, і я допоможу."
+    )
+
+
 _ASKED_FOR: Final = {
     "full_name": "ім'я та прізвище",
     "phone": "номер телефону",

@@ -1,9 +1,9 @@
 """Create the HTTP ingress. Every route stands in ``create_app``."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from contextvars import copy_context
 from functools import partial
-from typing import Any, Final
+from typing import Any, Final, TypeVar
 
 import falcon
 import orjson
@@ -24,6 +24,8 @@ from service.web.metrics import MetricsResource
 from service.web.request_log import RequestLog, RequestMetrics
 from service.web.tasks import TASK_DISPATCHERS, TaskResource
 from service.web.webhooks import Dispatch, Webhook
+
+T = TypeVar("T")
 
 ANSWER_WITHIN_S: Final = 0.9
 """Seconds that a webhook waits until its message is stored. Then it answers 503: send again."""
@@ -47,9 +49,10 @@ def create_app(
     app.resp_options.media_handlers[falcon.MEDIA_JSON] = JSONHandler(dumps=orjson.dumps)
     answer_errors(app)
 
-    store_message = _bounded(dispatch, runtime)
+    bounded = _bounded(runtime)
+    store_message, record = bounded(dispatch), bounded(runtime.reachability.record)
     for name, channel in runtime.channels.items():
-        app.add_route(f"/webhooks/{name}", Webhook(channel, store_message))
+        app.add_route(f"/webhooks/{name}", Webhook(channel, store_message, record))
     login_throttle = LoginThrottle()
     bearer = Bearer(runtime.settings.ops_token, login_throttle)
     for name, dispatch_task in TASK_DISPATCHERS.items():
@@ -65,26 +68,28 @@ def create_app(
     return app
 
 
-def _bounded(dispatch: Dispatch, runtime: Runtime) -> Dispatch:
-    """Return ``dispatch`` with a time limit and load shedding; unchanged if it runs tasks itself.
+def _bounded(runtime: Runtime) -> Callable[[Callable[..., T]], Callable[..., T]]:
+    """Return a decorator: a time limit and load shedding, none where the caller runs the task.
 
-    When the time is over, the message may still be stored later. That is safe: the sender gets
+    When the time is over, the event may still be stored later. That is safe: the sender gets
     503 and sends it again, and the second copy is recognised as a duplicate.
     """
     settings = runtime.settings
     if settings.tasks_eager or not settings.tasks_enabled:
         # In a copy of the context: a task clears the log context, and would clear our trace id.
-        return lambda *args, **kwargs: copy_context().run(dispatch, *args, **kwargs)
+        return lambda store: lambda *args, **kwargs: copy_context().run(store, *args, **kwargs)
     limit = settings.backlog_max_messages
     load_shedder = LoadShedder(
         lambda: runtime.conversations.backlog(count_to=limit),
         max_messages=limit,
         max_wait_s=settings.backlog_max_wait_seconds,
     )
-
-    def admit(*args: Any, **kwargs: Any) -> dict[str, Any]:
-        load_shedder.admit()
-        return dispatch(*args, **kwargs)
-
     bulkhead = Bulkhead("dispatch", threads=THREADS, within_s=ANSWER_WITHIN_S)
-    return lambda *args, **kwargs: bulkhead.call(partial(admit, *args, **kwargs))
+
+    def admit(store: Callable[..., T], *args: Any, **kwargs: Any) -> T:
+        load_shedder.admit()
+        return store(*args, **kwargs)
+
+    return lambda store: (
+        lambda *args, **kwargs: bulkhead.call(partial(admit, store, *args, **kwargs))
+    )

@@ -24,7 +24,7 @@ from mirt.clock import Clock
 from mirt.conversations import TURN_MESSAGES, Conversations, as_task, is_command, taken_together
 from mirt.deliveries import Deliveries
 from mirt.errors import ErrorCode, PermanentError
-from mirt.llm import PHOTO, Agent, ChatMessage
+from mirt.llm import Agent, ChatMessage
 from mirt.observe import metrics, traces
 from mirt.store.engine.database import Database
 from mirt.store.engine.retrying import commit_with_retry
@@ -44,6 +44,7 @@ from mirt.store.shop.turns import Reply, Said
 from mirt.task_names import TaskName
 from mirt.texts import GREETING
 from mirt.turns.actions import TOOLS, plan
+from mirt.turns.content import lines_of, start_payload, unreadable_reply
 from mirt.turns.failed_turns import delivery_to
 
 log = structlog.get_logger(__name__)
@@ -180,8 +181,10 @@ class Turns:
     def _ask(self, turn: _Open) -> Reply:
         if is_command(turn.mails[0]):
             return Reply(GREETING, model="greeting")
+        if notice := unreadable_reply(turn.mails):
+            return Reply(notice, model="notice")
         conversation = [ChatMessage(role=line.role, content=line.content) for line in turn.history]
-        conversation += [ChatMessage(role="user", content=_content(mail)) for mail in turn.mails]
+        conversation += [ChatMessage(role="user", content=line) for line, _ in lines_of(turn.mails)]
         with traces.span("agent answer", attributes={"mirt.messages": len(turn.mails)}) as span:
             answer = self._agent.answer(conversation, summary=turn.summary, tools=TOOLS)
             span.set_attributes(
@@ -219,8 +222,8 @@ class Turns:
 
     def _write(self, tx: Connection, mail: Mail, turn: _Open, reply: Reply) -> None:
         now = self._clock()
-        heard = [(_content(kept), kept.received_at) for kept in turn.mails]
-        if is_command(turn.mails[0]):
+        heard = lines_of(turn.mails)
+        if is_command(turn.mails[0]) and start_payload(turn.mails[0]) is None:
             mailbox.restart(tx, mail.session_id)
             heard = []
         store.store_reply(tx, mail, reply, heard=heard, now=now)
@@ -250,7 +253,3 @@ def _result(mail: Mail, reply: Reply) -> dict[str, Any]:
         "platform": mail.platform,
         "chat_id": mail.chat_id,
     }
-
-
-def _content(mail: Mail) -> str:
-    return " ".join(filter(None, (PHOTO if mail.metadata.get("photo") else "", mail.text)))

@@ -17,7 +17,9 @@ TRACE: Final = "4bf92f3577b34da6a3ce929d0e0e4736"
 CALLER: Final = "00f067aa0ba902b7"
 TRACEPARENT: Final = f"00-{TRACE}-{CALLER}-01"
 FAILING: Final = Status(500, {"ok": False, "error_code": 500, "description": "Internal"})
-BLOCKED: Final = Status(403, {"ok": False, "error_code": 403, "description": "Forbidden: blocked"})
+REFUSED: Final = Status(
+    400, {"ok": False, "error_code": 400, "description": "Bad Request: chat not found"}
+)
 
 
 @pytest.fixture
@@ -58,7 +60,7 @@ def test_one_trace_id_finds_every_step_of_a_message_that_fails_dies_and_is_repla
 ) -> None:
     services = traced.services
     services.misbehave("telegram", FAILING, times=2, path="sendMessage")
-    services.misbehave("telegram", BLOCKED, path="sendMessage")
+    services.misbehave("telegram", REFUSED, path="sendMessage")
     traced.start("worker", "llm", "webhooks")
     traced.web()
     caller = {"traceparent": TRACEPARENT, "tracestate": "shop=7,other=x"}

@@ -27,7 +27,9 @@ from tests.scrape import Scrape
 from tests.servers import RabbitMQ
 from tests.unit.orders.examples import order
 
-REFUSED = Status(403, {"ok": False, "error_code": 403, "description": "Forbidden: blocked"})
+REFUSED = Status(
+    400, {"ok": False, "error_code": 400, "description": "Bad Request: chat not found"}
+)
 Run = Callable[..., Running]
 
 

@@ -20,7 +20,9 @@ from tests.integration.conftest import TRANSPORTS, Running, dead_letters_of, row
 from tests.polling import wait_until
 
 Run = Callable[..., Running]
-REFUSED = Status(403, {"ok": False, "error_code": 403, "description": "Forbidden: blocked"})
+REFUSED = Status(
+    400, {"ok": False, "error_code": 400, "description": "Bad Request: chat not found"}
+)
 
 
 def told(name: str) -> Timeline:
@@ -57,7 +59,7 @@ def test_retried_twice_dead_and_replayed_is_one_trace_with_every_step(
     for name in ("7", sent.message_id, "m1"):
         assert [one.what for one in told(name).steps] == whats(trace_id), name
     assert "attempt 1 failed" in step(trace_id, What.RETRIED).text
-    assert "blocked" in step(trace_id, What.DIED).text
+    assert "chat not found" in step(trace_id, What.DIED).text
     assert step(trace_id, What.WROTE).private == "Привіт"
     assert "Привіт" not in " ".join(one.text for one in told(trace_id).steps)
 

@@ -71,7 +71,7 @@ def record_activity_and_lock(tx: Connection, mail: Mail, *, now: datetime) -> st
     """Record that the customer has written, and lock the conversation; return the id of its head.
 
     This ends the silence that follow-ups and a summary wait for, and begins the next one. A
-    conversation without a row gets one.
+    customer who was unreachable is reachable. A conversation without a row gets one.
     """
     activity = {
         "platform": mail.platform,
@@ -80,6 +80,7 @@ def record_activity_and_lock(tx: Connection, mail: Mail, *, now: datetime) -> st
         "last_customer_at": now,
         "followups_taken": 0,
         "summary_awaited": True,
+        "unreachable_since": None,
     }
     if name := mail.metadata.get("first_name") or mail.metadata.get("username"):
         activity["customer_name"] = str(name)

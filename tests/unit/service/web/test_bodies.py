@@ -4,8 +4,9 @@ from io import BytesIO
 from typing import Any
 
 import pytest
+from structlog.typing import EventDict
 
-from service.web.bodies import LONGEST_BODY
+from service.web.bodies import LONGEST_BODY, LONGEST_EVENT
 from tests.deployment import SECRET
 from tests.unit.service.conftest import Ingress, Open
 
@@ -39,26 +40,61 @@ def padded(size: int) -> bytes:
     return b'{"update_id": 1, "poll": {}}'.ljust(size)
 
 
-def test_a_body_of_the_greatest_length_is_taken(ingress: Open) -> None:
-    assert ingress().post(padded(LONGEST_BODY)).status_code == 200
+TOO_LARGE = {"status": "ignored", "kind": "too_large"}
 
 
-def test_a_longer_body_is_refused_unread(ingress: Open) -> None:
-    here, stream = ingress(), Counted(padded(LONGEST_BODY + 1))
-    answer = here.post(padded(LONGEST_BODY + 1), extras={"wsgi.input": stream})
+def test_an_event_of_the_greatest_length_is_taken(ingress: Open) -> None:
+    assert ingress().post(padded(LONGEST_EVENT)).json["kind"] == "other"
+
+
+@pytest.mark.parametrize("size", [LONGEST_EVENT + 1, 1024 * 1024, 20 * 1024 * 1024])
+def test_a_larger_event_is_ignored_by_its_id_since_a_refusal_would_block_its_chat(
+    ingress: Open, logs: list[EventDict], size: int
+) -> None:
+    answer = ingress().post(padded(size))
+    assert (answer.status_code, answer.json) == (200, TOO_LARGE)
+    (line,) = [line for line in logs if line["event"] == "event_too_large"]
+    assert line["event_id"] == "1"
+
+
+def test_the_rest_of_a_larger_event_is_read_so_that_its_answer_arrives(ingress: Open) -> None:
+    stream = Counted(padded(1024 * 1024))
+    ingress().post(padded(1024 * 1024), extras={"wsgi.input": stream})
+    assert stream.taken == 1024 * 1024
+
+
+def test_of_an_endless_event_no_more_than_four_megabytes_are_read(ingress: Open) -> None:
+    stream = Counted(padded(20 * 1024 * 1024))
+    assert chunked(ingress(), stream) == (200, TOO_LARGE)
+    assert stream.taken <= LONGEST_EVENT + 1 + 4 * 1024 * 1024
+
+
+def test_a_larger_event_without_an_id_is_ignored_too(ingress: Open, logs: list[EventDict]) -> None:
+    assert ingress().post(b" " * (LONGEST_EVENT + 1)).json == TOO_LARGE
+    (line,) = [line for line in logs if line["event"] == "event_too_large"]
+    assert line["event_id"] is None
+
+
+def test_without_the_secret_a_large_body_is_refused_unread(ingress: Open) -> None:
+    here, stream = ingress(), Counted(padded(LONGEST_EVENT + 1))
+    answer = here.post(stream.getvalue(), secret="wrong", extras={"wsgi.input": stream})
+    assert (answer.status_code, stream.taken) == (401, 0)
+
+
+def test_a_request_of_ours_that_is_too_long_is_refused_unread(ingress: Open) -> None:
+    here, stream = ingress(ops_token="operators-token"), Counted(padded(LONGEST_BODY + 1))
+    answer = here.client.simulate_post(
+        "/tasks/summarize",
+        body=stream.getvalue(),
+        headers={"Authorization": "Bearer operators-token", "Content-Type": "application/json"},
+        extras={"wsgi.input": stream},
+    )
     assert (answer.status_code, answer.json["error"]) == (413, "PAYLOAD_TOO_LARGE")
     assert stream.taken == 0
 
 
 def test_a_chunked_body_is_taken(ingress: Open) -> None:
-    assert chunked(ingress(), BytesIO(padded(LONGEST_BODY)))[0] == 200
-
-
-def test_of_an_endless_chunked_body_no_more_than_the_limit_is_read(ingress: Open) -> None:
-    stream = Counted(padded(10 * LONGEST_BODY))
-    status, answer = chunked(ingress(), stream)
-    assert (status, answer["error"]) == (413, "PAYLOAD_TOO_LARGE")
-    assert stream.taken == LONGEST_BODY + 1
+    assert chunked(ingress(), BytesIO(padded(LONGEST_EVENT)))[0] == 200
 
 
 def test_a_body_that_breaks_off_is_the_senders_mistake(ingress: Open) -> None:
