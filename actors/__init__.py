@@ -12,4 +12,5 @@ from mirt.runtime import current_runtime
 __all__ = ["crm", "followups", "health", "housekeeping", "messages", "summarization"]
 
 registry.set_failure_handlers(lambda: current_runtime().failure_handlers)
+registry.set_claim_hooks(lambda: current_runtime().claim_hooks)
 registry.complete()

@@ -89,7 +89,8 @@ def mark_customer(
 
 def _answer(actor: str, message: InboundMessage) -> dict[str, Any]:
     runtime, lease = current_runtime(), current_lease()
-    mail = runtime.conversations.checked(
+    # A message with a row was validated when it was accepted.
+    mail = runtime.turns.mail_of(lease) or runtime.conversations.checked(
         message, task_id=lease.task_id, actor=actor, trace_id=lease.trace_id
     )
     return publish_and_return(runtime.turns.answer(lease, mail))

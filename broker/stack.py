@@ -86,7 +86,7 @@ def middleware(
         UnreadMessages(opened.database, clock),
         # Before all that has effects: a task without a lease must not run. After all that may
         # still fail: its settlement is final.
-        Execution(opened.database, clock, keeper, settlement),
+        Execution(opened.database, clock, keeper, settlement, registry.claim_hooks),
         # Inside the lease: a wait for the database is not the task's own time.
         TimeLimits(),
         *([HardLimits(deadlines)] if deadlines is not None else []),

@@ -17,7 +17,9 @@ from dramatiq.middleware import SkipMessage
 from periodiq import cron
 
 from broker.durable import DurableBroker
+from middleware.execution import mark_finished
 from middleware.policy import LONGEST_TASK_S, TASKS, TaskPolicy
+from mirt.store.queue.claim_hook import ClaimHooks
 from mirt.store.queue.failure_handler import FailureHandlers
 from mirt.store.queue.tasks import TaskOutcome
 
@@ -66,6 +68,8 @@ class TaskOptions(TypedDict, total=False):
     """W3C header of the span that sends the task."""
     tracestate: str
     """W3C header that goes with ``traceparent``."""
+    no_result: bool
+    """Store no result: no caller waits for one."""
     scheduled_at: str
     """Moment of a tick in ISO 8601, the option of a scheduler: ticks are sent instead of this task.
     """
@@ -90,6 +94,7 @@ class TaskRegistry:
         self._broker: DurableBroker | None = None
         self._make: Callable[[], DurableBroker] | None = None
         self._failure_handlers: Callable[[], FailureHandlers] = dict
+        self._claim_hooks: Callable[[], ClaimHooks] = dict
         self._is_complete = False
         self._lock = threading.RLock()
 
@@ -141,6 +146,14 @@ class TaskRegistry:
     def failure_handlers(self) -> FailureHandlers:
         """Return the failure handlers of the business that this process runs."""
         return self._failure_handlers()
+
+    def set_claim_hooks(self, find: Callable[[], ClaimHooks]) -> None:
+        """Set the function that returns the business's claim hooks; called at each claim."""
+        self._claim_hooks = find
+
+    def claim_hooks(self) -> ClaimHooks:
+        """Return the claim hooks of the business that this process runs."""
+        return self._claim_hooks()
 
     @property
     def broker(self) -> DurableBroker:
@@ -296,7 +309,10 @@ def publish_and_return(outcome: TaskOutcome) -> dict[str, Any]:
     Raises:
         SkipMessage: the task is parked and has no result yet.
     """
-    registry.broker.publish(outcome.to_publish)
+    if outcome.finished:
+        mark_finished()
+    # The rows are safe, so the run does not wait for confirms.
+    registry.broker.publish(outcome.to_publish, within_s=0)
     if outcome.parked or outcome.result is None:
         raise SkipMessage("it waits until its turn comes")
     return outcome.result

@@ -4,7 +4,9 @@ A message is acknowledged only after the row of its task is settled. If that fai
 goes back to its queue.
 """
 
+from collections.abc import Callable
 from contextvars import ContextVar
+from dataclasses import replace
 from datetime import datetime
 from typing import Any
 
@@ -22,12 +24,14 @@ from mirt.clock import Clock
 from mirt.errors import DatabaseError, ErrorCode, LeaseLostError, PermanentError
 from mirt.store.engine.database import Database
 from mirt.store.queue import events, leases
+from mirt.store.queue.claim_hook import ClaimHooks
 from mirt.store.queue.events import EventKind, TaskEvent
 from mirt.store.queue.leases import Lease
 
 log = structlog.get_logger(__name__)
 
 _lease: ContextVar[Lease | None] = ContextVar("lease", default=None)
+_is_finished: ContextVar[bool] = ContextVar("is_finished", default=False)
 
 
 def current_lease() -> Lease:
@@ -42,6 +46,11 @@ def current_lease() -> Lease:
     return lease
 
 
+def mark_finished() -> None:
+    """Say that the task that runs here is done already: its last step has finished its row."""
+    _is_finished.set(True)
+
+
 class NotNow(MiddlewareError):  # noqa: N818 - not a failure
     """The task cannot be claimed at the moment; its message goes back to the broker."""
 
@@ -53,11 +62,18 @@ class Execution(Middleware):
     """
 
     def __init__(
-        self, database: Database, clock: Clock, keeper: LeaseKeeper, settlement: Settlement
+        self,
+        database: Database,
+        clock: Clock,
+        keeper: LeaseKeeper,
+        settlement: Settlement,
+        find_hooks: Callable[[], ClaimHooks] = dict,
     ) -> None:
+        """``find_hooks`` returns the business's claim hooks; it is asked with each claim."""
         self._database = database
         self._clock = clock
         self._keeper = keeper
+        self._find_hooks = find_hooks
         self._settlement = settlement
         self._admission = SharedExclusiveLock()
 
@@ -79,6 +95,7 @@ class Execution(Middleware):
             self._quarantine(broker, message, lease, fatal)
             raise SkipMessage(fatal.message)
         _lease.set(lease)
+        _is_finished.set(False)
         lifecycle.started(message, lease, now=self._clock())
 
     def before_worker_shutdown(self, broker: Broker, worker: Any) -> None:
@@ -102,7 +119,10 @@ class Execution(Middleware):
         if lease is None:
             return
         try:
-            self._settlement.settle(broker, message, lease, exception)
+            if exception is None and _is_finished.get():
+                lifecycle.finished(message)
+            else:
+                self._settlement.settle(broker, message, lease, exception)
         except LeaseLostError as lost:
             lifecycle.dropped(lost)
         except Exception as failed:  # noqa: BLE001
@@ -146,17 +166,26 @@ class Execution(Middleware):
         The lease of a suspect that is not alone is given back in the same transaction.
         """
         task, now = to_task(message), self._clock()
+        hook = self._find_hooks().get(task.actor)
         try:
             with self._database.transaction() as tx:
-                lease = leases.claim(
-                    tx, task, owner=self._keeper.owner, now=now, duration=self._keeper.lease
+                lease, found = leases.claim_and_read(
+                    tx,
+                    task,
+                    hook.reads(task) if hook else (),
+                    owner=self._keeper.owner,
+                    now=now,
+                    duration=self._keeper.lease,
                 )
                 if lease is None:
                     return None
                 if is_last_start(lease) and not exclusive:
                     leases.give_back(tx, lease, now=now)
-                elif lease.starts > 1:
+                    return lease
+                if lease.starts > 1:
                     events.add_events(tx, _restarted(lease, now))
+                if hook and fatal_error(lease) is None:
+                    lease = replace(lease, opened=hook.claimed(tx, lease, task, found))
         except DatabaseError as failed:
             run_state(message).give_back = True
             raise NotNow(failed.message) from None

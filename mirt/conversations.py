@@ -7,25 +7,30 @@ small.
 
 import json
 import re
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Final
 
+import structlog
 from sqlalchemy import Connection
 
 from mirt.channels import InboundMessage
 from mirt.clock import Clock
 from mirt.errors import ErrorCode, PermanentError
 from mirt.observe import traces
-from mirt.store.engine.database import Database
+from mirt.store.engine.database import BusyError, Database, StatementError
+from mirt.store.engine.statements import Query, Row
 from mirt.store.queue import outbox
 from mirt.store.queue.tasks import TaskMessage
 from mirt.store.reports.backlog import Backlog, measure
 from mirt.store.shared.seen_ids import SeenIds
-from mirt.store.shop import corrections, mailbox
+from mirt.store.shop import accepting, corrections, mailbox
+from mirt.store.shop import turn_steps as steps
 from mirt.store.shop.mailbox import KeptMail, Mail
 from mirt.task_names import TaskName
+
+log = structlog.get_logger(__name__)
 
 ANSWERS: Final = frozenset({TaskName.PROCESS_MESSAGE, TaskName.PROCESS_AND_RESPOND})
 """The tasks that answer a message: to the caller, or to the customer."""
@@ -35,6 +40,7 @@ TURN_MESSAGES: Final = 20
 """Most messages that one turn answers together."""
 LONGEST_ID: Final = 200
 """Most characters of a session id or a chat id."""
+BATCH_LOCK_TIMEOUT_S: Final = 0.2
 LONGEST_QUIET: Final = 4
 """A debounced message waits at most this many times DEBOUNCE_SECONDS."""
 ALBUM_QUIET: Final = timedelta(seconds=1)
@@ -130,6 +136,47 @@ class Conversations:
         self._seen.remember(mail.task_id)
         return Accepted(mail.task_id, mail.session_id, duplicate=not new, publication=task)
 
+    def accept_together(self, mails: Sequence[Mail]) -> list[Accepted | None]:
+        """Store many messages in one transaction; None for each that ``accept`` must store alone.
+
+        That is a message that may be a double click, an edit, or is debounced, one whose
+        conversation belongs to another platform, and every message of a batch that one of them has
+        spoiled.
+
+        Raises:
+            DatabaseError: the database is away; nothing is stored.
+        """
+        together = [mail for mail in mails if self._fits_into_a_batch(mail)]
+        try:
+            entries = self._store_together(together)
+        except (BusyError, StatementError, accepting.NotInPlaceError) as spoiled:
+            if len(mails) > 1:
+                log.warning("batch_not_stored", messages=len(mails), why=str(spoiled))
+            return [None] * len(mails)
+        return [self._accepted(mail, entries) for mail in mails]
+
+    def _fits_into_a_batch(self, mail: Mail) -> bool:
+        is_click = mail.message_id is None and "content_key" in mail.metadata
+        is_alone = self._quiet_after(mail) or "edit_of" in mail.metadata
+        return not (is_alone or self._database.is_sqlite or (is_click and self._double_click))
+
+    def _store_together(self, mails: Sequence[Mail]) -> dict[str, accepting.Entry]:
+        if not mails:
+            return {}
+        now = self._clock()
+        # A locked conversation holds up its own message, and not the batch.
+        with self._database.transaction(lock_timeout_s=BATCH_LOCK_TIMEOUT_S) as tx:
+            return accepting.accept_all(tx, [(mail, as_task(mail)) for mail in mails], now=now)
+
+    def _accepted(self, mail: Mail, entries: dict[str, accepting.Entry]) -> Accepted | None:
+        entry = entries.get(mail.task_id)
+        if entry is None:
+            return None
+        # A second copy in the same batch is a duplicate of the first.
+        entries[mail.task_id] = accepting.Entry(is_new=False, is_head=False)
+        task = as_task(mail) if entry.is_head else None
+        return Accepted(mail.task_id, mail.session_id, duplicate=not entry.is_new, publication=task)
+
     def backlog(self, *, count_to: int) -> Backlog:
         """Measure the backlog of messages. The count stops at ``count_to``.
 
@@ -150,6 +197,47 @@ class Conversations:
         if mailbox.lock_head(tx, session_id) != after:
             return None
         return self._promote_oldest(tx, session_id, now=now)
+
+    def closing_reads(self, session_id: str) -> list[Query]:
+        """Return the queries that ``promote`` needs, so that they travel with others."""
+        return steps.closing_reads(session_id, mails=TURN_MESSAGES if self._debounce else 1)
+
+    def promote(
+        self,
+        tx: Connection,
+        session_id: str,
+        found: Sequence[Sequence[Row]],
+        *,
+        after: str,
+        now: datetime,
+    ) -> TaskMessage | None:
+        """Do as ``promote_next``, with what the queries of ``closing_reads`` have found."""
+        head, waiting = steps.read_closing(found)
+        if head != after:
+            return None
+        if not waiting:
+            steps.set_head(tx, session_id, None)
+            return None
+        task = as_task(waiting[0])
+        steps.set_head(tx, session_id, task)
+        quiet_at = self._quiet_at(waiting[0], waiting[0].received_at, waiting[-1].received_at)
+        is_delayed = quiet_at > now
+        outbox.add_later(tx, task, now=now, due_at=quiet_at if is_delayed else None)
+        return None if is_delayed else task
+
+    def head_among(self, found: Sequence[Sequence[Row]]) -> TaskMessage | None:
+        """Return the task of the head, if what ``closing_reads`` has found begins with it."""
+        head, waiting = steps.read_closing(found)
+        return as_task(waiting[0]) if waiting and waiting[0].task_id == head else None
+
+    def _quiet_after(self, mail: Mail) -> timedelta:
+        """Return the time without a new message before the turn of this one begins."""
+        return max(self._debounce, ALBUM_QUIET) if mail.metadata.get("album") else self._debounce
+
+    def _quiet_at(self, head: Mail, first: datetime, last: datetime) -> datetime:
+        """Return when the conversation has been quiet for as long as its head wants."""
+        quiet = self._quiet_after(head)
+        return min(last + quiet, first + quiet * LONGEST_QUIET)
 
     def repair(self) -> list[TaskMessage]:
         """Make a head for each conversation that has waiting mail and no head.
@@ -186,10 +274,6 @@ class Conversations:
             outbox.delay_unstarted(tx, head, until=now + quiet, at_most=quiet * LONGEST_QUIET)
         return None
 
-    def _quiet_after(self, mail: Mail) -> timedelta:
-        """Return the time without a new message before the turn of this one begins."""
-        return max(self._debounce, ALBUM_QUIET) if mail.metadata.get("album") else self._debounce
-
     def _promote_oldest(
         self, tx: Connection, session_id: str, *, now: datetime
     ) -> TaskMessage | None:
@@ -205,8 +289,7 @@ class Conversations:
     ) -> TaskMessage | None:
         mailbox.set_head(tx, mail.session_id, mail.task_id)
         task = as_task(mail)
-        quiet = self._quiet_after(mail)
-        quiet_at = min(last + quiet, received + quiet * LONGEST_QUIET)
+        quiet_at = self._quiet_at(mail, received, last)
         if quiet_at > now:
             outbox.add(tx, task, now=now, due_at=quiet_at)
             return None
@@ -290,5 +373,10 @@ def as_task(mail: Mail) -> TaskMessage:
             "message_id": mail.message_id,
             "metadata": dict(mail.metadata),
         },
-        options={"trace_id": mail.trace_id, **mail.trace_context},
+        options={
+            "trace_id": mail.trace_id,
+            **mail.trace_context,
+            # The reply goes to the customer; a caller who waits all the same asks the database.
+            **({"no_result": True} if mail.actor == TaskName.PROCESS_AND_RESPOND else {}),
+        },
     )

@@ -8,7 +8,8 @@ outcome is unknown: it counts the unknown outcome and sends the part again.
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import replace
-from typing import Any
+from datetime import datetime
+from typing import Any, TypeVar
 
 import structlog
 from sqlalchemy import Connection
@@ -32,9 +33,12 @@ from mirt.store.queue import leases
 from mirt.store.queue.leases import Lease
 from mirt.store.shared.cooldowns import Cooldowns
 from mirt.store.shop import deliveries as store
+from mirt.store.shop import turn_steps as steps
 from mirt.store.shop.deliveries import Delivery, DeliveryState
 
 log = structlog.get_logger(__name__)
+
+T = TypeVar("T")
 
 
 class Deliveries:
@@ -63,22 +67,53 @@ class Deliveries:
                 or the delivery is unknown; EMPTY_MESSAGE, the text is blank.
             LeaseLostError: another worker has the task.
         """
-        delivery = self._resume(lease, delivery_id)
-        channel = self._channels.get(delivery.platform)
-        if channel is None:
-            known = ", ".join(sorted(self._channels))
-            raise PermanentError(f"platform: must be one of {known}", ErrorCode.INVALID_INPUT)
-        parts = channel.split(delivery.text, delivery.chat_id)
-        if not parts:
-            raise PermanentError("response_text: it is blank", ErrorCode.EMPTY_MESSAGE)
+        return self.deliver_and_end(lease, delivery_id, lambda _: None)[0]
+
+    def deliver_and_end(
+        self, lease: Lease, delivery: Delivery | str, end: Callable[[Connection], T]
+    ) -> tuple[dict[str, Any], T]:
+        """Deliver as ``deliver`` does, and call ``end`` in the transaction of its last outcome.
+
+        ``delivery`` is an id, or a delivery that this run has just announced: its first part is
+        sent at once. ``end`` may be called again if a commit was not confirmed. Returns the result
+        of the delivery and of ``end``. Raises as ``deliver``.
+        """
+        if isinstance(delivery, str):
+            is_announced, delivery = False, self._resume(lease, delivery)
+        else:
+            is_announced = True
+        channel, parts = self._parts_of(delivery)
+        ended: list[T] = []
         while delivery.state not in {DeliveryState.SENT, DeliveryState.UNREACHABLE}:
-            delivery = self._send_part(lease, channel, delivery, parts)
-        return {
+            if not is_announced:
+                self._announce(lease, channel, delivery)
+            is_announced = False
+            delivery = self._send_part(channel, delivery, parts, lambda tx: ended.append(end(tx)))
+        if not ended:
+            with self._database.transaction() as tx:
+                ended.append(end(tx))
+        result = {
             "status": delivery.state.value,
             "platform": delivery.platform,
             "chat_id": delivery.chat_id,
             "parts": delivery.parts_sent,
         }
+        return result, ended[-1]
+
+    def announced(self, delivery: Delivery) -> Delivery:
+        """Return a new delivery as ``sending`` if its first part may be sent right away.
+
+        The caller stores it like that, and then calls ``deliver_and_end`` with it. During a
+        cooldown, and for a text that no channel takes, it stays ``pending``.
+        """
+        channel = self._channels.get(delivery.platform)
+        if channel is None or not channel.split(delivery.text, delivery.chat_id):
+            return delivery
+        try:
+            self._cooldowns.check(channel.rate_limit_scope(delivery.chat_id))
+        except CooldownError:
+            return delivery
+        return replace(delivery, state=DeliveryState.SENDING)
 
     def mark(self, platform: str, chat_id: str, marks: Marks) -> dict[str, Any]:
         """Set the marks of a customer on the platform, and return the result of the task.
@@ -119,13 +154,31 @@ class Deliveries:
         log.warning("delivery_unknown", delivery=delivery_id, why="its worker was lost")
         return replace(delivery, state=DeliveryState.PENDING, unknown=delivery.unknown + 1)
 
-    def _send_part(
-        self, lease: Lease, channel: Channel, delivery: Delivery, parts: list[str]
-    ) -> Delivery:
+    def _parts_of(self, delivery: Delivery) -> tuple[Channel, list[str]]:
+        channel = self._channels.get(delivery.platform)
+        if channel is None:
+            known = ", ".join(sorted(self._channels))
+            raise PermanentError(f"platform: must be one of {known}", ErrorCode.INVALID_INPUT)
+        parts = channel.split(delivery.text, delivery.chat_id)
+        if not parts:
+            raise PermanentError("response_text: it is blank", ErrorCode.EMPTY_MESSAGE)
+        return channel, parts
+
+    def _announce(self, lease: Lease, channel: Channel, delivery: Delivery) -> None:
+        """Write that the next part is about to be sent."""
         self._cooldowns.check(channel.rate_limit_scope(delivery.chat_id))
         with self._database.transaction() as tx:
             leases.verify(tx, lease)
             store.begin_part(tx, delivery)
+
+    def _send_part(
+        self,
+        channel: Channel,
+        delivery: Delivery,
+        parts: list[str],
+        end: Callable[[Connection], object],
+    ) -> Delivery:
+        """Send an announced part and record its outcome; the last part with ``end``."""
         index, began = delivery.parts_sent, self._clock()
         attributes = {
             "mirt.platform": delivery.platform,
@@ -134,7 +187,7 @@ class Deliveries:
         }
         try:
             with (
-                self._respecting_cooldown(channel, delivery.chat_id),
+                self._starting_cooldown(channel, delivery.chat_id),
                 traces.span("deliver part", attributes=attributes),
             ):
                 receipt = channel.send(
@@ -148,23 +201,21 @@ class Deliveries:
         except RetryableError as failed:
             self._not_sent(delivery, failed, unknown=False)
             raise
-        except UnreachableError as refused:
-            why, now = refused.message, self._clock()
-            self._settle(
-                lambda tx: store.part_blocked(tx, delivery, error=why, began=began, now=now)
-            )
-            _count(delivery, "unreachable")
-            log.info("unreachable", delivery=delivery.id, why=why)
-            return replace(delivery, state=DeliveryState.UNREACHABLE)
+        except UnreachableError as blocked:
+            return self._block(delivery, blocked, began, end)
         except PermanentError as refused:
             why, now = refused.message, self._clock()
             self._settle(lambda tx: store.part_refused(tx, delivery, error=why, now=now))
             _count(delivery, "refused")
             raise
         last, now = index + 1 >= len(parts), self._clock()
-        self._settle(
-            lambda tx: store.part_sent(tx, delivery, last=last, chat_id=receipt.chat_id, now=now)
-        )
+
+        def settle(tx: Connection) -> None:
+            steps.record_part_sent(tx, delivery, last=last, chat_id=receipt.chat_id, now=now)
+            if last:
+                end(tx)
+
+        self._settle(settle)
         _count(delivery, "sent")
         log.info("delivered", delivery=delivery.id, part=index + 1, parts=len(parts))
         return replace(
@@ -174,10 +225,35 @@ class Deliveries:
             state=DeliveryState.SENT if last else DeliveryState.PENDING,
         )
 
+    def _block(
+        self,
+        delivery: Delivery,
+        blocked: UnreachableError,
+        began: datetime,
+        end: Callable[[Connection], object],
+    ) -> Delivery:
+        """Record that the customer takes no messages, together with ``end``: nothing else comes."""
+        why, now = blocked.message, self._clock()
+
+        def settle(tx: Connection) -> None:
+            store.part_blocked(tx, delivery, error=why, began=began, now=now)
+            end(tx)
+
+        self._settle(settle)
+        _count(delivery, "unreachable")
+        log.info("unreachable", delivery=delivery.id, why=why)
+        return replace(delivery, state=DeliveryState.UNREACHABLE)
+
     @contextmanager
     def _respecting_cooldown(self, channel: Channel, chat_id: str) -> Iterator[None]:
         """Raise ``CooldownError`` during a cooldown, and start one if the body is rate limited."""
         self._cooldowns.check(channel.rate_limit_scope(chat_id))
+        with self._starting_cooldown(channel, chat_id):
+            yield
+
+    @contextmanager
+    def _starting_cooldown(self, channel: Channel, chat_id: str) -> Iterator[None]:
+        """Start a cooldown if the body is rate limited."""
         try:
             yield
         except CooldownError:

@@ -37,6 +37,7 @@ from mirt.reachability import Reachability
 from mirt.settings import Mode, Settings, load_settings
 from mirt.store.engine.database import Database
 from mirt.store.engine.stores import stores
+from mirt.store.queue.claim_hook import ClaimHooks
 from mirt.store.queue.failure_handler import FailureHandlers
 from mirt.store.shared.cooldowns import Cooldowns, LocalCooldowns, NoCooldowns, RedisCooldowns
 from mirt.store.shared.rate_limits import LocalRateLimiter, RateLimiter, RedisRateLimiter
@@ -83,6 +84,7 @@ class Runtime:
     health: Health
     timelines: Timelines
     failure_handlers: FailureHandlers
+    claim_hooks: ClaimHooks
     connections: ExitStack
 
     def close(self) -> None:
@@ -137,6 +139,7 @@ def open_runtime(
             database, {"database": database.ping, "redis": redis.ping if redis else None}, clock
         ),
         timelines=Timelines(database, clock),
+        claim_hooks={TaskName.PROCESS_MESSAGE: turns, TaskName.PROCESS_AND_RESPOND: turns},
         failure_handlers={
             TaskName.PROCESS_MESSAGE: failed_turns,
             TaskName.PROCESS_AND_RESPOND: failed_turns,

@@ -24,6 +24,10 @@ class ConsoleChannel:
         """Map a webhook of the real channel, including its platform."""
         return self._channel.parse(payload)
 
+    def prepare(self) -> None:
+        """Prepare the real channel."""
+        self._channel.prepare()
+
     def messaging_window(self, chat_id: str) -> timedelta | None:
         """Return the window of the real channel."""
         return self._channel.messaging_window(chat_id)

@@ -112,11 +112,19 @@ class Channel(Protocol):
         ...
 
     def parse(self, payload: object) -> InboundMessage | ReachabilityChange | Ignored:
-        """Map the JSON of a webhook.
+        """Map the JSON of a webhook. Never waits for the platform.
 
         Raises:
             PermanentError: ``INVALID_INPUT``, naming every wrong field.
-            ExternalServiceError: the channel has to ask its platform, which does not answer.
+            ExternalServiceError: call ``prepare`` and then parse again.
+        """
+        ...
+
+    def prepare(self) -> None:
+        """Ask the platform what ``parse`` has to know about our account; may wait a second.
+
+        Raises:
+            ExternalServiceError: the platform does not tell it now.
         """
         ...
 

@@ -116,7 +116,6 @@ class DirectTurns:
                 raise
             log.warning("direct_turn_failed", task_id=head.task_id, error=type(failed).__name__)
             return True
-        self._finish(lease)
         return True
 
     def _apologise(self, apology: Delivery, caller: _Caller) -> bool:
@@ -133,17 +132,12 @@ class DirectTurns:
             log.warning("apology_failed", task_id=apology.id, why=failed.message)
             self._fail(lease, task, failed, caller)
             return True
-        self._finish(lease)
         return True
 
     def _claim(self, task: TaskMessage, caller: _Caller) -> Lease | None:
         duration = timedelta(seconds=LIMIT_S + 5)
         with self._database.transaction() as tx:
             return leases.claim(tx, task, owner=caller.owner, now=self._clock(), duration=duration)
-
-    def _finish(self, lease: Lease) -> None:
-        with self._database.transaction() as tx:
-            leases.finish(tx, lease, now=self._clock())
 
     def _fail(self, lease: Lease, task: TaskMessage, error: Exception, caller: _Caller) -> None:
         now, code, queue = self._clock(), code_of(error), caller.queue_of(task.actor)

@@ -14,7 +14,9 @@ An interrupted turn starts again at 1 and continues from the stored state.
 """
 
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any, Final
 
 import structlog
@@ -23,23 +25,27 @@ from sqlalchemy import Connection
 from mirt.clock import Clock
 from mirt.conversations import TURN_MESSAGES, Conversations, as_task, is_command, taken_together
 from mirt.deliveries import Deliveries
-from mirt.errors import ErrorCode, PermanentError
+from mirt.errors import ErrorCode, LeaseLostError, PermanentError
 from mirt.llm import Agent, ChatMessage
 from mirt.observe import metrics, traces
 from mirt.store.engine.database import Database
 from mirt.store.engine.retrying import commit_with_retry
-from mirt.store.queue import leases, outbox
+from mirt.store.engine.statements import Query, Row, fetch_all
+from mirt.store.queue import leases
 from mirt.store.queue.dead_letters import find_dead
 from mirt.store.queue.leases import Lease
 from mirt.store.queue.tasks import TaskMessage, TaskOutcome
 from mirt.store.shop import mailbox
+from mirt.store.shop import turn_steps as steps
 from mirt.store.shop import turns as store
 from mirt.store.shop.deliveries import (
     Delivery,
+    DeliveryState,
     add_delivery,
     find_delivery,
 )
 from mirt.store.shop.mailbox import KeptMail, Mail, MailState
+from mirt.store.shop.turn_steps import Opening
 from mirt.store.shop.turns import Reply, Said
 from mirt.task_names import TaskName
 from mirt.texts import GREETING
@@ -64,10 +70,37 @@ class _Open:
 
 @dataclass(frozen=True, slots=True)
 class _Answered:
-    """A message that has a reply. ``turn_id`` differs from its id if another turn answered it."""
+    """A message that has a reply. ``turn_id`` differs from its id if another turn answered it.
+
+    ``announced`` is its delivery, whose first part this run has announced.
+    """
 
     turn_id: str
     reply: Reply
+    announced: Delivery | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class _Parked:
+    """A message that waits in its mailbox: another one is the head."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Refused:
+    """A message that can have no answer any more."""
+
+    error: PermanentError
+
+
+_Stage = _Open | _Answered | _Parked | _Refused
+
+
+@dataclass(frozen=True, slots=True)
+class _Opened:
+    """A turn that was opened in the transaction of its claim."""
+
+    mail: KeptMail
+    stage: _Stage
 
 
 class Turns:
@@ -99,17 +132,23 @@ class Turns:
         """
         began = time.perf_counter()
         stage = self._open(lease, mail)
-        if stage is None:
+        if isinstance(stage, _Parked):
             return TaskOutcome(None, parked=True)
+        if isinstance(stage, _Refused):
+            raise stage.error
         if isinstance(stage, _Open):
             self._measure_wait(stage)
             stage = self._store(lease, mail, stage, self._ask(stage))
         result = _result(mail, stage.reply)
+        close = partial(self._close, lease, mail.session_id)
         if mail.actor == TaskName.PROCESS_AND_RESPOND and stage.turn_id == mail.task_id:
-            result["delivery"] = self._deliveries.deliver(lease, mail.task_id)
-        to_publish = self._close(lease, mail.session_id)
+            result["delivery"], head = self._deliveries.deliver_and_end(
+                lease, stage.announced or mail.task_id, close
+            )
+        else:
+            head = commit_with_retry(self._database, close)
         metrics.TURN_SECONDS.observe(time.perf_counter() - began)
-        return TaskOutcome(result, [*to_publish, *stage.reply.agent_tasks])
+        return TaskOutcome(result, [*head.verified(), *stage.reply.agent_tasks], finished=True)
 
     def send_text(self, lease: Lease, delivery: Delivery) -> TaskOutcome:
         """Send a fixed text. If its task is the head of a mailbox, promote the next head.
@@ -122,9 +161,11 @@ class Turns:
             leases.verify(tx, lease)
             add_delivery(tx, delivery, now=self._clock())
             kept = find_delivery(tx, delivery.id)
-        result = self._deliveries.deliver(lease, delivery.id)
         session_id = kept.session_id if kept else delivery.session_id
-        return TaskOutcome(result, self._close(lease, session_id))
+        result, head = self._deliveries.deliver_and_end(
+            lease, delivery.id, partial(self._close, lease, session_id)
+        )
+        return TaskOutcome(result, head.verified(), finished=True)
 
     def result_of(self, mail: Mail) -> dict[str, Any] | None:
         """Return the result of a message that its own turn or another one has answered, or None.
@@ -142,33 +183,59 @@ class Turns:
         code = dead_letter.error_code if dead_letter else ErrorCode.UNEXPECTED
         raise PermanentError("the task has failed for good", code)
 
-    def _open(self, lease: Lease, mail: Mail) -> _Open | _Answered | None:
-        now = self._clock()
+    def reads(self, task: TaskMessage) -> Sequence[Query]:
+        """Return the queries that open the turn of a message (``ClaimHook``)."""
+        return _opening_reads(task.task_id, str(task.kwargs.get("session_id")))
+
+    def claimed(
+        self, tx: Connection, lease: Lease, task: TaskMessage, found: Sequence[Sequence[Row]]
+    ) -> object:
+        """Open the turn in the transaction of its claim, if its mail has a row (``ClaimHook``)."""
+        opening = steps.read_opening(found)
+        if opening.mail is None:
+            return None
+        return _Opened(opening.mail, self._begin(tx, lease, opening, opening.mail))
+
+    def mail_of(self, lease: Lease) -> Mail | None:
+        """Return the mail of a task whose turn was opened with its claim; None without a row."""
+        return lease.opened.mail if isinstance(lease.opened, _Opened) else None
+
+    def _open(self, lease: Lease, mail: Mail) -> _Stage:
+        if isinstance(lease.opened, _Opened):
+            return lease.opened.stage
+        reads = _opening_reads(mail.task_id, mail.session_id)
         with self._database.transaction() as tx:
-            leases.verify(tx, lease)
-            if (
-                mailbox.add(tx, mail, now=now)
-                and mailbox.record_activity_and_lock(tx, mail, now=now) is None
-            ):
-                mailbox.set_head(tx, mail.session_id, mail.task_id)
-            head = mailbox.lock_head(tx, mail.session_id)
-            if answered := store.reply_to(tx, mail.task_id):
-                return _Answered(*answered)
-            if head != mail.task_id:
-                leases.forget(tx, lease)
-                return None
-            kept = mailbox.find(tx, mail.task_id)
-            if kept is None or kept.state is not MailState.WAITING:
-                raise PermanentError("its message has already failed", ErrorCode.INVALID_INPUT)
-            mails = taken_together(
-                mailbox.waiting_mail(tx, mail.session_id, limit=TURN_MESSAGES, since_id=kept.id)
-            )
-            mailbox.assign_to_turn(tx, [taken.id for taken in mails], turn_id=mail.task_id)
-            for other in mails[1:]:
-                traces.current().link(traces.extract(as_task(other).options, other.task_id))
-            if is_command(mails[0]):
-                return _Open(mails)
-            return _Open(mails, *store.recall(tx, mail.session_id, limit=HISTORY_LINES))
+            opening = steps.read_opening(leases.verify_and_read(tx, lease, reads))
+            if opening.mail is None:
+                self._add(tx, mail)
+                opening = steps.read_opening(fetch_all(tx, reads))
+            return self._begin(tx, lease, opening, opening.mail)
+
+    def _add(self, tx: Connection, mail: Mail) -> None:
+        """Put a message into its mailbox that was sent straight to the broker."""
+        now = self._clock()
+        mailbox.add(tx, mail, now=now)
+        if mailbox.record_activity_and_lock(tx, mail, now=now) is None:
+            mailbox.set_head(tx, mail.session_id, mail.task_id)
+
+    def _begin(
+        self, tx: Connection, lease: Lease, opening: Opening, mail: KeptMail | None
+    ) -> _Stage:
+        if opening.answered is not None:
+            return _Answered(*opening.answered)
+        if opening.head != lease.task_id:
+            leases.forget(tx, lease)
+            return _Parked()
+        if mail is None or mail.state is not MailState.WAITING:
+            refused = PermanentError("its message has already failed", ErrorCode.INVALID_INPUT)
+            return _Refused(refused)
+        mails = taken_together(opening.waiting)
+        steps.assign_to_turn(tx, mails, turn_id=lease.task_id)
+        for other in mails[1:]:
+            traces.current().link(traces.extract(as_task(other).options, other.task_id))
+        if is_command(mails[0]):
+            return _Open(mails)
+        return _Open(mails, opening.summary, opening.history)
 
     def _measure_wait(self, turn: _Open) -> None:
         now = self._clock()
@@ -205,10 +272,16 @@ class Turns:
         )
 
     def _store(self, lease: Lease, mail: Mail, turn: _Open, reply: Reply) -> _Answered:
+        delivery = None
+        if mail.actor == TaskName.PROCESS_AND_RESPOND:
+            delivery = self._deliveries.announced(
+                delivery_to(turn.mails[-1], mail.task_id, reply.text)
+            )
+
         def write(tx: Connection) -> None:
-            leases.verify(tx, lease)
-            if store.find_reply(tx, mail.task_id) is None:
-                self._write(tx, mail, turn, reply)
+            [stored] = leases.verify_and_read(tx, lease, [steps.finding_turn(mail.task_id)])
+            if not stored:
+                self._write(tx, mail, turn, reply, delivery)
 
         commit_with_retry(self._database, write)
         others = [other.trace_id for other in turn.mails if other.task_id != mail.task_id]
@@ -218,30 +291,55 @@ class Turns:
             tokens=reply.completion_tokens,
             **({"also_traces": others} if others else {}),
         )
-        return _Answered(mail.task_id, reply)
+        is_announced = delivery is not None and delivery.state is DeliveryState.SENDING
+        return _Answered(mail.task_id, reply, delivery if is_announced else None)
 
-    def _write(self, tx: Connection, mail: Mail, turn: _Open, reply: Reply) -> None:
-        now = self._clock()
+    def _write(
+        self, tx: Connection, mail: Mail, turn: _Open, reply: Reply, delivery: Delivery | None
+    ) -> None:
         heard = lines_of(turn.mails)
         if is_command(turn.mails[0]) and start_payload(turn.mails[0]) is None:
             mailbox.restart(tx, mail.session_id)
             heard = []
-        store.store_reply(tx, mail, reply, heard=heard, now=now)
-        mailbox.settle(
-            tx, turn_id=mail.task_id, task_id=mail.task_id, state=MailState.ANSWERED, now=now
-        )
-        for task in reply.agent_tasks:
-            outbox.add(tx, task, now=now)
-        if mail.actor == TaskName.PROCESS_AND_RESPOND:
-            add_delivery(tx, delivery_to(turn.mails[-1], mail.task_id, reply.text), now=now)
+        steps.store_answer(tx, mail, reply, heard=heard, delivery=delivery, now=self._clock())
 
-    def _close(self, lease: Lease, session_id: str) -> list[TaskMessage]:
-        with self._database.transaction() as tx:
-            leases.verify(tx, lease)
-            head = self._conversations.promote_next(
-                tx, session_id, after=lease.task_id, now=self._clock()
-            )
-        return [head] if head else []
+    def _close(self, lease: Lease, session_id: str, tx: Connection) -> "_Closing":
+        """Finish the task and promote the next head, unless the lease is lost.
+
+        The outcome of the delivery is written in the same transaction, and stands in either case.
+        """
+        now = self._clock()
+        reads = [leases.finishing(lease, now=now), *self._conversations.closing_reads(session_id)]
+        [finished, *found] = fetch_all(tx, reads)
+        if not finished:
+            if leases.was_finished(tx, lease):
+                return _Closing(lease, head=self._conversations.head_among(found))
+            return _Closing(lease, is_lost=True)
+        head = self._conversations.promote(tx, session_id, found, after=lease.task_id, now=now)
+        return _Closing(lease, head=head)
+
+
+@dataclass(frozen=True, slots=True)
+class _Closing:
+    """The end of a turn: the next head to publish, or a lost lease."""
+
+    lease: Lease
+    head: TaskMessage | None = None
+    is_lost: bool = False
+
+    def verified(self) -> list[TaskMessage]:
+        """Return the tasks to publish.
+
+        Raises:
+            LeaseLostError: another worker has the task.
+        """
+        if self.is_lost:
+            raise LeaseLostError(f"the lease on task {self.lease.task_id} is lost")
+        return [self.head] if self.head else []
+
+
+def _opening_reads(task_id: str, session_id: str) -> list[Query]:
+    return steps.opening_reads(task_id, session_id, mails=TURN_MESSAGES, lines=HISTORY_LINES)
 
 
 def _result(mail: Mail, reply: Reply) -> dict[str, Any]:

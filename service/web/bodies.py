@@ -1,11 +1,13 @@
 """Read and parse the body of a request, up to a limit, or refuse it with a reason."""
 
+import asyncio
 import json
 from contextlib import suppress
 from typing import Any, Final, NoReturn
 from urllib.parse import parse_qs
 
 import falcon
+import falcon.asgi
 import orjson
 from gunicorn.http.errors import ParseException
 
@@ -13,13 +15,15 @@ from mirt.errors import ErrorCode, PermanentError
 from service.web.errors import Code
 
 LONGEST_BODY: Final = 64 * 1024
-"""Bytes of a request of ours, and of one whose sender we do not know."""
+"""Bytes of a request of ours."""
 LONGEST_EVENT: Final = 256 * 1024
 """Bytes of the event of a platform. Telegram writes a Cyrillic letter in six bytes: a text of 4,096
 letters that replies to another one has over 70,000, and links and formats come on top."""
 _HEAD: Final = 4 * 1024
 _MOST_DRAINED: Final = 4 * 1024 * 1024
 _CHUNK: Final = 64 * 1024
+BODY_WITHIN_S: Final = 15.0
+"""Seconds in which a whole body must have come."""
 MOST_FIELDS: Final = 1000
 
 
@@ -31,34 +35,63 @@ class BodyTooLargeError(falcon.HTTPContentTooLarge):
         self.head = head
 
 
-def read_json(req: falcon.Request, *, longest: int = LONGEST_BODY) -> object:
-    """Return the parsed JSON body; reads at most ``longest`` + 1 bytes.
+def read_json(req: falcon.Request) -> object:
+    """Return the parsed JSON body; reads at most ``LONGEST_BODY`` + 1 bytes.
 
     Falcon's ``req.media`` takes a chunked body for an empty one and has no limit.
 
     Raises:
         falcon.HTTPUnsupportedMediaType: Content-Type is not JSON.
+        falcon.HTTPContentTooLarge: the body is larger than the limit.
+        PermanentError: ``INVALID_JSON``.
+    """
+    _check_json(req.content_type)
+    return _parsed(_read(req))
+
+
+async def read_event(req: "falcon.asgi.Request") -> object:
+    """Return the parsed JSON body of at most ``LONGEST_EVENT`` bytes, on the event loop.
+
+    Raises:
+        falcon.HTTPUnsupportedMediaType: Content-Type is not JSON.
+        falcon.HTTPError: 408, the body has not come within ``BODY_WITHIN_S``.
         BodyTooLargeError: the body is larger than the limit.
         PermanentError: ``INVALID_JSON``.
     """
-    media_type, _ = falcon.parse_header(req.content_type or falcon.MEDIA_JSON)
-    if media_type.lower() != falcon.MEDIA_JSON:
-        raise falcon.HTTPUnsupportedMediaType
-    return _parsed(_read(req, longest))
+    _check_json(req.content_type)
+    if req.content_length is not None and req.content_length > LONGEST_EVENT:
+        raise BodyTooLargeError
+    try:
+        async with asyncio.timeout(BODY_WITHIN_S):
+            body = await req.stream.read(LONGEST_EVENT + 1)
+    except TimeoutError:
+        raise falcon.HTTPError(falcon.HTTP_408) from None
+    if len(body) > LONGEST_EVENT:
+        raise BodyTooLargeError(body[:_HEAD])
+    if req.content_length is not None and len(body) < req.content_length:
+        _refuse("the body broke off, or its chunks are malformed")
+    return _parsed(body)
 
 
-def drain(req: falcon.Request, refused: BodyTooLargeError) -> bytes:
+async def drain(req: "falcon.asgi.Request", refused: BodyTooLargeError) -> bytes:
     """Read and drop the rest of a body that is too large; return its first bytes.
 
-    A connection that is closed with an unread body may lose the answer. At most 4 MiB are read.
+    A connection that is closed with an unread body may lose the answer. At most 4 MiB are read, for
+    at most ``BODY_WITHIN_S``.
     """
     head, left = refused.head, _MOST_DRAINED
-    stream = req.stream if req.content_length is None else req.bounded_stream
-    with suppress(OSError, ParseException):  # then there is nothing left to read
-        while left > 0 and (chunk := stream.read(min(_CHUNK, left))):
-            head += chunk[: max(0, _HEAD - len(head))]
-            left -= len(chunk)
+    with suppress(TimeoutError):
+        async with asyncio.timeout(BODY_WITHIN_S):
+            while left > 0 and (chunk := await req.stream.read(min(_CHUNK, left))):
+                head += chunk[: max(0, _HEAD - len(head))]
+                left -= len(chunk)
     return head
+
+
+def _check_json(content_type: str | None) -> None:
+    media_type, _ = falcon.parse_header(content_type or falcon.MEDIA_JSON)
+    if media_type.lower() != falcon.MEDIA_JSON:
+        raise falcon.HTTPUnsupportedMediaType
 
 
 def read_form(req: falcon.Request) -> dict[str, list[str]]:
@@ -66,31 +99,33 @@ def read_form(req: falcon.Request) -> dict[str, list[str]]:
 
     Raises:
         falcon.HTTPUnsupportedMediaType: Content-Type is not that of a form.
-        BodyTooLargeError: the body is larger than the limit.
+        falcon.HTTPContentTooLarge: the body is larger than the limit.
         PermanentError: ``INVALID_INPUT``.
     """
     media_type, _ = falcon.parse_header(req.content_type or falcon.MEDIA_URLENCODED)
     if media_type.lower() != falcon.MEDIA_URLENCODED:
         raise falcon.HTTPUnsupportedMediaType
     try:
-        body = _read(req, LONGEST_BODY).decode("ascii")
+        body = _read(req).decode("ascii")
         return parse_qs(body, keep_blank_values=True, errors="strict", max_num_fields=MOST_FIELDS)
     except ValueError:
         raise PermanentError("the form is malformed", ErrorCode.INVALID_INPUT) from None
 
 
-def _read(req: falcon.Request, longest: int) -> bytes:
+def _read(req: falcon.Request) -> bytes:
     content_length = req.content_length
     if content_length is None and not req.env.get("wsgi.input_terminated"):
         return b""  # the server marks no end of the body: reading would block for ever
-    if content_length is not None and content_length > longest:
-        raise BodyTooLargeError
+    if content_length is not None and content_length > LONGEST_BODY:
+        raise falcon.HTTPContentTooLarge
     try:
-        body: bytes = req.stream.read(longest + 1 if content_length is None else content_length)
+        body: bytes = req.stream.read(
+            LONGEST_BODY + 1 if content_length is None else content_length
+        )
     except (OSError, ParseException):
         _refuse("the body broke off, or its chunks are malformed")
-    if len(body) > longest:
-        raise BodyTooLargeError(body[:_HEAD])
+    if len(body) > LONGEST_BODY:
+        raise falcon.HTTPContentTooLarge
     return body
 
 

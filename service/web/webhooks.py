@@ -5,37 +5,44 @@ chat meanwhile. So events that are not for us, or too large, are answered 200 ``
 means: send it again.
 """
 
-from collections.abc import Callable
-from typing import Any
+import asyncio
+from collections.abc import Awaitable, Callable
 
 import falcon
+import falcon.asgi
 import structlog
 
 from mirt.channels import Channel, Ignored, InboundMessage, ReachabilityChange
 from mirt.channels.webhook import event_id
-from mirt.errors import ErrorCode, PermanentError, RateLimitError, RetryableError
+from mirt.errors import (
+    ErrorCode,
+    ExternalServiceError,
+    PermanentError,
+    RateLimitError,
+    RetryableError,
+)
 from mirt.observe import metrics
-from service.web.bodies import LONGEST_EVENT, BodyTooLargeError, drain, read_json
+from service.web.bodies import BodyTooLargeError, drain, read_event
 
 log = structlog.get_logger(__name__)
 
-Dispatch = Callable[..., dict[str, Any]]
-"""A function with the signature and promises of ``service.dispatcher.dispatch_message``."""
+Accept = Callable[[InboundMessage], Awaitable[bool]]
+"""Stores a message, and returns whether it was stored before. Raises as ``dispatch_message``."""
 
 
-Record = Callable[[ReachabilityChange], None]
-"""A function with the promises of ``mirt.reachability.Reachability.record``."""
+Record = Callable[[ReachabilityChange], Awaitable[None]]
+"""Stores a change with the promises of ``mirt.reachability.Reachability.record``."""
 
 
 class Webhook:
     """The route that one channel calls."""
 
-    def __init__(self, channel: Channel, dispatch: Dispatch, record: Record) -> None:
+    def __init__(self, channel: Channel, accept: Accept, record: Record) -> None:
         self._channel = channel
-        self._dispatch = dispatch
+        self._accept = accept
         self._record = record
 
-    def on_post(self, req: falcon.Request, resp: falcon.Response) -> None:
+    async def on_post(self, req: falcon.asgi.Request, resp: falcon.asgi.Response) -> None:
         """Handle one event.
 
         Answers ``{"status": "accepted"}`` when the message is stored, with ``"duplicate": true`` if
@@ -43,7 +50,7 @@ class Webhook:
         """
         outcome = "failed"
         try:
-            outcome = self._handle(req, resp)
+            outcome = await self._handle(req, resp)
         except (falcon.HTTPError, PermanentError):
             outcome = "refused"
             raise
@@ -56,43 +63,41 @@ class Webhook:
         finally:
             metrics.WEBHOOKS.inc(channel=self._channel.name, outcome=outcome)
 
-    def _handle(self, req: falcon.Request, resp: falcon.Response) -> str:
+    async def _handle(self, req: falcon.asgi.Request, resp: falcon.asgi.Response) -> str:
         """Store or ignore the event; return the outcome as a label value."""
         # Before the body, so that a sender without the secret cannot make us read and parse.
         if not self._channel.authenticate(req.headers):
             raise falcon.HTTPUnauthorized
         try:
-            event = self._channel.parse(read_json(req, longest=LONGEST_EVENT))
+            event = await self._parse(await read_event(req))
         except BodyTooLargeError as refused:
-            log.warning("event_too_large", event_id=event_id(drain(req, refused)))
-            event = Ignored("too_large")
-        kind = event.kind if isinstance(event, Ignored) else None
-        if isinstance(event, InboundMessage):
-            try:
-                resp.media = self._accept(event)
-            except PermanentError as refused:
-                if refused.error_code != ErrorCode.EMPTY_MESSAGE:
-                    raise
-                kind = "empty"
+            log.warning("event_too_large", event_id=event_id(await drain(req, refused)))
+            return _ignore(resp, "too_large")
+        if isinstance(event, Ignored):
+            return _ignore(resp, event.kind)
         if isinstance(event, ReachabilityChange):
-            self._record(event)
+            await self._record(event)
             resp.media = {"status": "accepted"}
-        if kind is not None:
-            log.info("ignored", kind=kind)
-            resp.media = {"status": "ignored", "kind": kind}
-            return "ignored"
-        return "duplicate" if "duplicate" in resp.media else "accepted"
+            return "accepted"
+        try:
+            is_duplicate = await self._accept(event)
+        except PermanentError as refused:
+            if refused.error_code != ErrorCode.EMPTY_MESSAGE:
+                raise
+            return _ignore(resp, "empty")
+        resp.media = {"status": "accepted", **({"duplicate": True} if is_duplicate else {})}
+        return "duplicate" if is_duplicate else "accepted"
 
-    def _accept(self, message: InboundMessage) -> dict[str, Any]:
-        answer = self._dispatch(
-            message.session_id,
-            message.text,
-            platform=message.platform,
-            chat_id=message.chat_id,
-            user_id=message.user_id,
-            message_id=message.message_id,
-            metadata=dict(message.metadata),
-            fire_and_forget=True,
-        )
-        duplicate = {"duplicate": True} if answer.get("duplicate") else {}
-        return {"status": "accepted", **duplicate}
+    async def _parse(self, payload: object) -> InboundMessage | ReachabilityChange | Ignored:
+        try:
+            return self._channel.parse(payload)
+        except ExternalServiceError:
+            # Only now, since most events need nothing that has to be asked for.
+            await asyncio.get_running_loop().run_in_executor(None, self._channel.prepare)
+            return self._channel.parse(payload)
+
+
+def _ignore(resp: falcon.asgi.Response, kind: str) -> str:
+    log.info("ignored", kind=kind)
+    resp.media = {"status": "ignored", "kind": kind}
+    return "ignored"

@@ -94,6 +94,9 @@ class ManyChatChannel:
             ),
         )
 
+    def prepare(self) -> None:
+        """Do nothing: a request of a flow says all that is needed."""
+
     def messaging_window(self, chat_id: str) -> timedelta | None:
         """Return the window of the subscriber's platform."""
         return self._address(chat_id).platform.messaging_window

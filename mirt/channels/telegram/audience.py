@@ -36,7 +36,7 @@ class Audience:
         """Return the reason to ignore a message; None if it is meant for this bot.
 
         Raises:
-            ExternalServiceError: the username of the bot is needed and cannot be had now.
+            ExternalServiceError: the username of the bot is needed and not known yet.
         """
         if json.get("is_automatic_forward") is True:
             return Ignored("automatic_forward")

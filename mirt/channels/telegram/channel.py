@@ -92,7 +92,7 @@ class TelegramChannel:
         )
         bot_id = token.get_secret_value().partition(":")[0]
         self._audience = Audience(
-            groups, int(bot_id) if bot_id.isdecimal() else None, self._look_up_username
+            groups, int(bot_id) if bot_id.isdecimal() else None, self._known_username
         )
         self._username: str | None = None
 
@@ -109,7 +109,7 @@ class TelegramChannel:
 
         Raises:
             PermanentError: ``INVALID_INPUT``, naming every wrong field.
-            ExternalServiceError: our username is needed and cannot be had now.
+            ExternalServiceError: our username is needed: call ``prepare``.
         """
         update = read_payload(Update, payload)
         if update.message is not None:
@@ -123,6 +123,19 @@ class TelegramChannel:
         if change is not None and change.chat.type == PRIVATE:
             return _reachability(change)
         return Ignored(_kind(payload))
+
+    def prepare(self) -> None:
+        """Ask for our username, by which messages in groups address us.
+
+        Raises:
+            ExternalServiceError: it cannot be had now. Also where Telegram refuses: that is no
+                fault of the update, and a refusal would cost the message that names us.
+        """
+        try:
+            me = _result(self._ask("getMe", {}, timeout=_LOOK_UP_SECONDS))
+        except PermanentError as refused:
+            raise ExternalServiceError("telegram", refused.message) from None
+        self._username = raw_text(me, "username")
 
     def messaging_window(self, chat_id: str) -> timedelta | None:
         """Return None for a private chat, and no time at all for a group.
@@ -194,19 +207,9 @@ class TelegramChannel:
             content = Content(unread=[notes.unread("other")])
         return _inbound(update.update_id, message, json, content, is_edit=is_edit)
 
-    def _look_up_username(self) -> str:
-        """Return our username, asked for once.
-
-        Raises:
-            ExternalServiceError: it cannot be had now.
-        """
+    def _known_username(self) -> str:
         if self._username is None:
-            try:
-                me = _result(self._ask("getMe", {}, timeout=_LOOK_UP_SECONDS))
-            except PermanentError as refused:
-                # No fault of the update: a refusal would cost the message that names us.
-                raise ExternalServiceError("telegram", refused.message) from None
-            self._username = str(me.get("username")) if isinstance(me, dict) else ""
+            raise ExternalServiceError("telegram", "our username is not known yet")
         return self._username
 
     def _send_message(self, address: Address, part: str, reply_to: str | None) -> Answer:

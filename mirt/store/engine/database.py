@@ -3,26 +3,24 @@
 A process has one engine.
 """
 
+import sqlite3
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from math import ceil
 from pathlib import Path
 from typing import Any, Final
 
+import psycopg
 from sqlalchemy import URL, Connection, Table, create_engine, event, make_url, text
 from sqlalchemy.dialects.postgresql import insert as postgres_insert
 from sqlalchemy.dialects.sqlite import insert as sqlite_insert
-from sqlalchemy.exc import (
-    DBAPIError,
-    InterfaceError,
-    InternalError,
-    OperationalError,
-    ProgrammingError,
-)
+from sqlalchemy.exc import DBAPIError, DisconnectionError
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 
 from mirt.clock import time_left
 from mirt.errors import DatabaseError, SoftTimeLimitExceeded
+from mirt.store.engine.pipe import Limits, attach, pipe_of
 from mirt.store.engine.timeouts import TIMED_OUT, BoundedConnection, statement_timeout
 from mirt.store.tables.storable import storable_json
 
@@ -36,8 +34,38 @@ Without this limit, the locks of a machine that is gone or frozen last until the
 which takes hours. Its leases run out, but no worker can claim the tasks. Our transactions wait for
 nothing but the database, so they are idle for milliseconds at most.
 """
+_LIMITS: Final = """
+SELECT set_config('statement_timeout', %(statement)s, true),
+       set_config('lock_timeout', %(lock)s, true),
+       set_config('idle_in_transaction_session_timeout', %(idle)s, true)
+"""
+PING_AFTER_S: Final = 5.0
+"""Seconds after which a pooled connection is asked whether it still lives, before it is used."""
+AWAY: Final = (
+    psycopg.OperationalError,
+    psycopg.InterfaceError,
+    psycopg.InternalError,
+    sqlite3.OperationalError,
+    sqlite3.InterfaceError,
+    sqlite3.InternalError,
+)
+"""Errors of the server, the way to it or its load: a retry may succeed."""
+IN_THE_WAY: Final = (
+    psycopg.errors.LockNotAvailable,
+    psycopg.errors.QueryCanceled,
+    psycopg.errors.DeadlockDetected,
+    psycopg.errors.SerializationFailure,
+)
 NOT_ALLOWED: Final = "42501"
 """PostgreSQL's code for a missing privilege: an error of the set-up, not of our statement."""
+
+
+class StatementError(Exception):
+    """A statement that the database refuses: a bug of ours. The text quotes no value of it."""
+
+
+class BusyError(DatabaseError):
+    """The database works, but other transactions are in the way: a lock, a deadlock, a timeout."""
 
 
 class Database:
@@ -65,15 +93,18 @@ class Database:
             json_serializer=storable_json,
             **_engine_options(self.url, pool_size),
         )
-        begin = _begin_sqlite if self.is_sqlite else _bound_postgres
-        if reads_only:
-            begin = _begin_reading_sqlite if self.is_sqlite else _bound_reading_postgres
-        event.listen(self.engine, "begin", begin)
+        self._lost_at = 0.0
         if self.is_sqlite:
             prepare = _prepare_reading_sqlite if reads_only else _prepare_sqlite
             event.listen(self.engine, "connect", prepare)
+            event.listen(
+                self.engine, "begin", _begin_reading_sqlite if reads_only else _begin_sqlite
+            )
         else:
             event.listen(self.engine, "do_connect", _connect_postgres)
+            event.listen(self.engine, "checkout", self._check_out)
+            event.listen(self.engine, "checkin", _check_in)
+            attach(self.engine, "BEGIN READ ONLY" if reads_only else "BEGIN", _limits)
 
     @property
     def is_sqlite(self) -> bool:
@@ -81,27 +112,55 @@ class Database:
         return self.url.get_backend_name() == "sqlite"
 
     @contextmanager
-    def transaction(self) -> Iterator[Connection]:
+    def transaction(self, *, lock_timeout_s: float = LOCK_TIMEOUT_S) -> Iterator[Connection]:
         """Begin a transaction; commit it at the end, or roll it back after an error.
+
+        ``lock_timeout_s`` bounds the wait for each lock, in seconds.
 
         Raises:
             DatabaseError: the database cannot be reached, times out or breaks a deadlock.
             SoftTimeLimitExceeded: the database has not answered by the deadline of the task.
         """
+        connection: Connection | None = None
         try:
             with self.engine.begin() as connection:
+                if pipe := pipe_of(connection):
+                    pipe.lock_timeout_s = lock_timeout_s
                 yield connection
         except PoolTimeoutError:
             raise DatabaseError("no database connection became free in time") from None
-        except (OperationalError, InterfaceError, InternalError) as failed:
-            # Errors of the other classes are bugs in our statement; a retry does not help.
-            if isinstance(failed.orig, TIMED_OUT) and time_left(1) <= 0:
-                raise SoftTimeLimitExceeded from None
-            raise DatabaseError(_without_parameters(failed)) from None
-        except ProgrammingError as failed:
-            if getattr(failed.orig, "sqlstate", None) != NOT_ALLOWED:
-                raise
-            raise DatabaseError(_without_parameters(failed)) from None
+        except DBAPIError as failed:
+            raise self._translated(failed.orig or failed) from None
+        except psycopg.Error as failed:
+            raise self._translated(failed) from None
+
+    def _translated(self, failed: BaseException) -> Exception:
+        """Return the error that a driver's error means, without what it quotes of a statement."""
+        if isinstance(failed, psycopg.OperationalError):
+            self._lost_at = time.monotonic()
+        if isinstance(failed, TIMED_OUT) and time_left(1) <= 0:
+            return SoftTimeLimitExceeded()
+        why = f"{type(failed).__name__}: {_primary(failed)}"
+        if isinstance(failed, IN_THE_WAY):
+            return BusyError(why)
+        if isinstance(failed, AWAY) or getattr(failed, "sqlstate", None) == NOT_ALLOWED:
+            return DatabaseError(why)
+        # The others are bugs in our statement; a retry does not help.
+        return StatementError(why)
+
+    def _check_out(self, connection: Any, record: Any, _proxy: object) -> None:
+        """Replace a pooled connection that the server has ended meanwhile.
+
+        A busy connection is not asked: that would cost a round trip for each transaction.
+        """
+        used_at = record.info.setdefault("used_at", time.monotonic())
+        if time.monotonic() - used_at < PING_AFTER_S and used_at > self._lost_at:
+            return
+        try:
+            connection.execute("SELECT 1")
+        except psycopg.Error:
+            raise DisconnectionError from None
+        record.info["used_at"] = time.monotonic()
 
     def ping(self) -> None:
         """Run the smallest query.
@@ -133,23 +192,23 @@ def _engine_options(url: URL, pool_size: int) -> dict[str, Any]:
         "max_overflow": 2,
         "pool_timeout": CONNECT_TIMEOUT_S,
         "pool_recycle": 1800,
-        "pool_pre_ping": True,
         # A pooler in transaction mode, like Supabase's, does not support prepared statements.
-        "connect_args": {"prepare_threshold": None},
+        # With autocommit the driver begins no transaction by itself: ours begin in ``Pipe``.
+        "connect_args": {"prepare_threshold": None, "autocommit": True},
     }
 
 
-def _bound_postgres(connection: Connection) -> None:
-    # SET LOCAL ends with the transaction, so it is safe behind a pooler in transaction mode.
-    connection.exec_driver_sql(
-        f"SET LOCAL statement_timeout = {_ms(STATEMENT_TIMEOUT_S)};"
-        f"SET LOCAL lock_timeout = {_ms(LOCK_TIMEOUT_S)};"
-        f"SET LOCAL idle_in_transaction_session_timeout = {round(1000 * IDLE_S)}"
-    )
+def _limits(lock_timeout_s: float) -> Limits:
+    # Local to the transaction, so they are safe behind a pooler in transaction mode.
+    return _LIMITS, {
+        "statement": _ms(STATEMENT_TIMEOUT_S),
+        "lock": str(round(1000 * min(lock_timeout_s, statement_timeout(LOCK_TIMEOUT_S)))),
+        "idle": str(round(1000 * IDLE_S)),
+    }
 
 
-def _ms(longest_s: float) -> int:
-    return round(1000 * statement_timeout(longest_s))
+def _ms(longest_s: float) -> str:
+    return str(round(1000 * statement_timeout(longest_s)))
 
 
 def _connect_postgres(_dialect: object, _record: object, args: Any, options: Any) -> Any:
@@ -161,11 +220,6 @@ def _connect_postgres(_dialect: object, _record: object, args: Any, options: Any
 def _begin_sqlite(connection: Connection) -> None:
     # A deferred transaction that begins to write fails at once while another one writes.
     connection.exec_driver_sql("BEGIN IMMEDIATE")
-
-
-def _bound_reading_postgres(connection: Connection) -> None:
-    connection.exec_driver_sql("SET TRANSACTION READ ONLY")
-    _bound_postgres(connection)
 
 
 def _begin_reading_sqlite(connection: Connection) -> None:
@@ -183,9 +237,14 @@ def _prepare_sqlite(dbapi_connection: Any, _record: object) -> None:
     dbapi_connection.execute("PRAGMA synchronous = FULL")
 
 
-def _without_parameters(failed: DBAPIError) -> str:
-    # SQLAlchemy's text contains the statement and its parameters, which are customers' messages.
-    return f"{type(failed.orig).__name__}: {str(failed.orig).strip()}"
+def _check_in(_connection: object, record: Any) -> None:
+    record.info["used_at"] = time.monotonic()
+
+
+def _primary(failed: BaseException) -> str:
+    """Return what the server or the driver says, without the values that DETAIL quotes."""
+    diagnosis = getattr(failed, "diag", None)
+    return str(getattr(diagnosis, "message_primary", None) or failed).strip()
 
 
 def upsert(tx: Connection, table: Table) -> Any:

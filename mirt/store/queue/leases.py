@@ -3,15 +3,15 @@
 A write with the fence of an older lease changes nothing and raises ``LeaseLostError``.
 """
 
-from collections.abc import Collection
-from dataclasses import dataclass
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Any, Final
 
 from sqlalchemy import Connection, and_, delete, func, or_, select, tuple_, update
 
 from mirt.errors import LeaseLostError
-from mirt.store.engine.database import upsert
+from mirt.store.engine.statements import Dialected, Query, Row, Statement, fetch_all, one_of, p
 from mirt.store.queue.tasks import TaskMessage, TaskState, envelope
 from mirt.store.tables import tasks
 
@@ -38,6 +38,57 @@ class Lease:
     error_code: str | None = None
     created_at: datetime | None = None
     published_at: datetime | None = None
+    opened: object = field(default=None, compare=False)
+    """Data that the claim hook of the task has read in the transaction of the claim."""
+
+
+_ENVELOPE: Final = ("id", "actor", "args", "kwargs", "options", "trace_id", "session_id")
+
+
+def _build_claim(d: Dialected) -> Any:
+    at, until, owner = (
+        p("at", tasks.c.started_at),
+        p("until", tasks.c.due_at),
+        p("owner", tasks.c.owner),
+    )
+    taken = {"state": TaskState.RUNNING, "owner": owner, "due_at": until, "started_at": at}
+    first = {
+        **{name: p(name, tasks.c[name]) for name in _ENVELOPE},
+        **taken,
+        "created_at": at,
+        "waits_since": at,
+        "first_started_at": at,
+        "fence": 1,
+        "starts": 1,
+    }
+    timed = (TaskState.RUNNING, TaskState.DELAYED)
+    is_free = or_(
+        tasks.c.state == TaskState.QUEUED, and_(one_of(tasks.c.state, timed), tasks.c.due_at <= at)
+    )
+    again = {
+        **taken,
+        "first_started_at": func.coalesce(tasks.c.first_started_at, at),
+        "fence": tasks.c.fence + 1,
+        "starts": tasks.c.starts + 1,
+    }
+    return (
+        d.insert(tasks)
+        .values(first)
+        .on_conflict_do_update(index_elements=[tasks.c.id], set_=again, where=is_free)
+        .returning(*(tasks.c[name] for name in _CLAIMED))
+    )
+
+
+_CLAIMED: Final = (
+    "fence",
+    "attempt",
+    "starts",
+    "waited_s",
+    "error_code",
+    "created_at",
+    "published_at",
+)
+_CLAIM: Final = Statement(_build_claim)
 
 
 def claim(
@@ -49,48 +100,47 @@ def claim(
     the row decides what happens next, and the caller may drop its copy of the message. A task
     without a row, sent straight to the broker, gets its row here.
     """
-    taken = {
-        "state": TaskState.RUNNING,
-        "owner": owner,
-        "due_at": now + duration,
-        "started_at": now,
-    }
-    first = {
-        **envelope(task),
-        **taken,
-        "created_at": now,
-        "waits_since": now,
-        "first_started_at": now,
-        "fence": 1,
-        "starts": 1,
-    }
-    row = tx.execute(
-        upsert(tx, tasks)
-        .values(first)
-        .on_conflict_do_update(
-            index_elements=[tasks.c.id],
-            set_={
-                **taken,
-                "first_started_at": func.coalesce(tasks.c.first_started_at, now),
-                "fence": tasks.c.fence + 1,
-                "starts": tasks.c.starts + 1,
-            },
-            where=_is_free(now),
-        )
-        .returning(
-            tasks.c.fence,
-            tasks.c.attempt,
-            tasks.c.starts,
-            tasks.c.waited_s,
-            tasks.c.error_code,
-            tasks.c.created_at,
-            tasks.c.published_at,
-        )
-    ).one_or_none()
-    if row is None:
-        return None
+    return claim_and_read(tx, task, (), owner=owner, now=now, duration=duration)[0]
+
+
+def claim_and_read(
+    tx: Connection,
+    task: TaskMessage,
+    reads: Sequence[Query],
+    *,
+    owner: str,
+    now: datetime,
+    duration: timedelta,
+) -> tuple[Lease | None, list[list[Row]]]:
+    """Claim a task and run ``reads`` after that, in one round trip.
+
+    Returns the lease, as ``claim`` does, and the rows of each query.
+    """
+    values = {**envelope(task), "owner": owner, "at": now, "until": now + duration}
+    [claimed, *found] = fetch_all(tx, [(_CLAIM, values), *reads])
+    if not claimed:
+        return None, found
     trace_id = task.options.get("trace_id", "")
-    return Lease(task_id=task.task_id, owner=owner, trace_id=trace_id, **row._mapping)
+    return Lease(task.task_id, owner, trace_id=trace_id, **claimed[0]._asdict()), found
+
+
+def _is_held_by_the_caller() -> Any:
+    return and_(
+        tasks.c.id == p("task_id", tasks.c.id),
+        one_of(tasks.c.state, HELD),
+        tasks.c.owner == p("owner", tasks.c.owner),
+        tasks.c.fence == p("fence", tasks.c.fence),
+    )
+
+
+_VERIFY: Final = Statement(
+    lambda _: select(tasks.c.id).where(_is_held_by_the_caller()).with_for_update()
+)
+
+
+def verifying(lease: Lease) -> Query:
+    """Return the query of ``verify``, to be run in one trip with others; no row: it is lost."""
+    return _VERIFY, {"task_id": lease.task_id, "owner": lease.owner, "fence": lease.fence}
 
 
 def verify(tx: Connection, lease: Lease) -> None:
@@ -99,9 +149,21 @@ def verify(tx: Connection, lease: Lease) -> None:
     Raises:
         LeaseLostError: another worker has claimed the task; the caller may not write any more.
     """
-    held = tx.execute(select(tasks.c.id).where(_is_held(lease)).with_for_update()).one_or_none()
-    if held is None:
+    verify_and_read(tx, lease, ())
+
+
+def verify_and_read(tx: Connection, lease: Lease, reads: Sequence[Query]) -> list[list[Row]]:
+    """Check and lock as ``verify`` does, run ``reads`` after that in the same trip.
+
+    Returns the rows of each query.
+
+    Raises:
+        LeaseLostError: another worker has claimed the task; the caller may not write any more.
+    """
+    [held, *found] = fetch_all(tx, [verifying(lease), *reads])
+    if not held:
         raise LeaseLostError(f"the lease on task {lease.task_id} is lost")
+    return found
 
 
 def renew(tx: Connection, held: Collection[Lease], *, until: datetime) -> set[Lease]:
@@ -122,13 +184,53 @@ def renew(tx: Connection, held: Collection[Lease], *, until: datetime) -> set[Le
     return {lease for lease in held if (lease.task_id, lease.fence) in still_held}
 
 
+_FINISH: Final = Statement(
+    lambda _: (
+        update(tasks)
+        .where(_is_held_by_the_caller())
+        .values(
+            state=TaskState.DONE,
+            due_at=None,
+            finished_at=p("at", tasks.c.finished_at),
+            owner=None,
+            starts=0,
+            error_code=None,
+        )
+        .returning(tasks.c.id)
+    )
+)
+
+
+def finishing(lease: Lease, *, now: datetime) -> Query:
+    """Return the statement of ``finish``, to be run in one trip with others; no row: it is lost."""
+    held = {"task_id": lease.task_id, "owner": lease.owner, "fence": lease.fence}
+    return _FINISH, {**held, "at": now}
+
+
 def finish(tx: Connection, lease: Lease, *, now: datetime) -> None:
     """Running → done.
 
     Raises:
         LeaseLostError: another worker has claimed the task; nothing is written.
     """
-    _end(tx, lease, state=TaskState.DONE, due_at=None, finished_at=now)
+    if not fetch_all(tx, [finishing(lease, now=now)])[0]:
+        raise LeaseLostError(f"the lease on task {lease.task_id} is lost")
+
+
+_WAS_FINISHED: Final = Statement(
+    lambda _: select(tasks.c.id).where(
+        tasks.c.id == p("task_id", tasks.c.id),
+        tasks.c.state == TaskState.DONE,
+        tasks.c.fence == p("fence", tasks.c.fence),
+    )
+)
+
+
+def was_finished(tx: Connection, lease: Lease) -> bool:
+    """Return whether this very run has finished the task: its commit was not confirmed to us."""
+    return bool(
+        fetch_all(tx, [(_WAS_FINISHED, {"task_id": lease.task_id, "fence": lease.fence})])[0]
+    )
 
 
 def mark_dead(tx: Connection, lease: Lease, *, error_code: str, now: datetime) -> None:
@@ -201,14 +303,6 @@ def _end(tx: Connection, lease: Lease, **values: Any) -> None:
     )
     if ended.rowcount != 1:
         raise LeaseLostError(f"the lease on task {lease.task_id} is lost")
-
-
-def _is_free(now: datetime) -> Any:
-    timed = (TaskState.RUNNING, TaskState.DELAYED)
-    return or_(
-        tasks.c.state == TaskState.QUEUED,
-        and_(tasks.c.state.in_(timed), tasks.c.due_at <= now),
-    )
 
 
 def _is_held(lease: Lease) -> Any:

@@ -48,12 +48,14 @@ class TaskMessage:
 class TaskOutcome:
     """The end of a task: its result, and the tasks to publish after it.
 
-    A ``parked`` task has no result yet: its mail waits in the mailbox.
+    A ``parked`` task has no result yet: its mail waits in the mailbox. A ``finished`` one is done
+    already, in the transaction of its last step.
     """
 
     result: dict[str, Any] | None
     to_publish: Sequence[TaskMessage] = ()
     parked: bool = False
+    finished: bool = False
 
 
 def envelope(task: TaskMessage) -> dict[str, Any]:

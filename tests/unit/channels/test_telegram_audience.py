@@ -18,8 +18,15 @@ BOT = {"id": 1, "is_bot": True, "username": "fake_bot"}
 
 
 @pytest.fixture
-def shared(services: FakeServices) -> Iterator[TelegramChannel]:
+def shared(unprepared: TelegramChannel) -> TelegramChannel:
     """A bot that answers in groups if it is addressed."""
+    unprepared.prepare()
+    return unprepared
+
+
+@pytest.fixture
+def unprepared(services: FakeServices) -> Iterator[TelegramChannel]:
+    """A bot that does not know its username yet."""
     opened = TelegramChannel(
         token=SecretStr("1:token"),
         secret=None,
@@ -137,18 +144,29 @@ def test_a_chat_that_is_neither_private_nor_a_group_is_ignored(kind: str, told: 
     assert channel().parse(update(text="hi", chat={"id": -5, "type": kind})) == Ignored(told)
 
 
-def test_our_username_is_asked_for_once(shared: TelegramChannel, services: FakeServices) -> None:
-    for _ in range(3):
-        shared.parse(in_group(**named("@fake_bot є 104?")))
+def test_our_username_has_to_be_asked_for_first(
+    unprepared: TelegramChannel, services: FakeServices
+) -> None:
+    with pytest.raises(ExternalServiceError):
+        unprepared.parse(in_group(**named("@fake_bot є 104?")))
+    assert services.requests("telegram") == []
+    unprepared.prepare()
+    assert isinstance(unprepared.parse(in_group(**named("@fake_bot є 104?"))), InboundMessage)
     assert len(services.requests("telegram", "/getMe")) == 1
 
 
+def test_a_message_that_names_no_username_does_not_need_it(unprepared: TelegramChannel) -> None:
+    assert isinstance(unprepared.parse(update(text="hi")), InboundMessage)
+    reply = {"text": "а 110?", "reply_to_message": {"from": BOT, "text": "Є 104"}}
+    assert isinstance(unprepared.parse(in_group(**reply)), InboundMessage)
+
+
 @pytest.mark.parametrize("how", [Status(502), refusal(401, "Unauthorized")])
-def test_while_our_username_cannot_be_had_the_message_is_to_come_again(
-    shared: TelegramChannel, services: FakeServices, how: Status
+def test_while_our_username_cannot_be_had_the_message_has_to_come_again(
+    unprepared: TelegramChannel, services: FakeServices, how: Status
 ) -> None:
     services.misbehave("telegram", how)
     with pytest.raises(ExternalServiceError):
-        shared.parse(in_group(**named("@fake_bot є 104?")))
-    assert isinstance(shared.parse(in_group(**named("@fake_bot є 104?"))), InboundMessage)
-    assert isinstance(shared.parse(update(text="hi")), InboundMessage)
+        unprepared.prepare()
+    unprepared.prepare()
+    assert isinstance(unprepared.parse(in_group(**named("@fake_bot є 104?"))), InboundMessage)

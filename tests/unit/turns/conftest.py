@@ -76,8 +76,6 @@ class Shop:
         lease = self.claim(as_task(letter))
         outcome = self.turns.answer(lease, letter)
         self._publish(*outcome.to_publish)
-        if not outcome.parked:
-            self._finish(lease)
         return outcome
 
     def claim_again(self, task_id: str) -> Lease:
@@ -103,7 +101,6 @@ class Shop:
         assert delivery is not None
         outcome = self.turns.send_text(lease, replace(delivery, session_id=delivery.chat_id))
         self._publish(*outcome.to_publish)
-        self._finish(lease)
         return outcome
 
     def dispatch(self, one: Mail) -> TaskOutcome:
@@ -127,10 +124,6 @@ class Shop:
         with self.database.transaction() as tx:
             found = mailbox.find(tx, task_id)
         return None if found is None else found.state.value
-
-    def _finish(self, lease: Lease) -> None:
-        with self.database.transaction() as tx:
-            leases.finish(tx, lease, now=self.clock())
 
     def _publish(self, *tasks: TaskMessage | None) -> None:
         self.published += [one for one in tasks if one is not None]

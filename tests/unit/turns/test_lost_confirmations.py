@@ -57,3 +57,20 @@ def test_a_part_that_was_sent_is_counted_once_and_not_sent_again(
     assert shop.shown == [("7", "answer 1")]
     [sent] = rows(shop.database, deliveries)
     assert (sent.state, sent.parts_sent, sent.unknown) == ("sent", 1, 0)
+
+
+def test_a_turn_whose_end_was_not_confirmed_still_publishes_the_next_head(
+    shop: Shop, lose_the_next: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shop.receive("t1")
+    show = shop.console.send
+
+    def send(chat_id: str, part: str, *, reply_to: str | None = None) -> object:
+        shop.receive("t2")
+        lose_the_next.append("while the turn was closed")
+        return show(chat_id, part, reply_to=reply_to)
+
+    monkeypatch.setattr(shop.console, "send", send)
+    outcome = shop.answer("t1")
+    assert [task.task_id for task in outcome.to_publish] == ["t2"]
+    assert (shop.head(), len(shop.agent.asked)) == ("t2", 1)

@@ -186,19 +186,6 @@ def test_a_message_that_comes_while_the_agent_thinks_is_the_next_turn(shop: Shop
     assert (following.task_id, shop.head(), shop.state("t2")) == ("t2", "t2", "waiting")
 
 
-def test_a_turn_that_was_delivered_and_not_closed_is_only_closed(shop: Shop) -> None:
-    shop.receive("t1", "t2", actor=TaskName.PROCESS_MESSAGE)
-    shop.receive("t3")
-    letter = mail("t1", actor=TaskName.PROCESS_MESSAGE)
-    lease = shop.claim(shop.published[0])
-    first = shop.turns.answer(lease, letter)
-    again = shop.turns.answer(lease, letter)
-    assert first.result == again.result
-    assert [one.task_id for one in first.to_publish] == ["t3"]
-    assert again.to_publish == []
-    assert len(shop.agent.asked) == 1
-
-
 def test_the_result_of_a_message_is_known_when_it_was_answered(shop: Shop) -> None:
     shop.receive("t1", "t2", actor=TaskName.PROCESS_MESSAGE)
     letters = [mail(one, actor=TaskName.PROCESS_MESSAGE) for one in ("t1", "t2")]

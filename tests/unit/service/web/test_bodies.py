@@ -1,39 +1,23 @@
 """A body is read up to its limit, and each way in which it is wrong has its own answer."""
 
-from io import BytesIO
 from typing import Any
 
 import pytest
 from structlog.typing import EventDict
 
 from service.web.bodies import LONGEST_BODY, LONGEST_EVENT
+from tests.asgi import post_pieces
 from tests.deployment import SECRET
 from tests.unit.service.conftest import Ingress, Open
 
-
-class Counted(BytesIO):
-    """A stream that knows how much of it was read."""
-
-    taken = 0
-
-    def read(self, size: int | None = -1, /) -> bytes:
-        chunk = super().read(size)
-        self.taken += len(chunk)
-        return chunk
+PIECE = 4096
+HEADERS = {"X-Telegram-Bot-Api-Secret-Token": SECRET, "Content-Type": "application/json"}
 
 
-def chunked(here: Ingress, stream: BytesIO) -> tuple[int, dict[str, Any]]:
-    """Post as a server does for ``Transfer-Encoding: chunked``: an input that ends by itself."""
-    answer = here.client.simulate_post(
-        "/webhooks/telegram",
-        headers={
-            "X-Telegram-Bot-Api-Secret-Token": SECRET,
-            "Content-Type": "application/json",
-            "Transfer-Encoding": "chunked",
-        },
-        extras={"wsgi.input": stream, "wsgi.input_terminated": True},
-    )
-    return answer.status_code, answer.json
+def chunked(here: Ingress, body: bytes, *more: bytes) -> tuple[int, Any, int]:
+    """Post as a server does for ``Transfer-Encoding: chunked``; return the pieces taken, too."""
+    pieces = [body[at : at + PIECE] for at in range(0, len(body), PIECE)]
+    return post_pieces(here.client.app, "/webhooks/telegram", [*pieces, *more], headers=HEADERS)
 
 
 def padded(size: int) -> bytes:
@@ -41,32 +25,50 @@ def padded(size: int) -> bytes:
 
 
 TOO_LARGE = {"status": "ignored", "kind": "too_large"}
+MIB = 1024 * 1024
+
+
+def posted_whole(here: Ingress, body: bytes, **headers: str) -> tuple[int, Any, int]:
+    """Post as a client does that says the length; return the pieces taken, too."""
+    pieces = [body[at : at + PIECE] for at in range(0, len(body), PIECE)]
+    headers = {**HEADERS, "Content-Length": str(len(body)), **headers}
+    return post_pieces(here.client.app, "/webhooks/telegram", pieces, headers=headers)
 
 
 def test_an_event_of_the_greatest_length_is_taken(ingress: Open) -> None:
     assert ingress().post(padded(LONGEST_EVENT)).json["kind"] == "other"
+    assert chunked(ingress(), padded(LONGEST_EVENT))[1]["kind"] == "other"
 
 
-@pytest.mark.parametrize("size", [LONGEST_EVENT + 1, 1024 * 1024, 20 * 1024 * 1024])
+@pytest.mark.parametrize("post", [posted_whole, chunked])
+@pytest.mark.parametrize("size", [LONGEST_EVENT + 1, MIB, 20 * MIB])
 def test_a_larger_event_is_ignored_by_its_id_since_a_refusal_would_block_its_chat(
-    ingress: Open, logs: list[EventDict], size: int
+    ingress: Open, logs: list[EventDict], post: Any, size: int
 ) -> None:
-    answer = ingress().post(padded(size))
-    assert (answer.status_code, answer.json) == (200, TOO_LARGE)
+    assert post(ingress(), padded(size))[:2] == (200, TOO_LARGE)
     (line,) = [line for line in logs if line["event"] == "event_too_large"]
     assert line["event_id"] == "1"
 
 
-def test_the_rest_of_a_larger_event_is_read_so_that_its_answer_arrives(ingress: Open) -> None:
-    stream = Counted(padded(1024 * 1024))
-    ingress().post(padded(1024 * 1024), extras={"wsgi.input": stream})
-    assert stream.taken == 1024 * 1024
+def test_a_larger_event_is_read_to_its_end_so_that_its_answer_arrives(ingress: Open) -> None:
+    assert posted_whole(ingress(), padded(MIB))[2] == MIB // PIECE
 
 
 def test_of_an_endless_event_no_more_than_four_megabytes_are_read(ingress: Open) -> None:
-    stream = Counted(padded(20 * 1024 * 1024))
-    assert chunked(ingress(), stream) == (200, TOO_LARGE)
-    assert stream.taken <= LONGEST_EVENT + 1 + 4 * 1024 * 1024
+    status, answer, taken = chunked(ingress(), padded(20 * MIB))
+    assert (status, answer) == (200, TOO_LARGE)
+    assert taken * PIECE < 5 * MIB
+
+
+def test_a_larger_event_that_does_not_end_is_answered_in_time(
+    ingress: Open, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("service.web.bodies.BODY_WITHIN_S", 0.2)
+    app, headers = ingress().client.app, {**HEADERS, "Content-Length": str(MIB)}
+    status, answer, _ = post_pieces(
+        app, "/webhooks/telegram", [padded(PIECE)], headers=headers, stalls=True
+    )
+    assert (status, answer) == (200, TOO_LARGE)
 
 
 def test_a_larger_event_without_an_id_is_ignored_too(ingress: Open, logs: list[EventDict]) -> None:
@@ -76,34 +78,34 @@ def test_a_larger_event_without_an_id_is_ignored_too(ingress: Open, logs: list[E
 
 
 def test_without_the_secret_a_large_body_is_refused_unread(ingress: Open) -> None:
-    here, stream = ingress(), Counted(padded(LONGEST_EVENT + 1))
-    answer = here.post(stream.getvalue(), secret="wrong", extras={"wsgi.input": stream})
-    assert (answer.status_code, stream.taken) == (401, 0)
+    wrong = {"X-Telegram-Bot-Api-Secret-Token": "wrong"}
+    status, _, taken = posted_whole(ingress(), padded(MIB), **wrong)
+    assert status == 401
+    assert taken <= 1
 
 
-def test_a_request_of_ours_that_is_too_long_is_refused_unread(ingress: Open) -> None:
-    here, stream = ingress(ops_token="operators-token"), Counted(padded(LONGEST_BODY + 1))
-    answer = here.client.simulate_post(
-        "/tasks/summarize",
-        body=stream.getvalue(),
-        headers={"Authorization": "Bearer operators-token", "Content-Type": "application/json"},
-        extras={"wsgi.input": stream},
-    )
-    assert (answer.status_code, answer.json["error"]) == (413, "PAYLOAD_TOO_LARGE")
-    assert stream.taken == 0
-
-
-def test_a_chunked_body_is_taken(ingress: Open) -> None:
-    assert chunked(ingress(), BytesIO(padded(LONGEST_EVENT)))[0] == 200
+def test_of_an_endless_request_of_ours_no_more_than_the_limit_is_read(ingress: Open) -> None:
+    pieces = [b" " * PIECE] * (10 * LONGEST_BODY // PIECE)
+    app = ingress().client.app
+    status, answer, taken = post_pieces(app, "/tasks/summarize", pieces, headers=HEADERS)
+    assert (status, answer["error"]) == (413, "PAYLOAD_TOO_LARGE")
+    assert taken <= LONGEST_BODY // PIECE + 1
 
 
 def test_a_body_that_breaks_off_is_the_senders_mistake(ingress: Open) -> None:
-    class Broken(BytesIO):
-        def read(self, size: int | None = -1, /) -> bytes:
-            raise ConnectionResetError
-
-    status, answer = chunked(ingress(), Broken())
+    status, answer, _ = chunked(ingress(), b'{"update_id": 1', b"")
     assert (status, answer["error"]) == (400, "INVALID_JSON")
+
+
+@pytest.mark.parametrize("path", ["/webhooks/telegram", "/tasks/summarize"])
+def test_a_body_that_does_not_come_in_time_is_refused(
+    ingress: Open, monkeypatch: pytest.MonkeyPatch, path: str
+) -> None:
+    monkeypatch.setattr("service.web.bodies.BODY_WITHIN_S", 0.05)
+    monkeypatch.setattr("service.web.ingress.BODY_WITHIN_S", 0.05)
+    app = ingress().client.app
+    status, answer, _ = post_pieces(app, path, [b"{"], headers=HEADERS, stalls=True)
+    assert (status, answer["error"]) == (408, "REQUEST_TIMEOUT")
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,85 @@
+"""Send the statements of a PostgreSQL transaction together, in as few round trips as possible.
+
+BEGIN, the limits of the transaction and everything that nothing has been read from yet travel with
+the next statement that is read from; COMMIT travels with what is left. psycopg's pipeline mode
+sends them, so it is one exchange with the server and each statement has its own parameters.
+"""
+
+from collections.abc import Callable, Mapping
+from typing import Any, Final
+
+from sqlalchemy import Connection, Engine, event
+
+Limits = tuple[str, Mapping[str, Any]]
+"""The statement that sets the limits of a transaction, and its parameters."""
+_KEY: Final = "pipe"
+
+
+class Pipe:
+    """The part of one transaction that has not been sent yet."""
+
+    __slots__ = ("_begin", "_connection", "_find_limits", "_is_begun", "lock_timeout_s", "waiting")
+
+    def __init__(self, connection: Any, begin: str, find_limits: Callable[[float], Limits]) -> None:
+        self.waiting: list[tuple[str, Mapping[str, Any]]] = []
+        self._connection = connection
+        self._begin = begin
+        self._find_limits = find_limits
+        self._is_begun = False
+        self.lock_timeout_s = 0.0
+
+    def send(self, *statements: tuple[str, Mapping[str, Any] | None]) -> list[Any]:
+        """Send the waiting statements and these; return the cursors of these.
+
+        Raises:
+            psycopg.Error: one of them has failed; the transaction can only be rolled back.
+        """
+        connection = self._connection
+        waiting, self.waiting = self.waiting, []
+        with connection.pipeline():
+            if not self._is_begun:
+                self._is_begun = True
+                connection.execute(self._begin)
+                connection.execute(*self._find_limits(self.lock_timeout_s))
+            for one in waiting:
+                connection.execute(*one)
+            return [connection.execute(*one) for one in statements]
+
+    def flush(self) -> None:
+        """Send the waiting statements, and BEGIN if it has not been sent."""
+        if self.waiting or not self._is_begun:
+            self.send()
+
+    def commit(self) -> None:
+        """Send the waiting statements and COMMIT; a transaction that did nothing sends nothing."""
+        if self.waiting or self._is_begun:
+            self.send(("COMMIT", None))
+
+
+def pipe_of(tx: Connection) -> Pipe | None:
+    """Return the pipe of a transaction; None on SQLite."""
+    return tx.info.get(_KEY)
+
+
+def attach(engine: Engine, begin: str, find_limits: Callable[[float], Limits]) -> None:
+    """Have every transaction of this engine begin and end through a pipe.
+
+    Statements that SQLAlchemy runs itself are sent one by one, after the waiting ones.
+    """
+
+    @event.listens_for(engine, "begin")
+    def _begin(tx: Connection) -> None:
+        driver = tx.connection.driver_connection
+        tx.info[_KEY] = Pipe(driver, begin, find_limits)
+
+    @event.listens_for(engine, "before_cursor_execute")
+    def _before(tx: Connection, *_: Any) -> None:
+        pipe = pipe_of(tx)
+        if pipe is not None:
+            pipe.flush()
+
+    @event.listens_for(engine, "commit")
+    def _commit(tx: Connection) -> None:
+        pipe = pipe_of(tx)
+        if pipe is not None:
+            pipe.commit()
