@@ -376,7 +376,7 @@ def as_task(mail: Mail) -> TaskMessage:
         options={
             "trace_id": mail.trace_id,
             **mail.trace_context,
-            # The reply goes to the customer; a caller who waits all the same asks the database.
+            # The reply goes to the customer; a caller that waits all the same asks the database.
             **({"no_result": True} if mail.actor == TaskName.PROCESS_AND_RESPOND else {}),
         },
     )

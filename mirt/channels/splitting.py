@@ -24,6 +24,8 @@ def utf8_length(text: str) -> int:
 
 def well_formed(text: str) -> str:
     """Return the text as UTF-8 and databases can store it: no NUL, no half of a surrogate pair."""
+    if text.isascii() and "\0" not in text:
+        return text
     units = text.replace("\0", "").encode("utf-16-le", "surrogatepass")
     return units.decode("utf-16-le", "replace")
 

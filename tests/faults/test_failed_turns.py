@@ -70,8 +70,8 @@ def test_a_blank_message_is_ignored_aloud(running: Deployment) -> None:
 
 def test_a_message_of_100_kilobytes_is_refused_with_its_reason(running: Deployment) -> None:
     answer = running.post(update(7, 1, "я" * 50_000))
-    assert answer.status_code == 413
-    assert answer.json()["error"]
+    assert answer.status_code == 400
+    assert "user_message: 50000 characters" in answer.json()["message"]
     assert running.rows("SELECT 1 FROM inbox") == []
 
 

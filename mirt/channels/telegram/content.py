@@ -111,7 +111,10 @@ def read_content(message: Raw) -> Content | None:
 
     No shape of a part raises: a part that is malformed counts as unreadable.
     """
-    words, photo = _words(message), _photo(message)
+    words = _words(message)
+    if words is not None and message.keys().isdisjoint(_BESIDE_WORDS):
+        return Content(words)
+    photo = _photo(message)
     lines, unread = [], list(_files(message, photo))
     for kind, read in _READERS.items():
         if has(message, kind) and not (kind == "location" and has(message, "venue")):
@@ -263,3 +266,4 @@ _READERS: Final[Mapping[str, Callable[[Raw], str]]] = {
     "web_app_data": _form,
 }
 """Content that becomes text. A reader returns an empty text if it finds nothing to tell."""
+_BESIDE_WORDS: Final = frozenset({"photo", "document", *_UNREADABLE, *_READERS})

@@ -8,10 +8,23 @@ from mirt.channels.telegram.content import gist
 from mirt.channels.telegram.updates import Raw, has, raw, raw_list, raw_text
 
 _MOST_LINKS: Final = 3
+_POINTERS: Final = frozenset(
+    (
+        "forward_origin",
+        "reply_to_message",
+        "external_reply",
+        "reply_to_story",
+        "quote",
+        "entities",
+        "caption_entities",
+    )
+)
 
 
 def points_at(message: Raw) -> str | None:
     """Return a note for each thing that the message points at, one a line; None for none."""
+    if message.keys().isdisjoint(_POINTERS):
+        return None
     found = (_forwarded(message), _replied_to(message), _links(message))
     return "\n".join(filter(None, found)) or None
 

@@ -90,6 +90,14 @@ def test_the_parts_of_an_album_are_one_line_of_one_turn(shop: Shop) -> None:
     assert [role for role, _ in heard(shop)] == ["user", "assistant"]
 
 
+def test_an_album_that_comes_while_the_agent_thinks_is_waited_for_too(shop: Shop) -> None:
+    part = mail("p0", "", metadata={**PHOTO, "album": "1377"})
+    shop.agent.meanwhile = lambda: shop.conversations.accept(part)
+    shop.receive("t1")
+    outcome = shop.answer("t1")
+    assert (outcome.to_publish, shop.head()) == ([], "p0")
+
+
 def test_two_albums_are_two_lines(shop: Shop) -> None:
     for task_id, album in (("a1", "1"), ("a2", "1"), ("b1", "2")):
         shop.receive(task_id, text="", metadata={**PHOTO, "album": album})

@@ -116,6 +116,15 @@ def test_the_longest_update_of_telegram_is_answered(ingress: Open, services: Fak
     assert len(services.sent(7)) >= 1
 
 
+def test_the_part_of_an_album_is_answered_where_tasks_are_not_enabled_too(
+    ingress: Open, services: FakeServices
+) -> None:
+    part = update(7, 1, "", photo=[{"file_id": "f"}], media_group_id="1377")
+    del part["message"]["text"]
+    assert ingress(TASKS_ENABLED=False).post(part).json == {"status": "accepted"}
+    assert services.sent(7) == ["echo: [фото]"]
+
+
 def membership(chat: int, status: str, at: int = 1_790_000_000) -> dict[str, Any]:
     return {
         "update_id": 1,
