@@ -149,7 +149,7 @@ class Conversations:
         together = [mail for mail in mails if self._fits_into_a_batch(mail)]
         try:
             entries = self._store_together(together)
-        except (BusyError, StatementError, accepting.NotInPlaceError) as spoiled:
+        except (BusyError, StatementError) as spoiled:
             if len(mails) > 1:
                 log.warning("batch_not_stored", messages=len(mails), why=str(spoiled))
             return [None] * len(mails)
@@ -376,7 +376,7 @@ def as_task(mail: Mail) -> TaskMessage:
         options={
             "trace_id": mail.trace_id,
             **mail.trace_context,
-            # The reply goes to the customer; a caller that waits all the same asks the database.
+            # The reply goes to the customer; a caller that wants it too asks the database.
             **({"no_result": True} if mail.actor == TaskName.PROCESS_AND_RESPOND else {}),
         },
     )
