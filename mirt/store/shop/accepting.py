@@ -57,6 +57,7 @@ WITH given AS (
         user_id = coalesce(excluded.user_id, c.user_id),
         customer_name = coalesce(excluded.customer_name, c.customer_name),
         last_customer_at = excluded.last_customer_at, followups_taken = 0, summary_awaited = true,
+        unreachable_since = NULL,
         head_task_id = coalesce(c.head_task_id, excluded.head_task_id)
     WHERE c.platform = excluded.platform
     RETURNING c.session_id, c.head_task_id
