@@ -10,6 +10,7 @@ WorkerError
 │   ├── RedisUnavailableError      Redis could not be reached, and the caller needs it
 │   └── BrokerUnavailableError     RabbitMQ has not confirmed, or could not be reached
 ├── PermanentError                 trying again cannot help; carries an error code
+│   └── PromptRefusedError         … with these messages: with less of the history it may
 ├── SoftTimeLimitExceeded          the task's soft limit has passed
 └── LeaseLostError                 another worker has the task now: stop, change nothing
 """
@@ -101,6 +102,17 @@ class PermanentError(WorkerError):
     def __init__(self, message: str, error_code: str | None = None) -> None:
         super().__init__(message)
         self.error_code = error_code
+
+
+class PromptRefusedError(PermanentError):
+    """A refusal by the LLM of the messages that it was sent: too many, or one of them flagged.
+
+    ``keep`` is the share of the history, from 0 to below 1, with which it may be asked once more.
+    """
+
+    def __init__(self, message: str, *, keep: float) -> None:
+        super().__init__(message, ErrorCode.LLM_REFUSED)
+        self.keep = keep
 
 
 class SoftTimeLimitExceeded(WorkerError):  # noqa: N818 - the name its users know it by

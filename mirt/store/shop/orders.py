@@ -66,6 +66,23 @@ class NewOrder:
     trace_id: str
 
 
+def is_under_way(tx: Connection, external_id: str, *, since: datetime) -> bool:
+    """Whether there is such an order that is not over and was recorded after ``since``."""
+    found = select(orders.c.external_id).where(
+        orders.c.external_id == external_id,
+        orders.c.created_at > since,
+        orders.c.state.not_in(OVER),
+    )
+    return tx.execute(found).first() is not None
+
+
+def data_of(tx: Connection, external_id: str) -> Mapping[str, Any]:
+    """Return the data of an order as its task has recorded it; empty if there is none."""
+    found = select(orders.c.order_data).where(orders.c.external_id == external_id)
+    data: Mapping[str, Any] | None = tx.execute(found).scalar()
+    return data or {}
+
+
 def begin(tx: Connection, order: NewOrder, *, now: datetime) -> KeptOrder:
     """Store the order if it is new, lock it until the transaction ends, and return its state.
 
