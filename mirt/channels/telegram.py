@@ -14,12 +14,12 @@ from mirt.channels.protocol import Ignored, InboundMessage, Receipt
 from mirt.channels.splitting import split_text
 from mirt.channels.webhook import Id, Payload, Text, header, present, read_payload, same_secret
 from mirt.errors import ErrorCode, OutcomeUnknownError, PermanentError, WorkerError
-from mirt.http import Answer, ExternalService
+from mirt.http import Answer, ExternalService, SettingNames
 
 LONGEST_TEXT: Final = 4096
 """UTF-16 code units that Telegram takes in one message."""
 
-_REFUSALS: Final = (400, 401, 403, 404)
+_REFUSALS: Final = (400, 403)
 _COURTESY_SECONDS: Final = 2.0
 
 _OTHER_UPDATES: Final = (
@@ -109,6 +109,9 @@ class TelegramChannel:
             timeout=timeout,
             refusal_code=ErrorCode.CHANNEL_REFUSED,
             retry_after=_seconds_to_wait,
+            settings=SettingNames("TELEGRAM_BOT_TOKEN", "TELEGRAM_API_URL"),
+            account_refusal=_account_refusal,
+            check=("POST", "/getMe"),
             max_connections=max_connections,
         )
 
@@ -231,6 +234,16 @@ def _seconds_to_wait(answer: Answer) -> float | None:
     return _parameter(answer, "retry_after")
 
 
+def _account_refusal(answer: Answer) -> str | None:
+    # A chat that is not there is a 400: a 404 means that no bot has this token.
+    return _reason(answer) if answer.status in {401, 404} else None
+
+
+def _reason(answer: Answer) -> str:
+    body = answer.body if isinstance(answer.body, dict) else {}
+    return str(body.get("description", "no reason given"))[:300]
+
+
 def _parameter(answer: Answer, name: str) -> int | None:
     parameters = answer.body.get("parameters") if isinstance(answer.body, dict) else None
     value = parameters.get(name) if isinstance(parameters, dict) else None
@@ -240,8 +253,8 @@ def _parameter(answer: Answer, name: str) -> int | None:
 def _result(answer: Answer) -> Any:
     body = answer.body if isinstance(answer.body, dict) else {}
     if answer.status >= 400:
-        reason = str(body.get("description", "no reason given"))[:300]
-        raise PermanentError(f"telegram: {answer.status} {reason}", ErrorCode.CHANNEL_REFUSED)
+        said = f"telegram: {answer.status} {_reason(answer)}"
+        raise PermanentError(said, ErrorCode.CHANNEL_REFUSED)
     if body.get("ok") is not True:
         raise OutcomeUnknownError("telegram", f"answered {answer.status} without ok")
     return body.get("result")

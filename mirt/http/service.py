@@ -2,31 +2,41 @@
 
 import time
 from collections.abc import Callable, Collection, Mapping
+from dataclasses import dataclass
 from math import inf
 from typing import Any, Final
 
 import httpx
 from pydantic import SecretStr
 
-from mirt import clock
+from mirt import clock, service_calls
 from mirt.errors import (
-    CooldownError,
     ErrorCode,
     ExternalServiceError,
+    OutageError,
     OutcomeUnknownError,
     PermanentError,
     RateLimitError,
     SoftTimeLimitExceeded,
 )
 from mirt.http.answer import Answer, bounded, read_retry_after
-from mirt.http.breaker import Breaker
+from mirt.http.breaker import Breaker, Cause
 from mirt.http.network import request_deadline
 from mirt.http.pool import AnswerTooLargeError, Pool
 from mirt.observe import traces
 
 _EARLY: Final = 0.01  # seconds that a socket may time out before its deadline
 _NEVER_SENT = (httpx.ConnectError, httpx.ConnectTimeout, httpx.PoolTimeout)
-_NEVER_SENDABLE = (httpx.UnsupportedProtocol, httpx.LocalProtocolError, httpx.InvalidURL)
+_NO_ADDRESS = (httpx.UnsupportedProtocol, httpx.InvalidURL)
+_CHECK_S: Final = 5.0
+
+
+@dataclass(frozen=True, slots=True)
+class SettingNames:
+    """The settings to mend if a service refuses us: its key, and its address."""
+
+    key: str = "its key"
+    url: str = "its address"
 
 
 class ExternalService:
@@ -34,8 +44,9 @@ class ExternalService:
 
     The first call of a process opens the pool. Every request ends within ``timeout`` seconds and by
     the deadline of the task (``mirt.clock``), even if its bytes come slowly. After five failures in
-    a row calls fail at once, except for one trial in three seconds. Answers of 4xx, including 429,
-    are no failures of the service.
+    a row, or one refusal of our account, calls fail at once, except for one trial in three seconds
+    and those of a probe (``mirt.service_calls``). Other answers of 4xx, including 429, are no
+    failures of the service.
 
     No error and no log contains ``base_url`` (it may hold a token), a header, or a text of the HTTP
     client. The adapter gets answers with asterisks in place of each of ``secrets``.
@@ -59,18 +70,27 @@ class ExternalService:
         timeout: float,
         refusal_code: ErrorCode,
         retry_after: Callable[[Answer], float | None] = lambda _: None,
+        settings: SettingNames = SettingNames(),
+        account_refusal: Callable[[Answer], str | None] = lambda _: None,
+        check: tuple[str, str] | None = None,
         breaker: bool = True,
         max_connections: int = 64,
     ) -> None:
         """Take the seconds that a whole request may last and the error code of its refusals.
 
         ``retry_after`` reads the seconds to wait from the body of a 429. If it returns None, the
-        header counts.
+        header counts. ``account_refusal`` returns the words of an answer that refuses our key or
+        account, whatever the request; None for any other answer. ``check`` is the method and path
+        of a request without effect: it goes before a trial that has one, so that an outage does not
+        repeat the effect.
         """
         self.name = name
         self._timeout = timeout
         self._refusal_code = refusal_code
         self._retry_after = retry_after
+        self._settings = settings
+        self._account_refusal = account_refusal
+        self._check = check
         self._breaker = Breaker() if breaker else Breaker(limit=inf)
         self._pool = Pool(
             base_url, headers=headers or {}, secrets=secrets, max_connections=max_connections
@@ -96,7 +116,8 @@ class ExternalService:
 
         Raises:
             RateLimitError: the service answered 429; ``retry_after`` is 1 s to 3600 s.
-            CooldownError: the request was not sent, since the service keeps failing.
+            OutageError: the service refuses our account, or the request was not sent, since the
+                service keeps failing.
             OutcomeUnknownError: the request was sent, and no valid answer came back.
             ExternalServiceError: the request was not sent, or the service answered 408 or 5xx.
             PermanentError: the service refused the request; with the refusal code.
@@ -104,10 +125,9 @@ class ExternalService:
         """
         request = f"{method} {path}"
         seconds = self._timeout if timeout is None else timeout
+        clock.remaining(seconds)
+        self._admit(idempotent=idempotent)
         left = clock.remaining(seconds)
-        if (rest := self._breaker.wait_s()) > 0:
-            # A cooldown is no attempt, so it uses up no retry.
-            raise CooldownError(f"{self.name}: {request} not sent: it keeps failing", rest)
         attributes = {
             "peer.service": self.name,
             "http.request.method": method,
@@ -152,15 +172,71 @@ class ExternalService:
         """Close the connections. A later call opens new ones."""
         self._pool.close()
 
+    def _admit(self, *, idempotent: bool) -> None:
+        """Raise OutageError unless this call may be sent.
+
+        A trial that has an effect is sent only after a request without one was answered.
+        """
+        is_probe = service_calls.current().probe == self.name
+        if not is_probe and not self._breaker.is_open:
+            return
+        if not is_probe and self._breaker.wait_s() > 0:
+            raise self._outage()
+        if self._check is None or idempotent:
+            return
+        method, path = self._check
+        left = clock.remaining(_CHECK_S)
+        try:
+            answer = self._send(method, path, None, None, _CHECK_S, left, idempotent=True)
+        except ExternalServiceError:
+            answer = None
+        if answer is not None and answer.status < 500:
+            self._refuse_account(answer)
+            return
+        if answer is not None:
+            self._breaker.failed(Cause(str(answer.status)))
+        raise self._outage()
+
+    def _outage(self) -> OutageError:
+        cause = self._breaker.cause
+        return OutageError(
+            self.name,
+            cause.reason,
+            code=cause.code,
+            setting=cause.setting,
+            failed_s_ago=self._breaker.failed_s_ago,
+            forget=self._breaker.close,
+        )
+
+    def _refuse_account(self, answer: Answer) -> None:
+        """Raise OutageError for an answer that every request would get."""
+        cause = None
+        if 300 <= answer.status < 400:
+            cause = Cause(str(answer.status), "it has moved", self._settings.url)
+        elif (words := self._account_refusal(answer)) is not None:
+            cause = Cause(str(answer.status), words, self._settings.key)
+        if cause is not None:
+            self._breaker.refused(cause)
+            raise self._outage()
+
+    def _heard(self) -> None:
+        self._breaker.heard()
+        service_calls.current().answered.add(self.name)
+
+    def _failure(self, what: str, *, is_certain: bool) -> ExternalServiceError:
+        kind = ExternalServiceError if is_certain else OutcomeUnknownError
+        return kind(self.name, what, silent_s=self._breaker.silent_s)
+
     def _classify_status(
         self, answer: Answer, request: str, accept: Collection[int], *, idempotent: bool
     ) -> Answer:
         """Return an answer that is no failure; raise the error of its status otherwise."""
         status = answer.status
         if status >= 500:
-            self._breaker.failed()
-            raise ExternalServiceError(self.name, f"{request} answered {status}")
-        self._breaker.heard()
+            self._breaker.failed(Cause(str(status)))
+            raise self._failure(f"{request} answered {status}", is_certain=True)
+        if status not in accept or status >= 400:
+            self._refuse_account(answer)
         if status == 429:
             named = self._retry_after(answer)
             wait = (
@@ -169,25 +245,27 @@ class ExternalService:
                 else bounded(named)
             )
             raise RateLimitError(f"{self.name}: {request} is to wait {wait:.0f} s", wait)
+        self._heard()
         if status == 408:
             raise ExternalServiceError(self.name, f"{request} answered {status}")
         if status >= 300 and status not in accept:
             raise PermanentError(f"{self.name}: {request} answered {status}", self._refusal_code)
         if status < 300 and answer.body is None and status != 204:
-            kind = ExternalServiceError if idempotent else OutcomeUnknownError
-            raise kind(self.name, f"{request} answered {status} without JSON")
+            raise self._failure(f"{request} answered {status} without JSON", is_certain=idempotent)
         return answer
 
     def _classify_failure(self, failure: Exception, request: str, *, idempotent: bool) -> Exception:
         """Return our error for a request without an answer, and report it to the breaker."""
         how = type(failure).__name__
-        if isinstance(failure, _NEVER_SENDABLE):
-            return PermanentError(
-                f"{self.name}: {request} cannot be sent as configured ({how})", self._refusal_code
-            )
+        if isinstance(failure, (*_NO_ADDRESS, httpx.LocalProtocolError)):
+            is_address = isinstance(failure, _NO_ADDRESS)
+            setting = self._settings.url if is_address else self._settings.key
+            self._breaker.refused(Cause(how, "it cannot be used as configured", setting))
+            return self._outage()
         if not isinstance(failure, httpx.PoolTimeout):  # our own lack of connections
-            self._breaker.failed()
+            self._breaker.failed(Cause(how))
         if isinstance(failure, _NEVER_SENT):
-            return ExternalServiceError(self.name, f"{request} could not be sent ({how})")
-        kind = ExternalServiceError if idempotent else OutcomeUnknownError
-        return kind(self.name, f"{request} was sent, but its answer was lost ({how})")
+            return self._failure(f"{request} could not be sent ({how})", is_certain=True)
+        return self._failure(
+            f"{request} was sent, but its answer was lost ({how})", is_certain=idempotent
+        )

@@ -1,18 +1,22 @@
 """Ask a model behind an OpenAI-compatible API: OpenAI, OpenRouter, and most others."""
 
 import json
+import re
 from collections.abc import Collection, Sequence
 from typing import Any, Final
 
 from pydantic import SecretStr
 
 from mirt.errors import ErrorCode, ExternalServiceError, PermanentError
-from mirt.http import Answer, ExternalService
+from mirt.http import Answer, ExternalService, SettingNames
 from mirt.llm import prompts
 from mirt.llm.protocol import Action, ChatMessage, Completion, Tool
 
 LONGEST_WAIT: Final = 300.0
 """Seconds to wait for an answer. Tasks have a nearer deadline of their own."""
+
+_FLAGGED: Final = re.compile(r"flagged|moderation|content.?(?:filter|policy)|safety", re.IGNORECASE)
+"""Words of a 403 that refuses the text of one request, and not our account."""
 
 TEMPERATURE: Final = 0.3
 MAX_TOKENS: Final = 2048
@@ -33,6 +37,8 @@ class OpenAiAgent:
             secrets=[api_key],
             timeout=LONGEST_WAIT,
             refusal_code=ErrorCode.LLM_REFUSED,
+            settings=SettingNames("LLM_API_KEY", "LLM_BASE_URL"),
+            account_refusal=_account_refusal,
             max_connections=max_connections,
         )
 
@@ -129,6 +135,25 @@ def _arguments(written: Any) -> dict[str, Any]:
     except ValueError:
         return {}
     return read if isinstance(read, dict) else {}
+
+
+def _account_refusal(answer: Answer) -> str | None:
+    """Return the reason of a refusal that every request would get: of the key or the credits."""
+    used_up = "insufficient_quota" in (
+        _at(answer.body, "error", "code"),
+        _at(answer.body, "error", "type"),
+    )
+    is_ours = answer.status in {401, 402} or (
+        answer.status == 403 and not _is_about_the_text(answer)
+    )
+    return _reason(answer) if is_ours or used_up else None
+
+
+def _is_about_the_text(answer: Answer) -> bool:
+    # OpenRouter names the reasons of a moderation; other gateways say it in words.
+    metadata = _at(answer.body, "error", "metadata")
+    is_flagged = any(_at(metadata, name) is not None for name in ("reasons", "flagged_input"))
+    return is_flagged or _FLAGGED.search(_reason(answer)) is not None
 
 
 def _reason(answer: Answer) -> str:

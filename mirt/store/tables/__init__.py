@@ -6,6 +6,7 @@ from mirt.store.tables.effects import deliveries, orders
 from mirt.store.tables.tasks import (
     dead_letters,
     health_checks,
+    holds,
     task_events,
     tasks,
     ticks,
@@ -20,6 +21,7 @@ __all__ = [
     "followups",
     "health_checks",
     "history",
+    "holds",
     "inbox",
     "metadata",
     "orders",

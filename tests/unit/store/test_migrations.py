@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from alembic import command
 from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
 from alembic.operations import Operations
@@ -103,11 +104,13 @@ def test_upgrading_twice_changes_nothing(database: Database) -> None:
         assert tx.execute(select(conversations.c.session_id)).scalars().all() == ["s"]
 
 
-def test_a_task_queued_during_an_upgrade_has_waited_since_it_was_sent(
-    database: Database,
-) -> None:
+def test_a_task_queued_during_an_upgrade_has_waited_since_it_was_sent(empty: Database) -> None:
+    database = empty
     with database.transaction() as tx:
-        tx.execute(text("ALTER TABLE tasks DROP COLUMN waits_since"))
+        config = migrate._config()
+        config.attributes["connection"] = tx
+        command.upgrade(config, "0005")
+    with database.transaction() as tx:
         tx.execute(
             text(
                 "INSERT INTO tasks (id, actor, args, kwargs, options, state, created_at, due_at) "
@@ -116,7 +119,6 @@ def test_a_task_queued_during_an_upgrade_has_waited_since_it_was_sent(
             ),
             {"at": "2026-03-01 12:00:00"},
         )
-    set_revision(database, "0005")
     upgrade(str(database.url))
     with database.transaction() as tx:
         since = tx.execute(select(tasks.c.waits_since).order_by(tasks.c.id.desc())).scalars().all()

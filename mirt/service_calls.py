@@ -1,0 +1,30 @@
+"""Note which outside services answer during a run, so that held work goes on after an outage.
+
+The notes are a context variable: HTTP writes them, and the code around the run reads them.
+"""
+
+from contextvars import ContextVar
+from dataclasses import dataclass, field
+
+
+@dataclass(slots=True)
+class ServiceCalls:
+    """The calls of one run. ``probe`` is the service that this run asks although it was down."""
+
+    probe: str | None = None
+    answered: set[str] = field(default_factory=set)
+
+
+_calls: ContextVar[ServiceCalls] = ContextVar("service_calls", default=ServiceCalls())  # noqa: B039
+
+
+def begin(probe: str | None = None) -> ServiceCalls:
+    """Begin the notes of a run in this context, and return them."""
+    calls = ServiceCalls(probe)
+    _calls.set(calls)
+    return calls
+
+
+def current() -> ServiceCalls:
+    """Return the notes of the run in this context."""
+    return _calls.get()

@@ -1,0 +1,33 @@
+"""Outages of outside services, and the tasks that they hold."""
+
+import sqlalchemy as sa
+from alembic import op
+
+revision = "0007"
+down_revision = "0006"
+
+
+def upgrade() -> None:
+    op.create_table(
+        "holds",
+        sa.Column("service", sa.String(), nullable=False),
+        sa.Column("since", sa.DateTime(timezone=True), nullable=False),
+        sa.Column("code", sa.String(), nullable=False),
+        sa.Column("reason", sa.Text(), nullable=False),
+        sa.Column("setting", sa.String()),
+        sa.Column("probes", sa.Integer(), nullable=False, server_default="0"),
+        sa.Column("probe_at", sa.DateTime(timezone=True), nullable=False),
+        sa.Column("held", sa.Integer(), nullable=False, server_default="0"),
+        sa.Column("ended_at", sa.DateTime(timezone=True)),
+        sa.PrimaryKeyConstraint("service"),
+    )
+    op.add_column("tasks", sa.Column("held_by", sa.String()))
+    op.add_column("tasks", sa.Column("held_since", sa.DateTime(timezone=True)))
+    is_held = sa.text("held_by IS NOT NULL")
+    op.create_index(
+        "tasks_held",
+        "tasks",
+        ["held_by", "started_at"],
+        postgresql_where=is_held,
+        sqlite_where=is_held,
+    )

@@ -1,0 +1,105 @@
+"""While an outside service is down for everybody, its work waits, costs nothing, and goes on."""
+
+from collections import Counter
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Final
+
+import pytest
+from sqlalchemy import Engine, event
+
+from mirt.store.tables import dead_letters, holds, task_events, tasks
+from mirt.texts import APOLOGY
+from service.dispatcher import dispatch_message
+from tests.clock import FakeClock
+from tests.fakes import FakeServices, Misbehaviour, Status
+from tests.integration.conftest import Running, rows
+from tests.polling import wait_until
+
+Run = Callable[..., Running]
+CHATS: Final = 300
+DOWN: Final = Status(503)
+NO_CREDITS: Final = Status(402, {"error": {"code": 402, "message": "Insufficient credits"}})
+
+
+def write(chat: int, text: str = "Є сукня?") -> None:
+    dispatch_message(str(chat), text, "telegram", str(chat), fire_and_forget=True)
+
+
+def held() -> int:
+    return sum(row.held_by == "llm" and row.state == "delayed" for row in rows(tasks))
+
+
+@contextmanager
+def counting_transactions(engine: Engine) -> Iterator[list[object]]:
+    """Yield a list that grows by each transaction of this process."""
+    begun: list[object] = []
+
+    def note(connection: object) -> None:
+        begun.append(connection)
+
+    event.listen(engine, "begin", note)
+    try:
+        yield begun
+    finally:
+        event.remove(engine, "begin", note)
+
+
+@pytest.mark.parametrize("outage", [DOWN, NO_CREDITS], ids=["answers 503", "has no credits"])
+def test_many_conversations_wait_for_the_llm_and_cost_nothing(
+    run: Run, services: FakeServices, outage: Misbehaviour, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("mirt.store.queue.holds.LONGEST_PAUSE_S", 2)
+    monkeypatch.setattr("mirt.store.queue.holds.LONGEST_SPREAD_S", 3)
+    services.misbehave("llm", outage, times=None)
+    running = run("rabbitmq")
+    for chat in range(1, CHATS + 1):
+        write(chat)
+    wait_until(lambda: held() >= CHATS - 1, within_s=120)
+    asked = len(services.requests("llm"))
+    with counting_transactions(running.broker.database.engine) as transactions:
+        wait_until(lambda: len(services.requests("llm")) >= asked + 2)
+    assert len(transactions) < CHATS
+    assert max(Counter(row.task_id for row in rows(task_events)).values(), default=0) <= 1
+
+    services.mend("llm")
+    wait_until(lambda: len(services.replies()) == CHATS, within_s=120)
+    assert {text for _, _, text in services.replies()} == {"echo: Є сукня?"}
+    assert len({chat for _, chat, _ in services.replies()}) == CHATS
+    assert rows(dead_letters) == []
+    [hold] = rows(holds)
+    assert hold.ended_at is not None
+
+
+def test_a_quiet_shop_has_the_same_patience(run: Run, services: FakeServices) -> None:
+    services.misbehave("llm", DOWN, times=None)
+    clock = FakeClock()
+    run("embedded", clock=clock)
+    write(7)
+    for times in range(1, 21):
+        wait_until(lambda times=times: len(services.requests("llm")) >= times)
+        wait_until(lambda: rows(tasks)[0].state in {"delayed", "dead"})
+        clock.advance(seconds=30)
+    assert rows(dead_letters) == []
+    services.mend("llm")
+
+    def is_answered() -> bool:
+        clock.advance(seconds=1)
+        return services.sent(7) == ["echo: Є сукня?"]
+
+    wait_until(is_answered)
+
+
+def test_a_task_that_waits_longer_than_its_patience_is_a_dead_letter_with_an_apology(
+    run: Run, services: FakeServices
+) -> None:
+    services.misbehave("llm", NO_CREDITS, times=None)
+    clock = FakeClock()
+    run("embedded", clock=clock, outage_patience_seconds=3600)
+    write(7)
+    wait_until(held)
+    clock.advance(hours=1)
+    wait_until(lambda: services.sent(7))
+    assert services.sent(7) == [APOLOGY]
+    [letter] = rows(dead_letters)
+    assert letter.error_code == "OUTAGE"
