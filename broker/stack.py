@@ -86,7 +86,7 @@ def middleware(
         LogContext(),
         # Around the rest, so that it sees their decisions.
         TaskMetrics(),
-        UnreadMessages(opened.database, clock),
+        UnreadMessages(opened.database, clock, registry.failure_handlers),
         # Before all that has effects: a task without a lease must not run. After all that may
         # still fail: its settlement is final.
         Execution(opened.database, clock, keeper, settlement, registry.claim_hooks),

@@ -2,6 +2,7 @@
 
 import base64
 import hashlib
+from collections.abc import Callable
 from dataclasses import replace
 from datetime import datetime
 from typing import Any, Final
@@ -18,8 +19,10 @@ from mirt.errors import DatabaseError, ErrorCode
 from mirt.observe import metrics
 from mirt.store.engine.database import Database
 from mirt.store.queue import dead_letters as store
+from mirt.store.queue import outbox
 from mirt.store.queue.dead_letters import DeadLetter, DeadLetterFilter, write_dead_letter
 from mirt.store.queue.events import EventKind, TaskEvent, add_events
+from mirt.store.queue.failure_handler import UNKNOWN, FailureHandlers
 from mirt.store.queue.tasks import TaskMessage
 
 log = structlog.get_logger(__name__)
@@ -36,9 +39,16 @@ class UnreadMessages(Middleware):
     do not expire.
     """
 
-    def __init__(self, database: Database, clock: Clock) -> None:
+    def __init__(
+        self,
+        database: Database,
+        clock: Clock,
+        find_handlers: Callable[[], FailureHandlers] = dict,
+    ) -> None:
+        """``find_handlers`` returns the business's failure handlers; it is asked with each task."""
         self._database = database
         self._clock = clock
+        self._find_handlers = find_handlers
 
     def before_nack(self, broker: Broker, message: Any) -> None:
         """Bury a message of an unknown task. The settlement has buried all others already."""
@@ -54,8 +64,9 @@ class UnreadMessages(Middleware):
         """Write a dead letter for a task that this version does not know.
 
         Return False if the database could not store it. The task's row ends in the same
-        transaction, so the task runs when it is replayed and not before. A row that another worker
-        runs stays as it is: that worker knows the task.
+        transaction, so the task runs when it is replayed and not before. If it was the head of a
+        conversation, the next message is the head. A row that another worker runs stays as it is:
+        that worker knows the task.
         """
         now = self._clock()
         dead = DeadLetter(
@@ -71,6 +82,11 @@ class UnreadMessages(Middleware):
         try:
             with self._database.transaction() as tx:
                 buried = store.bury_unbegun(tx, dead, now=now)
+                handler = self._find_handlers().get(UNKNOWN) if buried else None
+                if handler is not None:
+                    # The pump publishes what follows: this may be the end of a publication.
+                    next_ids = [one.task_id for one in handler.failed(tx, task.task_id)]
+                    outbox.make_due(tx, next_ids, now=now)
         except DatabaseError as failed:
             return _not_written(failed)
         if buried:

@@ -12,6 +12,7 @@ from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Final
 
+import structlog
 from sqlalchemy import Connection
 
 from mirt.channels import InboundMessage
@@ -21,13 +22,15 @@ from mirt.observe import traces
 from mirt.store.engine.database import Database
 from mirt.store.engine.statements import Query, Row
 from mirt.store.queue import outbox
-from mirt.store.queue.tasks import TaskMessage
+from mirt.store.queue.tasks import TaskMessage, TaskState
 from mirt.store.reports.backlog import Backlog, measure
 from mirt.store.shared.seen_ids import SeenIds
 from mirt.store.shop import mailbox
 from mirt.store.shop import turn_steps as steps
-from mirt.store.shop.mailbox import KeptMail, Mail
+from mirt.store.shop.mailbox import KeptMail, Mail, MailState
 from mirt.task_names import TaskName
+
+log = structlog.get_logger(__name__)
 
 ANSWERS: Final = frozenset({TaskName.PROCESS_MESSAGE, TaskName.PROCESS_AND_RESPOND})
 """The tasks that answer a message: to the caller, or to the customer."""
@@ -185,9 +188,9 @@ class Conversations:
         return min(last + self._debounce, first + self._debounce * LONGEST_QUIET)
 
     def repair(self) -> list[TaskMessage]:
-        """Make a head for each conversation that has waiting mail and no head.
+        """Make a head for each conversation that has waiting mail, and no head that goes on.
 
-        Return the tasks to publish. One call repairs at most 100 conversations.
+        Return the tasks to publish. One call repairs at most 100 conversations of either kind.
         """
         now = self._clock()
         tasks = []
@@ -195,7 +198,27 @@ class Conversations:
             for session_id in mailbox.conversations_without_head(tx, limit=100):
                 if mailbox.lock_head(tx, session_id) is None:
                     tasks.append(self._promote_oldest(tx, session_id, now=now))
+            for session_id in sorted(mailbox.conversations_with_dead_head(tx, limit=100)):
+                tasks.append(self._replace_dead_head(tx, session_id, now=now))
         return [task for task in tasks if task]
+
+    def _replace_dead_head(
+        self, tx: Connection, session_id: str, *, now: datetime
+    ) -> TaskMessage | None:
+        """Make the oldest waiting message the head. The mail of a dead turn has failed.
+
+        Mail without a reply whose task is gone or done gets a new task.
+        """
+        found = mailbox.lock_dead_head(tx, session_id)
+        if found is None:
+            return None
+        head, state = found
+        log.warning("dead_head_replaced", session_id=session_id, task_id=head, state=state)
+        if state == TaskState.DEAD:
+            mailbox.settle(tx, turn_id=head, task_id=head, state=MailState.FAILED, now=now)
+        elif (kept := mailbox.find(tx, head)) is not None and kept.state is MailState.WAITING:
+            outbox.forget_done(tx, head)
+        return self._promote_oldest(tx, session_id, now=now)
 
     def _clicked_before(self, tx: Connection, mail: Mail, *, now: datetime) -> str | None:
         """Return the task id of the same message a moment ago, if this one is a double click.

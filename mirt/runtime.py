@@ -37,7 +37,7 @@ from mirt.settings import Mode, Settings, load_settings
 from mirt.store.engine.database import Database
 from mirt.store.engine.stores import stores
 from mirt.store.queue.claim_hook import ClaimHooks
-from mirt.store.queue.failure_handler import FailureHandlers
+from mirt.store.queue.failure_handler import UNKNOWN, FailureHandlers
 from mirt.store.shared.cooldowns import Cooldowns, LocalCooldowns, NoCooldowns, RedisCooldowns
 from mirt.store.shared.rate_limits import LocalRateLimiter, RateLimiter, RedisRateLimiter
 from mirt.store.shared.seen_ids import NoSeenIds, RedisSeenIds
@@ -143,6 +143,8 @@ def open_runtime(
             TaskName.SEND_RESPONSE: failed_turns,
             TaskName.SEND_FOLLOWUP: followups,
             TaskName.CREATE_CRM_ORDER: orders,
+            # It may be the turn of another version; then its conversation has to go on.
+            UNKNOWN: failed_turns,
         },
         connections=connections,
     )

@@ -145,7 +145,7 @@ def test_an_order_that_may_have_been_created_is_unknown(run: Run, services: Fake
 def test_an_agent_that_refuses_is_not_one_that_fails(run: Run, services: FakeServices) -> None:
     run("eager")
     since = Since()
-    services.misbehave("llm", Status(401))
+    services.misbehave("llm", Status(400))
     write("1")
     assert since("mirt_agent_seconds_count", call="answer", outcome="refused") == 1
     assert since("mirt_llm_tokens_total") == 0

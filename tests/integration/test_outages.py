@@ -3,6 +3,7 @@
 from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import partial
 from typing import Final
 
 import pytest
@@ -24,6 +25,10 @@ NO_CREDITS: Final = Status(402, {"error": {"code": 402, "message": "Insufficient
 
 def write(chat: int, text: str = "Є сукня?") -> None:
     dispatch_message(str(chat), text, "telegram", str(chat), fire_and_forget=True)
+
+
+def was_asked(services: FakeServices, times: int) -> bool:
+    return len(services.requests("llm")) >= times
 
 
 def held() -> int:
@@ -77,7 +82,7 @@ def test_a_quiet_shop_has_the_same_patience(run: Run, services: FakeServices) ->
     run("embedded", clock=clock)
     write(7)
     for times in range(1, 21):
-        wait_until(lambda times=times: len(services.requests("llm")) >= times)
+        services.wait_until(partial(was_asked, services, times), timeout=40)
         wait_until(lambda: rows(tasks)[0].state in {"delayed", "dead"})
         clock.advance(seconds=30)
     assert rows(dead_letters) == []

@@ -4,7 +4,7 @@ from collections.abc import Collection, Sequence
 from datetime import datetime, timedelta
 from typing import Any, Final
 
-from sqlalchemy import BindParameter, Connection, case, func, null, select, update
+from sqlalchemy import BindParameter, Connection, case, delete, func, null, select, update
 
 from mirt.store.engine.statements import Query, Row, Statement, fetch, fetch_all, later, p
 from mirt.store.queue.tasks import TaskMessage, TaskState, envelope
@@ -177,6 +177,11 @@ def delay_unstarted(tx: Connection, task_id: str, *, until: datetime, at_most: t
     created_at = tx.execute(select(tasks.c.created_at).where(*unstarted)).scalar_one_or_none()
     if created_at is not None:
         tx.execute(update(tasks).where(*unstarted).values(due_at=min(until, created_at + at_most)))
+
+
+def forget_done(tx: Connection, task_id: str) -> None:
+    """Delete a task that is done, so that a task of the same id can be added again."""
+    tx.execute(delete(tasks).where(tasks.c.id == task_id, tasks.c.state == TaskState.DONE))
 
 
 def take_retry(tx: Connection, task_id: str, *, now: datetime) -> TaskMessage | None:

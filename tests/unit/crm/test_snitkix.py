@@ -10,6 +10,7 @@ from mirt.crm.snitkix import SnitkixCrm
 from mirt.errors import (
     ErrorCode,
     ExternalServiceError,
+    OutageError,
     OutcomeUnknownError,
     PermanentError,
     RateLimitError,
@@ -93,7 +94,7 @@ def test_a_status_is_told_in_our_words(crm: SnitkixCrm, services: FakeServices) 
     assert crm.get(order_id).status == "shipped"
 
 
-@pytest.mark.parametrize("code", [400, 401, 403, 404, 422])
+@pytest.mark.parametrize("code", [400, 404, 422])
 def test_a_refusal_is_permanent_and_has_the_crms_own_words(
     crm: SnitkixCrm, services: FakeServices, code: int
 ) -> None:
@@ -101,6 +102,16 @@ def test_a_refusal_is_permanent_and_has_the_crms_own_words(
     with pytest.raises(PermanentError, match="phone: is blacklisted") as refused:
         crm.create(BODY)
     assert refused.value.error_code == ErrorCode.CRM_REJECTED
+
+
+@pytest.mark.parametrize("code", [401, 403])
+def test_a_refusal_of_our_key_is_an_outage(
+    crm: SnitkixCrm, services: FakeServices, code: int
+) -> None:
+    services.misbehave("crm", Status(code, {"message": "Unauthenticated"}))
+    with pytest.raises(OutageError, match=f"crm refuses us: {code} Unauthenticated") as outage:
+        crm.create(BODY)
+    assert outage.value.setting == "SNITKIX_API_KEY"
 
 
 @pytest.mark.parametrize("code", [500, 502, 503])
