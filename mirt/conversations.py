@@ -75,6 +75,7 @@ class Conversations:
         platforms: Collection[str],
         debounce_s: float = 0,
         double_click_s: float = 0,
+        delay_notice_s: float = 0,
     ) -> None:
         self._database = database
         self._clock = clock
@@ -82,6 +83,7 @@ class Conversations:
         self._platforms = platforms
         self._debounce = timedelta(seconds=debounce_s)
         self._double_click = timedelta(seconds=double_click_s)
+        self._delay_notice = timedelta(seconds=delay_notice_s)
 
     def checked(self, message: InboundMessage, *, task_id: str, actor: str, trace_id: str) -> Mail:
         """Validate a message and return it as mail.
@@ -237,6 +239,8 @@ class Conversations:
     def _enter(self, tx: Connection, mail: Mail, *, now: datetime) -> TaskMessage | None:
         head = mailbox.record_activity_and_lock(tx, mail, now=now)
         if head is None:
+            if self._delay_notice and mail.actor == TaskName.PROCESS_AND_RESPOND:
+                outbox.add(tx, _delay_notice(mail), now=now, due_at=now + self._delay_notice)
             return self._make_head(tx, mail, received=now, last=now, now=now)
         if self._debounce:
             outbox.delay_unstarted(
@@ -327,6 +331,21 @@ def _problems_of(message: InboundMessage) -> Iterator[str]:
     else:
         if _UNSTORABLE.search(written) or _NUL_IN_JSON.search(written):
             yield "metadata: a NUL character or half a surrogate pair cannot be stored"
+
+
+def _delay_notice(mail: Mail) -> TaskMessage:
+    """Return the task that tells a customer that the answer to this message takes longer."""
+    return TaskMessage(
+        task_id=f"{mail.task_id}:notice",
+        actor=TaskName.SEND_DELAY_NOTICE,
+        kwargs={
+            "session_id": mail.session_id,
+            "platform": mail.platform,
+            "chat_id": mail.chat_id,
+            "message": mail.task_id,
+        },
+        options={"trace_id": mail.trace_id, **mail.trace_context},
+    )
 
 
 def as_task(mail: Mail) -> TaskMessage:

@@ -23,6 +23,7 @@ from mirt.crm import Crm
 from mirt.crm.measured import MeasuredCrm
 from mirt.crm.no_crm import NoCrm
 from mirt.crm.snitkix import SnitkixCrm
+from mirt.delay_notices import DelayNotices
 from mirt.deliveries import Deliveries
 from mirt.followups import FollowUps
 from mirt.health import Health
@@ -77,6 +78,7 @@ class Runtime:
     direct: DirectTurns
     orders: Orders
     followups: FollowUps
+    delay_notices: DelayNotices
     summaries: Summaries
     housekeeping: Housekeeping
     health: Health
@@ -105,6 +107,7 @@ def open_runtime(
         platforms=channels.keys(),
         debounce_s=settings.debounce_seconds,
         double_click_s=settings.manychat_double_click_seconds,
+        delay_notice_s=_delay_notice_s(settings),
     )
     deliveries = Deliveries(database, channels, clock, _cooldowns(settings, redis))
     agent = _agent(settings, connections)
@@ -130,6 +133,7 @@ def open_runtime(
         direct=DirectTurns(database, conversations, turns, failed_turns, clock),
         orders=orders,
         followups=followups,
+        delay_notices=DelayNotices(database, deliveries, clock),
         summaries=Summaries(database, agent, clock, retention_days=settings.summary_retention_days),
         housekeeping=Housekeeping(database, clock, retention_days=settings.retention_days),
         health=Health(
@@ -217,6 +221,11 @@ def _cooldowns(settings: Settings, redis: Redis | None) -> Cooldowns:
     if settings.tasks_eager or not settings.tasks_enabled:
         return NoCooldowns()
     return LocalCooldowns() if redis is None else RedisCooldowns(redis)
+
+
+def _delay_notice_s(settings: Settings) -> float:
+    # Without workers the answer is there before a notice could be sent.
+    return settings.delay_notice_seconds if settings.tasks_enabled else 0
 
 
 def _agent(settings: Settings, connections: ExitStack) -> Agent:

@@ -4,16 +4,18 @@ from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import partial
-from typing import Final
+from itertools import count
+from typing import Any, Final
 
 import pytest
 from sqlalchemy import Engine, event
 
 from mirt.store.tables import dead_letters, holds, task_events, tasks
-from mirt.texts import APOLOGY
+from mirt.texts import APOLOGY, DELAY_NOTICE
 from service.dispatcher import dispatch_message
 from tests.clock import FakeClock
 from tests.fakes import FakeServices, Misbehaviour, Status
+from tests.fakes.telegram import refusal
 from tests.integration.conftest import Running, rows
 from tests.polling import wait_until
 
@@ -108,3 +110,68 @@ def test_a_task_that_waits_longer_than_its_patience_is_a_dead_letter_with_an_apo
     assert services.sent(7) == [APOLOGY]
     [letter] = rows(dead_letters)
     assert letter.error_code == "OUTAGE"
+
+
+def test_a_customer_who_waits_long_is_told_so_once(run: Run, services: FakeServices) -> None:
+    services.misbehave("llm", NO_CREDITS, times=None)
+    clock = FakeClock()
+    run("embedded", clock=clock, delay_notice_seconds=60)
+    write(7)
+    write(7, "Ви тут?")
+    wait_until(held)
+    clock.advance(seconds=59)
+    assert services.sent(7) == []
+    clock.advance(seconds=1)
+    wait_until(lambda: services.sent(7))
+    services.mend("llm")
+    clock.advance(hours=1)
+    wait_until(lambda: len(services.sent(7)) == 2)
+    assert services.sent(7) == [DELAY_NOTICE, "echo: Є сукня?\nВи тут?"]
+
+
+def test_a_customer_who_has_an_answer_is_told_nothing(run: Run, services: FakeServices) -> None:
+    clock = FakeClock()
+    run("embedded", clock=clock, delay_notice_seconds=60)
+    write(7)
+    wait_until(lambda: services.sent(7))
+    clock.advance(minutes=2)
+    wait_until(lambda: [row.state for row in rows(tasks)] == ["done", "done"])
+    assert services.sent(7) == ["echo: Є сукня?"]
+
+
+def test_the_token_of_a_channel_is_asked_for_and_no_reply_is_paid_for_twice(
+    run: Run, services: FakeServices
+) -> None:
+    services.misbehave("telegram", refusal(401, "Unauthorized"), times=None)
+    clock = FakeClock()
+    run("embedded", clock=clock)
+    for chat in (7, 8):
+        write(chat)
+    wait_until(lambda: [row.held_by for row in rows(tasks)] == ["telegram", "telegram"])
+    [hold] = rows(holds)
+    assert (hold.code, hold.reason, hold.setting) == ("401", "Unauthorized", "TELEGRAM_BOT_TOKEN")
+    services.mend("telegram")
+    clock.advance(seconds=30)
+    wait_until(lambda: services.sent(7) and services.sent(8))
+    assert len(services.requests("llm")) == 2
+    assert rows(dead_letters) == []
+
+
+def test_the_failure_of_one_message_alone_ends_it_and_holds_no_other(
+    run: Run, services: FakeServices
+) -> None:
+    services.misbehave("llm", DOWN, times=None, match="отрута")
+    run("embedded")
+    write(7, "отрута")
+    wait_until(lambda: [row.held_by for row in rows(tasks)] == ["llm"])
+    chats = count(8)
+
+    def another_is_answered() -> list[Any]:
+        chat = next(chats)
+        write(chat)
+        wait_until(lambda: services.sent(chat) == ["echo: Є сукня?"])
+        return rows(dead_letters)
+
+    [letter] = wait_until(another_is_answered)
+    assert letter.error_code == "RETRIES_EXHAUSTED"
+    wait_until(lambda: services.sent(7) == [APOLOGY])
