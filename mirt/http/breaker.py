@@ -15,7 +15,7 @@ class Cause:
     """
 
     code: str = ""
-    reason: str = "it keeps failing"
+    reason: str = ""
     setting: str | None = None
 
 
