@@ -17,15 +17,15 @@ from sqlalchemy import Connection
 
 from mirt.channels import InboundMessage
 from mirt.clock import Clock
-from mirt.errors import ErrorCode, PermanentError
+from mirt.errors import DatabaseError, ErrorCode, PermanentError
 from mirt.observe import traces
-from mirt.store.engine.database import Database
+from mirt.store.engine.database import BusyError, Database, StatementError
 from mirt.store.engine.statements import Query, Row
 from mirt.store.queue import outbox
 from mirt.store.queue.tasks import TaskMessage, TaskState
 from mirt.store.reports.backlog import Backlog, measure
 from mirt.store.shared.seen_ids import SeenIds
-from mirt.store.shop import mailbox
+from mirt.store.shop import accepting, mailbox
 from mirt.store.shop import turn_steps as steps
 from mirt.store.shop.mailbox import KeptMail, Mail, MailState
 from mirt.task_names import TaskName
@@ -40,6 +40,7 @@ TURN_MESSAGES: Final = 20
 """Most messages that one turn answers together."""
 LONGEST_ID: Final = 200
 """Most characters of a session id or a chat id."""
+BATCH_LOCK_TIMEOUT_S: Final = 0.2
 LONGEST_QUIET: Final = 4
 """A debounced message waits at most this many times DEBOUNCE_SECONDS."""
 
@@ -131,6 +132,65 @@ class Conversations:
             task = self._enter(tx, mail, now=now) if new else None
         self._seen.remember(mail.task_id)
         return Accepted(mail.task_id, mail.session_id, duplicate=not new, publication=task)
+
+    def accept_together(self, mails: Sequence[Mail]) -> list[Accepted | None]:
+        """Store many messages in one transaction; None for each that ``accept`` must store alone.
+
+        That is a message that may be a double click or is debounced, one whose conversation belongs
+        to another platform, and every message of a batch that one of them has spoiled.
+
+        Raises:
+            DatabaseError: the database is away; nothing is stored.
+        """
+        together = [mail for mail in mails if self._fits_into_a_batch(mail)]
+        try:
+            entries = self._store_together(together)
+        except (BusyError, StatementError) as spoiled:
+            if len(mails) > 1:
+                log.warning("batch_not_stored", messages=len(mails), why=str(spoiled))
+            return [None] * len(mails)
+        accepted = [self._accepted(mail, entries) for mail in mails]
+        heads = {one.publication.task_id for one in accepted if one and one.publication}
+        self._plan_delay_notices([mail for mail in mails if mail.task_id in heads])
+        return accepted
+
+    def _plan_delay_notices(self, heads: Sequence[Mail]) -> None:
+        """Queue the notices of messages that are stored already and stay so without a notice."""
+        due = [mail for mail in heads if self._has_delay_notice(mail)]
+        if not due:
+            return
+        now = self._clock()
+        notice_at = now + self._delay_notice
+        try:
+            with self._database.transaction() as tx:
+                for mail in due:
+                    outbox.add_later(tx, _delay_notice(mail), now=now, due_at=notice_at)
+        except DatabaseError as failed:
+            log.warning("delay_notices_not_planned", messages=len(heads), why=failed.message)
+
+    def _has_delay_notice(self, mail: Mail) -> bool:
+        return bool(self._delay_notice) and mail.actor == TaskName.PROCESS_AND_RESPOND
+
+    def _fits_into_a_batch(self, mail: Mail) -> bool:
+        is_click = mail.message_id is None and "content_key" in mail.metadata
+        return not (self._debounce or self._database.is_sqlite or (is_click and self._double_click))
+
+    def _store_together(self, mails: Sequence[Mail]) -> dict[str, accepting.Entry]:
+        if not mails:
+            return {}
+        now = self._clock()
+        # A locked conversation holds up its own message, and not the batch.
+        with self._database.transaction(lock_timeout_s=BATCH_LOCK_TIMEOUT_S) as tx:
+            return accepting.accept_all(tx, [(mail, as_task(mail)) for mail in mails], now=now)
+
+    def _accepted(self, mail: Mail, entries: dict[str, accepting.Entry]) -> Accepted | None:
+        entry = entries.get(mail.task_id)
+        if entry is None:
+            return None
+        # A second copy in the same batch is a duplicate of the first.
+        entries[mail.task_id] = accepting.Entry(is_new=False, is_head=False)
+        task = as_task(mail) if entry.is_head else None
+        return Accepted(mail.task_id, mail.session_id, duplicate=not entry.is_new, publication=task)
 
     def backlog(self, *, count_to: int) -> Backlog:
         """Measure the backlog of messages. The count stops at ``count_to``.
@@ -239,7 +299,7 @@ class Conversations:
     def _enter(self, tx: Connection, mail: Mail, *, now: datetime) -> TaskMessage | None:
         head = mailbox.record_activity_and_lock(tx, mail, now=now)
         if head is None:
-            if self._delay_notice and mail.actor == TaskName.PROCESS_AND_RESPOND:
+            if self._has_delay_notice(mail):
                 outbox.add(tx, _delay_notice(mail), now=now, due_at=now + self._delay_notice)
             return self._make_head(tx, mail, received=now, last=now, now=now)
         if self._debounce:
@@ -362,5 +422,10 @@ def as_task(mail: Mail) -> TaskMessage:
             "message_id": mail.message_id,
             "metadata": dict(mail.metadata),
         },
-        options={"trace_id": mail.trace_id, **mail.trace_context},
+        options={
+            "trace_id": mail.trace_id,
+            **mail.trace_context,
+            # The reply goes to the customer; a caller that wants it too asks the database.
+            **({"no_result": True} if mail.actor == TaskName.PROCESS_AND_RESPOND else {}),
+        },
     )

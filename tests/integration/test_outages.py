@@ -10,6 +10,7 @@ from typing import Any, Final
 import pytest
 from sqlalchemy import Engine, event
 
+from mirt.runtime import current_runtime
 from mirt.store.tables import dead_letters, holds, task_events, tasks
 from mirt.texts import APOLOGY, DELAY_NOTICE
 from service.dispatcher import dispatch_message
@@ -18,6 +19,7 @@ from tests.fakes import FakeServices, Misbehaviour, Status
 from tests.fakes.telegram import refusal
 from tests.integration.conftest import Running, rows
 from tests.polling import wait_until
+from tests.unit.business import mail
 
 Run = Callable[..., Running]
 CHATS: Final = 300
@@ -127,6 +129,13 @@ def test_a_customer_who_waits_long_is_told_so_once(run: Run, services: FakeServi
     clock.advance(hours=1)
     wait_until(lambda: len(services.sent(7)) == 2)
     assert services.sent(7) == [DELAY_NOTICE, "echo: Є сукня?\nВи тут?"]
+
+
+def test_messages_that_are_stored_together_have_one_notice_each_conversation(run: Run) -> None:
+    run("rabbitmq", work=False, delay_notice_seconds=60)
+    mails = [mail(name, session_id=name[0], chat_id="7") for name in ("a1", "a2", "b1")]
+    current_runtime().conversations.accept_together(mails)
+    assert sorted(row.id for row in rows(tasks)) == ["a1", "a1:notice", "b1", "b1:notice"]
 
 
 def test_a_customer_who_has_an_answer_is_told_nothing(run: Run, services: FakeServices) -> None:

@@ -64,7 +64,7 @@ def test_the_task_carries_the_message_and_its_trace() -> None:
     assert (task.task_id, task.actor, task.options) == (
         "t1",
         TaskName.PROCESS_AND_RESPOND,
-        {"trace_id": "trace"},
+        {"trace_id": "trace", "no_result": True},
     )
     assert task.kwargs == {
         "session_id": "s",
