@@ -3,7 +3,7 @@
 from typing import Any
 
 import structlog
-from dramatiq import Broker, Middleware
+from dramatiq import Middleware
 
 from middleware import lifecycle
 from middleware.execution import current_lease
@@ -26,9 +26,9 @@ class Holds(Middleware):
         self._database = database
         self._clock = clock
 
-    def before_process_message(self, broker: Broker, message: Any) -> None:
+    def before_process_message(self, broker: Any, message: Any) -> None:
         """Begin the notes of the run, as the probe of a service if the task is one."""
-        service_calls.begin(probe=current_lease().held_by)
+        service_calls.begin(probe=current_lease().held_by, held=broker.open_holds)
 
     def after_process_message(
         self,

@@ -177,10 +177,11 @@ class ExternalService:
 
         A trial that has an effect is sent only after a request without one was answered.
         """
-        is_probe = service_calls.current().probe == self.name
+        calls = service_calls.current()
+        is_probe = calls.probe == self.name
         if not is_probe and not self._breaker.is_open:
             return
-        if not is_probe and self._breaker.wait_s() > 0:
+        if not is_probe and (self.name in calls.held or self._breaker.wait_s() > 0):
             raise self._outage()
         if self._check is None or idempotent:
             return

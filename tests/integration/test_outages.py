@@ -61,14 +61,20 @@ def test_many_conversations_wait_for_the_llm_and_cost_nothing(
     monkeypatch.setattr("mirt.store.queue.holds.LONGEST_PAUSE_S", 2)
     monkeypatch.setattr("mirt.store.queue.holds.LONGEST_SPREAD_S", 3)
     services.misbehave("llm", outage, times=None)
-    running = run("rabbitmq")
+    run("rabbitmq", work=False)
     for chat in range(1, CHATS + 1):
         write(chat)
+    running = run("rabbitmq")
     wait_until(lambda: held() >= CHATS - 1, within_s=120)
-    asked = len(services.requests("llm"))
-    with counting_transactions(running.broker.database.engine) as transactions:
-        wait_until(lambda: len(services.requests("llm")) >= asked + 2)
-    assert len(transactions) < CHATS
+
+    def costs_little() -> bool:
+        asked = len(services.requests("llm"))
+        with counting_transactions(running.broker.database.engine) as transactions:
+            services.wait_until(lambda: was_asked(services, asked + 1), timeout=60)
+        return len(transactions) < CHATS / 3
+
+    # Before that, second copies of the messages are dropped, of which a busy machine has many.
+    wait_until(costs_little, within_s=120, what="the time from one probe to the next costs little")
     assert max(Counter(row.task_id for row in rows(task_events)).values(), default=0) <= 1
 
     services.mend("llm")

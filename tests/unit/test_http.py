@@ -8,6 +8,7 @@ import traceback
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
+from contextvars import copy_context
 from datetime import UTC, datetime, timedelta
 from email.utils import format_datetime
 from math import inf
@@ -16,6 +17,7 @@ import httpcore
 import pytest
 from pydantic import SecretStr
 
+from mirt import service_calls
 from mirt.clock import deadline_in
 from mirt.errors import (
     ErrorCode,
@@ -339,6 +341,23 @@ def test_a_service_that_another_process_has_found_well_is_asked_again(
     assert ask(service).status == 200
 
 
+def test_a_service_whose_work_is_held_has_no_trial_beside_the_probe(
+    build: Build, services: FakeServices, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    services.misbehave("telegram", Status(503), times=5)
+    service = build()
+    for _ in range(5):
+        with pytest.raises(ExternalServiceError):
+            ask(service)
+    monkeypatch.setattr("mirt.http.breaker.Breaker.wait_s", lambda _: 0)
+    context = copy_context()
+    context.run(service_calls.begin, held={"crm"})
+    with pytest.raises(OutageError):
+        context.run(ask, service)
+    context.run(service_calls.begin, probe="crm", held={"crm"})
+    assert context.run(ask, service).status == 200
+
+
 def test_lost_answers_open_the_breaker_too(build: Build, services: FakeServices) -> None:
     services.misbehave("telegram", Reset(), times=None)
     service = build()
@@ -397,7 +416,7 @@ class TestBreaker:
         assert self.breaker.wait_s() == 10
         assert self.breaker.cause.setting == "LLM_API_KEY"
 
-    def test_it_knows_how_long_the_service_has_been_silent(self) -> None:
+    def test_the_silence_of_the_service_is_measured(self) -> None:
         assert self.breaker.silent_s == inf
         self.breaker.heard()
         self.now = 7
