@@ -2,7 +2,8 @@
 
 The life of a failing message (carried out in ``middleware.settlement``):
 
-1. The actor raises. ``decide`` looks at the class of the error and at the task's row.
+1. The actor raises. ``decide`` looks at the class of the error and at the task's row. If the task
+   passed its limit, the business says whether it has stored work that only has to be finished.
 2. *Retry*: the row becomes ``delayed`` until the pause is over, with the next attempt's number.
    That is one transaction, before the message is acknowledged: a crash before it repeats this
    attempt, a crash after it finds the row not due. The retry never runs beside its original.
@@ -110,6 +111,7 @@ def decide(
     patience: Patience,
     base_s: float,
     jitter: Jitter,
+    may_continue: bool = False,
 ) -> Decision:
     """Decide about a task after the attempt of this lease ended with this error.
 
@@ -119,6 +121,9 @@ def decide(
     holds the task. So does a failure after the last attempt, if the service has answered no call
     since the task was created: what fails for one message alone and what fails for all look the
     same then.
+
+    ``may_continue`` says of a task that passed its limit that its work is stored, and only has to
+    be finished. It is tried again, and gets one attempt more than the policy allows.
     """
     attempt, waited_s = lease.attempt, lease.waited_s
     match error:
@@ -143,6 +148,9 @@ def decide(
             outage = Outage(error.service, "", error.reason)
             failed_at = lease.created_at or now
             return Hold(outage, failed_at, _attempt_after(lease), Bury(code_of(error)))
+        case _ if may_continue and attempt <= policy.retries:
+            longest = min(base_s * 2**attempt, policy.max_backoff_s)
+            return Retry(jitter(longest), attempt + 1, waited_s)
         case _:
             return Bury(code_of(error))
 

@@ -15,7 +15,13 @@ from middleware.retries import Bury, Drop, Hold, Jitter, Patience, Retry, decide
 from middleware.run_state import run_state
 from middleware.task_broker import TaskBroker
 from mirt.clock import Clock
-from mirt.errors import ExternalServiceError, OutageError, OutcomeUnknownError
+from mirt.errors import (
+    ErrorCode,
+    ExternalServiceError,
+    OutageError,
+    OutcomeUnknownError,
+    code_of,
+)
 from mirt.observe import metrics
 from mirt.store.engine.database import Database
 from mirt.store.queue import events, holds, leases
@@ -65,6 +71,7 @@ class Settlement:
             patience=self._patience,
             base_s=self._base_s,
             jitter=self._jitter,
+            may_continue=self._may_continue(broker, message, lease, error),
         )
         if isinstance(decision, Hold):
             if self._hold(message, lease, error, decision, now):
@@ -133,6 +140,15 @@ class Settlement:
     ) -> None:
         until = self._patience.ends(lease, now)
         leases.hold(tx, lease, service, now=now, until=until, attempt=attempt)
+
+    def _may_continue(
+        self, broker: TaskBroker, message: Any, lease: Lease, error: BaseException
+    ) -> bool:
+        handler = broker.failure_handlers.get(message.actor_name)
+        if handler is None or code_of(error) != ErrorCode.TIME_LIMIT:
+            return False
+        with self._database.transaction() as tx:
+            return handler.may_continue(tx, lease.task_id)
 
     def fail(
         self, broker: TaskBroker, message: Any, lease: Lease, error: BaseException, error_code: str

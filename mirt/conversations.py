@@ -257,7 +257,7 @@ class Conversations:
         now = self._clock()
         tasks = []
         with self._database.transaction() as tx:
-            for session_id in mailbox.conversations_without_head(tx, limit=100):
+            for session_id in sorted(mailbox.conversations_without_head(tx, limit=100)):
                 if mailbox.lock_head(tx, session_id) is None:
                     tasks.append(self._promote_oldest(tx, session_id, now=now))
             for session_id in sorted(mailbox.conversations_with_dead_head(tx, limit=100)):

@@ -111,7 +111,14 @@ def open_runtime(
     )
     deliveries = Deliveries(database, channels, clock, _cooldowns(settings, redis))
     agent = _agent(settings, connections)
-    turns = Turns(database, conversations, deliveries, agent, clock)
+    turns = Turns(
+        database,
+        conversations,
+        deliveries,
+        agent,
+        clock,
+        max_tokens_per_day=settings.agent_max_tokens_per_day,
+    )
     failed_turns = FailedTurns(conversations, clock)
     orders = Orders(database, _crm(settings, connections), clock)
     followups = FollowUps(
@@ -236,6 +243,10 @@ def _agent(settings: Settings, connections: ExitStack) -> Agent:
         api_key=llm.key,
         base_url=llm.url,
         model=settings.llm_model,
+        max_tokens=settings.llm_max_tokens,
+        temperature=settings.llm_temperature,
+        timeout=settings.llm_call_timeout_seconds,
+        sends_tools=settings.llm_tools,
         max_connections=settings.worker_threads,
     )
     connections.callback(agent.close)

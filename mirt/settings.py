@@ -43,6 +43,10 @@ MOST_FOLLOWUPS: Final = 5
 """The number of different texts (``mirt.texts``), so that none is sent twice."""
 
 
+EMPTY_IS_NONE: Final = ("llm_max_tokens", "llm_temperature")
+"""Settings with a default that an empty variable turns off. Others are then as if not set."""
+
+
 class Mode(StrEnum):
     """Embedded (all in one process) or distributed; it follows from RABBITMQ_URL."""
 
@@ -154,6 +158,26 @@ class Settings(BaseSettings):
         "https://openrouter.ai/api/v1", description="Base URL of an OpenAI-compatible API."
     )
     llm_model: str = Field("openai/gpt-4o-mini", description="Model that writes the answers.")
+    llm_max_tokens: int | None = Field(
+        2048, ge=1, description="Longest answer of the LLM in tokens; empty: not sent."
+    )
+    llm_temperature: float | None = Field(
+        0.3, ge=0, le=2, description="Temperature of the LLM; empty: not sent."
+    )
+    llm_tools: bool = Field(
+        True, description="false: the LLM gets no tools, and colleagues place the orders."
+    )
+    llm_call_timeout_seconds: float = Field(
+        30,
+        gt=0,
+        le=110,
+        description="Most seconds for one completion, so that a turn can ask again.",
+    )
+    agent_max_tokens_per_day: int = Field(
+        500_000,
+        ge=0,
+        description="Tokens that one conversation may cost in 24 hours; 0: no limit.",
+    )
     summary_retention_days: int = Field(
         3, ge=0, description="Days without a message until a conversation is summed up."
     )
@@ -322,8 +346,10 @@ def load_settings(env_file: Path | None = Path(".env")) -> Settings:
     Raises:
         SettingsError: a variable is wrong or missing; the text has one line for each.
     """
+    env = {**(dotenv_values(env_file) if env_file else {}), **os.environ}
+    turned_off = {name: None for name in EMPTY_IS_NONE if env.get(name.upper()) == ""}
     try:
-        return Settings(_env_file=env_file)
+        return Settings(_env_file=env_file, **turned_off)
     except ValidationError as refused:
         raise SettingsError("\n".join(_lines(refused))) from None
 

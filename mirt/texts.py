@@ -1,5 +1,6 @@
 """Fixed texts that the service itself sends to customers, in Ukrainian."""
 
+import re
 from collections.abc import Iterable
 from typing import Final
 
@@ -11,13 +12,25 @@ APOLOGY: Final = (
 DELAY_NOTICE: Final = (
     "Дякуємо, ваше повідомлення отримано. Відповідь трохи затримується, ми обов'язково напишемо."
 )
+ENOUGH_FOR_TODAY: Final = (
+    "Дякую за повідомлення! Далі вам відповість колега. "
+    "Якщо відповіді не буде до завтра, напишіть, будь ласка, ще раз."
+)
 ORDER_TAKEN: Final = "Дякую! Замовлення прийнято, невдовзі ми його підтвердимо."
+ORDER_NOT_TAKEN: Final = (
+    "Перепрошую, зараз не вдалося оформити замовлення. Ми вже перевіряємо його й напишемо вам."
+)
 UNDERSTOOD: Final = "Дякую, занотувала."
+RECEIVED: Final = "Дякую за повідомлення!"
 
 _ASKED_FOR: Final = {
+    "customer": "ім'я та прізвище, номер телефону, місто",
     "full_name": "ім'я та прізвище",
     "phone": "номер телефону",
     "city": "місто",
+    "nova_poshta_branch": "відділення Нової пошти",
+    "payment_method": "спосіб оплати",
+    "delivery_method": "спосіб доставки",
     "product_id": "яку саме річ",
     "product_name": "яку саме річ",
     "size": "розмір",
@@ -27,16 +40,16 @@ _ASKED_FOR: Final = {
 }
 
 
-def missing_from_order(fields: Iterable[str]) -> str:
+def missing_from_order(fields: Iterable[str]) -> str | None:
     """Return the question for the missing or wrong ``fields`` of an order, like ``customer.phone``.
 
-    Fields that a customer cannot answer for are left out.
+    Fields that a customer cannot answer for, such as a price, are left out. None: only such fields.
     """
-    asked = dict.fromkeys(
-        _ASKED_FOR[last] for one in fields if (last := one.rpartition(".")[2]) in _ASKED_FOR
-    )
-    what = ", ".join(asked) or "деталі замовлення"
-    return f"Щоб оформити замовлення, уточніть, будь ласка: {what}."
+    names = (re.sub(r"\.\d+$", "", field).rpartition(".")[2] for field in fields)
+    asked = dict.fromkeys(_ASKED_FOR[name] for name in names if name in _ASKED_FOR)
+    if not asked:
+        return None
+    return f"Щоб оформити замовлення, уточніть, будь ласка: {', '.join(asked)}."
 
 
 FOLLOWUP_TEXTS: Final = (

@@ -23,7 +23,7 @@ from mirt.channels.webhook import (
     same_secret,
 )
 from mirt.errors import ErrorCode, OutcomeUnknownError, PermanentError
-from mirt.http import Answer, ExternalService, SettingNames
+from mirt.http import Answer, ExternalService, Refusal, SettingNames
 from mirt.store.shared.rate_limits import RateLimiter
 
 LONGEST_BUBBLE: Final = 2000
@@ -149,7 +149,7 @@ class ManyChatChannel:
             timeout=timeout,
             refusal_code=ErrorCode.CHANNEL_REFUSED,
             settings=SettingNames("MANYCHAT_API_KEY", "MANYCHAT_API_URL"),
-            account_refusal=lambda answer: _reason(answer) if answer.status == 401 else None,
+            account_refusal=_account_refusal,
             check=("GET", "/fb/page/getInfo"),
             max_connections=max_connections,
         )
@@ -267,6 +267,10 @@ def _require_success(answer: Answer) -> None:
         raise PermanentError(said, ErrorCode.CHANNEL_REFUSED)
     if body.get("status") != "success":
         raise OutcomeUnknownError("manychat", f"answered {answer.status} without success")
+
+
+def _account_refusal(answer: Answer) -> Refusal | None:
+    return Refusal("401", _reason(answer)) if answer.status == 401 else None
 
 
 def _reason(answer: Answer) -> str:

@@ -14,7 +14,7 @@ from mirt.channels.protocol import Ignored, InboundMessage, Receipt
 from mirt.channels.splitting import split_text
 from mirt.channels.webhook import Id, Payload, Text, header, present, read_payload, same_secret
 from mirt.errors import ErrorCode, OutcomeUnknownError, PermanentError, WorkerError
-from mirt.http import Answer, ExternalService, SettingNames
+from mirt.http import Answer, ExternalService, Refusal, SettingNames
 
 LONGEST_TEXT: Final = 4096
 """UTF-16 code units that Telegram takes in one message."""
@@ -109,6 +109,7 @@ class TelegramChannel:
             timeout=timeout,
             refusal_code=ErrorCode.CHANNEL_REFUSED,
             retry_after=_seconds_to_wait,
+            had_no_effect=_failed_by_itself,
             settings=SettingNames("TELEGRAM_BOT_TOKEN", "TELEGRAM_API_URL"),
             account_refusal=_account_refusal,
             check=("POST", "/getMe"),
@@ -158,7 +159,7 @@ class TelegramChannel:
         """Show "typing" in the chat for five seconds. Failures are ignored: it is a courtesy."""
         with suppress(WorkerError):
             body = {"chat_id": _number(chat_id), "action": "typing"}
-            self._ask("sendChatAction", body, timeout=_COURTESY_SECONDS)
+            self._ask("sendChatAction", body, timeout=_COURTESY_SECONDS, idempotent=True)
 
     def set_webhook(self, url: str) -> None:
         """Have Telegram send messages, and no other updates, to ``url`` with our secret.
@@ -168,7 +169,7 @@ class TelegramChannel:
         """
         secret = self._secret.get_secret_value() if self._secret else None
         body = present(url=url, allowed_updates=["message"], secret_token=secret)
-        _result(self._ask("setWebhook", body))
+        _result(self._ask("setWebhook", body, idempotent=True))
 
     def webhook_info(self) -> Mapping[str, Any]:
         """Return the state of the webhook: ``url``, ``pending_update_count``, last error.
@@ -176,7 +177,7 @@ class TelegramChannel:
         Raises:
             ExternalServiceError, RateLimitError, PermanentError: as ``send``.
         """
-        result = _result(self._ask("getWebhookInfo", {}))
+        result = _result(self._ask("getWebhookInfo", {}, idempotent=True))
         return result if isinstance(result, dict) else {}
 
     def close(self) -> None:
@@ -192,8 +193,22 @@ class TelegramChannel:
             }
         return self._ask("sendMessage", body)
 
-    def _ask(self, method: str, body: Mapping[str, Any], *, timeout: float | None = None) -> Answer:
-        return self._api.call("POST", f"/{method}", json=body, accept=_REFUSALS, timeout=timeout)
+    def _ask(
+        self,
+        method: str,
+        body: Mapping[str, Any],
+        *,
+        timeout: float | None = None,
+        idempotent: bool = False,
+    ) -> Answer:
+        return self._api.call(
+            "POST",
+            f"/{method}",
+            json=body,
+            accept=_REFUSALS,
+            timeout=timeout,
+            idempotent=idempotent,
+        )
 
 
 def _inbound(update_id: int, message: _Message) -> InboundMessage:
@@ -234,9 +249,17 @@ def _seconds_to_wait(answer: Answer) -> float | None:
     return _parameter(answer, "retry_after")
 
 
-def _account_refusal(answer: Answer) -> str | None:
+def _failed_by_itself(answer: Answer) -> bool:
+    # A proxy in front of the Bot API answers without this body, and proves nothing.
+    body = answer.body if isinstance(answer.body, dict) else {}
+    code = body.get("error_code")
+    return body.get("ok") is False and isinstance(code, int) and 500 <= code < 600
+
+
+def _account_refusal(answer: Answer) -> Refusal | None:
     # A chat that is not there is a 400: a 404 means that no bot has this token.
-    return _reason(answer) if answer.status in {401, 404} else None
+    is_refused = answer.status in {401, 404}
+    return Refusal(str(answer.status), _reason(answer)) if is_refused else None
 
 
 def _reason(answer: Answer) -> str:

@@ -7,7 +7,7 @@ from pydantic import SecretStr
 
 from mirt.crm.protocol import CrmOrder
 from mirt.errors import ErrorCode, ExternalServiceError, OutcomeUnknownError, PermanentError
-from mirt.http import Answer, ExternalService, SettingNames
+from mirt.http import Answer, ExternalService, Refusal, SettingNames
 
 TIMEOUT_S: Final = 15.0
 OUR_WORDS: Final = {"pending": "pending_payment"}
@@ -34,7 +34,7 @@ class SnitkixCrm:
             timeout=TIMEOUT_S,
             refusal_code=ErrorCode.CRM_REJECTED,
             settings=SettingNames("SNITKIX_API_KEY", "SNITKIX_API_URL"),
-            account_refusal=lambda answer: _reason(answer) if answer.status in {401, 403} else None,
+            account_refusal=_account_refusal,
             max_connections=max_connections,
         )
 
@@ -62,11 +62,15 @@ class SnitkixCrm:
         return next((order for order in orders if order.external_id == external_id), None)
 
     def get(self, order_id: str) -> CrmOrder:
-        """Return the order with this id of the CRM."""
+        """Return the order with this id of the CRM.
+
+        Raises:
+            ExternalServiceError: also for an answer without a status: it must not hide a known one.
+        """
         answer = self._ask("GET", f"{self._path}/{_segment(order_id)}", idempotent=True)
-        found = _order(answer.body)
-        if found is None:
-            raise ExternalServiceError("crm", f"answered {answer.status} without an order")
+        found = _order(answer.body, default_status="")
+        if found is None or not found.status:
+            raise ExternalServiceError("crm", f"answered {answer.status} without an order's status")
         return found
 
     def close(self) -> None:
@@ -80,13 +84,18 @@ class SnitkixCrm:
         return answer
 
 
+def _account_refusal(answer: Answer) -> Refusal | None:
+    is_refused = answer.status in {401, 403}
+    return Refusal(str(answer.status), _reason(answer)) if is_refused else None
+
+
 def _reason(answer: Answer) -> str:
     body = answer.body if isinstance(answer.body, dict) else {}
     reasons = [str(body[key]) for key in ("message", "error", "errors") if body.get(key)]
     return "; ".join(reasons)[:500] or "no reason given"
 
 
-def _order(body: Any) -> CrmOrder | None:
+def _order(body: Any, *, default_status: str = "new") -> CrmOrder | None:
     inner = body.get("data", body) if isinstance(body, dict) else None
     if not isinstance(inner, dict):
         return None
@@ -94,7 +103,7 @@ def _order(body: Any) -> CrmOrder | None:
     order_id = next((inner[n] for n in ("id", "order_id") if inner.get(n) is not None), None)
     if not isinstance(order_id, str | int) or order_id == "":
         return None
-    status = str(inner.get("status") or "new")
+    status = str(inner.get("status") or default_status)
     return CrmOrder(str(order_id), str(inner.get("external_id", "")), OUR_WORDS.get(status, status))
 
 

@@ -5,6 +5,6 @@ the adapter of the service knows.
 """
 
 from mirt.http.answer import Answer
-from mirt.http.service import ExternalService, SettingNames
+from mirt.http.service import ExternalService, Refusal, SettingNames
 
-__all__ = ["Answer", "ExternalService", "SettingNames"]
+__all__ = ["Answer", "ExternalService", "Refusal", "SettingNames"]

@@ -39,6 +39,14 @@ class SettingNames:
     url: str = "its address"
 
 
+@dataclass(frozen=True, slots=True)
+class Refusal:
+    """An answer that every request would get: its status or code, and the words of the service."""
+
+    code: str
+    words: str
+
+
 class ExternalService:
     """One outside service: a bounded pool of kept-alive connections, usable from any thread.
 
@@ -70,8 +78,10 @@ class ExternalService:
         timeout: float,
         refusal_code: ErrorCode,
         retry_after: Callable[[Answer], float | None] = lambda _: None,
+        had_no_effect: Callable[[Answer], bool] = lambda _: False,
         settings: SettingNames = SettingNames(),
-        account_refusal: Callable[[Answer], str | None] = lambda _: None,
+        account_refusal: Callable[[Answer], Refusal | None] = lambda _: None,
+        failure_in: Callable[[Answer], str | None] = lambda _: None,
         check: tuple[str, str] | None = None,
         breaker: bool = True,
         max_connections: int = 64,
@@ -79,17 +89,23 @@ class ExternalService:
         """Take the seconds that a whole request may last and the error code of its refusals.
 
         ``retry_after`` reads the seconds to wait from the body of a 429. If it returns None, the
-        header counts. ``account_refusal`` returns the words of an answer that refuses our key or
-        account, whatever the request; None for any other answer. ``check`` is the method and path
-        of a request without effect: it goes before a trial that has one, so that an outage does not
-        repeat the effect.
+        header counts. ``had_no_effect`` says whether the body of a 408 or 5xx proves that nothing
+        was done. A 503 with ``Retry-After`` always proves it.
+
+        ``account_refusal`` reads an answer that refuses our key or account, whatever the request
+        was; the setting to mend is one of ``settings``. ``failure_in`` returns the words of an
+        answer of 2xx that says that the service has failed. ``check`` is the method and path of a
+        request without effect: during an outage it goes before a request with one, so that no
+        trial repeats the effect.
         """
         self.name = name
         self._timeout = timeout
         self._refusal_code = refusal_code
         self._retry_after = retry_after
+        self._had_no_effect = had_no_effect
         self._settings = settings
         self._account_refusal = account_refusal
+        self._failure_in = failure_in
         self._check = check
         self._breaker = Breaker() if breaker else Breaker(limit=inf)
         self._pool = Pool(
@@ -110,16 +126,17 @@ class ExternalService:
         """Send one request once, without following redirects, and return its answer.
 
         ``idempotent`` means that a second request does no harm, so a lost answer is a plain
-        failure. ``accept`` lists refusals (3xx or 4xx, except 408 and 429) that the caller reads
-        itself. ``timeout`` in seconds replaces that of the service. ``path`` must hold no secret:
-        errors and traces show it.
+        failure. Without it a 408 or 5xx leaves the outcome unknown like a lost answer: a proxy may
+        have given up while the service went on. ``accept`` lists refusals (3xx or 4xx, except 408
+        and 429) that the caller reads itself. ``timeout`` in seconds replaces that of the service.
+        ``path`` must hold no secret: errors and traces show it.
 
         Raises:
             RateLimitError: the service answered 429; ``retry_after`` is 1 s to 3600 s.
-            OutageError: the service refuses our account, or the request was not sent, since the
-                service keeps failing.
-            OutcomeUnknownError: the request was sent, and no valid answer came back.
-            ExternalServiceError: the request was not sent, or the service answered 408 or 5xx.
+            OutageError: the service refuses our account; or it keeps failing, and the request was
+                not sent.
+            OutcomeUnknownError: the request was sent, and no answer says whether it took effect.
+            ExternalServiceError: the request was not sent, had no effect, or is idempotent.
             PermanentError: the service refused the request; with the refusal code.
             SoftTimeLimitExceeded: the deadline of the task passed before the answer.
         """
@@ -173,19 +190,17 @@ class ExternalService:
         self._pool.close()
 
     def _admit(self, *, idempotent: bool) -> None:
-        """Raise OutageError unless this call may be sent.
-
-        A trial that has an effect is sent only after a request without one was answered.
-        """
+        """Raise OutageError unless this call may be sent."""
         calls = service_calls.current()
         is_probe = calls.probe == self.name
         if not is_probe and not self._breaker.is_open:
             return
         if not is_probe and (self.name in calls.held or self._breaker.wait_s() > 0):
             raise self._outage()
-        if self._check is None or idempotent:
-            return
-        method, path = self._check
+        if self._check is not None and not idempotent:
+            self._ask_without_effect(*self._check)
+
+    def _ask_without_effect(self, method: str, path: str) -> None:
         left = clock.remaining(_CHECK_S)
         try:
             answer = self._send(method, path, None, None, _CHECK_S, left, idempotent=True)
@@ -214,8 +229,8 @@ class ExternalService:
         cause = None
         if 300 <= answer.status < 400:
             cause = Cause(str(answer.status), "it has moved", self._settings.url)
-        elif (words := self._account_refusal(answer)) is not None:
-            cause = Cause(str(answer.status), words, self._settings.key)
+        elif (refusal := self._account_refusal(answer)) is not None:
+            cause = Cause(refusal.code, refusal.words, self._settings.key)
         if cause is not None:
             self._breaker.refused(cause)
             raise self._outage()
@@ -224,10 +239,6 @@ class ExternalService:
         self._breaker.heard()
         service_calls.current().answered.add(self.name)
 
-    def _failure(self, what: str, *, is_certain: bool) -> ExternalServiceError:
-        kind = ExternalServiceError if is_certain else OutcomeUnknownError
-        return kind(self.name, what, silent_s=self._breaker.silent_s)
-
     def _classify_status(
         self, answer: Answer, request: str, accept: Collection[int], *, idempotent: bool
     ) -> Answer:
@@ -235,9 +246,16 @@ class ExternalService:
         status = answer.status
         if status >= 500:
             self._breaker.failed(Cause(str(status)))
-            raise self._failure(f"{request} answered {status}", is_certain=True)
-        if status not in accept or status >= 400:
+        elif status not in accept or status >= 400:
             self._refuse_account(answer)
+        if status < 300 and (words := self._failure_in(answer)) is not None:
+            self._breaker.failed(Cause(reason=words))
+            raise self._failure(words, is_certain=idempotent)
+        if status < 500 and status != 429:
+            self._heard()
+        if status >= 500 or status == 408:
+            is_certain = idempotent or _is_turned_away(answer) or self._had_no_effect(answer)
+            raise self._failure(f"{request} answered {status}", is_certain=is_certain)
         if status == 429:
             named = self._retry_after(answer)
             wait = (
@@ -246,9 +264,6 @@ class ExternalService:
                 else bounded(named)
             )
             raise RateLimitError(f"{self.name}: {request} is to wait {wait:.0f} s", wait)
-        self._heard()
-        if status == 408:
-            raise ExternalServiceError(self.name, f"{request} answered {status}")
         if status >= 300 and status not in accept:
             raise PermanentError(f"{self.name}: {request} answered {status}", self._refusal_code)
         if status < 300 and answer.body is None and status != 204:
@@ -270,3 +285,12 @@ class ExternalService:
         return self._failure(
             f"{request} was sent, but its answer was lost ({how})", is_certain=idempotent
         )
+
+    def _failure(self, what: str, *, is_certain: bool) -> ExternalServiceError:
+        kind = ExternalServiceError if is_certain else OutcomeUnknownError
+        return kind(self.name, what, silent_s=self._breaker.silent_s)
+
+
+def _is_turned_away(answer: Answer) -> bool:
+    """Whether a server names the time at which to come back (RFC 9110, 15.6.4)."""
+    return answer.status == 503 and "retry-after" in answer.headers

@@ -8,4 +8,4 @@ def migrate() -> None:
     """Bring the database to the schema that this version needs."""
     settings = read_settings(quiet=True)
     upgrade(settings.database_url.get_secret_value())
-    print("The database has the schema that this version knows.")
+    print("The database has a schema that this version works on.")

@@ -178,7 +178,7 @@ def open_holds(tx: Connection) -> list[Hold]:
     """Return the holds that have not ended, the oldest first."""
     waiting = (
         select(func.count(func.coalesce(tasks.c.session_id, tasks.c.id).distinct()))
-        .where(tasks.c.held_by == holds.c.service)
+        .where(tasks.c.held_by == holds.c.service, tasks.c.due_at.is_not(None))
         .correlate(holds)
         .scalar_subquery()
         .label("conversations")

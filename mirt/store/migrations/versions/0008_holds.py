@@ -3,8 +3,11 @@
 import sqlalchemy as sa
 from alembic import op
 
-revision = "0007"
-down_revision = "0006"
+from mirt.store.migrations.steps import add_column, create_index
+
+revision = "0008"
+down_revision = "0007"
+works_with = "0006"
 
 
 def upgrade() -> None:
@@ -20,11 +23,12 @@ def upgrade() -> None:
         sa.Column("held", sa.Integer(), nullable=False, server_default="0"),
         sa.Column("ended_at", sa.DateTime(timezone=True)),
         sa.PrimaryKeyConstraint("service"),
+        if_not_exists=True,
     )
-    op.add_column("tasks", sa.Column("held_by", sa.String()))
-    op.add_column("tasks", sa.Column("held_since", sa.DateTime(timezone=True)))
+    add_column("tasks", sa.Column("held_by", sa.String()))
+    add_column("tasks", sa.Column("held_since", sa.DateTime(timezone=True)))
     is_held = sa.text("held_by IS NOT NULL")
-    op.create_index(
+    create_index(
         "tasks_held",
         "tasks",
         ["held_by", "started_at"],
