@@ -72,6 +72,17 @@ def send_response(
 
 
 @task
+def send_delay_notice(session_id: str, platform: str, chat_id: str, message: str) -> dict[str, Any]:
+    """Tell a customer that the answer to a message takes longer, if it has none yet.
+
+    Returns ``{status: "sent", session_id}``, or ``{status: "skipped", session_id, reason}``.
+    """
+    return current_runtime().delay_notices.send(
+        current_lease(), session_id, message, platform=platform, chat_id=chat_id
+    )
+
+
+@task
 def mark_customer(
     platform: str,
     chat_id: str,

@@ -1,9 +1,10 @@
 """Sends tasks durably: the outbox stores the row first, the transport only wakes a worker."""
 
 from abc import abstractmethod
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from math import inf
 from typing import Any, Final
 
 import structlog
@@ -21,7 +22,7 @@ from mirt.clock import Clock
 from mirt.errors import BrokerUnavailableError, DatabaseError
 from mirt.observe import metrics, traces
 from mirt.store.engine.database import Database
-from mirt.store.queue import outbox
+from mirt.store.queue import holds, outbox
 from mirt.store.queue.failure_handler import FailureHandlers
 from mirt.store.queue.tasks import TaskMessage
 
@@ -57,6 +58,15 @@ class PublishResult:
         return {message.message_id for message in (*self.failed, *self.unconfirmed)}
 
 
+@dataclass(frozen=True, slots=True)
+class PublishRound:
+    """Tasks that the transport took, whether more are due, and seconds until the next one is."""
+
+    published: int
+    is_full: bool
+    next_due_s: float
+
+
 class HookFailedError(MiddlewareError):
     """A middleware of the service failed before the task began."""
 
@@ -72,6 +82,8 @@ class DurableBroker(Broker):
     database: Database
     clock: Clock
     every_message_is_a_row = False
+    open_holds: Collection[str] = frozenset()
+    """The outside services that had a hold when the outbox was read last."""
     find_failure_handlers: Callable[[], FailureHandlers] = staticmethod(dict)
 
     @property
@@ -243,9 +255,28 @@ class DurableBroker(Broker):
         Raises:
             DatabaseError: the outbox cannot be read.
         """
+        return self.publish_round(limit).published
+
+    def publish_round(self, limit: int) -> PublishRound:
+        """Publish due tasks, and the probe of each hold whose time has come.
+
+        Raises:
+            DatabaseError: the outbox cannot be read.
+        """
+        now = self.clock()
         with self.database.transaction() as tx:
-            due = outbox.take_due(tx, now=self.clock(), limit=limit)
-        return self.publish(due)
+            due, next_due, [found] = outbox.take_due_and_read(
+                tx, [holds.reading_open()], now=now, limit=limit
+            )
+            probes = [
+                holds.take_probe(tx, hold.service, now=now)
+                for hold in found
+                if hold.probe_at <= now
+            ]
+        self.open_holds = {hold.service for hold in found}
+        published = self.publish([*due, *filter(None, probes)])
+        next_due_s = inf if next_due is None else (next_due - now).total_seconds()
+        return PublishRound(published, is_full=published >= limit, next_due_s=next_due_s)
 
     def _transmit(self, messages: Sequence[Message[Any]], *, within_s: float) -> PublishResult:
         started = datetime.now(UTC)

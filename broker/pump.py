@@ -12,12 +12,16 @@ from mirt.errors import DatabaseError
 log = structlog.get_logger(__name__)
 
 INTERVAL_S: Final = 0.5
+SHORTEST_INTERVAL_S: Final = 0.05
 LONGEST_INTERVAL_S: Final = 5.0
 BATCH: Final = 500
 
 
 class OutboxPump(Middleware):
     """Reads the outbox twice a second, in a thread of its own in each worker process.
+
+    It reads sooner if a task is due sooner: a pause that the other side asked for is kept to a few
+    hundredths of a second.
 
     Any number of pumps may run: each takes different tasks. While the transport accepts no
     messages, the tasks stay due. After an error the pause grows up to ``LONGEST_INTERVAL_S``
@@ -45,13 +49,21 @@ class OutboxPump(Middleware):
         pause = INTERVAL_S
         while not self._stopping.wait(pause):
             try:
-                while broker.ready and broker.publish_due(BATCH) == BATCH:
-                    pass
-                pause = INTERVAL_S
+                pause = self._publish(broker)
             except DatabaseError as failed:
                 log.warning("outbox_unreachable", why=failed.message)
-                pause = min(2 * pause, LONGEST_INTERVAL_S)
+                pause = min(2 * max(pause, INTERVAL_S), LONGEST_INTERVAL_S)
             except Exception:
                 # The thread must go on after any error: no other one in this process publishes.
                 log.exception("outbox_failed")
-                pause = min(2 * pause, LONGEST_INTERVAL_S)
+                pause = min(2 * max(pause, INTERVAL_S), LONGEST_INTERVAL_S)
+
+    def _publish(self, broker: Any) -> float:
+        """Publish all that is due; return the seconds until the next look."""
+        next_due_s = INTERVAL_S
+        while broker.ready:
+            done = broker.publish_round(BATCH)
+            next_due_s = done.next_due_s
+            if not done.is_full:
+                break
+        return min(max(next_due_s, SHORTEST_INTERVAL_S), INTERVAL_S)

@@ -16,11 +16,13 @@ from broker.task import registry
 from middleware.dead_letters import UnreadMessages
 from middleware.execution import Execution
 from middleware.hard_limits import DeadlineTable, HardLimits
+from middleware.holds import Holds
 from middleware.leases import LeaseKeeper, owner_name
 from middleware.log_context import LogContext
 from middleware.metrics import TaskMetrics
 from middleware.presence import Presence
 from middleware.results import KeptResults, MemoryResults, RedisResults
+from middleware.retries import Patience
 from middleware.settlement import Settlement
 from middleware.time_limits import TimeLimits
 from middleware.tracing import TaskTracing
@@ -70,6 +72,7 @@ def middleware(
     settlement = Settlement(
         opened.database,
         clock,
+        patience=_patience(settings),
         base_s=settings.retry_base_seconds,
         jitter=lambda longest: random.uniform(0, longest),
     )
@@ -83,16 +86,26 @@ def middleware(
         LogContext(),
         # Around the rest, so that it sees their decisions.
         TaskMetrics(),
-        UnreadMessages(opened.database, clock),
+        UnreadMessages(opened.database, clock, registry.failure_handlers),
         # Before all that has effects: a task without a lease must not run. After all that may
         # still fail: its settlement is final.
         Execution(opened.database, clock, keeper, settlement, registry.claim_hooks),
+        # Inside the lease, which says whether the run is a probe.
+        Holds(opened.database, clock),
         # Inside the lease: a wait for the database is not the task's own time.
         TimeLimits(),
         *([HardLimits(deadlines)] if deadlines is not None else []),
         # Innermost, so that the result is stored before its task is done.
         KeptResults(_results(opened)),
     ]
+
+
+def _patience(settings: Settings) -> Patience:
+    longest_s = settings.outage_patience_seconds
+    if settings.tasks_eager or not settings.tasks_enabled:
+        # Without workers no pause is kept and no hold would end: the waits are only added up.
+        return Patience(min(longest_s, 3600), holds=False)
+    return Patience(longest_s)
 
 
 def _broker(

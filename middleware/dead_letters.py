@@ -2,6 +2,7 @@
 
 import base64
 import hashlib
+from collections.abc import Callable
 from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import Any, Final
@@ -18,8 +19,10 @@ from mirt.errors import DatabaseError, ErrorCode
 from mirt.observe import metrics
 from mirt.store.engine.database import Database
 from mirt.store.queue import dead_letters as store
+from mirt.store.queue import outbox
 from mirt.store.queue.dead_letters import DeadLetter, DeadLetterFilter, write_dead_letter
 from mirt.store.queue.events import EventKind, TaskEvent, add_events
+from mirt.store.queue.failure_handler import UNKNOWN, FailureHandlers
 from mirt.store.queue.tasks import TaskMessage
 
 log = structlog.get_logger(__name__)
@@ -41,9 +44,16 @@ class UnreadMessages(Middleware):
     do not expire.
     """
 
-    def __init__(self, database: Database, clock: Clock) -> None:
+    def __init__(
+        self,
+        database: Database,
+        clock: Clock,
+        find_handlers: Callable[[], FailureHandlers] = dict,
+    ) -> None:
+        """``find_handlers`` returns the business's failure handlers; it is asked with each task."""
         self._database = database
         self._clock = clock
+        self._find_handlers = find_handlers
 
     def before_nack(self, broker: Broker, message: Any) -> None:
         """Keep or bury a task that is unknown. The settlement has buried all others already."""
@@ -59,8 +69,9 @@ class UnreadMessages(Middleware):
         """Publish a task that this version does not know again later, or write its dead letter.
 
         Return False if the database could not store it. With a dead letter the task's row ends in
-        the same transaction, so the task runs when it is replayed and not before. A row that
-        another worker runs stays as it is: that worker knows the task.
+        the same transaction, so the task runs when it is replayed and not before. If it was the
+        head of a conversation, the next message is the head. A row that another worker runs stays
+        as it is: that worker knows the task.
         """
         now = self._clock()
         dead = DeadLetter(
@@ -79,6 +90,11 @@ class UnreadMessages(Middleware):
                     tx, task, patience=UNKNOWN_PATIENCE, now=now, due_at=now + UNKNOWN_AGAIN
                 )
                 buried = not waits and store.bury_unbegun(tx, dead, now=now)
+                handler = self._find_handlers().get(UNKNOWN) if buried else None
+                if handler is not None:
+                    # The pump publishes what follows: this may be the end of a publication.
+                    next_ids = [one.task_id for one in handler.failed(tx, task.task_id)]
+                    outbox.make_due(tx, next_ids, now=now)
         except DatabaseError as failed:
             return _not_written(failed)
         if waits:

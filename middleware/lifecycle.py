@@ -15,6 +15,7 @@ from middleware.retries import Retry
 from middleware.run_state import run_state
 from mirt.errors import ErrorCode, PermanentError, RateLimitError
 from mirt.observe import traces
+from mirt.store.queue.holds import Outage
 from mirt.store.queue.leases import Lease
 
 log = structlog.get_logger(__name__)
@@ -67,6 +68,29 @@ def retried(message: Any, error: BaseException, decision: Retry) -> None:
         delay_s=round(decision.delay_s, 2),
         ms=_ms(message),
     )
+
+
+def held(message: Any, error: BaseException) -> None:
+    """Log that the task waits for the end of an outage."""
+    _outcome("held", error)
+    run_state(message).held = True
+    log.info("message_held", why=str(error), ms=_ms(message))
+
+
+def service_held(outage: Outage) -> None:
+    """Log the beginning of a hold: one error for all its tasks."""
+    log.error(
+        "service_held",
+        service=outage.service,
+        code=outage.code,
+        why=outage.reason,
+        setting=outage.setting,
+    )
+
+
+def service_released(service: str, *, tasks: int, lasted_s: float) -> None:
+    """Log the end of a hold."""
+    log.warning("service_released", service=service, tasks=tasks, lasted_s=round(lasted_s))
 
 
 def failed(message: Any, lease: Lease, error: BaseException, error_code: str) -> None:

@@ -87,6 +87,7 @@ TASKS: Final[Mapping[str, TaskPolicy]] = {
             max_backoff_s=300,
             session_argument="chat_id",
         ),
+        _task(TaskName.SEND_DELAY_NOTICE, "webhooks", retries=1, max_backoff_s=10),
         _task(
             TaskName.MARK_CUSTOMER,
             "webhooks",

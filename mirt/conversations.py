@@ -17,17 +17,17 @@ from sqlalchemy import Connection
 
 from mirt.channels import InboundMessage
 from mirt.clock import Clock
-from mirt.errors import ErrorCode, PermanentError
+from mirt.errors import DatabaseError, ErrorCode, PermanentError
 from mirt.observe import traces
 from mirt.store.engine.database import BusyError, Database, StatementError
 from mirt.store.engine.statements import Query, Row
 from mirt.store.queue import outbox
-from mirt.store.queue.tasks import TaskMessage
+from mirt.store.queue.tasks import TaskMessage, TaskState
 from mirt.store.reports.backlog import Backlog, measure
 from mirt.store.shared.seen_ids import SeenIds
 from mirt.store.shop import accepting, corrections, mailbox
 from mirt.store.shop import turn_steps as steps
-from mirt.store.shop.mailbox import KeptMail, Mail
+from mirt.store.shop.mailbox import KeptMail, Mail, MailState
 from mirt.task_names import TaskName
 
 log = structlog.get_logger(__name__)
@@ -78,6 +78,7 @@ class Conversations:
         platforms: Collection[str],
         debounce_s: float = 0,
         double_click_s: float = 0,
+        delay_notice_s: float = 0,
     ) -> None:
         self._database = database
         self._clock = clock
@@ -85,6 +86,7 @@ class Conversations:
         self._platforms = platforms
         self._debounce = timedelta(seconds=debounce_s)
         self._double_click = timedelta(seconds=double_click_s)
+        self._delay_notice = timedelta(seconds=delay_notice_s)
 
     def checked(self, message: InboundMessage, *, task_id: str, actor: str, trace_id: str) -> Mail:
         """Validate a message and return it as mail.
@@ -153,7 +155,27 @@ class Conversations:
             if len(mails) > 1:
                 log.warning("batch_not_stored", messages=len(mails), why=str(spoiled))
             return [None] * len(mails)
-        return [self._accepted(mail, entries) for mail in mails]
+        accepted = [self._accepted(mail, entries) for mail in mails]
+        heads = {one.publication.task_id for one in accepted if one and one.publication}
+        self._plan_delay_notices([mail for mail in mails if mail.task_id in heads])
+        return accepted
+
+    def _plan_delay_notices(self, heads: Sequence[Mail]) -> None:
+        """Queue the notices of messages that are stored already and stay so without a notice."""
+        due = [mail for mail in heads if self._has_delay_notice(mail)]
+        if not due:
+            return
+        now = self._clock()
+        notice_at = now + self._delay_notice
+        try:
+            with self._database.transaction() as tx:
+                for mail in due:
+                    outbox.add_later(tx, _delay_notice(mail), now=now, due_at=notice_at)
+        except DatabaseError as failed:
+            log.warning("delay_notices_not_planned", messages=len(heads), why=failed.message)
+
+    def _has_delay_notice(self, mail: Mail) -> bool:
+        return bool(self._delay_notice) and mail.actor == TaskName.PROCESS_AND_RESPOND
 
     def _fits_into_a_batch(self, mail: Mail) -> bool:
         is_click = mail.message_id is None and "content_key" in mail.metadata
@@ -240,9 +262,9 @@ class Conversations:
         return min(last + quiet, first + quiet * LONGEST_QUIET)
 
     def repair(self) -> list[TaskMessage]:
-        """Make a head for each conversation that has waiting mail and no head.
+        """Make a head for each conversation that has waiting mail, and no head that goes on.
 
-        Return the tasks to publish. One call repairs at most 100 conversations.
+        Return the tasks to publish. One call repairs at most 100 conversations of either kind.
         """
         now = self._clock()
         tasks = []
@@ -250,7 +272,27 @@ class Conversations:
             for session_id in sorted(mailbox.conversations_without_head(tx, limit=100)):
                 if mailbox.lock_head(tx, session_id) is None:
                     tasks.append(self._promote_oldest(tx, session_id, now=now))
+            for session_id in sorted(mailbox.conversations_with_dead_head(tx, limit=100)):
+                tasks.append(self._replace_dead_head(tx, session_id, now=now))
         return [task for task in tasks if task]
+
+    def _replace_dead_head(
+        self, tx: Connection, session_id: str, *, now: datetime
+    ) -> TaskMessage | None:
+        """Make the oldest waiting message the head. The mail of a dead turn has failed.
+
+        Mail without a reply whose task is gone or done gets a new task.
+        """
+        found = mailbox.lock_dead_head(tx, session_id)
+        if found is None:
+            return None
+        head, state = found
+        log.warning("dead_head_replaced", session_id=session_id, task_id=head, state=state)
+        if state == TaskState.DEAD:
+            mailbox.settle(tx, turn_id=head, task_id=head, state=MailState.FAILED, now=now)
+        elif (kept := mailbox.find(tx, head)) is not None and kept.state is MailState.WAITING:
+            outbox.forget_done(tx, head)
+        return self._promote_oldest(tx, session_id, now=now)
 
     def _clicked_before(self, tx: Connection, mail: Mail, *, now: datetime) -> str | None:
         """Return the task id of the same message a moment ago, if this one is a double click.
@@ -269,6 +311,8 @@ class Conversations:
     def _enter(self, tx: Connection, mail: Mail, *, now: datetime) -> TaskMessage | None:
         head = mailbox.record_activity_and_lock(tx, mail, now=now)
         if head is None:
+            if self._has_delay_notice(mail):
+                outbox.add(tx, _delay_notice(mail), now=now, due_at=now + self._delay_notice)
             return self._make_head(tx, mail, received=now, last=now, now=now)
         if quiet := self._quiet_after(mail):
             outbox.delay_unstarted(tx, head, until=now + quiet, at_most=quiet * LONGEST_QUIET)
@@ -357,6 +401,21 @@ def _problems_of(message: InboundMessage) -> Iterator[str]:
     else:
         if _UNSTORABLE.search(written) or _NUL_IN_JSON.search(written):
             yield "metadata: a NUL character or half a surrogate pair cannot be stored"
+
+
+def _delay_notice(mail: Mail) -> TaskMessage:
+    """Return the task that tells a customer that the answer to this message takes longer."""
+    return TaskMessage(
+        task_id=f"{mail.task_id}:notice",
+        actor=TaskName.SEND_DELAY_NOTICE,
+        kwargs={
+            "session_id": mail.session_id,
+            "platform": mail.platform,
+            "chat_id": mail.chat_id,
+            "message": mail.task_id,
+        },
+        options={"trace_id": mail.trace_id, **mail.trace_context},
+    )
 
 
 def as_task(mail: Mail) -> TaskMessage:

@@ -6,6 +6,7 @@ WorkerError
 │   │   └── CooldownError          … and no request was sent: we keep the pause ourselves
 │   ├── ExternalServiceError       Telegram, ManyChat, the LLM or the CRM failed
 │   │   └── OutcomeUnknownError    … after the request was sent: it may have taken effect
+│   ├── OutageError                … it fails, or refuses our account, for everybody
 │   ├── DatabaseError              PostgreSQL could not be reached
 │   ├── RedisUnavailableError      Redis could not be reached, and the caller needs it
 │   └── BrokerUnavailableError     RabbitMQ has not confirmed, or could not be reached
@@ -16,6 +17,7 @@ WorkerError
 └── LeaseLostError                 another worker has the task now: stop, change nothing
 """
 
+from collections.abc import Callable
 from enum import StrEnum
 
 
@@ -28,6 +30,7 @@ class ErrorCode(StrEnum):
     CHANNEL_REFUSED = "CHANNEL_REFUSED"
     LLM_REFUSED = "LLM_REFUSED"
     RETRIES_EXHAUSTED = "RETRIES_EXHAUSTED"
+    OUTAGE = "OUTAGE"
     WORKER_LOST = "WORKER_LOST"
     TIME_LIMIT = "TIME_LIMIT"
     UNKNOWN_ACTOR = "UNKNOWN_ACTOR"
@@ -39,6 +42,8 @@ class ErrorCode(StrEnum):
 def code_of(error: BaseException) -> str:
     """Return the code of the dead letter for a task that fails for good with this error."""
     match error:
+        case OutageError():
+            return ErrorCode.OUTAGE
         case RetryableError():
             return ErrorCode.RETRIES_EXHAUSTED
         case PermanentError(error_code=code):
@@ -70,19 +75,54 @@ class RateLimitError(RetryableError):
 
 
 class CooldownError(RateLimitError):
-    """A request that was not sent: by our rate limiter, an open breaker, or a running cooldown."""
+    """A request that was not sent: by our rate limiter, or because of a running cooldown."""
 
 
 class ExternalServiceError(RetryableError):
-    """A temporary failure of an outside service: 5xx, a timeout, a refused connection."""
+    """A temporary failure of an outside service: 5xx, a timeout, a refused connection.
 
-    def __init__(self, service: str, message: str) -> None:
+    ``silent_s`` is the number of seconds since the service last answered this process: 0 if it has
+    just answered, ``inf`` if it never has.
+    """
+
+    def __init__(self, service: str, message: str, *, silent_s: float = 0.0) -> None:
         super().__init__(f"{service}: {message}")
         self.service = service
+        self.reason = message
+        self.silent_s = silent_s
 
 
 class OutcomeUnknownError(ExternalServiceError):
     """A request that was sent: no answer, 408 or 5xx. It may or may not have taken effect."""
+
+
+class OutageError(RetryableError):
+    """An outside service fails, or refuses our account, for everybody; this request had no effect.
+
+    Its work is held until it answers again. ``code`` is a status or the name of an error, and
+    ``reason`` has the words of the service. ``setting`` is the setting to mend if the service
+    refuses us, None if it fails. ``failed_s_ago`` is the age of the failure. ``forget`` makes this
+    process ask the service again, because it has answered another one.
+    """
+
+    def __init__(
+        self,
+        service: str,
+        reason: str,
+        *,
+        code: str = "",
+        setting: str | None = None,
+        failed_s_ago: float = 0.0,
+        forget: Callable[[], None] = lambda: None,
+    ) -> None:
+        verb = "fails" if setting is None else "refuses us"
+        super().__init__(f"{service} {verb}: {f'{code} {reason}'.strip()}")
+        self.service = service
+        self.reason = reason
+        self.code = code
+        self.setting = setting
+        self.failed_s_ago = failed_s_ago
+        self.forget = forget
 
 
 class DatabaseError(RetryableError):

@@ -13,6 +13,7 @@ from mirt.observe import metrics
 from mirt.store.engine.database import Database
 from mirt.store.queue import ticks
 from mirt.store.queue.health_checks import checks_of_workers
+from mirt.store.queue.holds import open_holds
 from mirt.store.queue.tasks import TaskState
 from mirt.store.reports import counts
 from mirt.store.reports.backlog import measure
@@ -27,6 +28,8 @@ STATES: Final[Mapping[str, str]] = {
     TaskState.DELAYED: "delayed",
 }
 """Label value for each state of an open task."""
+SERVICES: Final = ("llm", "telegram", "manychat", "crm")
+"""The outside services."""
 UNKNOWN_QUEUE: Final = "unknown"
 """Label value for tasks that this version does not know."""
 
@@ -81,6 +84,13 @@ def _unknown(tx: Connection, _clock: Clock) -> Sequence[Metric]:
     return [metrics.UNKNOWN_OUTCOMES.of(*counts.unknown_outcomes(tx).items())]
 
 
+def _holds(tx: Connection, _clock: Clock) -> Sequence[Metric]:
+    # Each service has a zero while it works, so that no series has a gap.
+    found = dict.fromkeys(SERVICES, 0)
+    found |= {hold.service: 1 if hold.setting is None else 2 for hold in open_holds(tx)}
+    return [metrics.HOLDS.of(*found.items())]
+
+
 def _ticks(tx: Connection, clock: Clock) -> Sequence[Metric]:
     now = clock()
     ages = ((task, (now - at).total_seconds()) for task, at in ticks.last_ticks(tx).items())
@@ -104,6 +114,7 @@ _READERS: Final[tuple[Callable[[Connection, Clock], Sequence[Metric]], ...]] = (
     _backlog,
     _dead,
     _unknown,
+    _holds,
     _ticks,
     _health,
 )

@@ -23,6 +23,7 @@ from mirt.crm import Crm
 from mirt.crm.measured import MeasuredCrm
 from mirt.crm.no_crm import NoCrm
 from mirt.crm.snitkix import SnitkixCrm
+from mirt.delay_notices import DelayNotices
 from mirt.deliveries import Deliveries
 from mirt.followups import FollowUps
 from mirt.health import Health
@@ -38,7 +39,7 @@ from mirt.settings import Mode, Settings, load_settings
 from mirt.store.engine.database import Database
 from mirt.store.engine.stores import stores
 from mirt.store.queue.claim_hook import ClaimHooks
-from mirt.store.queue.failure_handler import FailureHandlers
+from mirt.store.queue.failure_handler import UNKNOWN, FailureHandlers
 from mirt.store.shared.cooldowns import Cooldowns, LocalCooldowns, NoCooldowns, RedisCooldowns
 from mirt.store.shared.rate_limits import LocalRateLimiter, RateLimiter, RedisRateLimiter
 from mirt.store.shared.seen_ids import NoSeenIds, RedisSeenIds
@@ -79,6 +80,7 @@ class Runtime:
     direct: DirectTurns
     orders: Orders
     followups: FollowUps
+    delay_notices: DelayNotices
     summaries: Summaries
     housekeeping: Housekeeping
     health: Health
@@ -107,6 +109,7 @@ def open_runtime(
         platforms=channels.keys(),
         debounce_s=settings.debounce_seconds,
         double_click_s=settings.manychat_double_click_seconds,
+        delay_notice_s=_delay_notice_s(settings),
     )
     deliveries = Deliveries(database, channels, clock, _cooldowns(settings, redis))
     agent = _agent(settings, connections)
@@ -140,6 +143,7 @@ def open_runtime(
         direct=DirectTurns(database, conversations, turns, failed_turns, clock),
         orders=orders,
         followups=followups,
+        delay_notices=DelayNotices(database, deliveries, clock),
         summaries=Summaries(database, agent, clock, retention_days=settings.summary_retention_days),
         housekeeping=Housekeeping(database, clock, retention_days=settings.retention_days),
         health=Health(
@@ -153,6 +157,8 @@ def open_runtime(
             TaskName.SEND_RESPONSE: failed_turns,
             TaskName.SEND_FOLLOWUP: followups,
             TaskName.CREATE_CRM_ORDER: orders,
+            # It may be the turn of another version; then its conversation has to go on.
+            UNKNOWN: failed_turns,
         },
         connections=connections,
     )
@@ -227,6 +233,11 @@ def _cooldowns(settings: Settings, redis: Redis | None) -> Cooldowns:
     if settings.tasks_eager or not settings.tasks_enabled:
         return NoCooldowns()
     return LocalCooldowns() if redis is None else RedisCooldowns(redis)
+
+
+def _delay_notice_s(settings: Settings) -> float:
+    # Without workers the answer is there before a notice could be sent.
+    return settings.delay_notice_seconds if settings.tasks_enabled else 0
 
 
 def _agent(settings: Settings, connections: ExitStack) -> Agent:

@@ -234,6 +234,17 @@ class Settings(BaseSettings):
         description="Seconds without a lease renewal after which another worker may run the task.",
     )
 
+    outage_patience_seconds: float = Field(
+        21_600,
+        ge=1,
+        description="Longest wait in seconds for an outside service that is down; 6 h by default.",
+    )
+    delay_notice_seconds: float = Field(
+        0,
+        ge=0,
+        description="Seconds without an answer until the customer gets one sentence; 0: none.",
+    )
+
     @field_validator("telegram_webhook_secret")
     @classmethod
     def _as_telegram_allows(cls, value: SecretStr | None) -> SecretStr | None:

@@ -9,6 +9,7 @@ class TaskName(StrEnum):
     PROCESS_MESSAGE = "process_message"
     PROCESS_AND_RESPOND = "process_and_respond"
     SEND_RESPONSE = "send_response"
+    SEND_DELAY_NOTICE = "send_delay_notice"
     MARK_CUSTOMER = "mark_customer"
     SUMMARIZE_SESSION = "summarize_session"
     CHECK_ALL_SESSIONS_FOR_SUMMARIZATION = "check_all_sessions_for_summarization"

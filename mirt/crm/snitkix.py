@@ -7,7 +7,7 @@ from pydantic import SecretStr
 
 from mirt.crm.protocol import CrmOrder
 from mirt.errors import ErrorCode, ExternalServiceError, OutcomeUnknownError, PermanentError
-from mirt.http import Answer, ExternalService
+from mirt.http import Answer, ExternalService, Refusal, SettingNames
 
 TIMEOUT_S: Final = 15.0
 OUR_WORDS: Final = {"pending": "pending_payment"}
@@ -33,6 +33,8 @@ class SnitkixCrm:
             secrets=[api_key],
             timeout=TIMEOUT_S,
             refusal_code=ErrorCode.CRM_REJECTED,
+            settings=SettingNames("SNITKIX_API_KEY", "SNITKIX_API_URL"),
+            account_refusal=_account_refusal,
             max_connections=max_connections,
         )
 
@@ -78,11 +80,19 @@ class SnitkixCrm:
     def _ask(self, method: str, path: str, **request: Any) -> Answer:
         answer = self._api.call(method, path, accept=range(400, 500), **request)
         if answer.status >= 400:
-            body = answer.body if isinstance(answer.body, dict) else {}
-            reasons = [str(body[key]) for key in ("message", "error", "errors") if body.get(key)]
-            reason = "; ".join(reasons)[:500] or "no reason given"
-            raise PermanentError(f"crm: {answer.status} {reason}", ErrorCode.CRM_REJECTED)
+            raise PermanentError(f"crm: {answer.status} {_reason(answer)}", ErrorCode.CRM_REJECTED)
         return answer
+
+
+def _account_refusal(answer: Answer) -> Refusal | None:
+    is_refused = answer.status in {401, 403}
+    return Refusal(str(answer.status), _reason(answer)) if is_refused else None
+
+
+def _reason(answer: Answer) -> str:
+    body = answer.body if isinstance(answer.body, dict) else {}
+    reasons = [str(body[key]) for key in ("message", "error", "errors") if body.get(key)]
+    return "; ".join(reasons)[:500] or "no reason given"
 
 
 def _order(body: Any, *, default_status: str = "new") -> CrmOrder | None:

@@ -5,6 +5,6 @@ the adapter of the service knows.
 """
 
 from mirt.http.answer import Answer
-from mirt.http.service import ExternalService
+from mirt.http.service import ExternalService, Refusal, SettingNames
 
-__all__ = ["Answer", "ExternalService"]
+__all__ = ["Answer", "ExternalService", "Refusal", "SettingNames"]

@@ -2,31 +2,49 @@
 
 import time
 from collections.abc import Callable, Collection, Mapping
+from dataclasses import dataclass
 from math import inf
 from typing import Any, Final
 
 import httpx
 from pydantic import SecretStr
 
-from mirt import clock
+from mirt import clock, service_calls
 from mirt.errors import (
-    CooldownError,
     ErrorCode,
     ExternalServiceError,
+    OutageError,
     OutcomeUnknownError,
     PermanentError,
     RateLimitError,
     SoftTimeLimitExceeded,
 )
 from mirt.http.answer import Answer, bounded, read_retry_after
-from mirt.http.breaker import Breaker
+from mirt.http.breaker import Breaker, Cause
 from mirt.http.network import request_deadline
 from mirt.http.pool import AnswerTooLargeError, Pool
 from mirt.observe import traces
 
 _EARLY: Final = 0.01  # seconds that a socket may time out before its deadline
 _NEVER_SENT = (httpx.ConnectError, httpx.ConnectTimeout, httpx.PoolTimeout)
-_NEVER_SENDABLE = (httpx.UnsupportedProtocol, httpx.LocalProtocolError, httpx.InvalidURL)
+_NO_ADDRESS = (httpx.UnsupportedProtocol, httpx.InvalidURL)
+_CHECK_S: Final = 5.0
+
+
+@dataclass(frozen=True, slots=True)
+class SettingNames:
+    """The settings to mend if a service refuses us: its key, and its address."""
+
+    key: str = "its key"
+    url: str = "its address"
+
+
+@dataclass(frozen=True, slots=True)
+class Refusal:
+    """An answer that every request would get: its status or code, and the words of the service."""
+
+    code: str
+    words: str
 
 
 class ExternalService:
@@ -34,8 +52,9 @@ class ExternalService:
 
     The first call of a process opens the pool. Every request ends within ``timeout`` seconds and by
     the deadline of the task (``mirt.clock``), even if its bytes come slowly. After five failures in
-    a row calls fail at once, except for one trial in three seconds. Answers of 4xx, including 429,
-    are no failures of the service.
+    a row, or one refusal of our account, calls fail at once, except for one trial in three seconds
+    and those of a probe (``mirt.service_calls``). Other answers of 4xx, including 429, are no
+    failures of the service.
 
     No error and no log contains ``base_url`` (it may hold a token), a header, or a text of the HTTP
     client. The adapter gets answers with asterisks in place of each of ``secrets``.
@@ -60,6 +79,10 @@ class ExternalService:
         refusal_code: ErrorCode,
         retry_after: Callable[[Answer], float | None] = lambda _: None,
         had_no_effect: Callable[[Answer], bool] = lambda _: False,
+        settings: SettingNames = SettingNames(),
+        account_refusal: Callable[[Answer], Refusal | None] = lambda _: None,
+        failure_in: Callable[[Answer], str | None] = lambda _: None,
+        check: tuple[str, str] | None = None,
         breaker: bool = True,
         max_connections: int = 64,
     ) -> None:
@@ -68,12 +91,22 @@ class ExternalService:
         ``retry_after`` reads the seconds to wait from the body of a 429. If it returns None, the
         header counts. ``had_no_effect`` says whether the body of a 408 or 5xx proves that nothing
         was done. A 503 with ``Retry-After`` always proves it.
+
+        ``account_refusal`` reads an answer that refuses our key or account, whatever the request
+        was; the setting to mend is one of ``settings``. ``failure_in`` returns the words of an
+        answer of 2xx that says that the service has failed. ``check`` is the method and path of a
+        request without effect: during an outage it goes before a request with one, so that no
+        trial repeats the effect.
         """
         self.name = name
         self._timeout = timeout
         self._refusal_code = refusal_code
         self._retry_after = retry_after
         self._had_no_effect = had_no_effect
+        self._settings = settings
+        self._account_refusal = account_refusal
+        self._failure_in = failure_in
+        self._check = check
         self._breaker = Breaker() if breaker else Breaker(limit=inf)
         self._pool = Pool(
             base_url, headers=headers or {}, secrets=secrets, max_connections=max_connections
@@ -100,7 +133,8 @@ class ExternalService:
 
         Raises:
             RateLimitError: the service answered 429; ``retry_after`` is 1 s to 3600 s.
-            CooldownError: the request was not sent, since the service keeps failing.
+            OutageError: the service refuses our account; or it keeps failing, and the request was
+                not sent.
             OutcomeUnknownError: the request was sent, and no answer says whether it took effect.
             ExternalServiceError: the request was not sent, had no effect, or is idempotent.
             PermanentError: the service refused the request; with the refusal code.
@@ -108,10 +142,9 @@ class ExternalService:
         """
         request = f"{method} {path}"
         seconds = self._timeout if timeout is None else timeout
+        clock.remaining(seconds)
+        self._admit(idempotent=idempotent)
         left = clock.remaining(seconds)
-        if (rest := self._breaker.wait_s()) > 0:
-            # A cooldown is no attempt, so it uses up no retry.
-            raise CooldownError(f"{self.name}: {request} not sent: it keeps failing", rest)
         attributes = {
             "peer.service": self.name,
             "http.request.method": method,
@@ -156,15 +189,70 @@ class ExternalService:
         """Close the connections. A later call opens new ones."""
         self._pool.close()
 
+    def _admit(self, *, idempotent: bool) -> None:
+        """Raise OutageError unless this call may be sent."""
+        calls = service_calls.current()
+        is_probe = calls.probe == self.name
+        if not is_probe and not self._breaker.is_open:
+            return
+        if not is_probe and (self.name in calls.held or self._breaker.wait_s() > 0):
+            raise self._outage()
+        if self._check is not None and not idempotent:
+            self._ask_without_effect(*self._check)
+
+    def _ask_without_effect(self, method: str, path: str) -> None:
+        left = clock.remaining(_CHECK_S)
+        try:
+            answer = self._send(method, path, None, None, _CHECK_S, left, idempotent=True)
+        except ExternalServiceError:
+            answer = None
+        if answer is not None and answer.status < 500:
+            self._refuse_account(answer)
+            return
+        if answer is not None:
+            self._breaker.failed(Cause(str(answer.status)))
+        raise self._outage()
+
+    def _outage(self) -> OutageError:
+        cause = self._breaker.cause
+        return OutageError(
+            self.name,
+            cause.reason,
+            code=cause.code,
+            setting=cause.setting,
+            failed_s_ago=self._breaker.failed_s_ago,
+            forget=self._breaker.close,
+        )
+
+    def _refuse_account(self, answer: Answer) -> None:
+        """Raise OutageError for an answer that every request would get."""
+        cause = None
+        if 300 <= answer.status < 400:
+            cause = Cause(str(answer.status), "it has moved", self._settings.url)
+        elif (refusal := self._account_refusal(answer)) is not None:
+            cause = Cause(refusal.code, refusal.words, self._settings.key)
+        if cause is not None:
+            self._breaker.refused(cause)
+            raise self._outage()
+
+    def _heard(self) -> None:
+        self._breaker.heard()
+        service_calls.current().answered.add(self.name)
+
     def _classify_status(
         self, answer: Answer, request: str, accept: Collection[int], *, idempotent: bool
     ) -> Answer:
         """Return an answer that is no failure; raise the error of its status otherwise."""
         status = answer.status
         if status >= 500:
-            self._breaker.failed()
-        else:
-            self._breaker.heard()
+            self._breaker.failed(Cause(str(status)))
+        elif status not in accept or status >= 400:
+            self._refuse_account(answer)
+        if status < 300 and (words := self._failure_in(answer)) is not None:
+            self._breaker.failed(Cause(reason=words))
+            raise self._failure(words, is_certain=idempotent)
+        if status < 500 and status != 429:
+            self._heard()
         if status >= 500 or status == 408:
             is_certain = idempotent or _is_turned_away(answer) or self._had_no_effect(answer)
             raise self._failure(f"{request} answered {status}", is_certain=is_certain)
@@ -185,21 +273,22 @@ class ExternalService:
     def _classify_failure(self, failure: Exception, request: str, *, idempotent: bool) -> Exception:
         """Return our error for a request without an answer, and report it to the breaker."""
         how = type(failure).__name__
-        if isinstance(failure, _NEVER_SENDABLE):
-            return PermanentError(
-                f"{self.name}: {request} cannot be sent as configured ({how})", self._refusal_code
-            )
+        if isinstance(failure, (*_NO_ADDRESS, httpx.LocalProtocolError)):
+            is_address = isinstance(failure, _NO_ADDRESS)
+            setting = self._settings.url if is_address else self._settings.key
+            self._breaker.refused(Cause(how, "it cannot be used as configured", setting))
+            return self._outage()
         if not isinstance(failure, httpx.PoolTimeout):  # our own lack of connections
-            self._breaker.failed()
+            self._breaker.failed(Cause(how))
         if isinstance(failure, _NEVER_SENT):
-            return ExternalServiceError(self.name, f"{request} could not be sent ({how})")
+            return self._failure(f"{request} could not be sent ({how})", is_certain=True)
         return self._failure(
             f"{request} was sent, but its answer was lost ({how})", is_certain=idempotent
         )
 
     def _failure(self, what: str, *, is_certain: bool) -> ExternalServiceError:
         kind = ExternalServiceError if is_certain else OutcomeUnknownError
-        return kind(self.name, what)
+        return kind(self.name, what, silent_s=self._breaker.silent_s)
 
 
 def _is_turned_away(answer: Answer) -> bool:

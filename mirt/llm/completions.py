@@ -130,6 +130,16 @@ def read_completion(
     )
 
 
+def service_failure(answer: Answer) -> str | None:
+    """Return the words of a 200 whose body says that the service has failed; None of any other."""
+    error = error_in(answer.body)
+    failure = Failure.read(error) if error else None
+    if failure is None or not failure.is_of_the_service:
+        return None
+    _count_ending(Ending.BROKEN_OFF)
+    return str(failure)
+
+
 def _raise_error(answer: Answer, choice: Any) -> None:
     if error := error_in(answer.body):
         _count_ending(Ending.BROKEN_OFF)

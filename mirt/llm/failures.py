@@ -19,6 +19,7 @@ from mirt.errors import (
     PromptRefusedError,
     RateLimitError,
 )
+from mirt.http import Answer, Refusal
 from mirt.http.answer import UNNAMED, bounded, read_retry_after
 from mirt.llm.body import at, storable
 
@@ -193,6 +194,19 @@ class Failure:
             said += "; set LLM_TOOLS=false or another LLM_MODEL"
         return PermanentError(f"llm: {said}", ErrorCode.LLM_REFUSED)
 
+    @property
+    def is_about_the_account(self) -> bool:
+        """Whether every request would be refused: for the key, its rights or the credits."""
+        is_refused = self.status in {401, 402} or (
+            self.status == 403 and not self._is_about_the_text()
+        )
+        return is_refused or "insufficient_quota" in self.words
+
+    @property
+    def is_of_the_service(self) -> bool:
+        """Whether the server or its provider has failed, whatever the request was."""
+        return self.status >= 500 and self.code not in _SAMPLED
+
     def _is_too_long(self) -> bool:
         if self.parameter in _PARAMETERS and "context" not in self.words:
             return False
@@ -230,6 +244,18 @@ def error_in(body: Any) -> Any:
         return body
     said = any(at(body, key) for key in ("message", "detail", "error_msg", "msg"))
     return body if said and not at(body, "choices") else None
+
+
+def account_refusal(answer: Answer) -> Refusal | None:
+    """Return the refusal of our key or account that an answer is, or holds; None if it is none."""
+    if answer.status >= 400:
+        failures = [Failure.read_body(answer.body, answer.status)]
+    else:
+        choice = at(answer.body, "choices", 0)
+        errors = (error_in(answer.body), at(choice, "error"), at(choice, "message", "error"))
+        failures = [Failure.read(error) for error in errors if error]
+    found = next((one for one in failures if one.is_about_the_account), None)
+    return None if found is None else Refusal(str(found.status), found.reason)
 
 
 def _status(codes: list[str]) -> int:

@@ -12,10 +12,10 @@ import structlog
 from pydantic import SecretStr
 
 from mirt.errors import ErrorCode, PermanentError, PromptRefusedError
-from mirt.http import Answer, ExternalService
+from mirt.http import Answer, ExternalService, SettingNames
 from mirt.llm import prompts
-from mirt.llm.completions import CutOffError, Usage, read_completion
-from mirt.llm.failures import Failure, ParameterRefusedError
+from mirt.llm.completions import CutOffError, Usage, read_completion, service_failure
+from mirt.llm.failures import Failure, ParameterRefusedError, account_refusal
 from mirt.llm.protocol import ChatMessage, Completion, Tool
 
 log = structlog.get_logger(__name__)
@@ -59,6 +59,9 @@ class OpenAiAgent:
             secrets=[api_key],
             timeout=timeout,
             refusal_code=ErrorCode.LLM_REFUSED,
+            settings=SettingNames("LLM_API_KEY", "LLM_BASE_URL"),
+            account_refusal=account_refusal,
+            failure_in=service_failure,
             max_connections=max_connections,
         )
 

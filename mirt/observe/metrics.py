@@ -112,6 +112,11 @@ DEAD_LETTERS: Final = LookupGauge(
 UNKNOWN_OUTCOMES: Final = LookupGauge(
     "mirt_unknown_outcomes", "Requests with an unknown outcome.", "of"
 )
+HOLDS: Final = LookupGauge(
+    "mirt_holds",
+    "Work is held: 1 if the service fails, 2 if it refuses our key or account; else 0.",
+    "service",
+)
 LAST_TICK_AGE: Final = LookupGauge(
     "mirt_last_tick_age_seconds", "Time since the last tick of a scheduled task.", "task"
 )

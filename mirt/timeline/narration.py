@@ -125,6 +125,9 @@ def _waited_for(task: Row[Any], mail: Row[Any] | None) -> str:
 def _waits_for(task: Row[Any], service: str | None, now: datetime) -> str | None:
     if task.state == TaskState.QUEUED:
         return "a free worker"
+    if task.state == TaskState.DELAYED and task.held_by is not None:
+        held = format_duration((now - task.held_since).total_seconds())
+        return f"the end of an outage of {task.held_by}, which has held it for {held}"
     if task.state == TaskState.DELAYED:
         comes_in_s = max(0.0, (task.due_at - now).total_seconds())
         if task.attempt or task.waited_s:

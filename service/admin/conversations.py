@@ -77,6 +77,10 @@ def _why(conversation: WaitingConversation, last: TaskEvent | None, now: datetim
     if conversation.state == TaskState.RUNNING and conversation.started_at is not None:
         running_s = (now - conversation.started_at).total_seconds()
         return f"it has been running for {format_duration(running_s)}"
+    if conversation.state == TaskState.DELAYED and conversation.held_by is not None:
+        since = conversation.held_since or now
+        held = format_duration((now - since).total_seconds())
+        return f"an outage of {conversation.held_by} has held it for {held}"
     if conversation.state == TaskState.DELAYED and conversation.due_at is not None:
         pause = format_duration((conversation.due_at - now).total_seconds())
         if last is None:

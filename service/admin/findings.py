@@ -8,12 +8,16 @@ from urllib.parse import quote
 
 from mirt.clock import format_duration
 from mirt.store.queue.health_checks import checks_of_workers
+from mirt.store.queue.holds import Hold, open_holds
 from mirt.store.reports import overview
 from mirt.store.reports.overview import Effect, Unknown
+from mirt.store.shop.mailbox import count_dead_heads
 from service.admin.context import AdminContext
 from service.admin.queues import Activity
 from service.admin.schedule import ScheduledTask
 
+NAMES: Final = {"llm": "the LLM", "crm": "the CRM", "telegram": "Telegram", "manychat": "ManyChat"}
+"""Names of the outside services in a sentence."""
 WAITS_LONG_S: Final = 60.0
 UNKNOWN_SINCE: Final = timedelta(hours=24)
 HEALTH_CHECK_VALID_FOR: Final = timedelta(minutes=15)
@@ -31,7 +35,7 @@ class Problem:
 def findings(
     context: AdminContext, now: Activity, scheduled: Sequence[ScheduledTask]
 ) -> list[Problem]:
-    """Return all problems, the worst first; none if all is well. Three queries.
+    """Return all problems, the worst first; none if all is well. Five queries.
 
     Raises:
         DatabaseError: the database cannot be read.
@@ -39,16 +43,52 @@ def findings(
     with context.database.transaction() as tx:
         unknown = overview.unknown_since(tx, now.at - UNKNOWN_SINCE)
         checks = list(checks_of_workers(tx, since=now.at - HEALTH_CHECK_VALID_FOR))
+        held = open_holds(tx)
+        stuck = count_dead_heads(tx)
     living_ids = {one.worker.id for one in now.workers}
     unhealthy = {worker: found for worker, found, _ in checks if worker in living_ids}
     return [
+        *_of_holds(held, now),
         *_of_queues(now),
         *_of_runs(now),
+        *_of_heads(stuck),
         *_of_dead_letters(now),
         *_of_schedule(scheduled),
         *_of_health(unhealthy),
         *_of_outcomes(unknown),
     ]
+
+
+def _of_holds(held: Sequence[Hold], now: Activity) -> Iterator[Problem]:
+    for hold in held:
+        name = NAMES.get(hold.service, hold.service)
+        verb = "fails" if hold.setting is None else "refuses"
+        today = hold.since.date() == now.at.date()
+        since = f"{hold.since:%H:%M}" if today else f"{hold.since:%Y-%m-%d %H:%M}"
+        waits = "waits" if hold.conversations == 1 else "wait"
+        yield Problem(
+            f"{name} {verb} ({f'{hold.code} {hold.reason}'.strip()}) since {since} UTC, "
+            f"{_count(hold.conversations, 'conversation')} {waits}",
+            _cure(hold),
+            "/ops/conversations?kind=waiting",
+        )
+
+
+def _cure(hold: Hold) -> str:
+    if hold.setting is None:
+        return "mirt doctor"
+    return f"correct {hold.setting} and restart, or mend its account"
+
+
+def _of_heads(stuck: int) -> Iterator[Problem]:
+    if stuck:
+        verb = "has" if stuck == 1 else "have"
+        yield Problem(
+            f"{_count(stuck, 'conversation')} {verb} a head that is not alive; "
+            "the next sweep makes another one",
+            "mirt inspect",
+            "/ops/conversations?kind=waiting",
+        )
 
 
 def _of_queues(now: Activity) -> Iterator[Problem]:

@@ -88,7 +88,7 @@ def test_a_full_dead_letter_queue_is_emptied_of_what_matches(
     window: Window, deployed: Deployment
 ) -> None:
     deployed.services.misbehave("telegram", REFUSED, times=60, match="hello")
-    deployed.services.misbehave("llm", Status(401))
+    deployed.services.misbehave("llm", Status(400))
     deployed.post(update(9, 1, "Привіт"))
     deployed.python(
         "from actors.messages import send_response\n"
@@ -139,7 +139,7 @@ def test_a_killed_worker_is_seen_and_its_task_begun_again(
 def test_a_script_in_a_name_or_a_message_is_shown_and_does_not_run(
     window: Window, deployed: Deployment
 ) -> None:
-    deployed.services.misbehave("llm", Status(401))
+    deployed.services.misbehave("llm", Status(400))
     body = update(21, 1, SCRIPT)
     body["message"]["from"]["first_name"] = SCRIPT
     deployed.post(body)

@@ -10,6 +10,7 @@ from tests.polling import wait_until
 
 @pytest.fixture
 def running(deployed: Deployment) -> Deployment:
+    deployed.environment = {**deployed.environment, "OUTAGE_PATIENCE_SECONDS": "1"}
     deployed.start("worker", "llm", "webhooks")
     deployed.web()
     return deployed
@@ -31,8 +32,8 @@ def test_an_agent_that_fails_twice_is_asked_a_third_time(
 
 @pytest.mark.parametrize(
     ("failure", "code"),
-    [(Status(500), "RETRIES_EXHAUSTED"), (Status(401), "LLM_REFUSED")],
-    ids=["never recovers", "refuses our key"],
+    [(Status(500), "OUTAGE"), (Status(401), "OUTAGE"), (Status(400), "LLM_REFUSED")],
+    ids=["never recovers", "refuses our key", "refuses the request"],
 )
 def test_an_agent_that_never_answers_costs_one_apology_and_a_dead_letter(
     running: Deployment, failure: Misbehaviour, code: str

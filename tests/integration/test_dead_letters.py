@@ -10,15 +10,17 @@ import pytest
 from actors.messages import process_and_respond, send_response
 from middleware.dead_letters import replay
 from mirt.clock import utc_now
+from mirt.runtime import current_runtime
 from mirt.store.engine.database import Database
 from mirt.store.engine.stores import stores
 from mirt.store.queue.dead_letters import DeadLetterFilter, discard_dead
 from mirt.store.queue.tasks import TaskMessage
 from mirt.texts import APOLOGY
+from service.dispatcher import dispatch_message
 from tests.fakes import FakeServices, Status
 from tests.integration.conftest import TRANSPORTS, Running, dead_letters_of
 from tests.polling import wait_until
-from tests.unit.business import note_locks
+from tests.unit.business import mail, note_locks
 
 Run = Callable[..., Running]
 MANY = 150
@@ -67,7 +69,7 @@ def test_a_replay_that_fails_again_is_one_dead_letter(
 def test_a_turn_that_is_replayed_is_answered_before_what_came_later(
     run: Run, services: FakeServices
 ) -> None:
-    services.misbehave("llm", Status(401))
+    services.misbehave("llm", Status(400))
     running = run("eager")
     process_and_respond.send("7", "перше", "telegram", "7")
     assert services.sent("7") == [APOLOGY]
@@ -123,7 +125,7 @@ def test_150_dead_letters_replayed_by_filter_from_two_sides_run_once_each(
 def test_dead_letters_are_chosen_by_every_field_of_the_filter(
     run: Run, services: FakeServices
 ) -> None:
-    services.misbehave("llm", Status(401), times=None)
+    services.misbehave("llm", Status(400), times=None)
     services.misbehave("telegram", REFUSED, times=None)
     running = run("eager")
     process_and_respond.send("7", "Привіт", "telegram", "7")
@@ -173,3 +175,20 @@ def test_a_message_that_this_version_cannot_read_is_a_dead_letter_too(
     ]
     assert run_again(running) == 0
     assert len(dead_letters_of(running)) == 2
+
+
+@pytest.mark.parametrize("transport", ["embedded", "rabbitmq"])
+def test_the_conversation_of_a_turn_that_this_version_does_not_know_goes_on(
+    run: Run, transport: str, services: FakeServices, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("middleware.dead_letters.UNKNOWN_PATIENCE", timedelta(seconds=-1))
+    monkeypatch.setattr("middleware.dead_letters.UNKNOWN_AGAIN", timedelta(0))
+    running = run(transport)
+    conversations = current_runtime().conversations
+    unknown = conversations.accept(mail("v2", actor="answer_v2", session_id="7"))
+    assert unknown.publication is not None
+    running.broker.publish([unknown.publication])
+    dispatch_message("7", "Є сукня?", "telegram", "7", fire_and_forget=True)
+    wait_until(lambda: services.sent("7") == ["echo: Є сукня?"])
+    [letter] = dead_letters_of(running)
+    assert (letter.task.task_id, letter.error_code) == ("v2", "UNKNOWN_ACTOR")

@@ -13,7 +13,13 @@ from actors.crm import create_crm_order, sync_order_status
 from actors.followups import check_all_sessions_for_followups, schedule_followup, send_followup
 from actors.health import ping, worker_health_check
 from actors.housekeeping import remove_old_rows, sweep_mailboxes
-from actors.messages import mark_customer, process_and_respond, process_message, send_response
+from actors.messages import (
+    mark_customer,
+    process_and_respond,
+    process_message,
+    send_delay_notice,
+    send_response,
+)
 from actors.summarization import check_all_sessions_for_summarization, summarize_session
 from broker.task import registry
 from middleware.policy import TASKS
@@ -86,6 +92,11 @@ def deliver(chat: str) -> Case:
         {"status": "sent", "platform": "telegram", "chat_id": chat, "parts": 1},
         ["Ваше замовлення вже їде"],
     )
+
+
+def excuse(chat: str) -> Case:
+    sent = send_delay_notice.send(chat, "telegram", chat, "a message that was answered")
+    return Case(sent, {"status": "skipped", "session_id": chat, "reason": "answered"})
 
 
 def mark(chat: str) -> Case:
@@ -162,6 +173,7 @@ CASES: dict[TaskName, Callable[[str], Case]] = {
     TaskName.PROCESS_MESSAGE: answer,
     TaskName.PROCESS_AND_RESPOND: answer_and_deliver,
     TaskName.SEND_RESPONSE: deliver,
+    TaskName.SEND_DELAY_NOTICE: excuse,
     TaskName.MARK_CUSTOMER: mark,
     TaskName.SEND_FOLLOWUP: follow_up,
     TaskName.SCHEDULE_FOLLOWUP: plan_follow_up,

@@ -154,7 +154,7 @@ def test_an_order_that_may_have_been_created_is_unknown(run: Run, services: Fake
 def test_an_agent_that_refuses_is_not_one_that_fails(run: Run, services: FakeServices) -> None:
     run("eager")
     since = Since()
-    services.misbehave("llm", Status(401))
+    services.misbehave("llm", Status(400))
     write("1")
     assert since("mirt_agent_seconds_count", call="answer", outcome="refused") == 1
     assert since("mirt_llm_tokens_total") == 0
@@ -190,7 +190,7 @@ def test_the_figures_are_read_with_few_questions(run: Run) -> None:
         current_runtime().database.engine, "before_cursor_execute", lambda *a: asked.append(a[2])
     )
     figures.read()
-    assert len([one for one in asked if one.startswith("SELECT")]) <= 8
+    assert len([one for one in asked if one.startswith("SELECT")]) <= 9
 
 
 def test_rabbitmq_is_asked_itself(run: Run) -> None:

@@ -8,7 +8,7 @@ import pytest
 
 from actors.health import ping
 from actors.housekeeping import sweep_mailboxes
-from broker.durable import PublishResult
+from broker.durable import PublishResult, PublishRound
 from mirt.clock import utc_now
 from mirt.store.queue import outbox
 from mirt.store.queue.tasks import TaskMessage
@@ -99,15 +99,15 @@ def test_a_message_of_a_newer_version_runs_where_that_version_is(
 
 def test_a_round_that_fails_is_not_the_last(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
     running = run("embedded")
-    healthy, rounds = running.broker.publish_due, []
+    healthy, rounds = running.broker.publish_round, []
 
-    def fail_once(limit: int) -> int:
+    def fail_once(limit: int) -> PublishRound:
         rounds.append(limit)
         if len(rounds) == 1:
             raise RuntimeError("nobody has thought of this")
         return healthy(limit)
 
-    monkeypatch.setattr(running.broker, "publish_due", fail_once)
+    monkeypatch.setattr(running.broker, "publish_round", fail_once)
     wait_until(lambda: rounds)
     have_due(running, TaskMessage("after it", "ping"))
     wait_until(lambda: states(running) == {"after it": "done"})

@@ -234,6 +234,38 @@ def test_mail_without_a_chat_or_a_user_hides_no_known_one(
     assert (row.chat_id, row.user_id) == ("43", "u2")
 
 
+@pytest.mark.parametrize("end", ["dead", "done", "gone"])
+def test_a_head_that_does_not_go_on_is_replaced(
+    database: Database, conversations: Conversations, end: str
+) -> None:
+    for task_id in ("t1", "t2"):
+        conversations.accept(mail(task_id))
+    with database.transaction() as tx:
+        if end == "gone":
+            tx.execute(tasks.delete().where(tasks.c.id == "t1"))
+        else:
+            tx.execute(update(tasks).where(tasks.c.id == "t1").values(state=end, due_at=None))
+        assert mailbox.count_dead_heads(tx) == 1
+    # A dead turn has failed, and waits for its replay. Mail without a reply has to get one.
+    next_head = "t2" if end == "dead" else "t1"
+    assert [task.task_id for task in conversations.repair()] == [next_head]
+    assert head(database) == next_head
+    assert waiting(database) == (["t2"] if end == "dead" else ["t1", "t2"])
+    assert conversations.repair() == []
+
+
+def test_a_head_that_goes_on_is_not_replaced(
+    database: Database, conversations: Conversations
+) -> None:
+    conversations.accept(mail("t1"))
+    for state in ("running", "delayed", "queued"):
+        with database.transaction() as tx:
+            tx.execute(update(tasks).values(state=state))
+            assert mailbox.count_dead_heads(tx) == 0
+        assert conversations.repair() == []
+    assert head(database) == "t1"
+
+
 def test_an_idle_conversation_is_not_repaired(
     database: Database, conversations: Conversations, clock: FakeClock
 ) -> None:

@@ -8,17 +8,21 @@ import traceback
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
+from contextvars import copy_context
 from datetime import UTC, datetime, timedelta
 from email.utils import format_datetime
+from math import inf
 
 import httpcore
 import pytest
 from pydantic import SecretStr
 
+from mirt import service_calls
 from mirt.clock import deadline_in
 from mirt.errors import (
     ErrorCode,
     ExternalServiceError,
+    OutageError,
     OutcomeUnknownError,
     PermanentError,
     RateLimitError,
@@ -27,7 +31,7 @@ from mirt.errors import (
 )
 from mirt.http import Answer, ExternalService
 from mirt.http.answer import read_retry_after
-from mirt.http.breaker import Breaker
+from mirt.http.breaker import Breaker, Cause
 from mirt.http.network import BoundedStream, request_deadline
 from tests.fakes import FakeServices, Garbage, Hang, Misbehaviour, Reset, SlowBytes, Status, TooMany
 
@@ -157,12 +161,19 @@ def test_retry_after_proves_nothing_on_any_other_status(
         ask(build())
 
 
-@pytest.mark.parametrize("status", [301, 400, 401, 403, 404, 409, 422])
+@pytest.mark.parametrize("status", [400, 401, 403, 404, 409, 422])
 def test_a_refusal_is_permanent(build: Build, services: FakeServices, status: int) -> None:
     services.misbehave("telegram", Status(status, headers={"Location": "/elsewhere"}))
     with pytest.raises(PermanentError) as refused:
         ask(build())
     assert refused.value.error_code is ErrorCode.CRM_REJECTED
+    assert len(services.requests()) == 1
+
+
+def test_an_address_that_has_moved_is_an_outage(build: Build, services: FakeServices) -> None:
+    services.misbehave("telegram", Status(301, headers={"Location": "/elsewhere"}))
+    with pytest.raises(OutageError, match="crm refuses us: 301 it has moved"):
+        ask(build())
     assert len(services.requests()) == 1
 
 
@@ -340,9 +351,41 @@ def test_after_five_failures_in_a_row_a_service_is_left_alone(
     for _ in range(5):
         with pytest.raises(ExternalServiceError, match="answered 503"):
             ask(service)
-    with pytest.raises(RateLimitError, match="keeps failing"):
+    with pytest.raises(OutageError, match="crm fails: 503") as outage:
         ask(service)
+    assert outage.value.setting is None
     assert len(services.requests()) == 5
+
+
+def test_a_service_that_another_process_has_found_well_is_asked_again(
+    build: Build, services: FakeServices
+) -> None:
+    services.misbehave("telegram", Status(503), times=5)
+    service = build()
+    for _ in range(5):
+        with pytest.raises(ExternalServiceError):
+            ask(service)
+    with pytest.raises(OutageError) as outage:
+        ask(service)
+    outage.value.forget()
+    assert ask(service).status == 200
+
+
+def test_a_service_whose_work_is_held_has_no_trial_beside_the_probe(
+    build: Build, services: FakeServices, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    services.misbehave("telegram", Status(503), times=5)
+    service = build()
+    for _ in range(5):
+        with pytest.raises(ExternalServiceError):
+            ask(service)
+    monkeypatch.setattr("mirt.http.breaker.Breaker.wait_s", lambda _: 0)
+    context = copy_context()
+    context.run(service_calls.begin, held={"crm"})
+    with pytest.raises(OutageError):
+        context.run(ask, service)
+    context.run(service_calls.begin, probe="crm", held={"crm"})
+    assert context.run(ask, service).status == 200
 
 
 def test_lost_answers_open_the_breaker_too(build: Build, services: FakeServices) -> None:
@@ -351,7 +394,7 @@ def test_lost_answers_open_the_breaker_too(build: Build, services: FakeServices)
     for _ in range(5):
         with pytest.raises(OutcomeUnknownError):
             ask(service)
-    with pytest.raises(RateLimitError, match="keeps failing"):
+    with pytest.raises(OutageError, match=r"crm fails: \w+Error"):
         ask(service)
 
 
@@ -397,6 +440,19 @@ class TestBreaker:
         assert [self.breaker.wait_s(), self.breaker.wait_s()] == [0, 10]
         self.now = 20
         assert self.breaker.wait_s() == 0, "a trial without an outcome costs one pause only"
+
+    def test_one_refusal_of_our_account_opens_it(self) -> None:
+        self.breaker.refused(Cause("402", "no credits", "LLM_API_KEY"))
+        assert self.breaker.wait_s() == 10
+        assert self.breaker.cause.setting == "LLM_API_KEY"
+
+    def test_the_silence_of_the_service_is_measured(self) -> None:
+        assert self.breaker.silent_s == inf
+        self.breaker.heard()
+        self.now = 7
+        self.breaker.failed()
+        self.now = 9
+        assert (self.breaker.silent_s, self.breaker.failed_s_ago) == (9, 2)
 
     def test_a_trial_that_succeeds_closes_it(self) -> None:
         self.breaker.failed()
@@ -474,7 +530,7 @@ def test_a_key_that_no_header_can_carry_is_refused_without_being_told(
         timeout=1,
         refusal_code=ErrorCode.CRM_REJECTED,
     )
-    with closing(service), pytest.raises(PermanentError) as refused:
+    with closing(service), pytest.raises(OutageError, match="cannot be used") as refused:
         service.call("GET", "/api/orders")
     assert "secret" not in str(refused.value)
     assert refused.value.__context__ is None

@@ -12,7 +12,7 @@ from mirt.channels.protocol import InboundMessage, Marks, Receipt
 from mirt.channels.splitting import well_formed
 from mirt.channels.webhook import header, present, same_secret
 from mirt.errors import ErrorCode, OutcomeUnknownError, PermanentError
-from mirt.http import Answer, ExternalService
+from mirt.http import Answer, ExternalService, Refusal, SettingNames
 from mirt.store.shared.rate_limits import RateLimiter
 
 MOST_BUBBLES: Final = 10
@@ -56,6 +56,9 @@ class ManyChatChannel:
             secrets=[api_key],
             timeout=timeout,
             refusal_code=ErrorCode.CHANNEL_REFUSED,
+            settings=SettingNames("MANYCHAT_API_KEY", "MANYCHAT_API_URL"),
+            account_refusal=_account_refusal,
+            check=("GET", "/fb/page/getInfo"),
             max_connections=max_connections,
         )
 
@@ -171,8 +174,17 @@ def _require_success(answer: Answer) -> None:
     # ManyChat may refuse with any status, 200 included.
     body = answer.body if isinstance(answer.body, dict) else {}
     if answer.status >= 400 or body.get("status") == "error":
-        reasons = [str(body[key]) for key in ("message", "details") if body.get(key)]
-        reason = "; ".join(reasons)[:300] or "no reason given"
-        raise PermanentError(f"manychat: {answer.status} {reason}", ErrorCode.CHANNEL_REFUSED)
+        said = f"manychat: {answer.status} {_reason(answer)}"
+        raise PermanentError(said, ErrorCode.CHANNEL_REFUSED)
     if body.get("status") != "success":
         raise OutcomeUnknownError("manychat", f"answered {answer.status} without success")
+
+
+def _account_refusal(answer: Answer) -> Refusal | None:
+    return Refusal("401", _reason(answer)) if answer.status == 401 else None
+
+
+def _reason(answer: Answer) -> str:
+    body = answer.body if isinstance(answer.body, dict) else {}
+    reasons = [str(body[key]) for key in ("message", "details") if body.get(key)]
+    return "; ".join(reasons)[:300] or "no reason given"

@@ -28,12 +28,13 @@ from mirt.channels.webhook import header, present, read_if_valid, read_payload, 
 from mirt.errors import (
     ErrorCode,
     ExternalServiceError,
+    OutageError,
     OutcomeUnknownError,
     PermanentError,
     UnreachableError,
     WorkerError,
 )
-from mirt.http import Answer, ExternalService
+from mirt.http import Answer, ExternalService, Refusal, SettingNames
 
 LONGEST_TEXT: Final = 4096
 """UTF-16 code units that Telegram takes in one message."""
@@ -41,7 +42,7 @@ LONGEST_TEXT: Final = 4096
 UPDATES: Final = ("message", "edited_message", "my_chat_member")
 """The updates that Telegram sends us."""
 
-_REFUSALS: Final = (400, 401, 403, 404)
+_REFUSALS: Final = (400, 403)
 _BLOCKED: Final = 403
 _COURTESY_SECONDS: Final = 2.0
 _LOOK_UP_SECONDS: Final = 0.8
@@ -89,6 +90,9 @@ class TelegramChannel:
             refusal_code=ErrorCode.CHANNEL_REFUSED,
             retry_after=_seconds_to_wait,
             had_no_effect=_failed_by_itself,
+            settings=SettingNames("TELEGRAM_BOT_TOKEN", "TELEGRAM_API_URL"),
+            account_refusal=_account_refusal,
+            check=("POST", "/getMe"),
             max_connections=max_connections,
         )
         bot_id = token.get_secret_value().partition(":")[0]
@@ -134,7 +138,7 @@ class TelegramChannel:
         """
         try:
             me = _result(self._ask("getMe", {}, timeout=_LOOK_UP_SECONDS, idempotent=True))
-        except PermanentError as refused:
+        except (PermanentError, OutageError) as refused:
             raise ExternalServiceError("telegram", refused.message) from None
         self._username = raw_text(me, "username")
 
@@ -162,7 +166,7 @@ class TelegramChannel:
             address = Address(moved_to)
             answer = self._send_message(address, part, reply_to=None)
         if answer.status == _BLOCKED:
-            raise UnreachableError(_reason(answer), ErrorCode.CHANNEL_REFUSED)
+            raise UnreachableError(_in_words(answer), ErrorCode.CHANNEL_REFUSED)
         result = _result(answer)
         message_id = result.get("message_id") if isinstance(result, dict) else None
         return Receipt(None if message_id is None else str(message_id), str(address))
@@ -314,6 +318,12 @@ def _failed_by_itself(answer: Answer) -> bool:
     return body.get("ok") is False and isinstance(code, int) and 500 <= code < 600
 
 
+def _account_refusal(answer: Answer) -> Refusal | None:
+    # A chat that is not there is a 400: a 404 means that no bot has this token.
+    is_refused = answer.status in {401, 404}
+    return Refusal(str(answer.status), _reason(answer)) if is_refused else None
+
+
 def _parameter(answer: Answer, name: str) -> int | None:
     parameters = answer.body.get("parameters") if isinstance(answer.body, dict) else None
     value = parameters.get(name) if isinstance(parameters, dict) else None
@@ -322,12 +332,16 @@ def _parameter(answer: Answer, name: str) -> int | None:
 
 def _reason(answer: Answer) -> str:
     body = answer.body if isinstance(answer.body, dict) else {}
-    return f"telegram: {answer.status} {str(body.get('description', 'no reason given'))[:300]}"
+    return str(body.get("description", "no reason given"))[:300]
+
+
+def _in_words(answer: Answer) -> str:
+    return f"telegram: {answer.status} {_reason(answer)}"
 
 
 def _result(answer: Answer) -> Any:
     if answer.status >= 400:
-        raise PermanentError(_reason(answer), ErrorCode.CHANNEL_REFUSED)
+        raise PermanentError(_in_words(answer), ErrorCode.CHANNEL_REFUSED)
     body = answer.body if isinstance(answer.body, dict) else {}
     if body.get("ok") is not True:
         raise OutcomeUnknownError("telegram", f"answered {answer.status} without ok")

@@ -130,6 +130,7 @@ def bury_unbegun(tx: Connection, dead_letter: DeadLetter, *, now: datetime) -> b
         "owner": None,
         "due_at": None,
         "finished_at": now,
+        "held_by": None,
         "error_code": dead_letter.error_code,
     }
     row = tx.execute(
@@ -248,6 +249,8 @@ def revive(tx: Connection, task: TaskMessage, *, now: datetime) -> bool:
         "attempt": 0,
         "starts": 0,
         "waited_s": 0,
+        "held_by": None,
+        "held_since": None,
         "error_code": None,
         "finished_at": None,
         "published_at": now,

@@ -1,7 +1,7 @@
 """Let the business react when one of its tasks fails for good, is replayed or is purged."""
 
 from collections.abc import Mapping
-from typing import Protocol
+from typing import Final, Protocol
 
 from sqlalchemy import Connection
 
@@ -28,5 +28,7 @@ class FailureHandler(Protocol):
         """Settle a task that an operator removed; return what has to be published for it."""
 
 
+UNKNOWN: Final = "*"
+"""The name under which the handler of tasks stands that this version does not know."""
 FailureHandlers = Mapping[str, FailureHandler]
 """The handler of each task that has one, by the name of the task."""

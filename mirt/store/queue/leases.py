@@ -25,7 +25,8 @@ class Lease:
     """The right of one worker to run one task for a limited time.
 
     ``attempt`` counts the failures before this run. ``starts`` counts the runs that have not ended,
-    including this one. ``waited_s`` is the sum of the cooldowns, in seconds.
+    including this one. ``waited_s`` is the sum of the cooldowns, in seconds. ``held_by`` is the
+    outside service whose outage this run probes; ``held_since`` is when an outage held it first.
     """
 
     task_id: str
@@ -35,6 +36,8 @@ class Lease:
     attempt: int = 0
     starts: int = 1
     waited_s: int = 0
+    held_by: str | None = None
+    held_since: datetime | None = None
     error_code: str | None = None
     created_at: datetime | None = None
     published_at: datetime | None = None
@@ -84,6 +87,8 @@ _CLAIMED: Final = (
     "attempt",
     "starts",
     "waited_s",
+    "held_by",
+    "held_since",
     "error_code",
     "created_at",
     "published_at",
@@ -194,6 +199,7 @@ _FINISH: Final = Statement(
             finished_at=p("at", tasks.c.finished_at),
             owner=None,
             starts=0,
+            held_by=None,
             error_code=None,
         )
         .returning(tasks.c.id)
@@ -253,6 +259,27 @@ def postpone(
     _end(tx, lease, state=TaskState.DELAYED, due_at=due_at, attempt=attempt, waited_s=waited_s)
 
 
+def hold(
+    tx: Connection, lease: Lease, service: str, *, now: datetime, until: datetime, attempt: int
+) -> None:
+    """Running → delayed: an outage of the service holds the task, until ``until`` at the latest.
+
+    ``mirt.store.queue.holds`` makes it due before that. The caller has locked the hold.
+
+    Raises:
+        LeaseLostError: another worker has claimed the task; nothing is written.
+    """
+    _end(
+        tx,
+        lease,
+        state=TaskState.DELAYED,
+        due_at=until,
+        attempt=attempt,
+        held_by=service,
+        held_since=lease.held_since or now,
+    )
+
+
 def give_back(tx: Connection, lease: Lease, *, now: datetime) -> None:
     """Running → queued, due at once, for any worker. This run does not count as a start.
 
@@ -303,7 +330,7 @@ def _end(tx: Connection, lease: Lease, **values: Any) -> None:
     ended = tx.execute(
         update(tasks)
         .where(_is_held(lease))
-        .values({"owner": None, "starts": 0, "error_code": None, **values})
+        .values({"owner": None, "starts": 0, "held_by": None, "error_code": None, **values})
     )
     if ended.rowcount != 1:
         raise LeaseLostError(f"the lease on task {lease.task_id} is lost")

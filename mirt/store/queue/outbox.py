@@ -1,12 +1,12 @@
 """Add tasks to the outbox and take those that are due: new, delayed, or with a lost message."""
 
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from datetime import datetime, timedelta
 from typing import Any, Final
 
-from sqlalchemy import Connection, case, func, select, update
+from sqlalchemy import BindParameter, Connection, case, delete, func, null, select, update
 
-from mirt.store.engine.statements import Statement, fetch, later, p
+from mirt.store.engine.statements import Query, Row, Statement, fetch, fetch_all, later, p
 from mirt.store.queue.tasks import TaskMessage, TaskState, envelope
 from mirt.store.tables import tasks
 
@@ -20,6 +20,8 @@ grow, so that a task in a backlog has few copies.
 
 
 _ENVELOPE: Final = ("id", "actor", "args", "kwargs", "options", "trace_id", "session_id")
+TASK_COLUMNS: Final = ("id", "actor", "args", "kwargs", "options")
+"""The columns of a ``TaskMessage``, in its order."""
 _FIRST: Final = ("state", "due_at", "published_at", "publications", "created_at", "waits_since")
 _ADD: Final = Statement(
     lambda d: (
@@ -62,6 +64,44 @@ def _new(task: TaskMessage, now: datetime, due_at: datetime | None) -> dict[str,
     }
 
 
+def _again(publications: int) -> BindParameter[Any]:
+    return p(f"again_{publications}", tasks.c.due_at)
+
+
+_DUE: Final = (
+    select(tasks.c.id)
+    .where(tasks.c.due_at <= p("at", tasks.c.due_at))
+    .order_by(tasks.c.due_at)
+    .limit(p("limit", tasks.c.publications))
+    .with_for_update(skip_locked=True)
+)
+_TAKE_DUE: Final = Statement(
+    lambda _: (
+        update(tasks)
+        .where(tasks.c.id.in_(_DUE.scalar_subquery()))
+        .values(
+            state=TaskState.QUEUED,
+            published_at=p("at", tasks.c.due_at),
+            publications=tasks.c.publications + 1,
+            due_at=case(
+                {n: _again(n) for n in range(REPUBLISH_DOUBLINGS)},
+                value=tasks.c.publications,
+                else_=_again(REPUBLISH_DOUBLINGS),
+            ),
+            # The wait for a worker begins when a delay ends. A lost message does not restart it.
+            waits_since=case(
+                (tasks.c.state == TaskState.DELAYED, p("at", tasks.c.due_at)),
+                else_=tasks.c.waits_since,
+            ),
+            # A held task whose patience is over, or a probe that was lost, runs as any other task.
+            held_by=null(),
+        )
+        .returning(*(tasks.c[name] for name in TASK_COLUMNS))
+    )
+)
+_NEXT_DUE: Final = Statement(lambda _: select(func.min(tasks.c.due_at).label("at")))
+
+
 def take_due(tx: Connection, *, now: datetime, limit: int) -> list[TaskMessage]:
     """Take the tasks that are due: delays that are over, lost messages, leases that ran out.
 
@@ -69,32 +109,22 @@ def take_due(tx: Connection, *, now: datetime, limit: int) -> list[TaskMessage]:
     different tasks. A task is due again after a growing pause if no worker claims it. The owner of
     a lease that ran out keeps the task until another worker claims it.
     """
-    due = (
-        select(tasks.c.id)
-        .where(tasks.c.due_at <= now)
-        .order_by(tasks.c.due_at)
-        .limit(limit)
-        .with_for_update(skip_locked=True)
+    return take_due_and_read(tx, (), now=now, limit=limit)[0]
+
+
+def take_due_and_read(
+    tx: Connection, reads: Sequence[Query], *, now: datetime, limit: int
+) -> tuple[list[TaskMessage], datetime | None, list[list[Row]]]:
+    """Take due tasks as ``take_due`` does, and run ``reads`` after that in the same round trip.
+
+    Returns the tasks, when the next one is due, and the rows of each query.
+    """
+    pauses = {n: REPUBLISH_AFTER * 2**n for n in range(REPUBLISH_DOUBLINGS + 1)}
+    again = {f"again_{n}": now + pause for n, pause in pauses.items()}
+    [due, next_due, *found] = fetch_all(
+        tx, [(_TAKE_DUE, {"at": now, "limit": limit, **again}), (_NEXT_DUE, {}), *reads]
     )
-    again = case(
-        {n: now + REPUBLISH_AFTER * 2**n for n in range(REPUBLISH_DOUBLINGS)},
-        value=tasks.c.publications,
-        else_=now + REPUBLISH_AFTER * 2**REPUBLISH_DOUBLINGS,
-    )
-    rows = tx.execute(
-        update(tasks)
-        .where(tasks.c.id.in_(due.scalar_subquery()))
-        .values(
-            state=TaskState.QUEUED,
-            published_at=now,
-            publications=tasks.c.publications + 1,
-            due_at=again,
-            # The wait for a worker begins when a delay ends. A lost message does not restart it.
-            waits_since=case((tasks.c.state == TaskState.DELAYED, now), else_=tasks.c.waits_since),
-        )
-        .returning(tasks.c.id, tasks.c.actor, tasks.c.args, tasks.c.kwargs, tasks.c.options)
-    )
-    return [TaskMessage(*row) for row in rows]
+    return [TaskMessage(*row) for row in due], next_due[0].at, found
 
 
 def make_due(tx: Connection, ids: Collection[str], *, now: datetime) -> None:
@@ -153,6 +183,11 @@ def delay_unstarted(tx: Connection, task_id: str, *, until: datetime, at_most: t
         tx.execute(update(tasks).where(*unstarted).values(due_at=min(until, created_at + at_most)))
 
 
+def forget_done(tx: Connection, task_id: str) -> None:
+    """Delete a task that is done, so that a task of the same id can be added again."""
+    tx.execute(delete(tasks).where(tasks.c.id == task_id, tasks.c.state == TaskState.DONE))
+
+
 def take_retry(tx: Connection, task_id: str, *, now: datetime) -> TaskMessage | None:
     """Take a task that is delayed until its next attempt, before it is due; None if it is not.
 
@@ -162,7 +197,7 @@ def take_retry(tx: Connection, task_id: str, *, now: datetime) -> TaskMessage | 
         update(tasks)
         .where(tasks.c.id == task_id, tasks.c.state == TaskState.DELAYED, tasks.c.fence > 0)
         .values(state=TaskState.QUEUED, published_at=now, waits_since=now)
-        .returning(tasks.c.id, tasks.c.actor, tasks.c.args, tasks.c.kwargs, tasks.c.options)
+        .returning(*(tasks.c[name] for name in TASK_COLUMNS))
     ).one_or_none()
     return None if row is None else TaskMessage(*row)
 

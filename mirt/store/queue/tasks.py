@@ -6,15 +6,17 @@ of the row passes, and the outbox publishes the task again. A delay is a ``due_a
 
     (none) ──claim──► running ──finish────► done
        │               ▲   │ └──mark_dead─► dead
-      add              │   ├───postpone───► delayed ──┐
+      add              │   ├postpone, hold► delayed ──┐
        ▼               │   └─give_back─┐              │
      queued ──claim────┘               │              │
        ▲───────────────────────────────┴───take_due───┘   (which also takes a running task
                                                            whose lease has run out)
 
-Rarer moves: ``claim`` of a delayed task that is due, ``take_retry`` (delayed → queued),
-``bury_unbegun`` ((none), queued → dead), ``revive`` (dead → queued), ``remove_waiting`` (queued,
-delayed → dead) and ``forget`` (running → (none)).
+A held task is a delayed one that waits for the end of an outage (``mirt.store.queue.holds``).
+
+Rarer moves: ``claim`` of a delayed task that is due, ``take_retry`` and ``take_probe`` (delayed →
+queued), ``bury_unbegun`` ((none), queued → dead), ``revive`` (dead → queued), ``remove_waiting``
+(queued, delayed → dead) and ``forget`` (running → (none)).
 """
 
 from collections.abc import Mapping, Sequence

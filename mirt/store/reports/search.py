@@ -134,6 +134,8 @@ class WaitingConversation:
     fence: int | None
     started_at: datetime | None
     due_at: datetime | None
+    held_by: str | None
+    held_since: datetime | None
 
 
 def waiting_longest(tx: Connection, *, limit: int) -> list[WaitingConversation]:

@@ -17,10 +17,10 @@ from datetime import datetime
 from enum import StrEnum
 from typing import Any
 
-from sqlalchemy import Connection, Row, func, select, update
+from sqlalchemy import Connection, Row, and_, exists, func, select, update
 
 from mirt.store.engine.database import upsert
-from mirt.store.tables import conversations, history, inbox
+from mirt.store.tables import conversations, history, inbox, tasks
 
 
 class MailState(StrEnum):
@@ -207,6 +207,45 @@ def conversations_without_head(tx: Connection, *, limit: int) -> list[str]:
         .limit(limit)
     )
     return list(rows.scalars())
+
+
+def _has_dead_head() -> Any:
+    """Return the condition that the task of the head does not go on: it is over, or it has no row.
+
+    A conversation that waits like this waits for ever.
+    """
+    c = conversations.c
+    alive = tasks.alias("alive")
+    goes_on = exists().where(alive.c.id == c.head_task_id, alive.c.due_at.is_not(None))
+    return and_(c.head_task_id.is_not(None), ~goes_on)
+
+
+def count_dead_heads(tx: Connection) -> int:
+    """Return the number of conversations whose head does not go on. There should be none."""
+    return tx.execute(
+        select(func.count()).select_from(conversations).where(_has_dead_head())
+    ).scalar_one()
+
+
+def conversations_with_dead_head(tx: Connection, *, limit: int) -> list[str]:
+    """Return conversations whose head does not go on. There should be none."""
+    query = select(conversations.c.session_id).where(_has_dead_head()).limit(limit)
+    return list(tx.execute(query).scalars())
+
+
+def lock_dead_head(tx: Connection, session_id: str) -> tuple[str, str | None] | None:
+    """Lock the conversation; return its head and the state of the head's task, None without a row.
+
+    Return None if the head goes on.
+    """
+    lock_head(tx, session_id)
+    c = conversations.c
+    row = tx.execute(
+        select(c.head_task_id, tasks.c.state)
+        .outerjoin(tasks, tasks.c.id == c.head_task_id)
+        .where(c.session_id == session_id, _has_dead_head())
+    ).one_or_none()
+    return None if row is None else (row.head_task_id, row.state)
 
 
 def _kept(row: Row[Any]) -> KeptMail:

@@ -44,7 +44,9 @@ def remove_waiting(
     rows = tx.execute(
         update(tasks)
         .where(*_waiting(actors), tasks.c.id.in_([row.id for row in found]))
-        .values(state=TaskState.DEAD, due_at=None, finished_at=now, error_code=error_code)
+        .values(
+            state=TaskState.DEAD, due_at=None, finished_at=now, held_by=None, error_code=error_code
+        )
         .returning(tasks)
     )
     return [

@@ -7,6 +7,7 @@ from mirt.store.tables.schema import schema_versions
 from mirt.store.tables.tasks import (
     dead_letters,
     health_checks,
+    holds,
     task_events,
     tasks,
     ticks,
@@ -21,6 +22,7 @@ __all__ = [
     "followups",
     "health_checks",
     "history",
+    "holds",
     "inbox",
     "metadata",
     "orders",

@@ -1,4 +1,4 @@
-"""The tables of the queue: tasks, their events, dead letters, workers, health checks, ticks."""
+"""The tables of the queue: tasks, holds, events, dead letters, workers, health checks, ticks."""
 
 from sqlalchemy import (
     Boolean,
@@ -36,6 +36,10 @@ tasks = Table(
     Column("starts", Integer, nullable=False, server_default="0"),
     # Seconds of cooldown that the other side asked for, over all attempts.
     Column("waited_s", Integer, nullable=False, server_default="0"),
+    # The outside service whose outage holds the task; also while the task runs as its probe.
+    Column("held_by", String),
+    # When an outage held the task for the first time. From then on its patience counts.
+    Column("held_since", UtcDateTime),
     Column("error_code", String),
     Column("created_at", UtcDateTime, nullable=False),
     # Since when a worker could have run the task: after its delay, or after its replay.
@@ -47,7 +51,33 @@ tasks = Table(
 Index("tasks_due", tasks.c.due_at, postgresql_where=tasks.c.due_at.is_not(None))
 Index("tasks_finished", tasks.c.finished_at)
 Index("tasks_trace", tasks.c.trace_id)
+Index(
+    "tasks_held",
+    tasks.c.held_by,
+    tasks.c.started_at,
+    postgresql_where=tasks.c.held_by.is_not(None),
+    sqlite_where=tasks.c.held_by.is_not(None),
+)
 Index("tasks_session", tasks.c.session_id, tasks.c.created_at)
+
+holds = Table(
+    "holds",
+    metadata,
+    # The latest outage of each outside service. It is over if ``ended_at`` is set.
+    Column("service", String, primary_key=True),
+    Column("since", UtcDateTime, nullable=False),
+    # Status of the answer, or the name of an error; and the words of the service.
+    Column("code", String, nullable=False),
+    Column("reason", ErrorText, nullable=False),
+    # The setting to mend if the service refuses us; null if it fails.
+    Column("setting", String),
+    Column("probes", Integer, nullable=False, server_default="0"),
+    # When the next held task is let through as the probe.
+    Column("probe_at", UtcDateTime, nullable=False),
+    # The number of tasks that went on at the end.
+    Column("held", Integer, nullable=False, server_default="0"),
+    Column("ended_at", UtcDateTime),
+)
 
 task_events = Table(
     "task_events",

@@ -17,6 +17,7 @@ from mirt.channels.notes import labels_of
 from mirt.errors import (
     ErrorCode,
     ExternalServiceError,
+    OutageError,
     OutcomeUnknownError,
     PermanentError,
     RateLimitError,
@@ -395,6 +396,15 @@ def test_a_refusal_is_permanent_whatever_its_status(
     with pytest.raises(PermanentError, match="outside the 24 hours window") as refused:
         manychat.send("42", "Вітаю!")
     assert refused.value.error_code is ErrorCode.CHANNEL_REFUSED
+
+
+def test_a_refusal_of_our_key_is_an_outage(
+    manychat: ManyChatChannel, services: FakeServices
+) -> None:
+    services.misbehave("manychat", Status(401, {"status": "error", "message": "Wrong token"}))
+    with pytest.raises(OutageError, match="manychat refuses us: 401 Wrong token") as outage:
+        manychat.send("42", "Вітаю!")
+    assert outage.value.setting == "MANYCHAT_API_KEY"
 
 
 def test_429_says_how_long_to_wait(manychat: ManyChatChannel, services: FakeServices) -> None:

@@ -168,5 +168,13 @@ def test_while_our_username_cannot_be_had_the_message_has_to_come_again(
     services.misbehave("telegram", how)
     with pytest.raises(ExternalServiceError):
         unprepared.prepare()
+
+
+def test_our_username_is_asked_for_again(
+    unprepared: TelegramChannel, services: FakeServices
+) -> None:
+    services.misbehave("telegram", Status(502))
+    with pytest.raises(ExternalServiceError):
+        unprepared.prepare()
     unprepared.prepare()
     assert isinstance(unprepared.parse(in_group(**named("@fake_bot є 104?"))), InboundMessage)

@@ -6,18 +6,21 @@ from datetime import timedelta
 import pytest
 from pydantic import SecretStr
 
+from mirt import service_calls
 from mirt.channels.splitting import utf16_length
 from mirt.channels.telegram import TelegramChannel
 from mirt.clock import deadline_in
 from mirt.errors import (
     ErrorCode,
     ExternalServiceError,
+    OutageError,
     OutcomeUnknownError,
     PermanentError,
     RateLimitError,
     SoftTimeLimitExceeded,
     UnreachableError,
 )
+from mirt.service_calls import ServiceCalls
 from tests.fakes import FakeServices, Garbage, Hang, Reset, Status, TooMany
 from tests.fakes.telegram import refusal
 
@@ -78,8 +81,6 @@ def test_429_waits_as_long_as_the_body_says(
     [
         (403, "Forbidden: bot was blocked by the user"),
         (400, "Bad Request: chat not found"),
-        (401, "Unauthorized"),
-        (404, "Not Found"),
     ],
 )
 def test_a_refusal_is_permanent_and_says_why(
@@ -116,6 +117,43 @@ def test_all_topics_of_a_chat_share_its_limit(telegram: TelegramChannel) -> None
 def test_only_in_groups_is_there_no_time_to_write_unasked(telegram: TelegramChannel) -> None:
     assert telegram.messaging_window("77") is None
     assert telegram.messaging_window("-77#12") == timedelta(0)
+
+
+@pytest.mark.parametrize(("code", "reason"), [(401, "Unauthorized"), (404, "Not Found")])
+def test_a_refusal_of_the_token_is_an_outage(
+    telegram: TelegramChannel, services: FakeServices, code: int, reason: str
+) -> None:
+    services.misbehave("telegram", refusal(code, reason))
+    with pytest.raises(OutageError) as outage:
+        telegram.send("77", "Вітаю")
+    found = outage.value
+    assert (found.service, found.code, found.reason, found.setting) == (
+        "telegram",
+        str(code),
+        reason,
+        "TELEGRAM_BOT_TOKEN",
+    )
+
+
+@pytest.fixture
+def as_probe() -> Iterator[ServiceCalls]:
+    """Be the task that asks Telegram although it was down."""
+    yield service_calls.begin(probe="telegram")
+    service_calls.begin()
+
+
+def test_during_an_outage_a_text_is_sent_only_after_the_bot_was_found(
+    telegram: TelegramChannel, services: FakeServices, as_probe: ServiceCalls
+) -> None:
+    services.misbehave("telegram", Reset(applied=True), times=None)
+    for _ in range(3):
+        with pytest.raises(OutageError):
+            telegram.send("77", "Вітаю")
+    assert services.sent(77) == []
+    services.mend("telegram")
+    telegram.send("77", "Вітаю")
+    assert services.sent(77) == ["Вітаю"]
+    assert as_probe.answered == {"telegram"}
 
 
 def test_a_chat_that_moved_is_followed(telegram: TelegramChannel, services: FakeServices) -> None:

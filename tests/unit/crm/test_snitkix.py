@@ -10,6 +10,7 @@ from mirt.crm.snitkix import SnitkixCrm
 from mirt.errors import (
     ErrorCode,
     ExternalServiceError,
+    OutageError,
     OutcomeUnknownError,
     PermanentError,
     RateLimitError,
@@ -101,7 +102,17 @@ def test_an_answer_without_a_status_hides_no_known_one(
         crm.get("crm-1")
 
 
-@pytest.mark.parametrize("code", [400, 401, 403, 404, 422])
+@pytest.mark.parametrize("code", [401, 403])
+def test_a_refusal_of_our_key_is_an_outage(
+    crm: SnitkixCrm, services: FakeServices, code: int
+) -> None:
+    services.misbehave("crm", Status(code, {"message": "Unauthenticated"}))
+    with pytest.raises(OutageError, match=f"crm refuses us: {code} Unauthenticated") as outage:
+        crm.create(BODY)
+    assert outage.value.setting == "SNITKIX_API_KEY"
+
+
+@pytest.mark.parametrize("code", [400, 404, 422])
 def test_a_refusal_is_permanent_and_has_the_crms_own_words(
     crm: SnitkixCrm, services: FakeServices, code: int
 ) -> None:

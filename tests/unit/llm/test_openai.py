@@ -13,6 +13,7 @@ from mirt.clock import deadline_in
 from mirt.errors import (
     ErrorCode,
     ExternalServiceError,
+    OutageError,
     PermanentError,
     RateLimitError,
     SoftTimeLimitExceeded,
@@ -116,7 +117,7 @@ def test_an_answer_that_is_no_completion_is_a_failure_of_the_service(
         agent.answer(HELLO, summary=None)
 
 
-@pytest.mark.parametrize("status", [400, 401, 402, 403, 404, 422])
+@pytest.mark.parametrize("status", [400, 404, 422])
 def test_a_refusal_is_permanent_and_says_why(
     agent: OpenAiAgent, services: FakeServices, status: int
 ) -> None:
@@ -124,6 +125,49 @@ def test_a_refusal_is_permanent_and_says_why(
     with pytest.raises(PermanentError, match=rf"{status} not with \*\*\*$") as refused:
         agent.answer(HELLO, summary=None)
     assert refused.value.error_code is ErrorCode.LLM_REFUSED
+
+
+@pytest.mark.parametrize(
+    ("status", "error"),
+    [
+        (401, {"message": "Invalid API key"}),
+        (402, {"code": 402, "message": "Insufficient credits"}),
+        (403, {"message": "Your account is suspended"}),
+        (429, {"code": "insufficient_quota", "message": "You exceeded your current quota"}),
+    ],
+)
+def test_a_refusal_of_the_key_or_the_credits_is_an_outage(
+    agent: OpenAiAgent, services: FakeServices, status: int, error: dict[str, Any]
+) -> None:
+    services.misbehave("llm", Status(status, {"error": error}))
+    with pytest.raises(OutageError) as outage:
+        agent.answer(HELLO, summary=None)
+    found = outage.value
+    assert (found.service, found.code, found.reason, found.setting) == (
+        "llm",
+        str(status),
+        error["message"],
+        "LLM_API_KEY",
+    )
+    with pytest.raises(OutageError):
+        agent.answer(HELLO, summary=None)
+    assert len(services.requests("llm")) == 1, "one refusal is enough"
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        {"message": "The model requires moderation", "metadata": {"reasons": ["violence"]}},
+        {"message": "Your input was flagged by our content filter"},
+    ],
+)
+def test_a_403_about_the_text_is_the_failure_of_one_message(
+    agent: OpenAiAgent, services: FakeServices, error: dict[str, Any]
+) -> None:
+    services.misbehave("llm", Status(403, {"error": error}))
+    with pytest.raises(PermanentError):
+        agent.answer(HELLO, summary=None)
+    assert agent.answer(HELLO, summary=None).text == "echo: Привіт"
 
 
 def test_429_waits_for_the_seconds_of_the_header(

@@ -3,7 +3,7 @@
 A row is a shape: what the server answers, one answer for each request, the last one for all that
 follow; what the customer reads; how often the LLM is asked; and how the attempt ends if the
 customer reads nothing: ``RETRIED`` by the policy of the task, ``WAITS`` as the server asks,
-``DEAD`` with an apology. Nothing but the text that the customer reads is stored.
+``HELD`` until our account is mended, ``DEAD`` with an apology. Nothing but the text that the customer reads is stored.
 
 The sources are the documentation of OpenAI, OpenRouter, Azure, Mistral, DeepSeek, Z.ai, Moonshot,
 Qwen, Groq, Together, Cohere, watsonx, Gemini, Anthropic, vLLM, SGLang, llama.cpp, TGI, Ollama and
@@ -21,6 +21,7 @@ from pydantic import SecretStr
 
 from mirt.errors import (
     ExternalServiceError,
+    OutageError,
     PermanentError,
     RateLimitError,
     WorkerError,
@@ -36,6 +37,7 @@ from tests.unit.orders.examples import order
 from tests.unit.turns.conftest import Shop, open_shop
 
 RETRIED: Final = ExternalServiceError
+HELD: Final = OutageError
 WAITS: Final = RateLimitError
 DEAD: Final = PermanentError
 ANSWER: Final = "Так, є 104."
@@ -281,9 +283,9 @@ IN_A_200: Final = (
     lost("in a list", Status(200, [{"error": {"code": 503, "message": "overloaded"}}]), says="overloaded"),
     lost("as an object of its own", Status(200, {"object": "error", "message": "engine died", "code": 500}), says="engine died"),
     lost("as a message alone", Status(200, {"message": "no healthy upstream"}), says="no healthy upstream"),
-    lost("402 in the body", body(error={"code": 402, "message": "Insufficient credits"}), ends=DEAD, says="402 Insufficient credits"),
-    lost("401 in words", body(error={"code": "invalid_api_key", "message": "wrong key"}), ends=DEAD, says="401 wrong key"),
-    lost("402 beside the choice", said("", "error", error={"code": 402, "message": "Insufficient credits"}), ends=DEAD, says="402"),
+    lost("402 in the body", body(error={"code": 402, "message": "Insufficient credits"}), ends=HELD, says="402 Insufficient credits"),
+    lost("401 in words", body(error={"code": "invalid_api_key", "message": "wrong key"}), ends=HELD, says="401 wrong key"),
+    lost("402 beside the choice", said("", "error", error={"code": 402, "message": "Insufficient credits"}), ends=HELD, says="402"),
     lost("429 in the body", body(error={"code": 429, "message": "slow down"}), ends=WAITS, says="429 slow down"),
     lost("429 in words", body(error={"type": "rate_limit_error", "message": "slow down"}), ends=WAITS),
     lost("429 beside the choice", said("", "error", error={"code": 429, "message": "slow down"}), ends=WAITS),
@@ -296,7 +298,9 @@ IN_A_200: Final = (
 )  # fmt: skip
 
 BY_STATUS: Final = (
-    *(lost(f"{status}", refused(status, {"message": "why"}), ends=DEAD, says=f"{status} why") for status in (400, 401, 402, 403, 404, 405, 422)),
+    *(lost(f"{status}", refused(status, {"message": "why"}), ends=DEAD, says=f"{status} why") for status in (400, 404, 405, 422)),
+    *(lost(f"{status}", refused(status, {"message": "why"}), ends=HELD, says=f"{status} why") for status in (401, 402, 403)),
+    lost("429 of used-up credits, as OpenAI", refused(429, {"message": "You exceeded your current quota", "code": "insufficient_quota"}), ends=HELD, says="429 You exceeded"),
     *(lost(f"{status}", refused(status, {"message": "why"})) for status in (408, 409, 425, 500, 502, 503, 504, 524, 529)),
     lost("429", refused(429, {"message": "slow down"}), ends=WAITS),
     lost("400 with a page", Status(400, b"<html>Bad Request</html>", {"Content-Type": "text/html"}), ends=DEAD),

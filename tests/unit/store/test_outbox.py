@@ -16,6 +16,7 @@ from mirt.store.queue.outbox import (
     make_due,
     make_lost_due,
     take_due,
+    take_due_and_read,
     take_retry,
 )
 from mirt.store.queue.tasks import TaskMessage, TaskState
@@ -90,6 +91,14 @@ def test_the_longest_due_are_taken_first_and_no_more_than_asked_for(database: Da
         added(database, f"after {delay_s}", delay_s=delay_s)
     assert sorted(taken(database, 60, limit=2)) == ["after 1", "after 2"]
     assert taken(database, 60, limit=2) == ["after 3"]
+
+
+def test_the_next_due_time_is_known(database: Database) -> None:
+    for delay_s in (3, 1, 2):
+        added(database, f"after {delay_s}", delay_s=delay_s)
+    with database.transaction() as tx:
+        _, next_due, _ = take_due_and_read(tx, (), now=after(1), limit=9)
+    assert next_due == after(2)
 
 
 def test_a_task_whose_lease_ran_out_is_published_again(database: Database) -> None:

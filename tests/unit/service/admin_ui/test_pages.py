@@ -127,7 +127,7 @@ def test_a_page_asks_the_database_as_often_for_300_rows_as_for_10(
 def test_a_script_in_a_name_or_a_message_is_text(
     here: Ingress, come: Come, services: FakeServices
 ) -> None:
-    services.misbehave("llm", Status(401))
+    services.misbehave("llm", Status(400))
     body = update(7, 1, SCRIPT)
     body["message"]["from"]["first_name"] = SCRIPT
     assert here.post(body).status_code == 200
