@@ -6,10 +6,10 @@ one line for each, naming the variable. No value is printed, since it may be a s
 
 import os
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from enum import StrEnum
 from pathlib import Path
-from typing import Annotated, Any, Final, Literal, Self
+from typing import Annotated, Any, ClassVar, Final, Literal, Self
 from urllib.parse import unquote, urlsplit
 
 from dotenv import dotenv_values
@@ -65,6 +65,9 @@ class Settings(BaseSettings):
     model_config = SettingsConfigDict(
         extra="ignore", frozen=True, hide_input_in_errors=True, env_ignore_empty=True
     )
+
+    calls_outside: ClassVar[bool] = True
+    """Whether the process calls outside services, and so needs their keys and our texts."""
 
     rabbitmq_url: SecretStr | None = Field(
         None, description="AMQP URL. Without it the service runs embedded, in one process."
@@ -257,28 +260,24 @@ class Settings(BaseSettings):
     def _complete_when_distributed(self) -> Self:
         if self.mode is Mode.EMBEDDED:
             return self
-        missing = [
-            name
-            for name in (
-                "redis_url",
-                "telegram_bot_token",
-                "telegram_webhook_secret",
-                "llm_api_key",
-            )
-            if getattr(self, name) is None
-        ]
+        missing = list(self._missing_for_calls_outside()) if self.calls_outside else []
         if self.database_url.get_secret_value() == EMBEDDED_DATABASE:
             missing.append("database_url")
-        if bool(self.manychat_api_key) != bool(self.manychat_verify_token):
-            missing.append("manychat_verify_token" if self.manychat_api_key else "manychat_api_key")
-        if bool(self.snitkix_api_key) != bool(self.snitkix_api_url):
-            missing.append("snitkix_api_url" if self.snitkix_api_key else "snitkix_api_key")
         if missing:
             why = "required when RABBITMQ_URL is set"
             raise ValueError("\n".join(f"{name.upper()}: {why}" for name in missing))
         if not self.database_url.get_secret_value().startswith(("postgres://", "postgresql")):
             raise ValueError("DATABASE_URL: must be a PostgreSQL DSN when RABBITMQ_URL is set")
         return self
+
+    def _missing_for_calls_outside(self) -> Iterator[str]:
+        for name in ("redis_url", "telegram_bot_token", "telegram_webhook_secret", "llm_api_key"):
+            if getattr(self, name) is None:
+                yield name
+        if bool(self.manychat_api_key) != bool(self.manychat_verify_token):
+            yield "manychat_verify_token" if self.manychat_api_key else "manychat_api_key"
+        if bool(self.snitkix_api_key) != bool(self.snitkix_api_url):
+            yield "snitkix_api_url" if self.snitkix_api_key else "snitkix_api_key"
 
     @property
     def mode(self) -> Mode:
@@ -305,14 +304,25 @@ class Settings(BaseSettings):
         }
 
 
-def load_settings(env_file: Path | None = Path(".env")) -> Settings:
+class DatabaseSettings(Settings):
+    """The configuration of a command that opens the database only.
+
+    It needs no key of an outside service, so it works on a machine that has none of them.
+    """
+
+    calls_outside = False
+
+
+def load_settings(
+    env_file: Path | None = Path(".env"), *, kind: type[Settings] = Settings
+) -> Settings:
     """Read the environment, and ``env_file`` for variables that the environment does not set.
 
     Raises:
         SettingsError: a variable is wrong or missing; the text has one line for each.
     """
     try:
-        return Settings(_env_file=env_file)
+        return kind(_env_file=env_file)
     except ValidationError as refused:
         raise SettingsError("\n".join(_lines(refused))) from None
 

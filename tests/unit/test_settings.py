@@ -9,6 +9,7 @@ from pydantic import ValidationError
 from mirt.settings import (
     EMBEDDED_DATABASE,
     OLD_NAMES,
+    DatabaseSettings,
     Mode,
     Settings,
     SettingsError,
@@ -240,6 +241,22 @@ def test_each_that_is_missing_when_distributed_is_named(
 ) -> None:
     given = {name: value for name, value in COMPLETE.items() if name != missing}
     assert named(refused(env, **given)) == [missing]
+
+
+def test_a_command_that_opens_the_database_only_needs_no_other_variable(
+    env: pytest.MonkeyPatch,
+) -> None:
+    for name in ("RABBITMQ_URL", "DATABASE_URL"):
+        env.setenv(name, COMPLETE[name])
+    assert load_settings(env_file=None, kind=DatabaseSettings).mode is Mode.DISTRIBUTED
+
+
+def test_a_command_that_opens_the_database_only_does_not_guess_which_one(
+    env: pytest.MonkeyPatch,
+) -> None:
+    env.setenv("RABBITMQ_URL", COMPLETE["RABBITMQ_URL"])
+    with pytest.raises(SettingsError, match=r"^DATABASE_URL: required"):
+        load_settings(env_file=None, kind=DatabaseSettings)
 
 
 @pytest.mark.parametrize(
