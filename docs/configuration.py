@@ -31,6 +31,10 @@ The settings decide the mode:
 - `TASKS_ENABLED=false`: `dispatch_message` runs the turn in the caller and returns its answer.
 - `TASKS_EAGER=true`: `send()` runs the actor at once, with all middleware; for tests.
 
+The texts of the shop are in two files, which are read and checked once, at the start of a process:
+`PROMPT_FILE` instructs the LLM, `TEXTS_FILE` has what the service itself says. Copy
+`docs/shop/prompt.txt` and `docs/shop/texts.toml`, which hold MIRT's own texts, and change them.
+
 | variable | default | meaning | old name |
 |---|---|---|---|
 """

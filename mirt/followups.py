@@ -32,7 +32,6 @@ from mirt.store.shop.deliveries import (
 )
 from mirt.store.shop.followups import FollowUp, Silence
 from mirt.task_names import TaskName
-from mirt.texts import FOLLOWUP_TEXTS
 
 log = structlog.get_logger(__name__)
 
@@ -45,7 +44,8 @@ class FollowUps:
     """The follow-ups of all conversations.
 
     ``delays_h`` has the hours after the customer's last message, one entry for each follow-up.
-    ``windows`` has the ``Channel.messaging_window`` of each platform.
+    ``windows`` has the ``Channel.messaging_window`` of each platform, ``texts`` a text for each
+    follow-up.
     """
 
     def __init__(
@@ -56,11 +56,13 @@ class FollowUps:
         *,
         delays_h: Sequence[int],
         windows: Mapping[str, timedelta | None],
+        texts: Sequence[str],
     ) -> None:
         self._database = database
         self._deliveries = deliveries
         self._clock = clock
         self._windows = windows
+        self._texts = texts
         self._delays = [timedelta(hours=hours) for hours in delays_h]
 
     def take_due(self) -> Iterator[list[TaskMessage]]:
@@ -140,7 +142,7 @@ class FollowUps:
                 abandon_delivery(tx, lease.task_id, now=self._clock())
                 return _skipped(session_id, reason)
             if delivery is None:
-                delivery = _delivery(followup, silence, lease)
+                delivery = self._delivery(followup, silence, lease)
                 add_delivery(tx, delivery, now=self._clock())
         self._deliveries.deliver(lease, lease.task_id)
         with self._database.transaction() as tx:
@@ -203,6 +205,16 @@ class FollowUps:
         store.record(tx, [taken], now=self._clock())
         return taken
 
+    def _delivery(self, followup: FollowUp, silence: Silence, lease: Lease) -> Delivery:
+        return Delivery(
+            id=followup.task_id,
+            session_id=followup.session_id,
+            platform=silence.platform,
+            chat_id=silence.chat_id or followup.session_id,
+            text=self._texts[followup.number % len(self._texts)],
+            trace_id=lease.trace_id,
+        )
+
     def _skip_reason(self, followup: FollowUp, silence: Silence) -> str | None:
         if silence.since != followup.since:
             return "customer_wrote"
@@ -228,17 +240,6 @@ def _task(
         actor=TaskName.SEND_FOLLOWUP,
         kwargs={"session_id": session_id, "channel": channel, "chat_id": chat_id},
         options=options,
-    )
-
-
-def _delivery(followup: FollowUp, silence: Silence, lease: Lease) -> Delivery:
-    return Delivery(
-        id=followup.task_id,
-        session_id=followup.session_id,
-        platform=silence.platform,
-        chat_id=silence.chat_id or followup.session_id,
-        text=FOLLOWUP_TEXTS[followup.number % len(FOLLOWUP_TEXTS)],
-        trace_id=lease.trace_id,
     )
 
 

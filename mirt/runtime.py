@@ -108,8 +108,8 @@ def open_runtime(
     )
     deliveries = Deliveries(database, channels, clock, _cooldowns(settings, redis))
     agent = _agent(settings, connections)
-    turns = Turns(database, conversations, deliveries, agent, clock)
-    failed_turns = FailedTurns(conversations, clock)
+    turns = Turns(database, conversations, deliveries, agent, clock, settings.texts)
+    failed_turns = FailedTurns(conversations, clock, settings.texts)
     orders = Orders(database, _crm(settings, connections), clock)
     followups = FollowUps(
         database,
@@ -117,6 +117,7 @@ def open_runtime(
         clock,
         delays_h=settings.followup_delays_hours,
         windows={name: channel.messaging_window for name, channel in channels.items()},
+        texts=settings.texts.followups,
     )
     return Runtime(
         settings=settings,
@@ -225,6 +226,8 @@ def _agent(settings: Settings, connections: ExitStack) -> Agent:
         api_key=llm.key,
         base_url=llm.url,
         model=settings.llm_model,
+        prompt=settings.prompt,
+        summary_prompt=settings.texts.summary_prompt,
         max_connections=settings.worker_threads,
     )
     connections.callback(agent.close)

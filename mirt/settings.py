@@ -16,6 +16,7 @@ from dotenv import dotenv_values
 from pydantic import (
     AliasChoices,
     Field,
+    PrivateAttr,
     SecretStr,
     ValidationError,
     field_validator,
@@ -24,6 +25,7 @@ from pydantic import (
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 from mirt.server_urls import POSTGRES, RABBITMQ, REDIS, is_sqlite
+from mirt.texts import Texts, TextsError, read_text_file, read_texts
 
 OLD_NAMES: Final[Mapping[str, str]] = {
     "CELERY_ENABLED": "TASKS_ENABLED",
@@ -38,9 +40,6 @@ The old names still work, and are reported at the start.
 """
 
 EMBEDDED_DATABASE: Final = "sqlite:///var/mirt.db"
-
-MOST_FOLLOWUPS: Final = 5
-"""The number of different texts (``mirt.texts``), so that none is sent twice."""
 
 
 class Mode(StrEnum):
@@ -67,7 +66,9 @@ class Settings(BaseSettings):
     )
 
     calls_outside: ClassVar[bool] = True
-    """Whether the process calls outside services, and so needs their keys and our texts."""
+    """Whether the process calls outside services, and so needs their keys and the texts."""
+    _prompt: str | None = PrivateAttr(None)
+    _texts: Texts = PrivateAttr(default_factory=Texts)
 
     rabbitmq_url: SecretStr | None = Field(
         None, description="AMQP URL. Without it the service runs embedded, in one process."
@@ -157,6 +158,12 @@ class Settings(BaseSettings):
         "https://openrouter.ai/api/v1", description="Base URL of an OpenAI-compatible API."
     )
     llm_model: str = Field("openai/gpt-4o-mini", description="Model that writes the answers.")
+    prompt_file: Path | None = Field(
+        None, description="Text file with the instructions of the LLM; default: those of MIRT."
+    )
+    texts_file: Path | None = Field(
+        None, description="TOML file with the texts of the shop; default: those of MIRT."
+    )
     summary_retention_days: int = Field(
         3, ge=0, description="Days without a message until a conversation is summed up."
     )
@@ -246,9 +253,31 @@ class Settings(BaseSettings):
     def _ascending(cls, value: tuple[int, ...]) -> tuple[int, ...]:
         if any(hours <= 0 for hours in value) or list(value) != sorted(set(value)):
             raise ValueError("hours must be positive and ascending, like 24,72")
-        if len(value) > MOST_FOLLOWUPS:
-            raise ValueError(f"at most {MOST_FOLLOWUPS} follow-ups are sent to a silent customer")
         return value
+
+    @model_validator(mode="after")
+    def _with_texts(self) -> Self:
+        """Read the files now: later starts of this process must not find others."""
+        problems: list[str] = []
+        if self.calls_outside:
+            try:
+                self._prompt = (
+                    read_text_file(self.prompt_file).strip() if self.prompt_file else None
+                )
+            except TextsError as wrong:
+                problems += (f"PROMPT_FILE: {line}" for line in wrong.problems)
+            try:
+                self._texts = read_texts(self.texts_file) if self.texts_file else Texts()
+            except TextsError as wrong:
+                problems += (f"TEXTS_FILE: {line}" for line in wrong.problems)
+        if not problems and len(self.followup_delays_hours) > len(self._texts.followups):
+            problems.append(
+                f"FOLLOWUP_DELAYS_HOURS: at most {len(self._texts.followups)} follow-ups are sent "
+                "to a silent customer: there are no more texts"
+            )
+        if problems:
+            raise ValueError("\n".join(problems))
+        return self
 
     @model_validator(mode="after")
     def _two_tokens_for_two_roles(self) -> Self:
@@ -283,6 +312,16 @@ class Settings(BaseSettings):
     def mode(self) -> Mode:
         """Distributed if RABBITMQ_URL is set, else embedded."""
         return Mode.DISTRIBUTED if self.rabbitmq_url else Mode.EMBEDDED
+
+    @property
+    def prompt(self) -> str | None:
+        """The instructions of PROMPT_FILE; None if it is not set."""
+        return self._prompt
+
+    @property
+    def texts(self) -> Texts:
+        """The texts of TEXTS_FILE, or those of MIRT."""
+        return self._texts
 
     @property
     def secrets(self) -> list[str]:

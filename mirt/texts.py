@@ -1,7 +1,12 @@
-"""Fixed texts that the service itself sends to customers, in Ukrainian."""
+"""Hold the texts that the service itself sends to customers: MIRT's own, or those of a file.
 
-from collections.abc import Iterable
-from typing import Final
+The constants are MIRT's texts, in Ukrainian. ``read_texts`` reads those of another shop.
+"""
+
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field, fields
+from pathlib import Path
+from typing import Any, Final
 
 GREETING: Final = "Вітаю! Я допоможу підібрати дитячий одяг. Що шукаєте?"
 APOLOGY: Final = (
@@ -11,7 +16,9 @@ APOLOGY: Final = (
 ORDER_TAKEN: Final = "Дякую! Замовлення прийнято, невдовзі ми його підтвердимо."
 UNDERSTOOD: Final = "Дякую, занотувала."
 
-_ASKED_FOR: Final = {
+ASK_FOR_ORDER: Final = "Щоб оформити замовлення, уточніть, будь ласка: {fields}."
+ORDER_DETAILS: Final = "деталі замовлення"
+ORDER_FIELDS: Final[Mapping[str, str]] = {
     "full_name": "ім'я та прізвище",
     "phone": "номер телефону",
     "city": "місто",
@@ -22,20 +29,7 @@ _ASKED_FOR: Final = {
     "quantity": "кількість",
     "items": "які речі замовляєте",
 }
-
-
-def missing_from_order(fields: Iterable[str]) -> str:
-    """Return the question for the missing or wrong ``fields`` of an order, like ``customer.phone``.
-
-    Fields that a customer cannot answer for are left out.
-    """
-    asked = dict.fromkeys(
-        _ASKED_FOR[last] for one in fields if (last := one.rpartition(".")[2]) in _ASKED_FOR
-    )
-    what = ", ".join(asked) or "деталі замовлення"
-    return f"Щоб оформити замовлення, уточніть, будь ласка: {what}."
-
-
+"""The fields of an order that a customer can answer for, in words."""
 FOLLOWUP_TEXTS: Final = (
     "Вітаю! Нагадую про себе: якщо лишилися запитання щодо розміру, кольору чи доставки — "
     "напишіть, із радістю допоможу.",
@@ -52,3 +46,143 @@ FOLLOWUP_TEXTS: Final = (
 The LLM does not write them: a sentence that promises nothing serves a silent customer better than
 an invented one.
 """
+
+PLACEHOLDER: Final = "{fields}"
+LONGEST: Final = 8_000
+"""Most characters of one text."""
+
+
+@dataclass(frozen=True, slots=True)
+class Texts:
+    """The texts of one shop.
+
+    ``ask_for_order`` has ``{fields}`` in the place of the missing fields. ``order_details`` stands
+    there if a customer can answer for none of them. ``summary_prompt`` instructs the LLM; None
+    takes the one of ``mirt.llm.prompts``.
+    """
+
+    greeting: str = GREETING
+    apology: str = APOLOGY
+    order_taken: str = ORDER_TAKEN
+    understood: str = UNDERSTOOD
+    ask_for_order: str = ASK_FOR_ORDER
+    order_details: str = ORDER_DETAILS
+    order_fields: Mapping[str, str] = field(default_factory=lambda: ORDER_FIELDS)
+    followups: tuple[str, ...] = FOLLOWUP_TEXTS
+    summary_prompt: str | None = None
+
+    def missing_from_order(self, missing: Iterable[str]) -> str:
+        """Return the question for missing or wrong fields of an order, like ``customer.phone``.
+
+        Fields that a customer cannot answer for are left out.
+        """
+        names = (one.rpartition(".")[2] for one in missing)
+        asked = dict.fromkeys(
+            self.order_fields[name] for name in names if name in self.order_fields
+        )
+        return self.ask_for_order.replace(PLACEHOLDER, ", ".join(asked) or self.order_details)
+
+
+OUR_TEXTS: Final = Texts()
+
+
+class TextsError(Exception):
+    """A file of texts that cannot be used; ``problems`` has a line for each mistake."""
+
+    def __init__(self, problems: Iterable[str]) -> None:
+        self.problems = list(problems)
+        super().__init__("\n".join(self.problems))
+
+
+def read_texts(path: Path) -> Texts:
+    """Read a TOML file with any of the fields of ``Texts``; a missing one keeps MIRT's text.
+
+    Raises:
+        TextsError: the file cannot be read, or some of it is wrong.
+    """
+    import tomllib  # commands that only look read no texts
+
+    content = read_text_file(path)
+    try:
+        found = tomllib.loads(content)
+    except tomllib.TOMLDecodeError as wrong:
+        raise TextsError([f"it is not TOML: {wrong}"]) from None
+    if problems := list(_problems(found)):
+        raise TextsError(problems)
+    if "order_fields" in found:
+        found["order_fields"] = {**ORDER_FIELDS, **found["order_fields"]}
+    if "followups" in found:
+        found["followups"] = tuple(found["followups"])
+    return Texts(**found)
+
+
+def read_text_file(path: Path) -> str:
+    """Return the content of a text file in UTF-8.
+
+    Raises:
+        TextsError: the file cannot be read, is not UTF-8, is blank, or holds a NUL character.
+    """
+    try:
+        content = path.read_text(encoding="utf-8-sig")
+    except OSError as failed:
+        raise TextsError([f"{path}: {failed.strerror or failed}"]) from None
+    except UnicodeDecodeError as wrong:
+        raise TextsError([f"{path}: it is not UTF-8 (byte {wrong.start})"]) from None
+    if not content.strip() or "\0" in content:
+        raise TextsError([f"{path}: it is blank, or holds a NUL character"])
+    return content
+
+
+_FIELDS: Final = tuple(one.name for one in fields(Texts))
+
+
+def _problems(found: Mapping[str, Any]) -> Iterator[str]:
+    for name, value in found.items():
+        if name not in _FIELDS:
+            yield f"{name}: there is no such text; {_nearest(name, _FIELDS)}"
+        elif name == "order_fields":
+            yield from _problems_of_fields(value)
+        elif name == "followups":
+            yield from _problems_of_followups(value)
+        else:
+            yield from _problems_of_text(name, value)
+    asks = found.get("ask_for_order", PLACEHOLDER)
+    if isinstance(asks, str) and PLACEHOLDER not in asks:
+        yield f"ask_for_order: it must have {PLACEHOLDER} where the missing fields stand"
+
+
+def _problems_of_text(name: str, value: Any) -> Iterator[str]:
+    if not isinstance(value, str) or not value.strip():
+        yield f"{name}: it must be a text, and not blank"
+    elif "\0" in value:
+        yield f"{name}: a NUL character cannot be sent"
+    elif len(value) > LONGEST:
+        yield f"{name}: {len(value)} characters, at most {LONGEST} are allowed"
+
+
+def _problems_of_fields(value: Any) -> Iterator[str]:
+    if not isinstance(value, dict):
+        yield "order_fields: it must be a table, [order_fields]"
+        return
+    for name, words in value.items():
+        if name not in ORDER_FIELDS:
+            nearest = _nearest(name, tuple(ORDER_FIELDS))
+            yield f"order_fields.{name}: an order has no such field; {nearest}"
+        yield from _problems_of_text(f"order_fields.{name}", words)
+
+
+def _problems_of_followups(value: Any) -> Iterator[str]:
+    if not isinstance(value, list) or not value:
+        yield "followups: it must be a list of texts, with at least one"
+        return
+    for number, text in enumerate(value, start=1):
+        yield from _problems_of_text(f"followups, number {number}", text)
+        if text in value[: number - 1]:
+            yield f"followups, number {number}: the same text stands there twice"
+
+
+def _nearest(name: str, known: tuple[str, ...]) -> str:
+    from difflib import get_close_matches
+
+    near = get_close_matches(name, known, n=1)
+    return f"perhaps {near[0]}" if near else f"there are {', '.join(known)}"

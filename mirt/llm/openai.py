@@ -22,10 +22,22 @@ class OpenAiAgent:
     """An agent that asks one model. A lost completion has no effect, so it is requested again."""
 
     def __init__(
-        self, *, api_key: SecretStr, base_url: str, model: str, max_connections: int = 64
+        self,
+        *,
+        api_key: SecretStr,
+        base_url: str,
+        model: str,
+        prompt: str | None = None,
+        summary_prompt: str | None = None,
+        max_connections: int = 64,
     ) -> None:
-        """Take the key, the base URL before ``/chat/completions``, and the name of the model."""
+        """Take the key, the base URL before ``/chat/completions``, and the name of the model.
+
+        ``prompt`` and ``summary_prompt`` replace those of ``mirt.llm.prompts``.
+        """
         self._model = model
+        self._prompt = prompt or prompts.ANSWER
+        self._summary_prompt = summary_prompt or prompts.SUMMARY
         self._service = ExternalService(
             "llm",
             base_url,
@@ -45,12 +57,12 @@ class OpenAiAgent:
     ) -> Completion:
         """Ask the model for a reply to the last messages."""
         messages = [_message(line.role, line.content) for line in conversation]
-        return self._complete(prompts.ANSWER, summary, messages, tools)
+        return self._complete(self._prompt, summary, messages, tools)
 
     def summarise(self, conversation: Sequence[ChatMessage], *, summary: str | None) -> Completion:
         """Ask the model for a summary of the conversation, including the summary before it."""
         return self._complete(
-            prompts.SUMMARY, summary, [_message("user", prompts.transcript(conversation))]
+            self._summary_prompt, summary, [_message("user", prompts.transcript(conversation))]
         )
 
     def close(self) -> None:

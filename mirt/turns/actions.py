@@ -18,7 +18,7 @@ from mirt.orders import AGREED_SCHEMA, OrderProblems, read_agreed_order
 from mirt.store.queue.tasks import TaskMessage
 from mirt.store.shop.mailbox import KeptMail
 from mirt.task_names import TaskName
-from mirt.texts import ORDER_TAKEN, UNDERSTOOD, missing_from_order
+from mirt.texts import Texts
 
 
 class _Marks(BaseModel):
@@ -54,7 +54,7 @@ class Plan:
     record: Sequence[Mapping[str, Any]] = field(default_factory=list)
 
 
-def plan(text: str, actions: Iterable[Action], mail: KeptMail) -> Plan:
+def plan(text: str, actions: Iterable[Action], mail: KeptMail, texts: Texts) -> Plan:
     """Make tasks of the actions of a turn. Their ids derive from the turn's, so they exist once."""
     tasks: list[TaskMessage] = []
     record: list[dict[str, Any]] = []
@@ -64,7 +64,7 @@ def plan(text: str, actions: Iterable[Action], mail: KeptMail) -> Plan:
             task = _task(action, mail, f"{mail.task_id}:{number}")
         except OrderProblems as wrong:
             record.append({**entry, "wrong": wrong.fields})
-            text = missing_from_order(wrong.fields)
+            text = texts.missing_from_order(wrong.fields)
         except ValidationError:
             record.append({**entry, "wrong": ["arguments"]})
         else:
@@ -72,7 +72,7 @@ def plan(text: str, actions: Iterable[Action], mail: KeptMail) -> Plan:
             record.append({**entry, "task_id": task.task_id})
     if not text:
         ordered = any(task.actor == TaskName.CREATE_CRM_ORDER for task in tasks)
-        text = ORDER_TAKEN if ordered else UNDERSTOOD
+        text = texts.order_taken if ordered else texts.understood
     return Plan(text, tasks, record)
 
 

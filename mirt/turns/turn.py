@@ -48,7 +48,7 @@ from mirt.store.shop.mailbox import KeptMail, Mail, MailState
 from mirt.store.shop.turn_steps import Opening
 from mirt.store.shop.turns import Reply, Said
 from mirt.task_names import TaskName
-from mirt.texts import GREETING
+from mirt.texts import OUR_TEXTS, Texts
 from mirt.turns.actions import TOOLS, plan
 from mirt.turns.failed_turns import delivery_to
 
@@ -112,12 +112,14 @@ class Turns:
         deliveries: Deliveries,
         agent: Agent,
         clock: Clock,
+        texts: Texts = OUR_TEXTS,
     ) -> None:
         self._database = database
         self._conversations = conversations
         self._deliveries = deliveries
         self._agent = agent
         self._clock = clock
+        self._texts = texts
 
     def answer(self, lease: Lease, mail: Mail) -> TaskOutcome:
         """Run the turn of this message and return its outcome.
@@ -246,7 +248,7 @@ class Turns:
 
     def _ask(self, turn: _Open) -> Reply:
         if is_command(turn.mails[0]):
-            return Reply(GREETING, model="greeting")
+            return Reply(self._texts.greeting, model="greeting")
         conversation = [ChatMessage(role=line.role, content=line.content) for line in turn.history]
         conversation += [ChatMessage(role="user", content=_content(mail)) for mail in turn.mails]
         with traces.span("agent answer", attributes={"mirt.messages": len(turn.mails)}) as span:
@@ -258,7 +260,7 @@ class Turns:
                     "gen_ai.usage.output_tokens": answer.completion_tokens,
                 }
             )
-        planned = plan(answer.text, answer.actions, turn.mails[0])
+        planned = plan(answer.text, answer.actions, turn.mails[0], self._texts)
         return Reply(
             planned.text,
             answer.model,
