@@ -12,22 +12,25 @@ from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Final
 
+import structlog
 from sqlalchemy import Connection
 
 from mirt.channels import InboundMessage
 from mirt.clock import Clock
 from mirt.errors import ErrorCode, PermanentError
 from mirt.observe import traces
-from mirt.store.engine.database import Database
+from mirt.store.engine.database import BusyError, Database, StatementError
 from mirt.store.engine.statements import Query, Row
 from mirt.store.queue import outbox
 from mirt.store.queue.tasks import TaskMessage
 from mirt.store.reports.backlog import Backlog, measure
 from mirt.store.shared.seen_ids import SeenIds
-from mirt.store.shop import mailbox
+from mirt.store.shop import accepting, mailbox
 from mirt.store.shop import turn_steps as steps
 from mirt.store.shop.mailbox import KeptMail, Mail
 from mirt.task_names import TaskName
+
+log = structlog.get_logger(__name__)
 
 ANSWERS: Final = frozenset({TaskName.PROCESS_MESSAGE, TaskName.PROCESS_AND_RESPOND})
 """The tasks that answer a message: to the caller, or to the customer."""
@@ -37,6 +40,7 @@ TURN_MESSAGES: Final = 20
 """Most messages that one turn answers together."""
 LONGEST_ID: Final = 200
 """Most characters of a session id or a chat id."""
+BATCH_LOCK_TIMEOUT_S: Final = 0.2
 LONGEST_QUIET: Final = 4
 """A debounced message waits at most this many times DEBOUNCE_SECONDS."""
 
@@ -126,6 +130,45 @@ class Conversations:
             task = self._enter(tx, mail, now=now) if new else None
         self._seen.remember(mail.task_id)
         return Accepted(mail.task_id, mail.session_id, duplicate=not new, publication=task)
+
+    def accept_together(self, mails: Sequence[Mail]) -> list[Accepted | None]:
+        """Store many messages in one transaction; None for each that ``accept`` must store alone.
+
+        That is a message that may be a double click or is debounced, one whose conversation belongs
+        to another platform, and every message of a batch that one of them has spoiled.
+
+        Raises:
+            DatabaseError: the database is away; nothing is stored.
+        """
+        together = [mail for mail in mails if self._fits_into_a_batch(mail)]
+        try:
+            entries = self._store_together(together)
+        except (BusyError, StatementError, accepting.NotInPlaceError) as spoiled:
+            if len(mails) > 1:
+                log.warning("batch_not_stored", messages=len(mails), why=str(spoiled))
+            return [None] * len(mails)
+        return [self._accepted(mail, entries) for mail in mails]
+
+    def _fits_into_a_batch(self, mail: Mail) -> bool:
+        is_click = mail.message_id is None and "content_key" in mail.metadata
+        return not (self._debounce or self._database.is_sqlite or (is_click and self._double_click))
+
+    def _store_together(self, mails: Sequence[Mail]) -> dict[str, accepting.Entry]:
+        if not mails:
+            return {}
+        now = self._clock()
+        # A locked conversation holds up its own message, and not the batch.
+        with self._database.transaction(lock_timeout_s=BATCH_LOCK_TIMEOUT_S) as tx:
+            return accepting.accept_all(tx, [(mail, as_task(mail)) for mail in mails], now=now)
+
+    def _accepted(self, mail: Mail, entries: dict[str, accepting.Entry]) -> Accepted | None:
+        entry = entries.get(mail.task_id)
+        if entry is None:
+            return None
+        # A second copy in the same batch is a duplicate of the first.
+        entries[mail.task_id] = accepting.Entry(is_new=False, is_head=False)
+        task = as_task(mail) if entry.is_head else None
+        return Accepted(mail.task_id, mail.session_id, duplicate=not entry.is_new, publication=task)
 
     def backlog(self, *, count_to: int) -> Backlog:
         """Measure the backlog of messages. The count stops at ``count_to``.

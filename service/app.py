@@ -1,34 +1,39 @@
-"""Create the HTTP ingress. Every route stands in ``create_app``."""
+"""Every HTTP route of the ingress."""
 
-from collections.abc import Mapping
+import asyncio
+from collections.abc import Callable, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from contextvars import copy_context
 from functools import partial
 from typing import Any, Final
 
 import falcon
+import falcon.asgi
 import orjson
 from falcon.media import JSONHandler
 
+from broker.task import registry
+from mirt.channels import InboundMessage
 from mirt.health import Probe
 from mirt.runtime import Runtime
-from service.admin_ui import routes as admin_ui
+from service.admin_ui import routes as ops
 from service.admin_ui.headers import PageHeaders
-from service.dispatcher import dispatch_message
+from service.dispatcher import Dispatch, accepting, dispatch_message
 from service.web.bearer import Bearer
 from service.web.bulkhead import Bulkhead
 from service.web.errors import answer_errors
 from service.web.health import Liveness, Readiness, probes_of
+from service.web.ingress import IngressApp
+from service.web.intake import ANSWER_WITHIN_S, Intake
 from service.web.load_shedding import LoadShedder
 from service.web.login_throttle import LoginThrottle
 from service.web.metrics import MetricsResource
 from service.web.request_log import RequestLog, RequestMetrics
 from service.web.tasks import TASK_DISPATCHERS, TaskResource
-from service.web.webhooks import Dispatch, Webhook
+from service.web.webhooks import Accept, Webhook
 
-ANSWER_WITHIN_S: Final = 0.9
-"""Seconds that a webhook waits until its message is stored. Then it answers 503: send again."""
-THREADS: Final = 8
-"""Threads that store messages: as many as threads that answer requests in one process."""
+THREADS: Final = 32
+"""Threads of webhooks that do the work themselves: the embedded mode, and without tasks."""
 
 
 def create_app(
@@ -36,55 +41,100 @@ def create_app(
     *,
     dispatch: Dispatch = dispatch_message,
     probes: Mapping[str, Probe] | None = None,
-) -> falcon.App[Any, Any]:
-    """Return the WSGI application. Call ``mirt.runtime.use_runtime(runtime)`` before.
+) -> IngressApp:
+    """Return the ASGI application. ``mirt.runtime.use_runtime`` must know this runtime already.
 
-    Call it in the process that serves, because it starts threads. ``probes`` replaces the
-    dependencies that ``/readyz`` checks.
+    Call it in the process that serves: it starts threads. ``dispatch`` replaces the way in which a
+    message is stored, ``probes`` the dependencies that ``/readyz`` asks.
     """
+    app: IngressApp = IngressApp(middleware=[RequestMetrics(), RequestLog()])
+    _prepare(app)
+    accept = _accept(runtime, dispatch)
+    webhooks = {f"/webhooks/{name}": channel for name, channel in runtime.channels.items()}
+    for path, channel in webhooks.items():
+        app.add_route(path, Webhook(channel, accept))
+    app.add_route("/healthz", Liveness())
+    app.pass_others(_in_threads(runtime, probes), own={*webhooks, "/healthz"})
+    return app
+
+
+def _in_threads(runtime: Runtime, probes: Mapping[str, Probe] | None) -> falcon.App[Any, Any]:
+    """Return the routes that may take a thread: tasks, readiness, metrics and pages."""
     outermost_first: list[Any] = [RequestMetrics(), RequestLog(), PageHeaders()]
     app = falcon.App(middleware=outermost_first)
-    app.resp_options.media_handlers[falcon.MEDIA_JSON] = JSONHandler(dumps=orjson.dumps)
-    answer_errors(app)
-
-    store_message = _bounded(dispatch, runtime)
-    for name, channel in runtime.channels.items():
-        app.add_route(f"/webhooks/{name}", Webhook(channel, store_message))
-    login_throttle = LoginThrottle()
-    bearer = Bearer(runtime.settings.ops_token, login_throttle)
+    _prepare(app)
+    attempts = LoginThrottle()
+    bearer = Bearer(runtime.settings.ops_token, attempts)
     for name, dispatch_task in TASK_DISPATCHERS.items():
         app.add_route(f"/tasks/{name}", TaskResource(bearer, dispatch_task))
-    app.add_route("/healthz", Liveness())
     app.add_route(
         "/readyz",
         Readiness(probes_of(runtime) if probes is None else probes, runtime.health.latest),
     )
     app.add_route("/metrics", MetricsResource(runtime))
-    for address, page in admin_ui.routes(runtime, login_throttle):
+    for address, page in ops.routes(runtime, attempts):
         app.add_route(address, page)
     return app
 
 
-def _bounded(dispatch: Dispatch, runtime: Runtime) -> Dispatch:
-    """Return ``dispatch`` with a time limit and load shedding; unchanged if it runs tasks itself.
+def _prepare(app: Any) -> None:
+    app.resp_options.media_handlers[falcon.MEDIA_JSON] = JSONHandler(dumps=orjson.dumps)
+    answer_errors(app)
 
-    When the time is over, the message may still be stored later. That is safe: the sender gets
-    503 and sends it again, and the second copy is recognised as a duplicate.
+
+def _accept(runtime: Runtime, dispatch: Dispatch) -> Accept:
+    """Return how a webhook stores its message: together with others, or by ``dispatch``.
+
+    A message that was not stored in time may still be stored. That is safe: its sender, answered
+    503, sends it again, and the second copy is a duplicate.
     """
     settings = runtime.settings
+    threads = ThreadPoolExecutor(THREADS, thread_name_prefix="webhook")
     if settings.tasks_eager or not settings.tasks_enabled:
-        # In a copy of the context: a task clears the log context, and would clear our trace id.
-        return lambda *args, **kwargs: copy_context().run(dispatch, *args, **kwargs)
+        return _in_a_thread(threads, partial(_dispatch, dispatch))
     limit = settings.backlog_max_messages
-    load_shedder = LoadShedder(
+    shedder = LoadShedder(
         lambda: runtime.conversations.backlog(count_to=limit),
         max_messages=limit,
         max_wait_s=settings.backlog_max_wait_seconds,
     )
+    if dispatch is not dispatch_message or runtime.database.is_sqlite:
+        bulkhead = Bulkhead("dispatch", threads=THREADS, within_s=ANSWER_WITHIN_S)
 
-    def admit(*args: Any, **kwargs: Any) -> dict[str, Any]:
-        load_shedder.admit()
-        return dispatch(*args, **kwargs)
+        def admit_and_dispatch(message: InboundMessage) -> bool:
+            shedder.admit()
+            return _dispatch(dispatch, message)
 
-    bulkhead = Bulkhead("dispatch", threads=THREADS, within_s=ANSWER_WITHIN_S)
-    return lambda *args, **kwargs: bulkhead.call(partial(admit, *args, **kwargs))
+        return _in_a_thread(
+            threads, lambda message: bulkhead.call(partial(admit_and_dispatch, message))
+        )
+    intake = Intake(
+        admit=shedder.admit,
+        accept_together=runtime.conversations.accept_together,
+        accept=runtime.conversations.accept,
+        publish=registry.broker.publish,
+    )
+    return accepting(runtime, intake.accept)
+
+
+def _in_a_thread(threads: ThreadPoolExecutor, store: Callable[[InboundMessage], bool]) -> Accept:
+    async def accept(message: InboundMessage) -> bool:
+        # In a context of its own: a task clears what it has bound, and our trace with it.
+        run = copy_context().run
+        return await asyncio.get_running_loop().run_in_executor(threads, run, store, message)
+
+    return accept
+
+
+def _dispatch(dispatch: Dispatch, message: InboundMessage) -> bool:
+    answer = dispatch(
+        message.session_id,
+        message.text,
+        platform=message.platform,
+        chat_id=message.chat_id,
+        user_id=message.user_id,
+        message_id=message.message_id,
+        metadata=dict(message.metadata),
+        fire_and_forget=True,
+    )
+    return bool(answer.get("duplicate"))

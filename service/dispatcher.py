@@ -9,6 +9,7 @@ not accept.
 
 import time
 import uuid
+from collections.abc import Awaitable, Callable
 from typing import Any, Final
 
 import structlog
@@ -22,7 +23,7 @@ from broker.task import publish_and_return, registry
 from middleware.envelopes import to_message
 from middleware.policy import TASKS
 from mirt.channels import InboundMessage
-from mirt.conversations import LONGEST_ID, as_task
+from mirt.conversations import LONGEST_ID, Accepted, as_task
 from mirt.errors import ErrorCode, PermanentError, RetryableError
 from mirt.idempotency import message_task_id
 from mirt.observe import traces
@@ -38,6 +39,10 @@ log = structlog.get_logger(__name__)
 REDIS_POLL_S: Final = 0.05
 DATABASE_POLL_S: Final = 1.0
 """Seconds between two look-ups of a result."""
+
+
+Dispatch = Callable[..., dict[str, Any]]
+"""A function with the signature and promises of ``dispatch_message``."""
 
 
 class ResultTimeoutError(RetryableError):
@@ -79,17 +84,42 @@ def dispatch_message(
         _as_text(message_id),
         metadata or {},
     )
-    task_id = message_task_id(platform, session_id, user_id, message_id)
     actor = TaskName.PROCESS_AND_RESPOND if fire_and_forget else TaskName.PROCESS_MESSAGE
     with traces.start_or_join("dispatch_message") as span_context:
-        return _accept(message, task_id, actor, span_context.trace_id, wait=wait)
+        return _accept(message, actor, span_context.trace_id, wait=wait)
+
+
+def accepting(
+    runtime: Runtime, store: Callable[[Mail], Awaitable[Accepted]]
+) -> Callable[[InboundMessage], Awaitable[bool]]:
+    """Return a function for the event loop that stores a message whose reply the customer gets.
+
+    It validates as ``dispatch_message`` does, has ``store`` store and publish the mail, and returns
+    whether the message was stored before. Raises as ``dispatch_message`` and ``store``.
+    """
+
+    async def accept(message: InboundMessage) -> bool:
+        with traces.start_or_join("dispatch_message") as span_context:
+            mail = _mail(runtime, message, TaskName.PROCESS_AND_RESPOND, span_context.trace_id)
+            accepted = await store(mail)
+            _log_accepted(mail, accepted, "fire_and_forget")
+        return accepted.duplicate
+
+    return accept
+
+
+def _mail(runtime: Runtime, message: InboundMessage, actor: TaskName, trace_id: str) -> Mail:
+    task_id = message_task_id(
+        message.platform, message.session_id, message.user_id, message.message_id
+    )
+    return runtime.conversations.checked(message, task_id=task_id, actor=actor, trace_id=trace_id)
 
 
 def _accept(
-    message: InboundMessage, task_id: str, actor: str, trace_id: str, *, wait: bool
+    message: InboundMessage, actor: TaskName, trace_id: str, *, wait: bool
 ) -> dict[str, Any]:
     runtime = current_runtime()
-    mail = runtime.conversations.checked(message, task_id=task_id, actor=actor, trace_id=trace_id)
+    mail = _mail(runtime, message, actor, trace_id)
     if not runtime.settings.tasks_enabled:
         outcome = runtime.direct.answer(mail, queue_of=lambda task: TASKS[task].queue)
         response = publish_and_return(outcome)["response"]
@@ -102,12 +132,25 @@ def _accept(
         "mode": "fire_and_forget" if actor == TaskName.PROCESS_AND_RESPOND else "async",
         "duplicate": accepted.duplicate,
     }
-    log.info("message_accepted", task=actor, session_id=accepted.session_id, **answer)
+    _log_accepted(mail, accepted, str(answer["mode"]))
     if accepted.publication is not None:
         registry.broker.publish([accepted.publication])
     if wait:
         answer["result"] = _wait_for_result(runtime, mail)
     return answer
+
+
+def _log_accepted(mail: Mail, accepted: Accepted, mode: str) -> None:
+    log.info(
+        "message_accepted",
+        task=mail.actor,
+        session_id=accepted.session_id,
+        queued=True,
+        task_id=accepted.task_id,
+        trace_id=mail.trace_id,
+        mode=mode,
+        duplicate=accepted.duplicate,
+    )
 
 
 def dispatch_summarization(session_id: str, user_id: str | None = None) -> dict[str, Any]:

@@ -1,9 +1,9 @@
-"""Configure gunicorn for the ingress: ``gunicorn -c python:service.gunicorn service.wsgi:app``.
+"""Configure gunicorn for the ingress: ``gunicorn -c python:service.gunicorn service.asgi:app``.
 
 Gunicorn reads every name of this module as one of its settings
 (https://docs.gunicorn.org/en/stable/settings.html). PORT and WEB_CONCURRENCY come from the
-environment. Run it behind a proxy that buffers slow clients: gunicorn sets no limit to the time
-in which a body arrives.
+environment. ``service.web.server`` limits the headers of a request, ``service.web.bodies`` the
+body, each in time and size.
 """
 
 import os
@@ -14,30 +14,21 @@ from service.processes import garbage_collector
 
 with garbage_collector.paused():
     from mirt.observe import multiprocess
-    from service import wsgi  # noqa: F401 - loaded before the fork; opens nothing
-    from service.app import THREADS
+    from service import asgi  # noqa: F401 - loaded before the fork; opens nothing
     from service.processes.folders import private_folder
 
 # All interfaces, not only loopback: the proxy runs in another container.
 bind = f"0.0.0.0:{os.environ.get('PORT', '8000')}"
 
-worker_class = "gthread"
+worker_class = "service.web.server.IngressWorker"
 workers = int(os.environ.get("WEB_CONCURRENCY", "2"))
-threads = THREADS
 # Connections and threads do not survive a fork.
 preload_app = False
 
 # Seconds. The arbiter replaces a worker whose main loop is stuck. A slow request is not stuck.
 timeout = 30
 graceful_timeout = 20
-# Longer than the idle timeout of a load balancer (usually 60 s), so that the load balancer closes
-# the connection. If we closed first, a request on its way would be answered 502.
-keepalive = 75
-
-# In bytes; limit_request_fields is a number. service.web.bodies.LONGEST_BODY limits the body.
-limit_request_line = 2048
-limit_request_fields = 64
-limit_request_field_size = 8190
+backlog = 2048
 
 # service.web.request_log logs each request.
 accesslog = None

@@ -146,6 +146,11 @@ class Deployment:
         with self.engines[url].connect() as connection:
             return list(connection.execute(sqlalchemy.text(sql)))
 
+    def dead_letters(self) -> list[tuple[str, str]]:
+        """Return the task and the error code of each dead letter."""
+        found = self.rows("SELECT actor, error_code FROM dead_letters ORDER BY id")
+        return [(str(actor), str(code)) for actor, code in found]
+
     def stop(self) -> None:
         """Ask every process to stop, and wait until all have."""
         for process in self.started:

@@ -1,4 +1,4 @@
-"""A PostgreSQL full of conversations, as after a busy month; made by the server, in seconds."""
+"""Fill a PostgreSQL as after a busy month; the server makes the rows itself, in seconds."""
 
 from typing import Final
 
@@ -97,7 +97,7 @@ STATEMENTS: Final = (
            md5('dead' || n), (700000000 + n * 7)::text,
            now() - n * interval '9 minutes' - interval '20 seconds',
            now() - n * interval '9 minutes'
-    FROM generate_series(1, :letters) n
+    FROM generate_series(1, :dead_letters) n
     """,
     """
     INSERT INTO task_events (task_id, kind, attempt, code, why, at)
@@ -114,12 +114,12 @@ STATEMENTS: Final = (
 )
 
 
-def fill(url: str, *, conversations: int, letters: int) -> None:
-    """Fill a migrated database, and let it know what it holds."""
+def seed_month(url: str, *, conversations: int, dead_letters: int) -> None:
+    """Fill a migrated database, and analyse it; each conversation has three answered messages."""
     engine = sqlalchemy.create_engine(url.replace("postgresql://", "postgresql+psycopg://"))
     values = {
         "conversations": conversations,
-        "letters": letters,
+        "dead_letters": dead_letters,
         "head": TRACEBACK,
         "frame": FRAME,
     }

@@ -20,7 +20,7 @@ from mirt.observe import secrets
 from mirt.settings import Settings
 
 QUIET_LIBRARIES: Final = (
-    *("pika", "httpx", "httpcore", "alembic", "waitress", "periodiq"),
+    *("pika", "httpx", "httpcore", "alembic", "uvicorn", "periodiq"),
     *("urllib3", "opentelemetry"),
 )
 

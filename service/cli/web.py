@@ -23,5 +23,5 @@ def web(port: Port = DEFAULT_PORT) -> None:
     with suppress(DatabaseError):
         require_schema(settings)
     os.environ["PORT"] = str(port)
-    gunicorn = ["gunicorn", "--config", "python:service.gunicorn", "service.wsgi:app"]
+    gunicorn = ["gunicorn", "--config", "python:service.gunicorn", "service.asgi:app"]
     os.execv(sys.executable, [sys.executable, "-m", *gunicorn])  # noqa: S606 - our own program

@@ -5,18 +5,19 @@ every message that was accepted before.
 """
 
 import fcntl
-import signal
+import socket
 import sys
 import threading
 from collections.abc import Callable
 from datetime import timedelta
+from functools import partial
 from pathlib import Path
 from typing import IO, Any, Final
 
 import structlog
-import waitress
 from rich.console import Console
 from rich.markup import escape
+from uvicorn.config import Config
 
 from broker.stack import install
 from broker.task import registry
@@ -32,11 +33,12 @@ from service.app import create_app
 from service.dispatcher import dispatch_message
 from service.processes.startup import DEFAULT_PORT, HOST, refuse
 from service.processes.worker_main import start_worker, stop_worker
+from service.web.server import IngressWorker, QuietServer
 
 log = structlog.get_logger(__name__)
 
 GRACE_S: Final = 10.0
-HTTP_THREADS: Final = 8
+LISTEN_BACKLOG: Final = 128
 
 out = Console(soft_wrap=True, highlight=False)
 
@@ -57,15 +59,13 @@ def run(settings: Settings, *, port: int, token_is_made: bool = False) -> None:
         schedule = EmbeddedScheduler(runtime.clock)
         schedule.start()
         app = create_app(runtime, dispatch=_printing(dispatch_message))
-        server = _listen(app, port)
+        serve = _listen(app, port)
         _print_banner(
             settings, port, taken_up, page=_page(settings, port, token_is_made=token_is_made)
         )
-        _stop_on_signals()
         try:
-            server.run()
+            serve()
         finally:
-            server.close()
             schedule.stop()
             stop_worker(worker, grace_s=GRACE_S)
             runtime.close()
@@ -98,27 +98,17 @@ class _FileLock:
             self._file.close()
 
 
-def _listen(app: Any, port: int) -> Any:
+def _listen(app: Any, port: int) -> Callable[[], None]:
+    """Listen, and return the function that serves until SIGTERM or SIGINT."""
+    listener = socket.socket()
+    listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     try:
-        return waitress.create_server(
-            app,
-            host=HOST,
-            port=port,
-            threads=HTTP_THREADS,
-            ident=None,
-            clear_untrusted_proxy_headers=True,
-        )
+        listener.bind((HOST, port))
+        listener.listen(LISTEN_BACKLOG)
     except OSError as taken:
         refuse("Cannot listen:", f"{HOST}:{port}: {taken.strerror or taken}; choose another --port")
-
-
-def _stop_on_signals() -> None:
-    def stop(_signum: int, _frame: object) -> None:
-        # This ends the server's loop, which then waits for the running requests.
-        raise SystemExit(0)
-
-    for signum in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(signum, stop)
+    config = Config(app, log_config=None, **IngressWorker.CONFIG_KWARGS)
+    return partial(QuietServer(config).run, sockets=[listener])
 
 
 def _printing(dispatch: Callable[..., dict[str, Any]]) -> Callable[..., dict[str, Any]]:

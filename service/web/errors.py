@@ -5,11 +5,13 @@ go to the log only, because they may quote a customer or name our servers.
 """
 
 import math
+from collections.abc import Awaitable, Callable
 from enum import StrEnum
 from http import HTTPStatus
 from typing import Any, Final
 
 import falcon
+import falcon.asgi
 import structlog
 
 from mirt.errors import (
@@ -36,6 +38,7 @@ class Code(StrEnum):
     UNAUTHORIZED = "UNAUTHORIZED"
     NOT_FOUND = "NOT_FOUND"
     METHOD_NOT_ALLOWED = "METHOD_NOT_ALLOWED"
+    REQUEST_TIMEOUT = "REQUEST_TIMEOUT"
     PAYLOAD_TOO_LARGE = "PAYLOAD_TOO_LARGE"
     UNSUPPORTED_MEDIA_TYPE = "UNSUPPORTED_MEDIA_TYPE"
     TOO_MANY_ATTEMPTS = "TOO_MANY_ATTEMPTS"
@@ -46,20 +49,33 @@ _REFUSALS: Final[dict[int, tuple[Code, str]]] = {
     401: (Code.UNAUTHORIZED, "the secret is missing or wrong"),
     404: (Code.NOT_FOUND, "there is nothing at this address"),
     405: (Code.METHOD_NOT_ALLOWED, "this address takes other methods; see Allow"),
+    408: (Code.REQUEST_TIMEOUT, "the body did not come in time"),
     413: (Code.PAYLOAD_TOO_LARGE, "the body is larger than this service takes"),
     415: (Code.UNSUPPORTED_MEDIA_TYPE, "send the body as application/json"),
     429: (Code.TOO_MANY_ATTEMPTS, "too many wrong secrets came from this address; see Retry-After"),
 }
 
 
-def answer_errors(app: falcon.App[Any, Any]) -> None:
+def answer_errors(app: Any) -> None:
     """Register the error handlers of this module with the app."""
     # Falcon takes the handler of the closest class, in any order of registration.
-    app.add_error_handler(Exception, _unexpected)
-    app.add_error_handler(falcon.HTTPError, _refused)
-    app.add_error_handler(PermanentError, _permanent)
-    app.add_error_handler(RetryableError, _unavailable)
-    app.add_error_handler(SoftTimeLimitExceeded, _unavailable)
+    handlers: dict[type[Exception], Callable[..., None]] = {
+        Exception: _unexpected,
+        falcon.HTTPError: _refused,
+        PermanentError: _permanent,
+        RetryableError: _unavailable,
+        SoftTimeLimitExceeded: _unavailable,
+    }
+    for error, handler in handlers.items():
+        is_async = isinstance(app, falcon.asgi.App)
+        app.add_error_handler(error, _on_the_loop(handler) if is_async else handler)
+
+
+def _on_the_loop(handler: Callable[..., None]) -> Callable[..., Awaitable[None]]:
+    async def handle(req: Any, resp: Any, error: Any, params: Any) -> None:
+        handler(req, resp, error, params)
+
+    return handle
 
 
 def unavailable(resp: falcon.Response, message: str, *, retry_after: float = RETRY_AFTER_S) -> None:

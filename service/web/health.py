@@ -16,6 +16,7 @@ from dataclasses import asdict
 from typing import Final
 
 import falcon
+import falcon.asgi
 import structlog
 
 from broker.task import registry
@@ -49,9 +50,9 @@ def _ask_rabbitmq() -> None:
 
 
 class Liveness:
-    """``/healthz``: the process runs and has a thread that answers."""
+    """``/healthz``: the process runs and its event loop answers."""
 
-    def on_get(self, _req: falcon.Request, resp: falcon.Response) -> None:
+    async def on_get(self, _req: falcon.asgi.Request, resp: falcon.asgi.Response) -> None:
         """Answer 200, also while every dependency is down."""
         resp.media = {"status": "alive"}
 

@@ -66,6 +66,16 @@ class RequestLog:
             span.fail(f"answered {resp.status_code}")
         span.end()
 
+    async def process_request_async(self, req: Any, resp: Any) -> None:
+        """Do as ``process_request``, on the event loop."""
+        self.process_request(req, resp)
+
+    async def process_response_async(
+        self, req: Any, resp: Any, resource: object, succeeded: Any
+    ) -> None:
+        """Do as ``process_response``, on the event loop."""
+        self.process_response(req, resp, resource, succeeded)
+
 
 NO_ROUTE: Final = "none"
 """Label of requests without a route. Paths from outside are unbounded, so they are no labels."""
@@ -87,3 +97,13 @@ class RequestMetrics:
             route=req.uri_template or NO_ROUTE,
             status=str(resp.status_code),
         )
+
+    async def process_request_async(self, req: Any, resp: Any) -> None:
+        """Do as ``process_request``, on the event loop."""
+        self.process_request(req, resp)
+
+    async def process_response_async(
+        self, req: Any, resp: Any, resource: object, succeeded: Any
+    ) -> None:
+        """Do as ``process_response``, on the event loop."""
+        self.process_response(req, resp, resource, succeeded)

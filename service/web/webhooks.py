@@ -5,31 +5,31 @@ chat meanwhile. So events that are not for us are answered 200 ``ignored``. An e
 again.
 """
 
-from collections.abc import Callable
-from typing import Any
+from collections.abc import Awaitable, Callable
 
 import falcon
+import falcon.asgi
 import structlog
 
 from mirt.channels import Channel, Ignored, InboundMessage
 from mirt.errors import ErrorCode, PermanentError, RateLimitError, RetryableError
 from mirt.observe import metrics
-from service.web.bodies import read_json
+from service.web.bodies import read_json_async
 
 log = structlog.get_logger(__name__)
 
-Dispatch = Callable[..., dict[str, Any]]
-"""A function with the signature and promises of ``service.dispatcher.dispatch_message``."""
+Accept = Callable[[InboundMessage], Awaitable[bool]]
+"""Stores a message, and returns whether it was stored before. Raises as ``dispatch_message``."""
 
 
 class Webhook:
     """The route that one channel calls."""
 
-    def __init__(self, channel: Channel, dispatch: Dispatch) -> None:
+    def __init__(self, channel: Channel, accept: Accept) -> None:
         self._channel = channel
-        self._dispatch = dispatch
+        self._accept = accept
 
-    def on_post(self, req: falcon.Request, resp: falcon.Response) -> None:
+    async def on_post(self, req: falcon.asgi.Request, resp: falcon.asgi.Response) -> None:
         """Handle one event.
 
         Answers ``{"status": "accepted"}`` when the message is stored, with ``"duplicate": true`` if
@@ -37,7 +37,7 @@ class Webhook:
         """
         outcome = "failed"
         try:
-            outcome = self._handle(req, resp)
+            outcome = await self._handle(req, resp)
         except (falcon.HTTPError, PermanentError):
             outcome = "refused"
             raise
@@ -50,36 +50,25 @@ class Webhook:
         finally:
             metrics.WEBHOOKS.inc(channel=self._channel.name, outcome=outcome)
 
-    def _handle(self, req: falcon.Request, resp: falcon.Response) -> str:
+    async def _handle(self, req: falcon.asgi.Request, resp: falcon.asgi.Response) -> str:
         """Store or ignore the event; return the outcome as a label value."""
         # Before the body, so that a sender without the secret cannot make us read and parse.
         if not self._channel.authenticate(req.headers):
             raise falcon.HTTPUnauthorized
-        event = self._channel.parse(read_json(req))
-        kind = event.kind if isinstance(event, Ignored) else None
-        if isinstance(event, InboundMessage):
-            try:
-                resp.media = self._accept(event)
-            except PermanentError as refused:
-                if refused.error_code != ErrorCode.EMPTY_MESSAGE:
-                    raise
-                kind = "empty"
-        if kind is not None:
-            log.info("ignored", kind=kind)
-            resp.media = {"status": "ignored", "kind": kind}
-            return "ignored"
-        return "duplicate" if "duplicate" in resp.media else "accepted"
+        event = self._channel.parse(await read_json_async(req))
+        if isinstance(event, Ignored):
+            return _ignore(resp, event.kind)
+        try:
+            is_duplicate = await self._accept(event)
+        except PermanentError as refused:
+            if refused.error_code != ErrorCode.EMPTY_MESSAGE:
+                raise
+            return _ignore(resp, "empty")
+        resp.media = {"status": "accepted", **({"duplicate": True} if is_duplicate else {})}
+        return "duplicate" if is_duplicate else "accepted"
 
-    def _accept(self, message: InboundMessage) -> dict[str, Any]:
-        answer = self._dispatch(
-            message.session_id,
-            message.text,
-            platform=message.platform,
-            chat_id=message.chat_id,
-            user_id=message.user_id,
-            message_id=message.message_id,
-            metadata=dict(message.metadata),
-            fire_and_forget=True,
-        )
-        duplicate = {"duplicate": True} if answer.get("duplicate") else {}
-        return {"status": "accepted", **duplicate}
+
+def _ignore(resp: falcon.asgi.Response, kind: str) -> str:
+    log.info("ignored", kind=kind)
+    resp.media = {"status": "ignored", "kind": kind}
+    return "ignored"

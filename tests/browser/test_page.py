@@ -24,11 +24,6 @@ PAGES = (
 )
 
 
-def dead(deployed: Deployment) -> int:
-    [row] = deployed.rows("SELECT count(*) AS count FROM dead_letters")
-    return int(row.count)
-
-
 def test_a_stuck_conversation_is_found_and_seen_to_go_on_without_a_reload(
     window: Window, deployed: Deployment
 ) -> None:
@@ -59,7 +54,7 @@ def test_a_blocked_bot_is_found_and_its_reply_delivered_once_with_the_keyboard_a
 ) -> None:
     deployed.services.misbehave("telegram", BLOCKED, chat=8)
     deployed.post(update(8, 1, "Привіт"))
-    wait_until(lambda: dead(deployed) == 1)
+    wait_until(lambda: len(deployed.dead_letters()) == 1)
 
     window.go("/ops/login")
     page, keyboard = window.page, window.page.keyboard
@@ -97,7 +92,7 @@ def test_a_full_dead_letter_queue_is_emptied_of_what_matches(
         "from actors.messages import send_response\n"
         "for chat in range(60): send_response.send('telegram', str(1000 + chat), 'hello')"
     )
-    wait_until(lambda: dead(deployed) == 61)
+    wait_until(lambda: len(deployed.dead_letters()) == 61)
 
     window.log_in()
     page = window.page
@@ -117,7 +112,7 @@ def test_a_full_dead_letter_queue_is_emptied_of_what_matches(
     page.get_by_role("button", name="Discard selected").click()
     page.get_by_role("button", name="Discard 1").click()
     expect(page.locator("#total")).to_contain_text("There is no dead letter")
-    assert dead(deployed) == 0
+    assert len(deployed.dead_letters()) == 0
 
 
 def test_a_killed_worker_is_seen_and_its_task_begun_again(
@@ -146,7 +141,7 @@ def test_a_script_in_a_name_or_a_message_is_shown_and_does_not_run(
     body = update(21, 1, SCRIPT)
     body["message"]["from"]["first_name"] = SCRIPT
     deployed.post(body)
-    wait_until(lambda: dead(deployed) == 1)
+    wait_until(lambda: len(deployed.dead_letters()) == 1)
     window.log_in(READER)
     page = window.page
     page.get_by_role("link", name="Conversations").click()
@@ -168,7 +163,7 @@ def test_a_refresh_leaves_alone_what_is_typed_selected_and_focused(
 ) -> None:
     deployed.services.misbehave("telegram", BLOCKED, chat=12)
     deployed.post(update(12, 1, "Привіт"))
-    wait_until(lambda: dead(deployed) >= 1)
+    wait_until(lambda: len(deployed.dead_letters()) >= 1)
     window.log_in()
     page = window.page
     window.go("/ops/dead")
@@ -199,7 +194,7 @@ def test_the_page_says_that_it_cannot_refresh_and_goes_on(
 def test_without_javascript_everything_can_be_done(browser: Browser, deployed: Deployment) -> None:
     deployed.services.misbehave("telegram", BLOCKED, chat=14)
     deployed.post(update(14, 1, "Привіт"))
-    wait_until(lambda: dead(deployed) == 1)
+    wait_until(lambda: len(deployed.dead_letters()) == 1)
     plain = browser.new_context(java_script_enabled=False)
     window = Window(plain.new_page(), f"http://127.0.0.1:{deployed.port}")
     window.log_in()

@@ -1,4 +1,4 @@
-"""Customers who write while something breaks, and what they are owed."""
+"""Customers who write while something breaks, and the check that each message is answered once."""
 
 import re
 from collections.abc import Iterable, Iterator
@@ -12,9 +12,9 @@ from tests.deployment import Deployment, update
 from tests.polling import wait_until
 
 ABOUT_A_SECOND: Final = 1.5
-"""Within which a webhook is answered, on a machine that is busy with the fault itself."""
+"""Seconds in which a webhook is answered, on a machine that is busy with the fault itself."""
 BREATH_S: Final = 0.2
-"""Between two messages of a chat: so eight chats write about forty messages a second."""
+"""Seconds between two messages of a chat: eight chats write about forty messages a second."""
 
 
 @dataclass(frozen=True)
@@ -30,16 +30,21 @@ class Customers:
     """Each chat writes m0, m1, m2 … one after the other, until the block ends.
 
     A message that is not accepted is written again until it is, as Telegram does it; the next comes
-    after it. So at the end everything written is accepted, and has to be answered.
+    after it. So at the end everything written is accepted, and has to be answered. ``in_rounds``
+    all chats write one message, eight at once, before any writes the next: that suits many chats.
     """
 
-    def __init__(self, deployed: Deployment, chats: Iterable[int]) -> None:
+    def __init__(
+        self, deployed: Deployment, chats: Iterable[int], *, in_rounds: bool = False
+    ) -> None:
         self.answers: list[Answer] = []
         self.failures: list[Exception] = []
         self._deployed = deployed
         self._accepted = dict.fromkeys(chats, 0)
         self._enough = Event()
         self._threads = [Thread(target=self._write, args=(chat,)) for chat in self._accepted]
+        if in_rounds:
+            self._threads = [Thread(target=self._write_rounds)]
 
     def __enter__(self) -> Self:
         for thread in self._threads:
@@ -52,17 +57,27 @@ class Customers:
         for thread in self._threads:
             thread.join()
 
+    def write(self, *, rounds: int) -> None:
+        """Write so many messages of each chat, in rounds; all are accepted at the end."""
+        for _ in range(rounds):
+            updates = [update(chat, n, f"m{n}") for chat, n in self._accepted.items()]
+            answers = self._deployed.post_all(updates)
+            self.answers += map(_answer_of, answers)
+            assert {answer.status_code for answer in answers} == {200}
+            for chat in self._accepted:
+                self._accepted[chat] += 1
+
     @property
     def slowest_s(self) -> float:
-        """The longest that a webhook has waited for its answer."""
+        """The longest time in seconds that a webhook has waited for its answer."""
         return max(answer.seconds for answer in self.answers)
 
     def statuses(self) -> set[int]:
-        """Every status that was answered so far."""
+        """Return every status that was answered so far."""
         return {answer.status for answer in self.answers}
 
     def refusals(self) -> list[Answer]:
-        """The answers that told a customer to come back."""
+        """Return the answers that told a customer to come back."""
         return [answer for answer in self.answers if answer.status == 503]
 
     def go_on(self, *, messages: int = 3, within_s: float = 30) -> None:
@@ -82,7 +97,7 @@ class Customers:
         )
 
     def assert_once_and_in_order(self) -> None:
-        """Every message once and in order; twice only where the outcome is recorded as unknown."""
+        """Assert that each message is answered once and in order; twice only if that is unknown."""
         assert not self.failures
         twice = set(_chats_with_unknown_outcomes(self._deployed))
         for chat, written in self._accepted.items():
@@ -100,20 +115,27 @@ class Customers:
             except httpx.HTTPError as failed:
                 self.failures.append(failed)
                 return
-            self.answers.append(
-                Answer(
-                    answer.status_code,
-                    answer.elapsed.total_seconds(),
-                    answer.headers.get("Retry-After"),
-                )
-            )
+            self.answers.append(_answer_of(answer))
             refused = answer.status_code != 200
             self._accepted[chat] += not refused
             self._enough.wait(BREATH_S)
 
+    def _write_rounds(self) -> None:
+        try:
+            while not self._enough.wait(BREATH_S):
+                self.write(rounds=1)
+        except (httpx.HTTPError, AssertionError) as failed:
+            self.failures.append(failed)
+
+
+def _answer_of(answer: httpx.Response) -> Answer:
+    return Answer(
+        answer.status_code, answer.elapsed.total_seconds(), answer.headers.get("Retry-After")
+    )
+
 
 def replied_to(deployed: Deployment, chat: int) -> list[str]:
-    """The messages of a chat in the order in which replies answer them; a reply may answer many."""
+    """Return the messages of a chat in the order of the replies; a reply may answer many."""
     return re.findall(r"m\d+", " ".join(deployed.services.sent(chat)))
 
 

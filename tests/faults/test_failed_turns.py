@@ -15,10 +15,6 @@ def running(deployed: Deployment) -> Deployment:
     return deployed
 
 
-def dead(deployed: Deployment) -> list[tuple[str, str]]:
-    return [tuple(row) for row in deployed.rows("SELECT actor, error_code FROM dead_letters")]
-
-
 @pytest.mark.parametrize(
     "failure", [Status(500), EmptyCompletion()], ids=["answers 500", "answers nothing"]
 )
@@ -30,7 +26,7 @@ def test_an_agent_that_fails_twice_is_asked_a_third_time(
     [reply] = wait_until(lambda: running.services.sent(7))
     assert reply != APOLOGY
     assert len(running.services.requests("llm")) == 3
-    assert dead(running) == []
+    assert running.dead_letters() == []
 
 
 @pytest.mark.parametrize(
@@ -44,7 +40,7 @@ def test_an_agent_that_never_answers_costs_one_apology_and_a_dead_letter(
     running.services.misbehave("llm", failure, times=None)
     running.post(update(7, 1, "Привіт"))
     wait_until(lambda: running.services.sent(7))
-    assert dead(running) == [("process_and_respond", code)]
+    assert running.dead_letters() == [("process_and_respond", code)]
     running.services.mend("llm")
     running.post(update(7, 2, "Ще раз"))
     wait_until(lambda: len(running.services.sent(7)) == 2)
@@ -57,7 +53,7 @@ def test_a_customer_who_blocked_the_bot_is_a_dead_letter_and_the_next_turn_goes_
     blocked = Status(403, {"ok": False, "error_code": 403, "description": "Forbidden: blocked"})
     running.services.misbehave("telegram", blocked, chat=7)
     running.post(update(7, 1, "Привіт"))
-    wait_until(lambda: dead(running) == [("process_and_respond", "CHANNEL_REFUSED")])
+    wait_until(lambda: running.dead_letters() == [("process_and_respond", "CHANNEL_REFUSED")])
     assert running.services.sent(7) == []
     running.post(update(7, 2, "Я повернулась"))
     wait_until(lambda: running.services.sent(7))
@@ -81,7 +77,7 @@ def test_an_agent_that_hangs_is_over_at_the_soft_limit(running: Deployment) -> N
     running.services.misbehave("llm", Hang())
     task = "from actors.messages import process_message as p;"
     running.python(f"{task} p.send_with_options(args=('s', 'hello'), soft_limit_s=1)")
-    wait_until(lambda: dead(running) == [("process_message", "TIME_LIMIT")])
+    wait_until(lambda: running.dead_letters() == [("process_message", "TIME_LIMIT")])
 
 
 def test_no_log_line_has_a_secret(running: Deployment) -> None:
@@ -89,7 +85,7 @@ def test_no_log_line_has_a_secret(running: Deployment) -> None:
         "telegram", Status(401, {"ok": False, "description": "Unauthorized"})
     )
     running.post(update(7, 1, "Привіт"))
-    wait_until(lambda: dead(running))
+    wait_until(running.dead_letters)
     for secret in ("123456:token", SECRET, "llm-key"):
         assert secret not in running.log_text()
         assert not any(secret in str(row) for row in running.rows("SELECT * FROM dead_letters"))

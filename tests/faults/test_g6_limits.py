@@ -19,13 +19,9 @@ def send(deployed: Deployment, code: str) -> None:
     deployed.python(f"import actors; from tests.faults.misbehaving_tasks import *\n{code}")
 
 
-def dead(deployed: Deployment) -> list[tuple[str, str]]:
-    return [tuple(row) for row in deployed.rows("SELECT actor, error_code FROM dead_letters")]
-
-
 def test_a_loop_in_plain_python_is_interrupted_at_the_soft_limit(wicked: Deployment) -> None:
     send(wicked, "compute.send()")
-    wait_until(lambda: dead(wicked) == [("compute", "TIME_LIMIT")])
+    wait_until(lambda: wicked.dead_letters() == [("compute", "TIME_LIMIT")])
     assert "worker_died" not in wicked.log_text()
 
 
@@ -40,7 +36,7 @@ def test_a_task_that_nothing_inside_can_stop_is_over_at_the_hard_limit(
         "    neighbour.send(n)\n"
         f"    if n == 5: {task}.send()\n",
     )
-    wait_until(lambda: dead(wicked) == [(task, "TIME_LIMIT")], within_s=30)
+    wait_until(lambda: wicked.dead_letters() == [(task, "TIME_LIMIT")], within_s=30)
     [(ran_s,)] = wicked.rows(
         "SELECT extract(epoch FROM l.died_at - t.created_at) FROM dead_letters l "
         "JOIN tasks t ON t.id = l.task_id"
@@ -56,7 +52,7 @@ def test_another_that_is_over_while_its_process_ends_is_over_for_good_too(
     wicked: Deployment,
 ) -> None:
     send(wicked, "block.send(); time.sleep(0.5); block.send()")
-    wait_until(lambda: dead(wicked) == [("block", "TIME_LIMIT")] * 2, within_s=30)
+    wait_until(lambda: wicked.dead_letters() == [("block", "TIME_LIMIT")] * 2, within_s=30)
     # Of each the run, and the claim that buried it.
     assert wicked.rows("SELECT fence FROM tasks") == [(2,), (2,)]
 
@@ -70,7 +66,8 @@ def test_a_task_that_holds_the_gil_for_longer_than_its_lease_is_not_begun_elsewh
         deployed.start_module("tests.faults.misbehaving_tasks", "parent")
     wait_until(lambda: deployed.log_text().count("worker_started") == 2)
     send(deployed, "hold_the_gil_for_long.send()")
-    wait_until(lambda: dead(deployed) == [("hold_the_gil_for_long", "TIME_LIMIT")], within_s=30)
+    timed_out = [("hold_the_gil_for_long", "TIME_LIMIT")]
+    wait_until(lambda: deployed.dead_letters() == timed_out, within_s=30)
     # The run, and the claim that buried it.
     assert deployed.rows("SELECT fence FROM tasks") == [(2,)]
     assert deployed.log_text().count("worker_died") == 1
@@ -87,6 +84,7 @@ def test_a_parent_that_was_told_to_stop_keeps_limits_and_leases_to_the_end(
     wait_until(lambda: deployed.rows("SELECT 1 FROM tasks WHERE state = 'running'"))
     stopping.terminate()
     deployed.start_module("tests.faults.misbehaving_tasks", "parent")
-    wait_until(lambda: dead(deployed) == [("hold_the_gil_for_long", "TIME_LIMIT")], within_s=30)
+    timed_out = [("hold_the_gil_for_long", "TIME_LIMIT")]
+    wait_until(lambda: deployed.dead_letters() == timed_out, within_s=30)
     assert deployed.rows("SELECT fence FROM tasks") == [(2,)]
     assert stopping.wait(5) == 0

@@ -2,16 +2,18 @@
 
 import json
 from collections.abc import Iterator
-from dataclasses import replace
+from contextlib import ExitStack
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any, Final
 
 import pytest
 
-from tests.deployment import SECRET, Deployment, update
-from tests.fakes import Status
+from tests.deployment import SECRET, Deployment, deployment, update
+from tests.fakes import FakeServices, Status
 from tests.fakes.collector import CollectedSpan, Collector, collector
 from tests.polling import wait_until
+from tests.servers import Postgres, RabbitMQ, Redis
 
 TRACE: Final = "4bf92f3577b34da6a3ce929d0e0e4736"
 CALLER: Final = "00f067aa0ba902b7"
@@ -28,19 +30,21 @@ def collecting() -> Iterator[Collector]:
 
 @pytest.fixture
 def traced(deployed: Deployment, collecting: Collector) -> Deployment:
-    return replace(
-        deployed,
-        environment={
-            **deployed.environment,
-            "LOG_FORMAT": "json",
-            "OTEL_EXPORTER_OTLP_ENDPOINT": collecting.url,
-            "OTEL_BSP_SCHEDULE_DELAY": "100",
-        },
-    )
+    environment = {**deployed.environment, **exporting_to(collecting)}
+    return replace(deployed, environment=environment)
+
+
+def exporting_to(collecting: Collector) -> dict[str, str]:
+    """Return the settings of processes that export their spans to this collector."""
+    return {
+        "LOG_FORMAT": "json",
+        "OTEL_EXPORTER_OTLP_ENDPOINT": collecting.url,
+        "OTEL_BSP_SCHEDULE_DELAY": "100",
+    }
 
 
 def lines_of(deployed: Deployment, trace_id: str) -> list[dict[str, Any]]:
-    """The lines of a trace from all processes, by their time."""
+    """Return the log lines of a trace from all processes, by their time."""
     lines = [json.loads(line) for line in deployed.log_text().splitlines() if trace_id in line]
     return sorted(lines, key=lambda line: line["timestamp"])
 
@@ -53,22 +57,60 @@ def is_finished(deployed: Deployment, trace_id: str) -> bool:
     return "message_finished" in events_of(deployed, trace_id)
 
 
-def test_one_trace_id_finds_every_step_of_a_message_that_fails_dies_and_is_replayed(
-    traced: Deployment, collecting: Collector
-) -> None:
-    services = traced.services
-    services.misbehave("telegram", FAILING, times=2, path="sendMessage")
-    services.misbehave("telegram", BLOCKED, path="sendMessage")
-    traced.start("worker", "llm", "webhooks")
-    traced.web()
-    caller = {"traceparent": TRACEPARENT, "tracestate": "shop=7,other=x"}
-    assert traced.post(update(7, 1, "Привіт"), headers=caller).headers["X-Trace-Id"] == TRACE
-    wait_until(lambda: "message_failed" in events_of(traced, TRACE), within_s=40)
-    replayer = traced.start_module("tests.faults.replayer")
-    assert replayer.wait(30) == 0
-    wait_until(lambda: "message_finished" in events_of(traced, TRACE), within_s=40)
+@dataclass(frozen=True)
+class Journey:
+    """A message that failed twice, died, and was replayed; every process of it has ended."""
 
-    steps = [event for event in events_of(traced, TRACE) if event != "request"]
+    deployed: Deployment
+    collected: Collector
+    trace_id_answered: str | None
+    """The header ``X-Trace-Id`` of the webhook's answer."""
+
+    @property
+    def lines(self) -> list[dict[str, Any]]:
+        return lines_of(self.deployed, TRACE)
+
+    @property
+    def spans(self) -> list[CollectedSpan]:
+        return self.collected.of(TRACE)
+
+
+@pytest.fixture(scope="module")
+def journey(
+    tmp_path_factory: pytest.TempPathFactory,
+    rabbitmq: RabbitMQ,
+    redis_server: Redis,
+    postgres: Postgres,
+) -> Iterator[Journey]:
+    """Let a message go wrong in every way, once for all tests that look at its trace."""
+    with ExitStack() as stack:
+        services = stack.enter_context(FakeServices())
+        collecting = stack.enter_context(collector())
+        servers = {
+            "RABBITMQ_URL": stack.enter_context(rabbitmq.isolated()),
+            "REDIS_URL": stack.enter_context(redis_server.isolated()),
+            "DATABASE_URL": stack.enter_context(postgres.isolated()),
+        }
+        logs = tmp_path_factory.mktemp("journey")
+        settings = exporting_to(collecting)
+        deployed = stack.enter_context(deployment(services, logs, servers, **settings))
+        services.misbehave("telegram", FAILING, times=2, path="sendMessage")
+        services.misbehave("telegram", BLOCKED, path="sendMessage")
+        deployed.start("worker", "llm", "webhooks")
+        deployed.web()
+        caller = {"traceparent": TRACEPARENT, "tracestate": "shop=7,other=x"}
+        answer = deployed.post(update(7, 1, "Привіт"), headers=caller)
+        wait_until(lambda: "message_failed" in events_of(deployed, TRACE), within_s=60)
+        replayer = deployed.start_module("tests.faults.replayer")
+        assert replayer.wait(60) == 0
+        wait_until(partial(is_finished, deployed, TRACE), within_s=60)
+        deployed.stop()
+        yield Journey(deployed, collecting, answer.headers.get("X-Trace-Id"))
+
+
+def test_the_log_lines_of_one_trace_id_tell_every_step_in_order(journey: Journey) -> None:
+    assert journey.trace_id_answered == TRACE
+    steps = [line["event"] for line in journey.lines if line["event"] != "request"]
     assert steps == [
         "message_accepted",
         *("message_started", "answered", "message_retried"),
@@ -77,25 +119,21 @@ def test_one_trace_id_finds_every_step_of_a_message_that_fails_dies_and_is_repla
         "message_replayed",
         *("message_started", "delivered", "message_finished"),
     ]
-    lines = lines_of(traced, TRACE)
-    assert [x["attempt"] for x in lines if x["event"] == "message_started"] == [1, 2, 3, 1]
-    in_tasks = [x for x in lines if "attempt" in x]
+    attempts = [line["attempt"] for line in journey.lines if line["event"] == "message_started"]
+    assert attempts == [1, 2, 3, 1]
+    in_tasks = [line for line in journey.lines if "attempt" in line]
     assert {(x["session_id"], x["task"]) for x in in_tasks} == {("7", "process_and_respond")}
-    assert len({x["task_id"] for x in in_tasks}) == 1
-    [failed] = [x for x in lines if x["event"] == "message_failed"]
+    assert len({line["task_id"] for line in in_tasks}) == 1
+    [failed] = [line for line in journey.lines if line["event"] == "message_failed"]
     assert (failed["level"], failed["code"]) == ("warning", "CHANNEL_REFUSED")
 
-    traced.stop()
-    spans = collecting.of(TRACE)
+
+def test_the_spans_of_a_trace_are_one_tree_below_its_webhook(journey: Journey) -> None:
+    spans = journey.spans
     by_id = {span.span_id: span for span in spans}
     [request] = [span for span in spans if span.name == "POST /webhooks/telegram"]
     assert (request.parent_id, request.kind, request.state) == (CALLER, "server", "shop=7,other=x")
     names = [span.name for span in spans]
-    attempts = [span for span in spans if span.name == "process_and_respond"]
-    assert [span.attributes["mirt.attempt"] for span in attempts] == [1, 2, 3, 1]
-    outcomes = [span.attributes["mirt.outcome"] for span in attempts]
-    assert outcomes == ["retried", "retried", "failed", "finished"]
-    assert [span.failed for span in attempts] == [True, True, True, False]
     assert names.count("wait llm") == names.count("publish llm") == 4
     assert names.count("agent answer") == names.count("POST llm") == 1
     assert names.count("deliver part") == names.count("POST telegram") == 4
@@ -118,19 +156,37 @@ def test_one_trace_id_finds_every_step_of_a_message_that_fails_dies_and_is_repla
             [*attempt, "deliver part", "POST telegram"],
         ]
         assert span.started <= span.ended
-    processes = {span.resource["mirt.process"] for span in spans}
-    assert processes == {"web", "worker", "replayer"}
 
+
+def test_the_span_of_each_attempt_says_how_it_ended(journey: Journey) -> None:
+    attempts = [span for span in journey.spans if span.name == "process_and_respond"]
+    assert [span.attributes["mirt.attempt"] for span in attempts] == [1, 2, 3, 1]
+    outcomes = [span.attributes["mirt.outcome"] for span in attempts]
+    assert outcomes == ["retried", "retried", "failed", "finished"]
+    assert [span.failed for span in attempts] == [True, True, True, False]
+
+
+def test_every_outbound_request_carries_the_trace(journey: Journey) -> None:
+    services = journey.deployed.services
     calls = [*services.requests("llm"), *services.requests("telegram")]
     assert len(calls) == 5
-    outbound = {span.span_id for span in spans if span.kind == "client"}
+    outbound = {span.span_id for span in journey.spans if span.kind == "client"}
     for call in calls:
         _, trace_id, parent, flags = call.headers["traceparent"].split("-")
         assert (trace_id, parent in outbound, int(flags, 16) & 1) == (TRACE, True, 1)
         assert call.headers["tracestate"] == "shop=7,other=x"
-    assert not any("traceparent" in headers for headers in collecting.requests)
-    for secret in ("123456:token", SECRET, "llm-key", "Привіт", services.sent(7)[0]):
-        assert not any(secret.encode() in body for body in collecting.bodies)
+    assert not any("traceparent" in headers for headers in journey.collected.requests)
+
+
+def test_every_process_of_a_message_exports_its_spans(journey: Journey) -> None:
+    processes = {span.resource["mirt.process"] for span in journey.spans}
+    assert processes == {"web", "worker", "replayer"}
+
+
+def test_no_span_has_a_secret_or_a_text_of_the_conversation(journey: Journey) -> None:
+    [reply] = journey.deployed.services.sent(7)
+    for secret in ("123456:token", SECRET, "llm-key", "Привіт", reply):
+        assert not any(secret.encode() in body for body in journey.collected.bodies)
 
 
 def test_messages_that_are_answered_together_are_linked(
@@ -156,20 +212,20 @@ def test_messages_that_are_answered_together_are_linked(
 
 
 @pytest.mark.parametrize(
-    "illness",
+    "failure",
     [
         pytest.param("down", marks=pytest.mark.slow),
         pytest.param("refuses", marks=pytest.mark.slow),
         "hangs",
     ],
 )
-def test_a_collector_that_is_ill_costs_no_message_and_holds_up_nobody(
-    traced: Deployment, collecting: Collector, illness: str
+def test_a_collector_that_is_ill_costs_no_message_and_no_time(
+    traced: Deployment, collecting: Collector, failure: str
 ) -> None:
-    if illness == "hangs":
+    if failure == "hangs":
         collecting.held.set()
-    collecting.status = 503 if illness == "refuses" else 200
-    endpoint = "http://127.0.0.1:9" if illness == "down" else collecting.url
+    collecting.status = 503 if failure == "refuses" else 200
+    endpoint = "http://127.0.0.1:9" if failure == "down" else collecting.url
     settings = {"OTEL_EXPORTER_OTLP_ENDPOINT": endpoint, "OTEL_BSP_MAX_QUEUE_SIZE": "8"}
     settings["OTEL_BSP_MAX_EXPORT_BATCH_SIZE"] = "4"
     traced = replace(traced, environment={**traced.environment, **settings})

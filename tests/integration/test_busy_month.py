@@ -12,7 +12,7 @@ from broker.task import registry
 from mirt.runtime import Runtime, open_runtime, use_runtime
 from service.app import create_app
 from tests.fakes import FakeServices
-from tests.seed_month import fill
+from tests.seed_month import seed_month
 from tests.settings import settings_for
 from tests.statements import counting_statements
 
@@ -86,7 +86,7 @@ def test_every_page_is_there_within_300_ms_with_100000_conversations_and_5000_de
 ) -> None:
     client = TestClient(create_app(world_of))
     on_day_one = {address: asked(world_of, client, address) for address in LISTS}
-    fill(database_url, conversations=100_000, letters=5_000)
+    seed_month(database_url, conversations=100_000, dead_letters=5_000)
     assert {address: asked(world_of, client, address) for address in LISTS} == on_day_one
     assert max(on_day_one.values()) <= 16
     times = {address: took_s(client, address) for address in (*LISTS, *SINGLE)}

@@ -199,7 +199,7 @@ def served(
 
 @pytest.fixture
 def chat() -> str:
-    """Return the chat of a customer whom no other test knows."""
+    """Return a chat that no other test uses."""
     return str(next(_chats))
 
 

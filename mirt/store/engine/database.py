@@ -20,7 +20,7 @@ from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 
 from mirt.clock import time_left
 from mirt.errors import DatabaseError, SoftTimeLimitExceeded
-from mirt.store.engine.pipe import Limits, attach
+from mirt.store.engine.pipe import Limits, attach, pipe_of
 from mirt.store.engine.timeouts import TIMED_OUT, BoundedConnection, statement_timeout
 from mirt.store.tables.storable import storable_json
 
@@ -50,12 +50,22 @@ AWAY: Final = (
     sqlite3.InternalError,
 )
 """Errors of the server, the way to it or its load: a retry may succeed."""
+IN_THE_WAY: Final = (
+    psycopg.errors.LockNotAvailable,
+    psycopg.errors.QueryCanceled,
+    psycopg.errors.DeadlockDetected,
+    psycopg.errors.SerializationFailure,
+)
 NOT_ALLOWED: Final = "42501"
 """PostgreSQL's code for a missing privilege: an error of the set-up, not of our statement."""
 
 
 class StatementError(Exception):
     """A statement that the database refuses: a bug of ours. The text quotes no value of it."""
+
+
+class BusyError(DatabaseError):
+    """The database works, but other transactions are in the way: a lock, a deadlock, a timeout."""
 
 
 class Database:
@@ -102,8 +112,10 @@ class Database:
         return self.url.get_backend_name() == "sqlite"
 
     @contextmanager
-    def transaction(self) -> Iterator[Connection]:
+    def transaction(self, *, lock_timeout_s: float = LOCK_TIMEOUT_S) -> Iterator[Connection]:
         """Begin a transaction; commit it at the end, or roll it back after an error.
+
+        ``lock_timeout_s`` bounds the wait for each lock, in seconds.
 
         Raises:
             DatabaseError: the database cannot be reached, times out or breaks a deadlock.
@@ -112,6 +124,8 @@ class Database:
         connection: Connection | None = None
         try:
             with self.engine.begin() as connection:
+                if pipe := pipe_of(connection):
+                    pipe.lock_timeout_s = lock_timeout_s
                 yield connection
         except PoolTimeoutError:
             raise DatabaseError("no database connection became free in time") from None
@@ -127,6 +141,8 @@ class Database:
         if isinstance(failed, TIMED_OUT) and time_left(1) <= 0:
             return SoftTimeLimitExceeded()
         why = f"{type(failed).__name__}: {_primary(failed)}"
+        if isinstance(failed, IN_THE_WAY):
+            return BusyError(why)
         if isinstance(failed, AWAY) or getattr(failed, "sqlstate", None) == NOT_ALLOWED:
             return DatabaseError(why)
         # The others are bugs in our statement; a retry does not help.
@@ -182,11 +198,11 @@ def _engine_options(url: URL, pool_size: int) -> dict[str, Any]:
     }
 
 
-def _limits() -> Limits:
+def _limits(lock_timeout_s: float) -> Limits:
     # Local to the transaction, so they are safe behind a pooler in transaction mode.
     return _LIMITS, {
         "statement": _ms(STATEMENT_TIMEOUT_S),
-        "lock": _ms(LOCK_TIMEOUT_S),
+        "lock": str(round(1000 * min(lock_timeout_s, statement_timeout(LOCK_TIMEOUT_S)))),
         "idle": str(round(1000 * IDLE_S)),
     }
 

@@ -18,14 +18,15 @@ _KEY: Final = "pipe"
 class Pipe:
     """The part of one transaction that has not been sent yet."""
 
-    __slots__ = ("_begin", "_connection", "_find_limits", "_is_begun", "waiting")
+    __slots__ = ("_begin", "_connection", "_find_limits", "_is_begun", "lock_timeout_s", "waiting")
 
-    def __init__(self, connection: Any, begin: str, find_limits: Callable[[], Limits]) -> None:
+    def __init__(self, connection: Any, begin: str, find_limits: Callable[[float], Limits]) -> None:
         self.waiting: list[tuple[str, Mapping[str, Any]]] = []
         self._connection = connection
         self._begin = begin
         self._find_limits = find_limits
         self._is_begun = False
+        self.lock_timeout_s = 0.0
 
     def send(self, *statements: tuple[str, Mapping[str, Any] | None]) -> list[Any]:
         """Send the waiting statements and these; return the cursors of these.
@@ -39,7 +40,7 @@ class Pipe:
             if not self._is_begun:
                 self._is_begun = True
                 connection.execute(self._begin)
-                connection.execute(*self._find_limits())
+                connection.execute(*self._find_limits(self.lock_timeout_s))
             for one in waiting:
                 connection.execute(*one)
             return [connection.execute(*one) for one in statements]
@@ -60,7 +61,7 @@ def pipe_of(tx: Connection) -> Pipe | None:
     return tx.info.get(_KEY)
 
 
-def attach(engine: Engine, begin: str, find_limits: Callable[[], Limits]) -> None:
+def attach(engine: Engine, begin: str, find_limits: Callable[[float], Limits]) -> None:
     """Have every transaction of this engine begin and end through a pipe.
 
     Statements that SQLAlchemy runs itself are sent one by one, after the waiting ones.

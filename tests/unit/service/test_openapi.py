@@ -84,7 +84,8 @@ def test_a_filter_of_dead_letters_lists_every_value_that_it_takes(
 
 
 def test_every_route_is_described(ingress: Open) -> None:
-    routes = inspect_app(ingress().client.app).routes
+    app: Any = ingress().client.app
+    routes = [*inspect_app(app).routes, *inspect_app(app.in_threads).routes]
     served = {
         (route.path, method.method)
         for route in routes

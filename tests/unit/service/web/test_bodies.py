@@ -1,38 +1,22 @@
 """A body is read up to its limit, and each way in which it is wrong has its own answer."""
 
-from io import BytesIO
 from typing import Any
 
 import pytest
 
 from service.web.bodies import LONGEST_BODY
+from tests.asgi import post_pieces
 from tests.deployment import SECRET
 from tests.unit.service.conftest import Ingress, Open
 
-
-class Counted(BytesIO):
-    """A stream that knows how much of it was read."""
-
-    taken = 0
-
-    def read(self, size: int | None = -1, /) -> bytes:
-        chunk = super().read(size)
-        self.taken += len(chunk)
-        return chunk
+PIECE = 4096
+HEADERS = {"X-Telegram-Bot-Api-Secret-Token": SECRET, "Content-Type": "application/json"}
 
 
-def chunked(here: Ingress, stream: BytesIO) -> tuple[int, dict[str, Any]]:
-    """Post as a server does for ``Transfer-Encoding: chunked``: an input that ends by itself."""
-    answer = here.client.simulate_post(
-        "/webhooks/telegram",
-        headers={
-            "X-Telegram-Bot-Api-Secret-Token": SECRET,
-            "Content-Type": "application/json",
-            "Transfer-Encoding": "chunked",
-        },
-        extras={"wsgi.input": stream, "wsgi.input_terminated": True},
-    )
-    return answer.status_code, answer.json
+def chunked(here: Ingress, body: bytes, *more: bytes) -> tuple[int, Any, int]:
+    """Post as a server does for ``Transfer-Encoding: chunked``; return the pieces taken, too."""
+    pieces = [body[at : at + PIECE] for at in range(0, len(body), PIECE)]
+    return post_pieces(here.client.app, "/webhooks/telegram", [*pieces, *more], headers=HEADERS)
 
 
 def padded(size: int) -> bytes:
@@ -44,30 +28,43 @@ def test_a_body_of_the_greatest_length_is_taken(ingress: Open) -> None:
 
 
 def test_a_longer_body_is_refused_unread(ingress: Open) -> None:
-    here, stream = ingress(), Counted(padded(LONGEST_BODY + 1))
-    answer = here.post(padded(LONGEST_BODY + 1), extras={"wsgi.input": stream})
-    assert (answer.status_code, answer.json["error"]) == (413, "PAYLOAD_TOO_LARGE")
-    assert stream.taken == 0
+    too_long = padded(LONGEST_BODY + 1)
+    headers = {**HEADERS, "Content-Length": str(len(too_long))}
+    app = ingress().client.app
+    status, answer, taken = post_pieces(app, "/webhooks/telegram", [too_long], headers=headers)
+    assert (status, answer["error"]) == (413, "PAYLOAD_TOO_LARGE")
+    assert taken <= 1
 
 
 def test_a_chunked_body_is_taken(ingress: Open) -> None:
-    assert chunked(ingress(), BytesIO(padded(LONGEST_BODY)))[0] == 200
+    assert chunked(ingress(), padded(LONGEST_BODY))[0] == 200
 
 
-def test_of_an_endless_chunked_body_no_more_than_the_limit_is_read(ingress: Open) -> None:
-    stream = Counted(padded(10 * LONGEST_BODY))
-    status, answer = chunked(ingress(), stream)
+@pytest.mark.parametrize("path", ["/webhooks/telegram", "/tasks/summarize"])
+def test_of_an_endless_chunked_body_no_more_than_the_limit_is_read(
+    ingress: Open, path: str
+) -> None:
+    pieces = [b" " * PIECE] * (10 * LONGEST_BODY // PIECE)
+    app = ingress().client.app
+    status, answer, taken = post_pieces(app, path, pieces, headers=HEADERS)
     assert (status, answer["error"]) == (413, "PAYLOAD_TOO_LARGE")
-    assert stream.taken == LONGEST_BODY + 1
+    assert taken <= LONGEST_BODY // PIECE + 1
 
 
 def test_a_body_that_breaks_off_is_the_senders_mistake(ingress: Open) -> None:
-    class Broken(BytesIO):
-        def read(self, size: int | None = -1, /) -> bytes:
-            raise ConnectionResetError
-
-    status, answer = chunked(ingress(), Broken())
+    status, answer, _ = chunked(ingress(), b'{"update_id": 1', b"")
     assert (status, answer["error"]) == (400, "INVALID_JSON")
+
+
+@pytest.mark.parametrize("path", ["/webhooks/telegram", "/tasks/summarize"])
+def test_a_body_that_does_not_come_in_time_is_refused(
+    ingress: Open, monkeypatch: pytest.MonkeyPatch, path: str
+) -> None:
+    monkeypatch.setattr("service.web.bodies.BODY_WITHIN_S", 0.05)
+    monkeypatch.setattr("service.web.ingress.BODY_WITHIN_S", 0.05)
+    app = ingress().client.app
+    status, answer, _ = post_pieces(app, path, [b"{"], headers=HEADERS, stalls=True)
+    assert (status, answer["error"]) == (408, "REQUEST_TIMEOUT")
 
 
 @pytest.mark.parametrize(

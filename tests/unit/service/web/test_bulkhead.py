@@ -9,8 +9,8 @@ import pytest
 import structlog
 from structlog.typing import EventDict
 
-from service.app import ANSWER_WITHIN_S
 from service.web.bulkhead import Bulkhead, NoAnswerInTimeError
+from service.web.intake import ANSWER_WITHIN_S
 from tests.deployment import update
 from tests.polling import wait_until
 from tests.unit.service.conftest import Open
