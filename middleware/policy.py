@@ -109,6 +109,7 @@ TASKS: Final[Mapping[str, TaskPolicy]] = {
         _task(TaskName.SYNC_ORDER_STATUS, "crm", retries=3, max_backoff_s=600),
         _task(TaskName.PING, "default", limits=(5, 10)),
         _task(TaskName.WORKER_HEALTH_CHECK, "default", schedule="*/5 * * * *"),
+        _task(TaskName.CHECK_WEBHOOKS, "default", schedule="* * * * *"),
         _task(TaskName.SWEEP_MAILBOXES, "default", schedule="* * * * *"),
         _task(TaskName.REMOVE_OLD_ROWS, "default", limits=(110, 120), schedule="30 3 * * *"),
     )

@@ -13,7 +13,7 @@ from typing import Final
 from pydantic import SecretStr
 from redis import Redis
 
-from mirt.channels import Channel
+from mirt.channels import Channel, PollableChannel
 from mirt.channels.console import ConsoleChannel
 from mirt.channels.manychat import ManyChatChannel
 from mirt.channels.telegram import TelegramChannel
@@ -45,6 +45,7 @@ from mirt.summaries import Summaries
 from mirt.task_names import TaskName
 from mirt.timeline import Timelines
 from mirt.turns import DirectTurns, FailedTurns, Turns
+from mirt.webhooks import Webhooks
 
 Show = Callable[[str, str], None]
 """Function that shows a reply (chat id, text) of a channel that has no key."""
@@ -80,6 +81,7 @@ class Runtime:
     summaries: Summaries
     housekeeping: Housekeeping
     health: Health
+    webhooks: Webhooks
     timelines: Timelines
     failure_handlers: FailureHandlers
     claim_hooks: ClaimHooks
@@ -136,6 +138,7 @@ def open_runtime(
         health=Health(
             database, {"database": database.ping, "redis": redis.ping if redis else None}, clock
         ),
+        webhooks=Webhooks(database, channels, clock, is_polled=settings.mode is Mode.EMBEDDED),
         timelines=Timelines(database, clock),
         claim_hooks={TaskName.PROCESS_MESSAGE: turns, TaskName.PROCESS_AND_RESPOND: turns},
         failure_handlers={
@@ -165,6 +168,19 @@ def outside_services(settings: Settings) -> dict[str, OutsideService | None]:
         name: None if url is None or key is None else OutsideService(url, key)
         for name, (url, key) in configured.items()
     }
+
+
+def open_bot(settings: Settings) -> PollableChannel | None:
+    """Return the Telegram bot with connections of its own; None if no token is set.
+
+    A long poll holds its connection, which must not be one of those that replies use.
+    """
+    api = outside_services(settings)["telegram"]
+    if api is None:
+        return None
+    return TelegramChannel(
+        token=api.key, secret=settings.telegram_webhook_secret, api_url=api.url, max_connections=2
+    )
 
 
 def _channels(

@@ -19,5 +19,6 @@ class TaskName(StrEnum):
     SYNC_ORDER_STATUS = "sync_order_status"
     PING = "ping"
     WORKER_HEALTH_CHECK = "worker_health_check"
+    CHECK_WEBHOOKS = "check_webhooks"
     SWEEP_MAILBOXES = "sweep_mailboxes"
     REMOVE_OLD_ROWS = "remove_old_rows"

@@ -10,8 +10,11 @@ from mirt.channels.protocol import (
     InboundMessage,
     MarkingChannel,
     Marks,
+    PollableChannel,
+    PolledUpdate,
     Receipt,
     RegisteringChannel,
+    WebhookReport,
 )
 
 __all__ = [
@@ -20,6 +23,9 @@ __all__ = [
     "InboundMessage",
     "MarkingChannel",
     "Marks",
+    "PollableChannel",
+    "PolledUpdate",
     "Receipt",
     "RegisteringChannel",
+    "WebhookReport",
 ]

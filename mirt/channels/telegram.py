@@ -10,7 +10,7 @@ from typing import Annotated, Any, Final
 
 from pydantic import Field, SecretStr
 
-from mirt.channels.protocol import Ignored, InboundMessage, Receipt
+from mirt.channels.protocol import Ignored, InboundMessage, PolledUpdate, Receipt, WebhookReport
 from mirt.channels.splitting import split_text
 from mirt.channels.webhook import Id, Payload, Text, header, present, read_payload, same_secret
 from mirt.errors import ErrorCode, OutcomeUnknownError, PermanentError, WorkerError
@@ -19,8 +19,18 @@ from mirt.http import Answer, ExternalService
 LONGEST_TEXT: Final = 4096
 """UTF-16 code units that Telegram takes in one message."""
 
+UPDATES: Final = ("message",)
+"""The updates that Telegram sends us."""
+
+MOST_UPDATES: Final = 25
+"""Updates that one request fetches: an answer stays far below the largest that is read."""
+
 _REFUSALS: Final = (400, 401, 403, 404)
+_CONFLICT: Final = 409
 _COURTESY_SECONDS: Final = 2.0
+_LOOK_SECONDS: Final = 5.0
+_ANSWER_SECONDS: Final = 10.0
+"""Seconds that an answer to a long poll may take beyond the poll itself."""
 
 _OTHER_UPDATES: Final = (
     "edited_message",
@@ -158,14 +168,22 @@ class TelegramChannel:
             self._ask("sendChatAction", body, timeout=_COURTESY_SECONDS)
 
     def set_webhook(self, url: str) -> None:
-        """Have Telegram send messages, and no other updates, to ``url`` with our secret.
+        """Have Telegram send ``UPDATES`` to ``url`` with our secret.
 
         Raises:
             ExternalServiceError, RateLimitError, PermanentError: as ``send``.
         """
         secret = self._secret.get_secret_value() if self._secret else None
-        body = present(url=url, allowed_updates=["message"], secret_token=secret)
+        body = present(url=url, allowed_updates=list(UPDATES), secret_token=secret)
         _result(self._ask("setWebhook", body))
+
+    def delete_webhook(self) -> None:
+        """Have Telegram keep the updates until they are fetched, for 24 hours at most.
+
+        Raises:
+            ExternalServiceError, RateLimitError, PermanentError: as ``send``.
+        """
+        _result(self._ask("deleteWebhook", {"drop_pending_updates": False}))
 
     def webhook_info(self) -> Mapping[str, Any]:
         """Return the state of the webhook: ``url``, ``pending_update_count``, last error.
@@ -173,8 +191,61 @@ class TelegramChannel:
         Raises:
             ExternalServiceError, RateLimitError, PermanentError: as ``send``.
         """
-        result = _result(self._ask("getWebhookInfo", {}))
+        result = _result(self._ask("getWebhookInfo", {}, timeout=_LOOK_SECONDS))
         return result if isinstance(result, dict) else {}
+
+    def webhook_report(self) -> WebhookReport:
+        """Return the state of the webhook.
+
+        Raises:
+            ExternalServiceError, RateLimitError, PermanentError: as ``send``.
+        """
+        info = self.webhook_info()
+        at = info.get("last_error_date")
+        return WebhookReport(
+            url=str(info.get("url") or ""),
+            pending=int(info.get("pending_update_count") or 0),
+            last_error=str(info.get("last_error_message") or "") or None,
+            last_error_at=datetime.fromtimestamp(at, UTC) if isinstance(at, int) else None,
+        )
+
+    def identify(self) -> str:
+        """Return the name of the bot, as ``@name``.
+
+        Raises:
+            ExternalServiceError, RateLimitError, PermanentError: as ``send``.
+        """
+        me = _result(self._ask("getMe", {}, timeout=_LOOK_SECONDS))
+        name = me.get("username") if isinstance(me, dict) else None
+        return f"@{name}" if isinstance(name, str) else "a bot without a name"
+
+    def fetch_updates(self, confirm_until: int | None, *, wait_s: float) -> list[PolledUpdate]:
+        """Return the updates that were not confirmed; wait up to ``wait_s`` s for one.
+
+        Raises:
+            ExternalServiceError, RateLimitError, PermanentError: as ``send``; also if a webhook is
+                set, or another program fetches the updates.
+        """
+        body = present(
+            offset=None if confirm_until is None else confirm_until + 1,
+            limit=MOST_UPDATES,
+            timeout=int(wait_s),
+            allowed_updates=list(UPDATES),
+        )
+        answer = self._api.call(
+            "POST",
+            "/getUpdates",
+            json=body,
+            idempotent=True,
+            accept=(*_REFUSALS, _CONFLICT),
+            timeout=wait_s + _ANSWER_SECONDS,
+        )
+        found = _result(answer)
+        return [
+            PolledUpdate(update["update_id"], update)
+            for update in (found if isinstance(found, list) else [])
+            if isinstance(update, dict) and isinstance(update.get("update_id"), int)
+        ]
 
     def close(self) -> None:
         """Close the connections. A later request opens new ones."""

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Final
 from urllib.parse import quote
 
@@ -10,6 +10,9 @@ from mirt.clock import format_duration
 from mirt.store.queue.health_checks import checks_of_workers
 from mirt.store.reports import overview
 from mirt.store.reports.overview import Effect, Unknown
+from mirt.store.shop import webhooks
+from mirt.store.shop.webhooks import WebhookState
+from mirt.webhooks import problems_of
 from service.admin.context import AdminContext
 from service.admin.queues import Activity
 from service.admin.schedule import ScheduledTask
@@ -31,7 +34,7 @@ class Problem:
 def findings(
     context: AdminContext, now: Activity, scheduled: Sequence[ScheduledTask]
 ) -> list[Problem]:
-    """Return all problems, the worst first; none if all is well. Three queries.
+    """Return all problems, the worst first; none if all is well, with three queries.
 
     Raises:
         DatabaseError: the database cannot be read.
@@ -39,9 +42,11 @@ def findings(
     with context.database.transaction() as tx:
         unknown = overview.unknown_since(tx, now.at - UNKNOWN_SINCE)
         checks = list(checks_of_workers(tx, since=now.at - HEALTH_CHECK_VALID_FOR))
+        states = webhooks.read(tx)
     living_ids = {one.worker.id for one in now.workers}
     unhealthy = {worker: found for worker, found, _ in checks if worker in living_ids}
     return [
+        *_of_webhooks(states, now.at),
         *_of_queues(now),
         *_of_runs(now),
         *_of_dead_letters(now),
@@ -49,6 +54,12 @@ def findings(
         *_of_health(unhealthy),
         *_of_outcomes(unknown),
     ]
+
+
+def _of_webhooks(states: Sequence[WebhookState], now: datetime) -> Iterator[Problem]:
+    for state in states:
+        for problem in problems_of(state, now):
+            yield Problem(problem.what, problem.command, "/ops")
 
 
 def _of_queues(now: Activity) -> Iterator[Problem]:

@@ -11,7 +11,7 @@ from dramatiq import Message
 
 from actors.crm import create_crm_order, sync_order_status
 from actors.followups import check_all_sessions_for_followups, schedule_followup, send_followup
-from actors.health import ping, worker_health_check
+from actors.health import check_webhooks, ping, worker_health_check
 from actors.housekeeping import remove_old_rows, sweep_mailboxes
 from actors.messages import mark_customer, process_and_respond, process_message, send_response
 from actors.summarization import check_all_sessions_for_summarization, summarize_session
@@ -176,6 +176,9 @@ CASES: dict[TaskName, Callable[[str], Case]] = {
     TaskName.SYNC_ORDER_STATUS: sync_order,
     TaskName.PING: send_ping,
     TaskName.WORKER_HEALTH_CHECK: check_health,
+    TaskName.CHECK_WEBHOOKS: lambda _chat: Case(
+        check_webhooks.send(), {"status": "ok", "checked": 1}
+    ),
     TaskName.SWEEP_MAILBOXES: lambda _chat: Case(sweep_mailboxes.send(), SWEPT),
     TaskName.REMOVE_OLD_ROWS: lambda _chat: Case(
         remove_old_rows.send(), {"status": "ok", "removed": ANY}

@@ -11,6 +11,7 @@ from mirt.store.tables.tasks import (
     ticks,
     workers,
 )
+from mirt.store.tables.webhooks import webhooks
 
 __all__ = [
     "UtcDateTime",
@@ -27,5 +28,6 @@ __all__ = [
     "tasks",
     "ticks",
     "turns",
+    "webhooks",
     "workers",
 ]
