@@ -38,7 +38,15 @@ lint: install ## Check style, types, import directions, words and monitoring
 	@$(BIN)/python -m tests.prose
 	@$(BIN)/python -m tests.promtool
 
-bench: install ## Measure; each result is a ratio within one run
+CONTENDERS := .venv-contenders/.installed
+
+$(CONTENDERS): bench/contenders/requirements.lock
+	$(PYTHON) -m venv .venv-contenders
+	.venv-contenders/bin/pip install --quiet --disable-pip-version-check --require-hashes -r $<
+	@touch $@
+
+bench: install $(CONTENDERS) ## Compare with stock Dramatiq and Celery; QUICK=1 for three minutes, GOALS=1 to fail below the goals
+	@$(BIN)/python -m bench $(if $(QUICK),--quick) $(if $(GOALS),--goals)
 	@$(BIN)/python -m bench.publishing
 	@$(BIN)/python -m bench.recycling
 
@@ -50,8 +58,9 @@ lock: ## Renew requirements.lock, requirements-dev.lock and requirements.txt
 	$(BIN)/pip install --quiet uv
 	$(BIN)/uv pip compile --quiet --universal --generate-hashes --python-version 3.11 --no-annotate --no-header -o requirements.lock setup.cfg
 	$(BIN)/uv pip compile --quiet --universal --generate-hashes --python-version 3.11 --no-annotate --no-header --extra dev -o requirements-dev.lock setup.cfg
+	$(BIN)/uv pip compile --quiet --universal --generate-hashes --python-version 3.11 --no-annotate --no-header -o bench/contenders/requirements.lock bench/contenders/requirements.in
 	@{ sed -n '/^#/p' requirements.txt; sed -n '/^[a-z]/s/ \\$$//p' requirements.lock; echo .; } > requirements.new
 	@mv requirements.new requirements.txt
 
 clean: ## Remove .venv, build files and caches
-	rm -rf $(VENV) build *.egg-info .pytest_cache .mypy_cache .ruff_cache .import_linter_cache
+	rm -rf $(VENV) .venv-contenders build *.egg-info .pytest_cache .mypy_cache .ruff_cache .import_linter_cache

@@ -7,7 +7,7 @@ import argparse
 import re
 import time
 from collections import defaultdict
-from collections.abc import Iterable
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 import httpx
@@ -149,16 +149,16 @@ ROWS = {
 }
 
 
-def measure(rows: Iterable[str], systems: Iterable[str], rounds: int) -> list[Measured]:
-    """Measure every row of every system, interleaved."""
+def measure(rows: Sequence[str], systems: Sequence[str], rounds: int) -> list[tuple[str, Measured]]:
+    """Measure every row of every system, interleaved; return the name of each row with it."""
     servers = start_servers(print)
-    found = []
+    found: list[tuple[str, Measured]] = []
     try:
         for _ in range(rounds):
             for row in rows:
                 for system in systems:
-                    found.append(ROWS[row](system, servers))
-                    print(found[-1].line(), flush=True)
+                    found.append((row, ROWS[row](system, servers)))
+                    print(found[-1][1].line(), flush=True)
     finally:
         servers.close()
     return found

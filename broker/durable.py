@@ -214,14 +214,14 @@ class DurableBroker(Broker):
             log.info("ticked", tasks=[task.task_id for task in due])
         self.publish(due)
 
-    def publish(self, tasks: Sequence[TaskMessage]) -> int:
+    def publish(self, tasks: Sequence[TaskMessage], *, within_s: float = CALL_S) -> int:
         """Wake workers for tasks with committed rows; return how many the transport took.
 
         A message that failed is due again at once, one without a confirm after a growing pause. A
         task that this version does not know becomes a dead letter, as its message would.
         """
         known = [to_message(task) for task in tasks if task.actor in TASKS]
-        failed = self._transmit(known, within_s=CALL_S).failed
+        failed = self._transmit(known, within_s=within_s).failed
         self._reschedule(failed)
         for task in tasks:
             if task.actor not in TASKS:
@@ -250,7 +250,7 @@ class DurableBroker(Broker):
     def _transmit(self, messages: Sequence[Message[Any]], *, within_s: float) -> PublishResult:
         started = datetime.now(UTC)
         result = self.transmit(messages, within_s=within_s)
-        if result.unconfirmed:
+        if result.unconfirmed and within_s > 0:
             log.warning("not_confirmed_yet", tasks=len(result.unconfirmed))
         if traces.is_on():
             ended, uncertain = datetime.now(UTC), result.ids

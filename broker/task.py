@@ -68,6 +68,8 @@ class TaskOptions(TypedDict, total=False):
     """W3C header of the span that sends the task."""
     tracestate: str
     """W3C header that goes with ``traceparent``."""
+    no_result: bool
+    """Store no result: no caller waits for one."""
     scheduled_at: str
     """Moment of a tick in ISO 8601, the option of a scheduler: ticks are sent instead of this task.
     """
@@ -309,7 +311,8 @@ def publish_and_return(outcome: TaskOutcome) -> dict[str, Any]:
     """
     if outcome.finished:
         mark_finished()
-    registry.broker.publish(outcome.to_publish)
+    # The rows are safe, so the run does not wait for confirms.
+    registry.broker.publish(outcome.to_publish, within_s=0)
     if outcome.parked or outcome.result is None:
         raise SkipMessage("it waits until its turn comes")
     return outcome.result

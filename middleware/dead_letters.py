@@ -3,7 +3,7 @@
 import base64
 import hashlib
 from dataclasses import replace
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any, Final
 
 import structlog
@@ -25,12 +25,17 @@ from mirt.store.queue.tasks import TaskMessage
 log = structlog.get_logger(__name__)
 
 BATCH: Final = 100
+UNKNOWN_PATIENCE: Final = timedelta(minutes=10)
+"""Time that an unknown task waits for a worker that knows it, as during a deploy."""
+UNKNOWN_AGAIN: Final = timedelta(seconds=30)
 NO_QUEUE: Final = "unknown"
 """The queue of a task from another version: its row does not name one."""
 
 
 class UnreadMessages(Middleware):
     """Writes dead letters for messages of unknown tasks and for bodies that cannot be decoded.
+
+    An unknown task first waits in its row for ``UNKNOWN_PATIENCE``: another worker may know it.
 
     While the database is unreachable, such a message becomes a reject in RabbitMQ instead. Rejects
     do not expire.
@@ -41,7 +46,7 @@ class UnreadMessages(Middleware):
         self._clock = clock
 
     def before_nack(self, broker: Broker, message: Any) -> None:
-        """Bury a message of an unknown task. The settlement has buried all others already."""
+        """Keep or bury a task that is unknown. The settlement has buried all others already."""
         if message.actor_name in broker.actors or run_state(message).buried:
             return
         run_state(message).buried = self.bury_unknown_task(
@@ -51,11 +56,11 @@ class UnreadMessages(Middleware):
     def bury_unknown_task(
         self, task: TaskMessage, *, queue: str = NO_QUEUE, sent_at: datetime | None = None
     ) -> bool:
-        """Write a dead letter for a task that this version does not know.
+        """Publish a task that this version does not know again later, or write its dead letter.
 
-        Return False if the database could not store it. The task's row ends in the same
-        transaction, so the task runs when it is replayed and not before. A row that another worker
-        runs stays as it is: that worker knows the task.
+        Return False if the database could not store it. With a dead letter the task's row ends in
+        the same transaction, so the task runs when it is replayed and not before. A row that
+        another worker runs stays as it is: that worker knows the task.
         """
         now = self._clock()
         dead = DeadLetter(
@@ -70,9 +75,14 @@ class UnreadMessages(Middleware):
         )
         try:
             with self._database.transaction() as tx:
-                buried = store.bury_unbegun(tx, dead, now=now)
+                waits = store.wait_for_newer_version(
+                    tx, task, patience=UNKNOWN_PATIENCE, now=now, due_at=now + UNKNOWN_AGAIN
+                )
+                buried = not waits and store.bury_unbegun(tx, dead, now=now)
         except DatabaseError as failed:
             return _not_written(failed)
+        if waits:
+            log.warning("unknown_task_waits", task=task.actor, task_id=task.task_id)
         if buried:
             _report(dead)
         return True
@@ -116,12 +126,13 @@ def replay(broker: TaskBroker, database: Database, wanted: DeadLetterFilter, clo
     replayed = 0
     wanted = replace(wanted, until=wanted.until or clock())
     while True:
-        to_publish: list[TaskMessage] = []
+        may_run: set[str] = set()
         with database.transaction() as tx:
             batch = store.take_dead(tx, wanted, actors=broker.actors.keys(), limit=BATCH)
-            for dead in batch:
+            # Each revival may lock a conversation; see ``mirt.store.shop.mailbox``.
+            for dead in sorted(batch, key=lambda dead: dead.session_id or ""):
                 if _revive(broker, tx, dead, clock):
-                    to_publish.append(dead.task)
+                    may_run.add(dead.task.task_id)
                 event = TaskEvent(dead.task.task_id, EventKind.REPLAYED, clock(), dead.attempts)
                 add_events(tx, event)
         for dead in batch:
@@ -131,7 +142,7 @@ def replay(broker: TaskBroker, database: Database, wanted: DeadLetterFilter, clo
                 task_id=dead.task.task_id,
                 trace_id=dead.trace_id,
             )
-        broker.publish(to_publish)
+        broker.publish([dead.task for dead in batch if dead.task.task_id in may_run])
         replayed += len(batch)
         if len(batch) < BATCH:
             return replayed

@@ -21,7 +21,7 @@ from middleware.quarantine import SharedExclusiveLock, fatal_error, is_last_star
 from middleware.run_state import run_state
 from middleware.settlement import Settlement
 from mirt.clock import Clock
-from mirt.errors import DatabaseError, ErrorCode, LeaseLostError, PermanentError
+from mirt.errors import DatabaseError, LeaseLostError, PermanentError
 from mirt.store.engine.database import Database
 from mirt.store.queue import events, leases
 from mirt.store.queue.claim_hook import ClaimHooks
@@ -198,8 +198,7 @@ class Execution(Middleware):
 
     def _quarantine(self, broker: Any, message: Any, lease: Lease, fatal: PermanentError) -> None:
         try:
-            code = fatal.error_code or ErrorCode.WORKER_LOST
-            self._settlement.fail(broker, message, lease, fatal, code)
+            self._settlement.settle(broker, message, lease, fatal)
         except DatabaseError as failed:
             run_state(message).give_back = True
             lifecycle.not_settled(message, failed)

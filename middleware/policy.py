@@ -111,7 +111,14 @@ TASKS: Final[Mapping[str, TaskPolicy]] = {
         _task(TaskName.WORKER_HEALTH_CHECK, "default", schedule="*/5 * * * *"),
         _task(TaskName.CHECK_WEBHOOKS, "default", schedule="* * * * *"),
         _task(TaskName.SWEEP_MAILBOXES, "default", schedule="* * * * *"),
-        _task(TaskName.REMOVE_OLD_ROWS, "default", limits=(110, 120), schedule="30 3 * * *"),
+        _task(
+            TaskName.REMOVE_OLD_ROWS,
+            "default",
+            retries=3,
+            max_backoff_s=300,
+            limits=(110, 120),
+            schedule="30 3 * * *",
+        ),
     )
 }
 

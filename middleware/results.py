@@ -16,6 +16,8 @@ from mirt.store.engine.redis_client import BestEffort
 
 log = structlog.get_logger(__name__)
 
+NO_RESULT: Final = "no_result"
+"""Option of a message whose result no caller waits for: its text need not lie in Redis."""
 RESULT_TTL_MS: Final = 600_000
 LOOK_AGAIN_S: Final = 0.05
 
@@ -41,7 +43,7 @@ class KeptResults(Results):
         exception: BaseException | None = None,
     ) -> None:
         """Store the value that the actor returned."""
-        if exception is not None:
+        if exception is not None or message.options.get(NO_RESULT):
             return
         try:
             self._best_effort(

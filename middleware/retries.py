@@ -2,7 +2,8 @@
 
 The life of a failing message (carried out in ``middleware.settlement``):
 
-1. The actor raises. ``decide`` looks at the class of the error and at the task's row.
+1. The actor raises. ``decide`` looks at the class of the error and at the task's row. If the task
+   passed its limit, the business says whether it has stored work that only has to be finished.
 2. *Retry*: the row becomes ``delayed`` until the pause is over, with the next attempt's number.
    That is one transaction, before the message is acknowledged: a crash before it repeats this
    attempt, a crash after it finds the row not due. The retry never runs beside its original.
@@ -62,12 +63,16 @@ def decide(
     policy: TaskPolicy,
     base_s: float,
     jitter: Jitter,
+    may_continue: bool = False,
 ) -> Decision:
     """Decide about a task after attempt number ``attempt`` (from 0) ended with this error.
 
     Backoff is exponential with full jitter: between 0 and ``base_s · 2^attempt`` seconds, and no
     more than the policy allows. A wait that the other side asked for is a minimum, and it does not
     count as an attempt.
+
+    ``may_continue`` says of a task that passed its limit that its work is stored, and only has to
+    be finished. It is tried again, and gets one attempt more than the policy allows.
     """
     match error:
         case LeaseLostError():
@@ -80,5 +85,8 @@ def decide(
             longest = min(base_s * 2**attempt, policy.max_backoff_s)
             asked = error.retry_after if isinstance(error, RateLimitError) else 0
             return Retry(max(jitter(longest), asked), attempt + 1, waited_s)
+        case _ if may_continue and attempt <= policy.retries:
+            longest = min(base_s * 2**attempt, policy.max_backoff_s)
+            return Retry(jitter(longest), attempt + 1, waited_s)
         case _:
             return Bury(code_of(error))

@@ -13,6 +13,7 @@ from middleware.retries import Bury, Drop, Jitter, Retry, decide
 from middleware.run_state import run_state
 from middleware.task_broker import TaskBroker
 from mirt.clock import Clock
+from mirt.errors import ErrorCode, code_of
 from mirt.observe import metrics
 from mirt.store.engine.database import Database
 from mirt.store.queue import events, leases
@@ -52,6 +53,7 @@ class Settlement:
             policy=TASKS[message.actor_name],
             base_s=self._base_s,
             jitter=self._jitter,
+            may_continue=self._may_continue(broker, message, lease, error),
         )
         match decision:
             case Retry(delay_s, attempt, waited_s):
@@ -65,6 +67,15 @@ class Settlement:
                 self.fail(broker, message, lease, error, error_code)
             case Drop():
                 lifecycle.dropped(error)
+
+    def _may_continue(
+        self, broker: TaskBroker, message: Any, lease: Lease, error: BaseException
+    ) -> bool:
+        handler = broker.failure_handlers.get(message.actor_name)
+        if handler is None or code_of(error) != ErrorCode.TIME_LIMIT:
+            return False
+        with self._database.transaction() as tx:
+            return handler.may_continue(tx, lease.task_id)
 
     def fail(
         self, broker: TaskBroker, message: Any, lease: Lease, error: BaseException, error_code: str

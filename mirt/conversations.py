@@ -143,7 +143,7 @@ class Conversations:
         together = [mail for mail in mails if self._fits_into_a_batch(mail)]
         try:
             entries = self._store_together(together)
-        except (BusyError, StatementError, accepting.NotInPlaceError) as spoiled:
+        except (BusyError, StatementError) as spoiled:
             if len(mails) > 1:
                 log.warning("batch_not_stored", messages=len(mails), why=str(spoiled))
             return [None] * len(mails)
@@ -235,7 +235,7 @@ class Conversations:
         now = self._clock()
         tasks = []
         with self._database.transaction() as tx:
-            for session_id in mailbox.conversations_without_head(tx, limit=100):
+            for session_id in sorted(mailbox.conversations_without_head(tx, limit=100)):
                 if mailbox.lock_head(tx, session_id) is None:
                     tasks.append(self._promote_oldest(tx, session_id, now=now))
         return [task for task in tasks if task]
@@ -363,5 +363,10 @@ def as_task(mail: Mail) -> TaskMessage:
             "message_id": mail.message_id,
             "metadata": dict(mail.metadata),
         },
-        options={"trace_id": mail.trace_id, **mail.trace_context},
+        options={
+            "trace_id": mail.trace_id,
+            **mail.trace_context,
+            # The reply goes to the customer; a caller that wants it too asks the database.
+            **({"no_result": True} if mail.actor == TaskName.PROCESS_AND_RESPOND else {}),
+        },
     )

@@ -10,6 +10,7 @@ WorkerError
 │   ├── RedisUnavailableError      Redis could not be reached, and the caller needs it
 │   └── BrokerUnavailableError     RabbitMQ has not confirmed, or could not be reached
 ├── PermanentError                 trying again cannot help; carries an error code
+│   └── PromptRefusedError         … with these messages: with less of the history it may
 ├── SoftTimeLimitExceeded          the task's soft limit has passed
 └── LeaseLostError                 another worker has the task now: stop, change nothing
 """
@@ -80,7 +81,7 @@ class ExternalServiceError(RetryableError):
 
 
 class OutcomeUnknownError(ExternalServiceError):
-    """A request that was sent and has no answer: it may or may not have taken effect."""
+    """A request that was sent: no answer, 408 or 5xx. It may or may not have taken effect."""
 
 
 class DatabaseError(RetryableError):
@@ -103,10 +104,22 @@ class PermanentError(WorkerError):
         self.error_code = error_code
 
 
-class SoftTimeLimitExceeded(WorkerError):  # noqa: N818 - the name its users know it by
-    """The task has run past its soft limit. A task may catch it to clean up; it is not retried.
+class PromptRefusedError(PermanentError):
+    """A refusal by the LLM of the messages that it was sent: too many, or one of them flagged.
 
-    It is raised inside the task, also from a call that waits.
+    ``keep`` is the share of the history, from 0 to below 1, with which it may be asked once more.
+    """
+
+    def __init__(self, message: str, *, keep: float) -> None:
+        super().__init__(message, ErrorCode.LLM_REFUSED)
+        self.keep = keep
+
+
+class SoftTimeLimitExceeded(WorkerError):  # noqa: N818 - the name its users know it by
+    """The task has run past its soft limit. A task may catch it to clean up.
+
+    It is raised inside the task, also from a call that waits. The task is retried only if it has
+    stored work that another run just has to finish.
     """
 
     def __init__(self, message: str = "the soft time limit has passed") -> None:

@@ -161,6 +161,10 @@ class FollowUps:
         abandon_delivery(tx, task_id, now=self._clock())
         return []
 
+    def may_continue(self, _tx: Connection, _task_id: str) -> bool:
+        """Leave a follow-up that passed its limit to an operator: no customer waits for it."""
+        return False
+
     def reopened(self, tx: Connection, task_id: str) -> bool:
         """Reopen the delivery of a failed follow-up. The task may run at once."""
         reopen_delivery(tx, task_id)

@@ -1,20 +1,40 @@
-"""Remove finished rows that are older than RETENTION_DAYS."""
+"""Remove rows that are older than RETENTION_DAYS and no longer needed."""
 
-from datetime import timedelta
+from collections import deque
+from dataclasses import dataclass
+from datetime import datetime, timedelta
 from typing import Final
 
 import structlog
+from sqlalchemy.exc import SQLAlchemyError
 
 from mirt.clock import Clock, time_left
+from mirt.errors import DatabaseError
 from mirt.store.engine.database import Database
-from mirt.store.shop.retention import OLD, remove_old
+from mirt.store.shop.retention import OLD, Cursor, OldRows, remove_batch
 
 log = structlog.get_logger(__name__)
 
 BATCH: Final = 1_000
-"""Rows that one transaction removes."""
+"""Rows that one transaction looks at."""
 LAST_BATCH_S: Final = 15.0
 """No batch begins when the task has fewer seconds left: it could wait for a lock, and fail."""
+LONGEST_S: Final = 3_600.0
+"""Seconds of a run without a deadline."""
+
+
+@dataclass(slots=True)
+class _Walk:
+    """The way through one table. ``cursor`` is None at its beginning and at its end."""
+
+    rows: OldRows
+    cursor: Cursor | None = None
+    removed: int = 0
+    is_done: bool = False
+
+    @property
+    def table(self) -> str:
+        return self.rows.table.name
 
 
 class Housekeeping:
@@ -28,20 +48,41 @@ class Housekeeping:
     def remove_old_rows(self) -> dict[str, int]:
         """Remove old rows and return how many, by table. Each batch is a transaction of its own.
 
-        Rows for which there is no time left are removed by the next run.
+        Each table gets an equal share of the time that is left, and a table that fails keeps no
+        other from its share. Rows for which there is no time left are removed by the next run.
+
+        Raises:
+            DatabaseError, SQLAlchemyError: a table has failed; the others are done.
         """
         before = self._clock() - self._retention
-        removed: dict[str, int] = {}
-        for table, key, old in OLD:
-            count = 0
-            while True:
-                if time_left(LAST_BATCH_S) < LAST_BATCH_S:
-                    log.warning("old_rows_left", table=table.name)
-                    return {**removed, table.name: count}
-                with self._database.transaction() as tx:
-                    batch = remove_old(tx, table, key, old, before=before, limit=BATCH)
-                count += batch
-                if batch < BATCH:
-                    break
-            removed[table.name] = count
-        return removed
+        walks = [_Walk(rows) for rows in OLD]
+        unfinished, failure = deque(walks), None
+        while unfinished and (left := _left()) >= 0:
+            walk = unfinished.popleft()
+            try:
+                self._continue(walk, before, until_left=left - left / (len(unfinished) + 1))
+            except (DatabaseError, SQLAlchemyError) as failed:
+                failure = failure or failed
+                log.warning("old_rows_not_removed", table=walk.table, why=type(failed).__name__)
+                continue
+            if not walk.is_done:
+                unfinished.append(walk)
+        for walk in unfinished:
+            log.warning("old_rows_left", table=walk.table)
+        if failure is not None:
+            raise failure
+        return {walk.table: walk.removed for walk in walks}
+
+    def _continue(self, walk: _Walk, before: datetime, *, until_left: float) -> None:
+        """Walk on by at least one batch, until the end or until so many seconds are left."""
+        while True:
+            with self._database.transaction() as tx:
+                batch = remove_batch(tx, walk.rows, before=before, cursor=walk.cursor, limit=BATCH)
+            walk.removed += batch.removed
+            walk.cursor, walk.is_done = batch.cursor, batch.cursor is None
+            if walk.is_done or _left() <= until_left:
+                return
+
+
+def _left() -> float:
+    return time_left(LONGEST_S) - LAST_BATCH_S

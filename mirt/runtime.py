@@ -110,7 +110,15 @@ def open_runtime(
     )
     deliveries = Deliveries(database, channels, clock, _cooldowns(settings, redis))
     agent = _agent(settings, connections)
-    turns = Turns(database, conversations, deliveries, agent, clock, settings.texts)
+    turns = Turns(
+        database,
+        conversations,
+        deliveries,
+        agent,
+        clock,
+        max_tokens_per_day=settings.agent_max_tokens_per_day,
+        texts=settings.texts,
+    )
     failed_turns = FailedTurns(conversations, clock, settings.texts)
     orders = Orders(database, _crm(settings, connections), clock)
     followups = FollowUps(
@@ -244,6 +252,10 @@ def _agent(settings: Settings, connections: ExitStack) -> Agent:
         model=settings.llm_model,
         prompt=settings.prompt,
         summary_prompt=settings.texts.summary_prompt,
+        max_tokens=settings.llm_max_tokens,
+        temperature=settings.llm_temperature,
+        timeout=settings.llm_call_timeout_seconds,
+        sends_tools=settings.llm_tools,
         max_connections=settings.worker_threads,
     )
     connections.callback(agent.close)

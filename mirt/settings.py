@@ -42,6 +42,10 @@ The old names still work, and are reported at the start.
 EMBEDDED_DATABASE: Final = "sqlite:///var/mirt.db"
 
 
+EMPTY_IS_NONE: Final = ("llm_max_tokens", "llm_temperature")
+"""Settings with a default that an empty variable turns off. Others are then as if not set."""
+
+
 class Mode(StrEnum):
     """Embedded (all in one process) or distributed; it follows from RABBITMQ_URL."""
 
@@ -158,6 +162,26 @@ class Settings(BaseSettings):
         "https://openrouter.ai/api/v1", description="Base URL of an OpenAI-compatible API."
     )
     llm_model: str = Field("openai/gpt-4o-mini", description="Model that writes the answers.")
+    llm_max_tokens: int | None = Field(
+        2048, ge=1, description="Longest answer of the LLM in tokens; empty: not sent."
+    )
+    llm_temperature: float | None = Field(
+        0.3, ge=0, le=2, description="Temperature of the LLM; empty: not sent."
+    )
+    llm_tools: bool = Field(
+        True, description="false: the LLM gets no tools, and colleagues place the orders."
+    )
+    llm_call_timeout_seconds: float = Field(
+        30,
+        gt=0,
+        le=110,
+        description="Most seconds for one completion, so that a turn can ask again.",
+    )
+    agent_max_tokens_per_day: int = Field(
+        500_000,
+        ge=0,
+        description="Tokens that one conversation may cost in 24 hours; 0: no limit.",
+    )
     prompt_file: Path | None = Field(
         None, description="Text file with the instructions of the LLM; default: those of MIRT."
     )
@@ -360,8 +384,10 @@ def load_settings(
     Raises:
         SettingsError: a variable is wrong or missing; the text has one line for each.
     """
+    env = {**(dotenv_values(env_file) if env_file else {}), **os.environ}
+    turned_off = {name: None for name in EMPTY_IS_NONE if env.get(name.upper()) == ""}
     try:
-        return kind(_env_file=env_file)
+        return kind(_env_file=env_file, **turned_off)
     except ValidationError as refused:
         raise SettingsError("\n".join(_lines(refused))) from None
 

@@ -5,7 +5,7 @@ transaction then stores it and deletes exactly the messages that went into it. S
 arrived meanwhile stay, and a failure loses nothing.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from datetime import timedelta
 from typing import Any, Final
 
@@ -13,6 +13,7 @@ import structlog
 from sqlalchemy import Connection
 
 from mirt.clock import Clock
+from mirt.errors import PromptRefusedError
 from mirt.llm import Agent, ChatMessage
 from mirt.observe import traces
 from mirt.store.engine.database import Database
@@ -22,6 +23,7 @@ from mirt.store.queue.leases import Lease
 from mirt.store.queue.tasks import TaskMessage
 from mirt.store.shop import summaries as store
 from mirt.store.shop.summaries import Unsummarised
+from mirt.store.shop.turns import Said
 from mirt.task_names import TaskName
 
 log = structlog.get_logger(__name__)
@@ -30,6 +32,10 @@ BATCH: Final = 100
 """Conversations that one transaction takes."""
 ROUND: Final = 24_000
 """Characters that the LLM sums up in one round. A longer conversation takes several rounds."""
+LONGEST_SUMMARY: Final = 6_000
+"""Characters of a summary that the LLM gets again; it may ignore the length that it is told."""
+LEFT_OUT: Final = "[повідомлення, яке не вдалося прочитати]"
+"""Text that replaces a line that the LLM refuses."""
 
 
 class Summaries:
@@ -59,17 +65,38 @@ class Summaries:
         length = None
         until_id = self._last_line(session_id)
         while (unsummarised := self._read(session_id, until_id)) is not None:
-            lines = [
-                ChatMessage(role=line.role, content=line.content) for line in unsummarised.lines
-            ]
-            with traces.span("agent summary", attributes={"mirt.messages": len(lines)}):
-                summary = self._agent.summarise(lines, summary=unsummarised.summary).text
+            unsummarised, summary = self._sum_up(unsummarised)
             if not self._store(lease, session_id, unsummarised, summary):
                 return _skipped(session_id, "changed_meanwhile")
             length = len(summary)
         if length is None:
             return _skipped(session_id, "nothing_new")
         return {"status": "summarized", "session_id": session_id, "summary_length": length}
+
+    def _sum_up(self, unsummarised: Unsummarised) -> tuple[Unsummarised, str]:
+        """Return a summary, and the lines that went into it: fewer if the LLM refuses all of them.
+
+        A line that is refused by itself, too long or flagged, is told as ``LEFT_OUT``. Otherwise
+        it would keep this conversation from every later summary.
+        """
+        while True:
+            try:
+                return unsummarised, self._ask(unsummarised.lines, unsummarised.summary)
+            except PromptRefusedError as refused:
+                half = len(unsummarised.lines) // 2
+                log.warning("llm_asked_with_less", lines=half, why=refused.message)
+            if half == 0:
+                [line] = unsummarised.lines
+                left_out = Said(line.role, LEFT_OUT)
+                return unsummarised, self._ask([left_out], unsummarised.summary)
+            ids, lines = list(unsummarised.ids)[:half], unsummarised.lines[:half]
+            unsummarised = Unsummarised(unsummarised.summary, ids, lines)
+
+    def _ask(self, lines: Sequence[Said], summary: str | None) -> str:
+        said = [ChatMessage(role=line.role, content=line.content) for line in lines]
+        known = summary[:LONGEST_SUMMARY] if summary else None
+        with traces.span("agent summary", attributes={"mirt.messages": len(said)}):
+            return self._agent.summarise(said, summary=known).text
 
     def _take_batch(self) -> list[TaskMessage]:
         now = self._clock()

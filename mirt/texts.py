@@ -3,6 +3,7 @@
 The constants are MIRT's texts, in Ukrainian. ``read_texts`` reads those of another shop.
 """
 
+import re
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, fields
 from pathlib import Path
@@ -13,15 +14,26 @@ APOLOGY: Final = (
     "Перепрошуємо, зараз не вдалося відповісти на ваше повідомлення. "
     "Спробуйте, будь ласка, написати ще раз трохи пізніше."
 )
+ENOUGH_FOR_TODAY: Final = (
+    "Дякую за повідомлення! Далі вам відповість колега. "
+    "Якщо відповіді не буде до завтра, напишіть, будь ласка, ще раз."
+)
 ORDER_TAKEN: Final = "Дякую! Замовлення прийнято, невдовзі ми його підтвердимо."
+ORDER_NOT_TAKEN: Final = (
+    "Перепрошую, зараз не вдалося оформити замовлення. Ми вже перевіряємо його й напишемо вам."
+)
 UNDERSTOOD: Final = "Дякую, занотувала."
+RECEIVED: Final = "Дякую за повідомлення!"
 
 ASK_FOR_ORDER: Final = "Щоб оформити замовлення, уточніть, будь ласка: {fields}."
-ORDER_DETAILS: Final = "деталі замовлення"
 ORDER_FIELDS: Final[Mapping[str, str]] = {
+    "customer": "ім'я та прізвище, номер телефону, місто",
     "full_name": "ім'я та прізвище",
     "phone": "номер телефону",
     "city": "місто",
+    "nova_poshta_branch": "відділення Нової пошти",
+    "payment_method": "спосіб оплати",
+    "delivery_method": "спосіб доставки",
     "product_id": "яку саме річ",
     "product_name": "яку саме річ",
     "size": "розмір",
@@ -47,6 +59,13 @@ The LLM does not write them: a sentence that promises nothing serves a silent cu
 an invented one.
 """
 
+
+def asked_for(fields: Iterable[str]) -> list[str]:
+    """Return the names of the fields that a customer can answer for, without their path."""
+    names = (re.sub(r"\.\d+$", "", field).rpartition(".")[2] for field in fields)
+    return [name for name in names if name in ORDER_FIELDS]
+
+
 PLACEHOLDER: Final = "{fields}"
 LONGEST: Final = 8_000
 """Most characters of one text."""
@@ -56,31 +75,30 @@ LONGEST: Final = 8_000
 class Texts:
     """The texts of one shop.
 
-    ``ask_for_order`` has ``{fields}`` in the place of the missing fields. ``order_details`` stands
-    there if a customer can answer for none of them. ``summary_prompt`` instructs the LLM; None
-    takes the one of ``mirt.llm.prompts``.
+    ``ask_for_order`` has ``{fields}`` in the place of the missing fields. ``summary_prompt``
+    instructs the LLM; None takes the one of ``mirt.llm.prompts``.
     """
 
     greeting: str = GREETING
     apology: str = APOLOGY
+    enough_for_today: str = ENOUGH_FOR_TODAY
     order_taken: str = ORDER_TAKEN
+    order_not_taken: str = ORDER_NOT_TAKEN
     understood: str = UNDERSTOOD
+    received: str = RECEIVED
     ask_for_order: str = ASK_FOR_ORDER
-    order_details: str = ORDER_DETAILS
     order_fields: Mapping[str, str] = field(default_factory=lambda: ORDER_FIELDS)
     followups: tuple[str, ...] = FOLLOWUP_TEXTS
     summary_prompt: str | None = None
 
-    def missing_from_order(self, missing: Iterable[str]) -> str:
+    def missing_from_order(self, missing: Iterable[str]) -> str | None:
         """Return the question for missing or wrong fields of an order, like ``customer.phone``.
 
-        Fields that a customer cannot answer for are left out.
+        Fields that a customer cannot answer for, such as a price, are left out. None: only such
+        fields.
         """
-        names = (one.rpartition(".")[2] for one in missing)
-        asked = dict.fromkeys(
-            self.order_fields[name] for name in names if name in self.order_fields
-        )
-        return self.ask_for_order.replace(PLACEHOLDER, ", ".join(asked) or self.order_details)
+        asked = dict.fromkeys(self.order_fields[name] for name in asked_for(missing))
+        return self.ask_for_order.replace(PLACEHOLDER, ", ".join(asked)) if asked else None
 
 
 OUR_TEXTS: Final = Texts()

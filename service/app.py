@@ -112,7 +112,7 @@ def _accept(runtime: Runtime, dispatch: Dispatch) -> Accept:
         admit=shedder.admit,
         accept_together=runtime.conversations.accept_together,
         accept=runtime.conversations.accept,
-        publish=registry.broker.publish,
+        publish=partial(registry.broker.publish, within_s=0),
     )
     return accepting(runtime, intake.accept)
 

@@ -101,13 +101,15 @@ class Publisher:
         self.start()
         with self._lock:
             reason = self._refusal()
+            # One wake-up is enough for all that arrives until the connection's thread looks.
+            must_wake = not self._waiting
             if reason is None:
                 self._waiting.append(message)
         if reason is not None:
             message.fail(reason)
             return message.confirmed
         connection = self._connection
-        if connection is not None and self._channel is not None:
+        if must_wake and connection is not None and self._channel is not None:
             connection.ioloop.add_callback_threadsafe(self._flush)
         return message.confirmed
 

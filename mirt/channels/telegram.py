@@ -119,6 +119,7 @@ class TelegramChannel:
             timeout=timeout,
             refusal_code=ErrorCode.CHANNEL_REFUSED,
             retry_after=_seconds_to_wait,
+            had_no_effect=_failed_by_itself,
             max_connections=max_connections,
         )
 
@@ -165,7 +166,7 @@ class TelegramChannel:
         """Show "typing" in the chat for five seconds. Failures are ignored: it is a courtesy."""
         with suppress(WorkerError):
             body = {"chat_id": _number(chat_id), "action": "typing"}
-            self._ask("sendChatAction", body, timeout=_COURTESY_SECONDS)
+            self._ask("sendChatAction", body, timeout=_COURTESY_SECONDS, idempotent=True)
 
     def set_webhook(self, url: str) -> None:
         """Have Telegram send ``UPDATES`` to ``url`` with our secret.
@@ -175,7 +176,7 @@ class TelegramChannel:
         """
         secret = self._secret.get_secret_value() if self._secret else None
         body = present(url=url, allowed_updates=list(UPDATES), secret_token=secret)
-        _result(self._ask("setWebhook", body))
+        _result(self._ask("setWebhook", body, idempotent=True))
 
     def delete_webhook(self) -> None:
         """Have Telegram keep the updates until they are fetched, for 24 hours at most.
@@ -191,7 +192,7 @@ class TelegramChannel:
         Raises:
             ExternalServiceError, RateLimitError, PermanentError: as ``send``.
         """
-        result = _result(self._ask("getWebhookInfo", {}, timeout=_LOOK_SECONDS))
+        result = _result(self._ask("getWebhookInfo", {}, timeout=_LOOK_SECONDS, idempotent=True))
         return result if isinstance(result, dict) else {}
 
     def webhook_report(self) -> WebhookReport:
@@ -260,8 +261,22 @@ class TelegramChannel:
             }
         return self._ask("sendMessage", body)
 
-    def _ask(self, method: str, body: Mapping[str, Any], *, timeout: float | None = None) -> Answer:
-        return self._api.call("POST", f"/{method}", json=body, accept=_REFUSALS, timeout=timeout)
+    def _ask(
+        self,
+        method: str,
+        body: Mapping[str, Any],
+        *,
+        timeout: float | None = None,
+        idempotent: bool = False,
+    ) -> Answer:
+        return self._api.call(
+            "POST",
+            f"/{method}",
+            json=body,
+            accept=_REFUSALS,
+            timeout=timeout,
+            idempotent=idempotent,
+        )
 
 
 def _inbound(update_id: int, message: _Message) -> InboundMessage:
@@ -300,6 +315,13 @@ def _number(chat_id: str) -> int:
 
 def _seconds_to_wait(answer: Answer) -> float | None:
     return _parameter(answer, "retry_after")
+
+
+def _failed_by_itself(answer: Answer) -> bool:
+    # A proxy in front of the Bot API answers without this body, and proves nothing.
+    body = answer.body if isinstance(answer.body, dict) else {}
+    code = body.get("error_code")
+    return body.get("ok") is False and isinstance(code, int) and 500 <= code < 600
 
 
 def _parameter(answer: Answer, name: str) -> int | None:

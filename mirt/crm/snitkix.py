@@ -60,11 +60,15 @@ class SnitkixCrm:
         return next((order for order in orders if order.external_id == external_id), None)
 
     def get(self, order_id: str) -> CrmOrder:
-        """Return the order with this id of the CRM."""
+        """Return the order with this id of the CRM.
+
+        Raises:
+            ExternalServiceError: also for an answer without a status: it must not hide a known one.
+        """
         answer = self._ask("GET", f"{self._path}/{_segment(order_id)}", idempotent=True)
-        found = _order(answer.body)
-        if found is None:
-            raise ExternalServiceError("crm", f"answered {answer.status} without an order")
+        found = _order(answer.body, default_status="")
+        if found is None or not found.status:
+            raise ExternalServiceError("crm", f"answered {answer.status} without an order's status")
         return found
 
     def close(self) -> None:
@@ -81,7 +85,7 @@ class SnitkixCrm:
         return answer
 
 
-def _order(body: Any) -> CrmOrder | None:
+def _order(body: Any, *, default_status: str = "new") -> CrmOrder | None:
     inner = body.get("data", body) if isinstance(body, dict) else None
     if not isinstance(inner, dict):
         return None
@@ -89,7 +93,7 @@ def _order(body: Any) -> CrmOrder | None:
     order_id = next((inner[n] for n in ("id", "order_id") if inner.get(n) is not None), None)
     if not isinstance(order_id, str | int) or order_id == "":
         return None
-    status = str(inner.get("status") or "new")
+    status = str(inner.get("status") or default_status)
     return CrmOrder(str(order_id), str(inner.get("external_id", "")), OUR_WORDS.get(status, status))
 
 

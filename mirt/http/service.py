@@ -59,18 +59,21 @@ class ExternalService:
         timeout: float,
         refusal_code: ErrorCode,
         retry_after: Callable[[Answer], float | None] = lambda _: None,
+        had_no_effect: Callable[[Answer], bool] = lambda _: False,
         breaker: bool = True,
         max_connections: int = 64,
     ) -> None:
         """Take the seconds that a whole request may last and the error code of its refusals.
 
         ``retry_after`` reads the seconds to wait from the body of a 429. If it returns None, the
-        header counts.
+        header counts. ``had_no_effect`` says whether the body of a 408 or 5xx proves that nothing
+        was done. A 503 with ``Retry-After`` always proves it.
         """
         self.name = name
         self._timeout = timeout
         self._refusal_code = refusal_code
         self._retry_after = retry_after
+        self._had_no_effect = had_no_effect
         self._breaker = Breaker() if breaker else Breaker(limit=inf)
         self._pool = Pool(
             base_url, headers=headers or {}, secrets=secrets, max_connections=max_connections
@@ -90,15 +93,16 @@ class ExternalService:
         """Send one request once, without following redirects, and return its answer.
 
         ``idempotent`` means that a second request does no harm, so a lost answer is a plain
-        failure. ``accept`` lists refusals (3xx or 4xx, except 408 and 429) that the caller reads
-        itself. ``timeout`` in seconds replaces that of the service. ``path`` must hold no secret:
-        errors and traces show it.
+        failure. Without it a 408 or 5xx leaves the outcome unknown like a lost answer: a proxy may
+        have given up while the service went on. ``accept`` lists refusals (3xx or 4xx, except 408
+        and 429) that the caller reads itself. ``timeout`` in seconds replaces that of the service.
+        ``path`` must hold no secret: errors and traces show it.
 
         Raises:
             RateLimitError: the service answered 429; ``retry_after`` is 1 s to 3600 s.
             CooldownError: the request was not sent, since the service keeps failing.
-            OutcomeUnknownError: the request was sent, and no valid answer came back.
-            ExternalServiceError: the request was not sent, or the service answered 408 or 5xx.
+            OutcomeUnknownError: the request was sent, and no answer says whether it took effect.
+            ExternalServiceError: the request was not sent, had no effect, or is idempotent.
             PermanentError: the service refused the request; with the refusal code.
             SoftTimeLimitExceeded: the deadline of the task passed before the answer.
         """
@@ -159,8 +163,11 @@ class ExternalService:
         status = answer.status
         if status >= 500:
             self._breaker.failed()
-            raise ExternalServiceError(self.name, f"{request} answered {status}")
-        self._breaker.heard()
+        else:
+            self._breaker.heard()
+        if status >= 500 or status == 408:
+            is_certain = idempotent or _is_turned_away(answer) or self._had_no_effect(answer)
+            raise self._failure(f"{request} answered {status}", is_certain=is_certain)
         if status == 429:
             named = self._retry_after(answer)
             wait = (
@@ -169,13 +176,10 @@ class ExternalService:
                 else bounded(named)
             )
             raise RateLimitError(f"{self.name}: {request} is to wait {wait:.0f} s", wait)
-        if status == 408:
-            raise ExternalServiceError(self.name, f"{request} answered {status}")
         if status >= 300 and status not in accept:
             raise PermanentError(f"{self.name}: {request} answered {status}", self._refusal_code)
         if status < 300 and answer.body is None and status != 204:
-            kind = ExternalServiceError if idempotent else OutcomeUnknownError
-            raise kind(self.name, f"{request} answered {status} without JSON")
+            raise self._failure(f"{request} answered {status} without JSON", is_certain=idempotent)
         return answer
 
     def _classify_failure(self, failure: Exception, request: str, *, idempotent: bool) -> Exception:
@@ -189,5 +193,15 @@ class ExternalService:
             self._breaker.failed()
         if isinstance(failure, _NEVER_SENT):
             return ExternalServiceError(self.name, f"{request} could not be sent ({how})")
-        kind = ExternalServiceError if idempotent else OutcomeUnknownError
-        return kind(self.name, f"{request} was sent, but its answer was lost ({how})")
+        return self._failure(
+            f"{request} was sent, but its answer was lost ({how})", is_certain=idempotent
+        )
+
+    def _failure(self, what: str, *, is_certain: bool) -> ExternalServiceError:
+        kind = ExternalServiceError if is_certain else OutcomeUnknownError
+        return kind(self.name, what)
+
+
+def _is_turned_away(answer: Answer) -> bool:
+    """Whether a server names the time at which to come back (RFC 9110, 15.6.4)."""
+    return answer.status == 503 and "retry-after" in answer.headers

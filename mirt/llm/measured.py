@@ -23,10 +23,12 @@ class MeasuredAgent:
         *,
         summary: str | None,
         tools: Sequence[Tool] = (),
+        notes: Sequence[str] = (),
     ) -> Completion:
         """Ask the agent for an answer, and measure it."""
         return self._measure(
-            "answer", lambda: self._agent.answer(conversation, summary=summary, tools=tools)
+            "answer",
+            lambda: self._agent.answer(conversation, summary=summary, tools=tools, notes=notes),
         )
 
     def summarise(self, conversation: Sequence[ChatMessage], *, summary: str | None) -> Completion:

@@ -1,25 +1,35 @@
-"""Ask a model behind an OpenAI-compatible API: OpenAI, OpenRouter, and most others."""
+"""Ask a model behind an OpenAI-compatible API: OpenAI, OpenRouter, and most others.
 
-import json
-from collections.abc import Collection, Sequence
+What servers answer is read in ``mirt.llm.completions`` and ``mirt.llm.failures``;
+tests/unit/llm/test_shapes.py lists the known shapes, with what happens after each.
+"""
+
+from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any, Final
 
+import structlog
 from pydantic import SecretStr
 
-from mirt.errors import ErrorCode, ExternalServiceError, PermanentError
+from mirt.errors import ErrorCode, PermanentError, PromptRefusedError
 from mirt.http import Answer, ExternalService
 from mirt.llm import prompts
-from mirt.llm.protocol import Action, ChatMessage, Completion, Tool
+from mirt.llm.completions import CutOffError, Usage, read_completion
+from mirt.llm.failures import Failure, ParameterRefusedError
+from mirt.llm.protocol import ChatMessage, Completion, Tool
 
-LONGEST_WAIT: Final = 300.0
-"""Seconds to wait for an answer. Tasks have a nearer deadline of their own."""
+log = structlog.get_logger(__name__)
 
-TEMPERATURE: Final = 0.3
-MAX_TOKENS: Final = 2048
+MORE_ROOM: Final = 4
+"""How many times ``max_tokens`` an answer gets after it was cut off before it said anything."""
+_TOKENS: Final = ("max_tokens", "max_completion_tokens")
 
 
 class OpenAiAgent:
-    """An agent that asks one model. A lost completion has no effect, so it is requested again."""
+    """An agent that asks one model. A lost completion has no effect, so it is requested again.
+
+    A parameter that the model refuses is left out from then on, by this process.
+    """
 
     def __init__(
         self,
@@ -27,23 +37,32 @@ class OpenAiAgent:
         api_key: SecretStr,
         base_url: str,
         model: str,
+        max_tokens: int | None = 2048,
+        temperature: float | None = 0.3,
+        timeout: float = 30.0,
+        sends_tools: bool = True,
         prompt: str | None = None,
         summary_prompt: str | None = None,
         max_connections: int = 64,
     ) -> None:
         """Take the key, the base URL before ``/chat/completions``, and the name of the model.
 
-        ``prompt`` and ``summary_prompt`` replace those of ``mirt.llm.prompts``.
+        ``prompt`` and ``summary_prompt`` replace those of ``mirt.llm.prompts``. ``max_tokens`` and
+        ``temperature`` are not sent if they are None. ``timeout`` is the most seconds for one
+        completion. Without ``sends_tools`` the model has no tools.
         """
         self._model = model
         self._prompt = prompt or prompts.ANSWER
         self._summary_prompt = summary_prompt or prompts.SUMMARY
+        self._sends_tools = sends_tools
+        sent = {"max_tokens": max_tokens, "temperature": temperature}
+        self._parameters = {name: value for name, value in sent.items() if value is not None}
         self._service = ExternalService(
             "llm",
             base_url,
             headers={"Authorization": SecretStr(f"Bearer {api_key.get_secret_value()}")},
             secrets=[api_key],
-            timeout=LONGEST_WAIT,
+            timeout=timeout,
             refusal_code=ErrorCode.LLM_REFUSED,
             max_connections=max_connections,
         )
@@ -54,15 +73,22 @@ class OpenAiAgent:
         *,
         summary: str | None,
         tools: Sequence[Tool] = (),
+        notes: Sequence[str] = (),
     ) -> Completion:
         """Ask the model for a reply to the last messages."""
+        before = [prompts.known_before(summary)] if summary else []
+        before += [prompts.done_before(notes)] if notes else []
+        if tools and not self._sends_tools:
+            tools, before = (), [prompts.WITHOUT_TOOLS, *before]
         messages = [_message(line.role, line.content) for line in conversation]
-        return self._complete(self._prompt, summary, messages, tools)
+        return self._complete([*_instructions(self._prompt, before), *messages], tools)
 
     def summarise(self, conversation: Sequence[ChatMessage], *, summary: str | None) -> Completion:
-        """Ask the model for a summary of the conversation, including the summary before it."""
+        """Ask the model for a whole summary of the conversation, including the summary before."""
+        before = [prompts.known_before(summary)] if summary else []
+        asked = _message("user", prompts.transcript(conversation))
         return self._complete(
-            self._summary_prompt, summary, [_message("user", prompts.transcript(conversation))]
+            [*_instructions(self._summary_prompt, before), asked], must_be_whole=True
         )
 
     def close(self) -> None:
@@ -71,43 +97,88 @@ class OpenAiAgent:
 
     def _complete(
         self,
-        prompt: str,
-        summary: str | None,
-        messages: list[dict[str, str]],
+        messages: Sequence[dict[str, str]],
         tools: Sequence[Tool] = (),
+        *,
+        must_be_whole: bool = False,
     ) -> Completion:
-        before = [_message("system", prompts.known_before(summary))] if summary else []
-        answer = self._service.call(
-            "POST",
-            "/chat/completions",
-            json={
-                "model": self._model,
-                "messages": [_message("system", prompt), *before, *messages],
-                "temperature": TEMPERATURE,
-                "max_tokens": MAX_TOKENS,
-                **({"tools": [_function(tool) for tool in tools]} if tools else {}),
-            },
-            idempotent=True,
-            accept=range(400, 500),
-        )
-        if answer.status >= 400:
-            raise PermanentError(f"llm: {answer.status} {_reason(answer)}", ErrorCode.LLM_REFUSED)
-        return self._completion(answer, {tool.name for tool in tools})
+        """Return a completion that can be used; ask once more if the first one cannot.
 
-    def _completion(self, answer: Answer, tools: Collection[str]) -> Completion:
-        content = _at(answer.body, "choices", 0, "message", "content")
-        text = _storable(content).strip() if isinstance(content, str) else ""
-        actions = _actions(_at(answer.body, "choices", 0, "message", "tool_calls"), tools)
-        if not text and not actions:
-            raise ExternalServiceError("llm", "answered without a completion")
-        model = _at(answer.body, "model")
-        return Completion(
-            text=text,
-            model=model if isinstance(model, str) else self._model,
-            prompt_tokens=_count(_at(answer.body, "usage", "prompt_tokens")),
-            completion_tokens=_count(_at(answer.body, "usage", "completion_tokens")),
-            actions=actions,
+        One that was cut off before anything usable gets more room. One with a call that cannot be
+        read is asked for again as it was; of the second one, such calls are returned as they are.
+        """
+        names = {tool.name for tool in tools}
+        spent, room = Usage(), 1
+        for is_last in (False, True):
+            answer = self._ask(messages, tools, room)
+            try:
+                completion = read_completion(
+                    answer, names, model=self._model, must_be_whole=must_be_whole
+                )
+            except CutOffError as cut:
+                spent, room = spent + cut.usage, MORE_ROOM
+                self._raise_if_hopeless(cut, is_last=is_last)
+                continue
+            if is_last or all(action.is_readable for action in completion.actions):
+                break
+            spent += Usage(completion.prompt_tokens, completion.completion_tokens)
+        return replace(
+            completion,
+            prompt_tokens=completion.prompt_tokens + spent.prompt,
+            completion_tokens=completion.completion_tokens + spent.completion,
         )
+
+    def _raise_if_hopeless(self, cut: CutOffError, *, is_last: bool) -> None:
+        if not self._was_at_the_limit(cut.usage.completion):
+            raise PromptRefusedError("llm: its context window has no room for an answer", keep=0.5)
+        if is_last:
+            raise PermanentError(
+                "llm: the answer was cut off before anything usable: raise LLM_MAX_TOKENS",
+                ErrorCode.LLM_REFUSED,
+            )
+
+    def _was_at_the_limit(self, tokens: int) -> bool:
+        """Whether our limit has cut an answer of so many tokens (0: unknown) off."""
+        limit = next((self._parameters[name] for name in _TOKENS if name in self._parameters), None)
+        return limit is not None and (tokens == 0 or tokens >= 0.9 * limit)
+
+    def _ask(self, messages: Sequence[Any], tools: Sequence[Tool], room: int) -> Answer:
+        """Send a request; leave out the parameters that the model refuses."""
+        while True:
+            parameters = {
+                name: value * room if name in _TOKENS else value
+                for name, value in self._parameters.items()
+            }
+            answer = self._service.call(
+                "POST",
+                "/chat/completions",
+                json={
+                    "model": self._model,
+                    "messages": messages,
+                    **parameters,
+                    **({"tools": [_function(tool) for tool in tools]} if tools else {}),
+                },
+                idempotent=True,
+                accept=range(400, 500),
+            )
+            if answer.status < 400:
+                return answer
+            refused = Failure.read_body(answer.body, answer.status).error(answer.headers)
+            if not isinstance(refused, ParameterRefusedError) or refused.name not in parameters:
+                raise refused
+            self._leave_out(refused)
+
+    def _leave_out(self, refused: ParameterRefusedError) -> None:
+        kept = {name: v for name, v in self._parameters.items() if name != refused.name}
+        if refused.instead and refused.name in self._parameters:
+            kept[refused.instead] = self._parameters[refused.name]
+        self._parameters = kept
+        log.warning("llm_parameter_refused", parameter=refused.name, instead=refused.instead)
+
+
+def _instructions(prompt: str, before: Sequence[str]) -> list[dict[str, str]]:
+    known = [_message("system", "\n\n".join(before))] if before else []
+    return [_message("system", prompt), *known]
 
 
 def _message(role: str, content: str) -> dict[str, str]:
@@ -123,43 +194,3 @@ def _function(tool: Tool) -> dict[str, Any]:
             "parameters": dict(tool.parameters),
         },
     }
-
-
-def _actions(calls: Any, tools: Collection[str]) -> tuple[Action, ...]:
-    functions = [_at(call, "function") for call in calls] if isinstance(calls, list) else []
-    return tuple(
-        Action(name, _arguments(_at(function, "arguments")))
-        for function in functions
-        if (name := _at(function, "name")) in tools
-    )
-
-
-def _arguments(written: Any) -> dict[str, Any]:
-    """Return the arguments of a call; none if the model wrote no JSON object."""
-    try:
-        read = json.loads(_storable(written), parse_float=str) if isinstance(written, str) else {}
-    except ValueError:
-        return {}
-    return read if isinstance(read, dict) else {}
-
-
-def _reason(answer: Answer) -> str:
-    return str(_at(answer.body, "error", "message") or "no reason given")[:300]
-
-
-def _at(body: Any, *path: str | int) -> Any:
-    for step in path:
-        try:
-            body = body[step]
-        except (LookupError, TypeError):
-            return None
-    return body
-
-
-def _count(value: Any) -> int:
-    return value if isinstance(value, int) else 0
-
-
-def _storable(text: str) -> str:
-    # An answer cut off at max_tokens may end within an emoji, which no database can store.
-    return text.replace("\0", "").encode(errors="replace").decode()

@@ -42,9 +42,21 @@ SUMMARY: Final = """\
 _SPEAKERS: Final = {"user": "Покупець", "assistant": "Консультант"}
 
 
+WITHOUT_TOOLS: Final = """\
+Замовлення оформлюють колеги. Коли покупець його підтвердив, подякуй і скажи, що колега зв'яжеться \
+з ним. Не кажи, що замовлення вже оформлено."""
+"""Instruction for a model that gets no tools."""
+
+
 def known_before(summary: str) -> str:
     """Return the instruction that gives the model the summary of earlier messages."""
     return f"Підсумок попередніх розмов із цим покупцем:\n{summary}"
+
+
+def done_before(notes: Sequence[str]) -> str:
+    """Return the instruction that tells the model what has become of its actions."""
+    lines = "\n".join(f"- {note}" for note in notes)
+    return f"Що вже сталося в цій розмові (не цитуй цього покупцеві):\n{lines}"
 
 
 def transcript(conversation: Sequence[ChatMessage]) -> str:

@@ -1,7 +1,7 @@
 """Define the interface of an agent, and the values that it takes and returns."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Final, Literal, Protocol
 
 PHOTO: Final = "[фото]"
@@ -25,12 +25,22 @@ class Tool:
     parameters: Mapping[str, Any]
 
 
+class Number(str):
+    """A number of JSON with its digits as written, so that money stays exact."""
+
+    __slots__ = ()
+
+
 @dataclass(frozen=True, slots=True)
 class Action:
-    """An action that the agent asks for: the name of a tool, and unchecked arguments."""
+    """An action that the agent asks for: the name of a tool, and unchecked arguments.
+
+    An action whose arguments cannot be understood has none, and is not ``is_readable``.
+    """
 
     name: str
     arguments: Mapping[str, Any]
+    is_readable: bool = field(default=True, compare=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,8 +57,9 @@ class Completion:
 class Agent(Protocol):
     """A writer of answers to customers.
 
-    Both methods raise ``RateLimitError``, ``ExternalServiceError`` (also for an empty completion),
-    ``PermanentError`` (``LLM_REFUSED``), and ``SoftTimeLimitExceeded`` at the task's deadline.
+    Both methods raise ``RateLimitError``, ``ExternalServiceError`` (also for a completion that
+    cannot be used), ``PermanentError`` (``LLM_REFUSED``; ``PromptRefusedError`` if less of the
+    conversation may be taken), and ``SoftTimeLimitExceeded`` at the task's deadline.
     """
 
     def answer(
@@ -57,10 +68,12 @@ class Agent(Protocol):
         *,
         summary: str | None,
         tools: Sequence[Tool] = (),
+        notes: Sequence[str] = (),
     ) -> Completion:
         """Return a reply to the last messages; ``summary`` sums up all messages before them.
 
-        The actions of the completion are of ``tools`` only.
+        ``notes`` tell the agent what has become of the actions that it asked for. The actions of
+        the completion are of ``tools`` only.
         """
         ...
 

@@ -47,6 +47,7 @@ class ScriptedAgent:
         *,
         summary: str | None,
         tools: Sequence[Tool] = (),
+        notes: Sequence[str] = (),
     ) -> Completion:
         """Return a reply to all messages since the last answer. It has no actions."""
         question = _unanswered(conversation)

@@ -79,6 +79,15 @@ AGENT_SECONDS: Final = Histogram(
     "mirt_agent_seconds", "Time until the answer of the agent.", "call", "outcome", buckets=OUTSIDE
 )
 LLM_TOKENS: Final = Counter("mirt_llm_tokens_total", "Tokens that were billed.", "kind", "model")
+LLM_COMPLETIONS: Final = Counter(
+    "mirt_llm_completions_total", "Answers of the LLM, by how they ended.", "ending"
+)
+AGENT_ACTIONS: Final = Counter(
+    "mirt_agent_actions_total", "Actions that the agent asked for, by outcome.", "action", "outcome"
+)
+AGENT_LIMITS: Final = Counter(
+    "mirt_agent_limits_total", "Turns in which a limit for one customer was reached.", "limit"
+)
 DELIVERIES: Final = Counter(
     "mirt_deliveries_total", "Parts of replies, by the answer of the channel.", "channel", "outcome"
 )

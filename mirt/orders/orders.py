@@ -21,8 +21,9 @@ from mirt.errors import (
     SoftTimeLimitExceeded,
     WorkerError,
 )
-from mirt.observe import traces
+from mirt.observe import metrics, traces
 from mirt.orders.body import crm_body
+from mirt.orders.identity import changed_details, external_id_before
 from mirt.orders.order import Order, read_order
 from mirt.store.engine.database import Database
 from mirt.store.engine.retrying import commit_with_retry
@@ -34,11 +35,13 @@ from mirt.store.shop.orders import KeptOrder, NewOrder, OrderState
 
 log = structlog.get_logger(__name__)
 
+SAME_ORDER_FOR: Final = timedelta(hours=12)
+"""Time in which the same order of a customer is one order, although a new day has begun."""
 LOOK_AGAIN_S: Final = 3
 """Seconds until a task looks again for an order that another task is creating."""
 SETTLED_AFTER_S: Final = 30
-"""Seconds after a lost answer in which the CRM may still create the order. An order that is not
-found is requested again only after them. It is twice the timeout of a request."""
+"""Seconds after a request of unknown outcome in which the CRM may still create the order. An order
+that is not found is requested again only after them. It is twice the timeout of a request."""
 
 
 class RecordFailure(Protocol):
@@ -60,16 +63,18 @@ class Orders:
         """Create an order, once for each ``external_id``, and return the result of the task.
 
         Of two orders with the same ``external_id`` the first one is created, and both tasks return
-        it. An order that the CRM has rejected may be corrected and sent again with the same id.
+        it; what the second one names differently is logged, for a person to change. An order that
+        the CRM has rejected may be corrected and sent again with the same id.
 
         Raises:
             PermanentError: INVALID_INPUT, naming every wrong field; CRM_REJECTED.
             RateLimitError: the CRM asks to wait, or another task is creating this order.
             ExternalServiceError, LeaseLostError: as for any task.
         """
-        order = read_order(order_data)
+        order = self._under_its_name(read_order(order_data))
         kept = self._begin(lease, order)
         if kept.state is OrderState.CREATED:
+            self._report_changes(order)
             return _result(kept.external_id, kept.crm_order_id)
         if kept.task_id != lease.task_id:
             raise RateLimitError("another task is creating this order", retry_after=LOOK_AGAIN_S)
@@ -112,6 +117,10 @@ class Orders:
         store.failed(tx, task_id, now=self._clock())
         return []
 
+    def may_continue(self, _tx: Connection, _task_id: str) -> bool:
+        """Leave an order that passed its limit to an operator: the CRM may have it or not."""
+        return False
+
     def reopened(self, _tx: Connection, _task_id: str) -> bool:
         """Allow a replay at once: ``create`` looks the order up before it requests it again."""
         return True
@@ -119,6 +128,25 @@ class Orders:
     def purged(self, tx: Connection, task_id: str) -> list[TaskMessage]:
         """Settle a purged order like a failed one."""
         return self.failed(tx, task_id)
+
+    def _under_its_name(self, order: Order) -> Order:
+        """Return the order under the name of the day before, if it is the same order still.
+
+        The agent's names have the day in them, and a customer may write around midnight.
+        """
+        before = external_id_before(order.external_id)
+        if before is None:
+            return order
+        with self._database.transaction() as tx:
+            is_same = store.is_under_way(tx, before, since=self._clock() - SAME_ORDER_FOR)
+        return order.model_copy(update={"external_id": before}) if is_same else order
+
+    def _report_changes(self, order: Order) -> None:
+        with self._database.transaction() as tx:
+            changed = changed_details(store.data_of(tx, order.external_id), order)
+        if changed:
+            metrics.AGENT_ACTIONS.inc(action="create_order", outcome="changed")
+            log.warning("order_changed", external_id=order.external_id, fields=changed)
 
     def _begin(self, lease: Lease, order: Order) -> KeptOrder:
         new = NewOrder(
@@ -158,7 +186,7 @@ class Orders:
     def _ask(self, lease: Lease, kept: KeptOrder, order: Order) -> CrmOrder:
         with self._database.transaction() as tx:
             leases.verify(tx, lease)
-            store.ask(tx, kept, now=self._clock())
+            kept = store.ask(tx, kept, now=self._clock())
         try:
             with traces.span("crm create order"):
                 return self._crm.create(crm_body(order))

@@ -208,6 +208,7 @@ def _event(event: TaskEvent, trace_id: str | None) -> Step:
     text = {
         EventKind.RETRIED: f"attempt {event.attempt + 1} failed ({event.code}): {event.why}",
         EventKind.RESTARTED: f"begun again: {event.why}",
+        EventKind.UNKNOWN_TASK: "met by a worker whose version does not know it",
         EventKind.DIED: f"dead letter {event.code} after {event.attempt + 1} attempt(s): "
         f"{event.why}",
         EventKind.REPLAYED: "replayed by an operator",

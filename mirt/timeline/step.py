@@ -21,6 +21,7 @@ class What(StrEnum):
     DONE = "done"
     RETRIED = "retried"
     RESTARTED = "restarted"
+    UNKNOWN_TASK = "unknown_task"
     DIED = "died"
     REPLAYED = "replayed"
     DISCARDED = "discarded"
@@ -30,7 +31,15 @@ class What(StrEnum):
 
 
 WRONG: Final = frozenset(
-    {What.REFUSED, What.UNKNOWN, What.RETRIED, What.RESTARTED, What.DIED, What.PURGED}
+    {
+        What.REFUSED,
+        What.UNKNOWN,
+        What.RETRIED,
+        What.RESTARTED,
+        What.UNKNOWN_TASK,
+        What.DIED,
+        What.PURGED,
+    }
 )
 """Kinds that an operator should look at."""
 

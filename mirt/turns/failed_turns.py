@@ -21,6 +21,7 @@ from mirt.store.shop.deliveries import (
     reopen_delivery,
 )
 from mirt.store.shop.mailbox import Mail, MailState
+from mirt.store.shop.turns import reply_to
 from mirt.task_names import TaskName
 from mirt.texts import OUR_TEXTS, Texts
 
@@ -39,7 +40,8 @@ class FailedTurns:
         """Settle a turn that has failed for good, in the transaction that writes its dead letter.
 
         Return the apology as the new head. There is none if the channel has refused the reply, a
-        part of it was sent, or no chat is known; then the oldest waiting message is the new head.
+        part of it was sent or has an unknown outcome, or no chat is known. Then the oldest waiting
+        message is the new head.
         """
         now = self._clock()
         mail, reply = mailbox.find(tx, task_id), find_delivery(tx, task_id)
@@ -62,6 +64,10 @@ class FailedTurns:
                 add_delivery(tx, delivery, now=now)
                 return [apology]
         return self._promote_next(tx, mail.session_id, task_id)
+
+    def may_continue(self, tx: Connection, task_id: str) -> bool:
+        """Whether the reply is stored: then another run only delivers it, which takes seconds."""
+        return find_delivery(tx, task_id) is not None or reply_to(tx, task_id) is not None
 
     def purged(self, tx: Connection, task_id: str) -> list[TaskMessage]:
         """Settle a turn that an operator has purged, and all mail that waits behind it.
@@ -133,4 +139,7 @@ def send_response_task(delivery: Delivery) -> TaskMessage:
 
 
 def _is_apology_due(reply: Delivery | None) -> bool:
-    return reply is None or (reply.parts_sent == 0 and reply.state is not DeliveryState.FAILED)
+    """Whether the customer surely has no part of the reply, and the channel has not refused it."""
+    if reply is None:
+        return True
+    return reply.state is DeliveryState.PENDING and not (reply.parts_sent or reply.unknown)

@@ -16,6 +16,7 @@ An interrupted turn starts again at 1 and continues from the stored state.
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from datetime import timedelta
 from functools import partial
 from typing import Any, Final
 
@@ -46,16 +47,19 @@ from mirt.store.shop.deliveries import (
 )
 from mirt.store.shop.mailbox import KeptMail, Mail, MailState
 from mirt.store.shop.turn_steps import Opening
-from mirt.store.shop.turns import Reply, Said
+from mirt.store.shop.turns import Recalled, Reply
 from mirt.task_names import TaskName
 from mirt.texts import OUR_TEXTS, Texts
-from mirt.turns.actions import TOOLS, plan
+from mirt.turns.actions import ORDER, TOOLS, plan
+from mirt.turns.asking import ask
 from mirt.turns.failed_turns import delivery_to
 
 log = structlog.get_logger(__name__)
 
 HISTORY_LINES: Final = 20
 """Earlier messages that the agent gets with a turn."""
+DAY: Final = timedelta(days=1)
+"""Time over which the tokens of a conversation are counted."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,8 +67,7 @@ class _Open:
     """A turn without an answer, with the mail that it answers and what was said before."""
 
     mails: list[KeptMail]
-    summary: str | None = None
-    history: list[Said] = field(default_factory=list)
+    known: Recalled = field(default_factory=Recalled)
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,14 +115,22 @@ class Turns:
         deliveries: Deliveries,
         agent: Agent,
         clock: Clock,
+        *,
+        max_tokens_per_day: int = 0,
         texts: Texts = OUR_TEXTS,
     ) -> None:
+        """Take the tokens that one conversation may cost in a day; 0: no limit."""
         self._database = database
         self._conversations = conversations
         self._deliveries = deliveries
         self._agent = agent
         self._clock = clock
         self._texts = texts
+        self._max_tokens = max_tokens_per_day
+        # A series that begins with its first event has no growth, and raises no alert.
+        metrics.AGENT_LIMITS.inc(0, limit="tokens")
+        for outcome in ("failed", "changed"):
+            metrics.AGENT_ACTIONS.inc(0, action=ORDER.name, outcome=outcome)
 
     def answer(self, lease: Lease, mail: Mail) -> TaskOutcome:
         """Run the turn of this message and return its outcome.
@@ -186,7 +197,13 @@ class Turns:
 
     def reads(self, task: TaskMessage) -> Sequence[Query]:
         """Return the queries that open the turn of a message (``ClaimHook``)."""
-        return _opening_reads(task.task_id, str(task.kwargs.get("session_id")))
+        return self._opening_reads(task.task_id, str(task.kwargs.get("session_id")))
+
+    def _opening_reads(self, task_id: str, session_id: str) -> list[Query]:
+        since = self._clock() - DAY
+        return steps.opening_reads(
+            task_id, session_id, mails=TURN_MESSAGES, lines=HISTORY_LINES, cost_since=since
+        )
 
     def claimed(
         self, tx: Connection, lease: Lease, task: TaskMessage, found: Sequence[Sequence[Row]]
@@ -204,7 +221,7 @@ class Turns:
     def _open(self, lease: Lease, mail: Mail) -> _Stage:
         if isinstance(lease.opened, _Opened):
             return lease.opened.stage
-        reads = _opening_reads(mail.task_id, mail.session_id)
+        reads = self._opening_reads(mail.task_id, mail.session_id)
         with self._database.transaction() as tx:
             opening = steps.read_opening(leases.verify_and_read(tx, lease, reads))
             if opening.mail is None:
@@ -236,7 +253,7 @@ class Turns:
             traces.current().link(traces.extract(as_task(other).options, other.task_id))
         if is_command(mails[0]):
             return _Open(mails)
-        return _Open(mails, opening.summary, opening.history)
+        return _Open(mails, opening.known)
 
     def _measure_wait(self, turn: _Open) -> None:
         now = self._clock()
@@ -249,10 +266,13 @@ class Turns:
     def _ask(self, turn: _Open) -> Reply:
         if is_command(turn.mails[0]):
             return Reply(self._texts.greeting, model="greeting")
-        conversation = [ChatMessage(role=line.role, content=line.content) for line in turn.history]
-        conversation += [ChatMessage(role="user", content=_content(mail)) for mail in turn.mails]
+        if self._max_tokens and turn.known.tokens >= self._max_tokens:
+            metrics.AGENT_LIMITS.inc(limit="tokens")
+            log.warning("token_limit_reached", tokens=turn.known.tokens)
+            return Reply(self._texts.enough_for_today, model="limit")
+        messages = [ChatMessage(role="user", content=_content(mail)) for mail in turn.mails]
         with traces.span("agent answer", attributes={"mirt.messages": len(turn.mails)}) as span:
-            answer = self._agent.answer(conversation, summary=turn.summary, tools=TOOLS)
+            answer = ask(self._agent, turn.known, messages, tools=TOOLS)
             span.set_attributes(
                 {
                     "gen_ai.response.model": answer.model,
@@ -335,10 +355,6 @@ class _Closing:
         if self.is_lost:
             raise LeaseLostError(f"the lease on task {self.lease.task_id} is lost")
         return [self.head] if self.head else []
-
-
-def _opening_reads(task_id: str, session_id: str) -> list[Query]:
-    return steps.opening_reads(task_id, session_id, mails=TURN_MESSAGES, lines=HISTORY_LINES)
 
 
 def _result(mail: Mail, reply: Reply) -> dict[str, Any]:

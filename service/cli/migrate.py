@@ -21,4 +21,4 @@ def migrate(*, check_settings: CheckSettings = False) -> None:
     """Bring the database to the schema that this version needs. It needs DATABASE_URL only."""
     settings = read_settings(quiet=True, kind=Settings if check_settings else DatabaseSettings)
     upgrade(settings.database_url.get_secret_value())
-    print("The database has the schema that this version knows.")
+    print("The database has a schema that this version works on.")

@@ -65,7 +65,7 @@ def _options() -> Options:
         seed=given.seed,
         seconds=given.seconds or max(LEAST_S, FAULT_S * given.faults),
         only=tuple(given.only or SABOTAGES.get(given.sabotage, ())),
-        patience_s=given.statement_timeout,
+        patience_s=given.patience,
         agent_s=given.agent,
         sabotage=given.sabotage,
     )

@@ -51,6 +51,7 @@ class LlmApi:
             }
             for n, (name, written) in enumerate(self.calls(body["messages"]))
         ]
+        reason = "tool_calls" if calls else "stop"
         message = {"role": "assistant", "content": text or None}
         choice = {"index": 0, "message": message | ({"tool_calls": calls} if calls else {})}
         return Reply(
@@ -59,7 +60,7 @@ class LlmApi:
                 "id": "chatcmpl-fake",
                 "object": "chat.completion",
                 "model": body["model"],
-                "choices": [choice | {"finish_reason": "stop"}],
+                "choices": [choice | {"finish_reason": reason}],
                 "usage": usage,
             },
         )

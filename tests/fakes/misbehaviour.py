@@ -24,15 +24,16 @@ class Misbehaviour:
 
 @dataclass(frozen=True, slots=True)
 class Status(Misbehaviour):
-    """Answer with this status; no effect."""
+    """Answer with this status and no effect; ``applied``: take effect first, as behind a proxy."""
 
     code: int
     body: Any = field(default_factory=lambda: {"error": "told to fail"})
     headers: Mapping[str, str] = field(default_factory=dict)
+    applied: bool = False
 
     @property
     def applies(self) -> bool:
-        return False
+        return self.applied
 
     def instead(self, api: str) -> Reply | None:
         return Reply(self.code, self.body, self.headers)

@@ -3,8 +3,10 @@
 import os
 import signal
 
+import pytest
+
 from tests.deployment import Deployment, children, update
-from tests.fakes import Hang, Reset
+from tests.fakes import Hang, Reset, Status
 from tests.polling import wait_until
 from tests.servers import Postgres
 
@@ -36,6 +38,19 @@ def test_a_connection_reset_after_sending_is_an_unknown(deployed: Deployment) ->
     deployed.web()
     deployed.post(update(7, 1, "Привіт"))
     wait_until(lambda: delivery(deployed) == ("sent", 1))
+
+
+@pytest.mark.parametrize("status", [408, 502])
+def test_a_failure_that_a_proxy_answers_after_sending_is_an_unknown(
+    deployed: Deployment, status: int
+) -> None:
+    deployed.services.misbehave("telegram", Status(status, applied=True))
+    deployed.start("worker", "llm")
+    deployed.web()
+    deployed.post(update(7, 1, "Привіт"))
+    wait_until(lambda: delivery(deployed) == ("sent", 1))
+    assert len(deployed.services.sent(7)) == 2
+    assert deployed.log_text().count("delivery_unknown") == 1
 
 
 def test_an_answer_of_the_channel_while_the_database_is_away_is_not_unknown(

@@ -5,7 +5,7 @@ import signal
 from collections import Counter
 
 from tests.deployment import Deployment, children
-from tests.fakes import FakeServices, Hang, Reset
+from tests.fakes import FakeServices, Hang, Reset, Status
 from tests.polling import wait_until
 from tests.servers import Postgres
 
@@ -40,6 +40,17 @@ def test_a_crm_that_drops_every_tenth_connection_has_each_order_once(
     rows = deployed.rows(CREATED)
     assert {name: crm_id for name, crm_id, _ in rows} == ids
     assert sum(unknown for _, _, unknown in rows) == ORDERS / 10
+
+
+def test_a_proxy_that_gives_up_while_the_crm_goes_on_leaves_one_order(
+    deployed: Deployment, services: FakeServices
+) -> None:
+    with_crm(deployed, services)
+    services.misbehave("crm", Status(504, applied=True), path="/api/orders")
+    deployed.start("worker", "crm")
+    deployed.python(SEND.replace("range(100)", "range(1)"))
+    wait_until(lambda: [row[2] for row in deployed.rows(CREATED)] == [1])
+    assert len(services.crm.orders) == 1
 
 
 def test_a_worker_killed_after_the_crm_created_it_leaves_one_order(

@@ -3,6 +3,7 @@
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -32,6 +33,13 @@ from tests.settings import settings_for, sqlite_url
 from tests.unit.business import rows as rows_of
 
 CHAT = "42"
+
+
+@pytest.fixture
+def impatient_with_unknown_tasks(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A task that this version does not know is a dead letter when it comes a second time."""
+    for name in ("UNKNOWN_PATIENCE", "UNKNOWN_AGAIN"):
+        monkeypatch.setattr(f"middleware.dead_letters.{name}", timedelta())
 
 
 @dataclass

@@ -2,15 +2,18 @@
 
 import json
 from collections.abc import Callable
+from datetime import UTC, datetime
 from typing import Any
 
 import pytest
 from sqlalchemy import select
+from structlog.testing import capture_logs
 
 from mirt.runtime import current_runtime
 from mirt.store.tables import conversations, turns
 from mirt.texts import ORDER_TAKEN
 from service import dispatcher
+from tests.clock import FakeClock
 from tests.fakes import FakeServices
 from tests.integration.conftest import TRANSPORTS, Running
 from tests.polling import wait_until
@@ -77,6 +80,72 @@ def test_an_order_confirmed_once_more_is_the_same_order(
     write("Так, підтверджую")
     write("Дякую!")
     assert len(services.crm.orders) == 1
+
+
+def with_item(**changes: Any) -> dict[str, Any]:
+    return {**AGREED, "items": [{**AGREED["items"][0], **changes}]}
+
+
+def with_customer(**changes: Any) -> dict[str, Any]:
+    return {**AGREED, "customer": {**AGREED["customer"], **changes}}
+
+
+@pytest.mark.parametrize(
+    "again",
+    [
+        with_item(price=499.9),
+        with_item(quantity="2", color=" Синій"),
+        {**AGREED, "payment_method": "cash_on_delivery", "delivery_method": ""},
+        with_customer(full_name="Коваль Олена", nova_poshta_branch=7),
+    ],
+)
+def test_an_order_that_is_written_otherwise_is_the_same_order(
+    write: Callable[[str], None], services: FakeServices, again: Any
+) -> None:
+    confirm(services)
+    write("Так, підтверджую")
+    confirm(services, again)
+    write("Дякую!")
+    assert len(services.crm.orders) == 1
+
+
+def test_an_order_confirmed_again_after_midnight_is_the_same_order(
+    run: Callable[..., Running], services: FakeServices
+) -> None:
+    clock = FakeClock(datetime(2026, 3, 1, 23, 59, 50, tzinfo=UTC))
+    run("eager", clock=clock, snitkix_api_key="crm-key", snitkix_api_url=services.crm_url)
+    confirm(services)
+    dispatcher.dispatch_message("42", "Так", "telegram", "42", fire_and_forget=True)
+    clock.advance(seconds=20)
+    dispatcher.dispatch_message("42", "Дякую", "telegram", "42", fire_and_forget=True)
+    assert len(services.crm.orders) == 1
+    clock.advance(days=1)
+    dispatcher.dispatch_message("42", "Ще раз те саме", "telegram", "42", fire_and_forget=True)
+    assert len(services.crm.orders) == 2
+
+
+def test_an_order_confirmed_again_with_another_address_is_told_to_a_person(
+    write: Callable[[str], None], services: FakeServices
+) -> None:
+    confirm(services)
+    write("Так, підтверджую")
+    confirm(services, with_customer(nova_poshta_branch="12"))
+    with capture_logs() as lines:
+        write("Ой, відділення 12")
+    assert len(services.crm.orders) == 1
+    (told,) = [line for line in lines if line["event"] == "order_changed"]
+    assert told["fields"] == ["customer.nova_poshta_branch"]
+
+
+def test_the_agent_knows_in_the_next_turn_what_it_has_ordered(
+    write: Callable[[str], None], services: FakeServices
+) -> None:
+    confirm(services)
+    write("Так, підтверджую")
+    write("Дякую!")
+    _, before, *_ = services.requests("llm")[-1].body["messages"]
+    assert before["role"] == "system"
+    assert "Сукня, 110, синій, 2 шт. по 499.90" in before["content"]
 
 
 def test_another_order_of_the_same_customer_is_another(

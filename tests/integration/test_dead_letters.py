@@ -13,10 +13,12 @@ from mirt.clock import utc_now
 from mirt.store.engine.database import Database
 from mirt.store.engine.stores import stores
 from mirt.store.queue.dead_letters import DeadLetterFilter, discard_dead
+from mirt.store.queue.tasks import TaskMessage
 from mirt.texts import APOLOGY
 from tests.fakes import FakeServices, Status
 from tests.integration.conftest import TRANSPORTS, Running, dead_letters_of
 from tests.polling import wait_until
+from tests.unit.business import note_locks
 
 Run = Callable[..., Running]
 MANY = 150
@@ -85,6 +87,21 @@ def test_a_reply_that_was_refused_is_delivered_by_a_replay_without_asking_again(
     assert len(services.requests("llm")) == 1
 
 
+def test_several_letters_are_replayed_in_the_order_of_their_conversations_to_lock_them_so(
+    run: Run, services: FakeServices, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    services.misbehave("llm", Status(400), times=3)
+    running = run("eager")
+    for chat in ("9", "7", "8"):
+        process_and_respond.send(chat, "Привіт", "telegram", chat)
+    published: list[TaskMessage] = []
+    monkeypatch.setattr(running.broker, "publish", published.extend)
+    locked = note_locks(monkeypatch)
+    assert run_again(running) == 3
+    assert locked == ["7", "8", "9"]
+    assert [task.kwargs["session_id"] for task in published] == ["9", "7", "8"], "by age"
+
+
 def test_150_dead_letters_replayed_by_filter_from_two_sides_run_once_each(
     run: Run, services: FakeServices
 ) -> None:
@@ -133,6 +150,7 @@ def test_dead_letters_are_chosen_by_every_field_of_the_filter(
     assert [dead_letter.queue for dead_letter in dead_letters_of(running)] == ["llm"]
 
 
+@pytest.mark.usefixtures("impatient_with_unknown_tasks")
 def test_a_message_that_this_version_cannot_read_is_a_dead_letter_too(
     rabbitmq_url: str, run: Run
 ) -> None:

@@ -21,13 +21,16 @@ from service.app import create_app
 from tests.clock import FakeClock
 from tests.deployment import SECRET, update
 from tests.fakes import FakeServices, Reset, Status, TooMany
+from tests.fakes.telegram import refusal
 from tests.integration.conftest import TRANSPORTS, Running
 from tests.polling import wait_until
 from tests.scrape import Scrape
 from tests.servers import RabbitMQ
 from tests.unit.orders.examples import order
 
-REFUSED = Status(403, {"ok": False, "error_code": 403, "description": "Forbidden: blocked"})
+FAILED = refusal(500, "Internal Server Error")
+"""Surely not sent: it is in the words of the Bot API."""
+REFUSED = refusal(403, "Forbidden: blocked")
 Run = Callable[..., Running]
 
 
@@ -79,7 +82,7 @@ def test_a_refusal_counts_as_dead_and_a_passing_error_as_a_retry(
 ) -> None:
     run(transport)
     since = Since()
-    services.misbehave("telegram", Status(500), times=1)
+    services.misbehave("telegram", FAILED, times=1)
     send_response.send("telegram", "7", "привіт")
     wait_until(lambda: services.sent("7"))
     wait_until(lambda: since("mirt_messages_finished_total", outcome="done") == 1)
@@ -118,7 +121,11 @@ def test_a_copy_of_what_is_done_is_skipped(run: Run) -> None:
 
 @pytest.mark.parametrize(
     ("what", "outcome"),
-    [(TooMany(1), "limited"), (Status(422), "refused"), (Status(500), "failed")],
+    [
+        (TooMany(1), "limited"),
+        (Status(422), "refused"),
+        (Status(503, headers={"Retry-After": "1"}), "failed"),
+    ],
 )
 def test_the_crm_is_measured_by_what_it_answers(
     run: Run, services: FakeServices, what: Any, outcome: str
@@ -253,6 +260,7 @@ def test_an_address_that_there_is_not_is_no_series_of_its_own(run: Run) -> None:
     assert since("mirt_http_request_seconds_count", route="none", status="404") == 2
 
 
+@pytest.mark.usefixtures("impatient_with_unknown_tasks")
 def test_a_message_of_no_task_that_we_know_is_no_series_of_its_own(run: Run) -> None:
     running = run("rabbitmq")
     since = Since()

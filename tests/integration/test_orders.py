@@ -12,7 +12,12 @@ from actors.crm import create_crm_order, sync_order_status
 from broker.task import registry
 from middleware.dead_letters import replay
 from mirt.clock import utc_now
-from mirt.errors import OutcomeUnknownError, PermanentError, RateLimitError
+from mirt.errors import (
+    ExternalServiceError,
+    OutcomeUnknownError,
+    PermanentError,
+    RateLimitError,
+)
 from mirt.orders.orders import SETTLED_AFTER_S
 from mirt.runtime import current_runtime
 from mirt.store.queue import leases
@@ -52,7 +57,11 @@ def test_one_name_is_one_order_however_often_it_is_sent(crm: Any) -> None:
     assert len(crm.orders) == 1
 
 
-@pytest.mark.parametrize("what", [Reset(), Status(500), TooMany(1), Status(503)])
+NOT_DONE = Status(503, headers={"Retry-After": "1"})
+"""An answer that proves that no order was created."""
+
+
+@pytest.mark.parametrize("what", [Reset(), Status(500, applied=True), TooMany(1), NOT_DONE])
 def test_an_order_whose_failure_passes_is_tried_again_and_created_once(
     crm: Any, services: FakeServices, what: Any
 ) -> None:
@@ -61,10 +70,14 @@ def test_an_order_whose_failure_passes_is_tried_again_and_created_once(
     assert len(crm.orders) == 1
 
 
+@pytest.mark.parametrize(
+    "what",
+    [Reset(), Status(408, applied=True), Status(502, applied=True), Status(504, applied=True)],
+)
 def test_an_order_whose_answer_was_lost_is_adopted_and_counted_as_unknown(
-    crm: Any, services: FakeServices
+    crm: Any, services: FakeServices, what: Any
 ) -> None:
-    services.misbehave("crm", Reset())
+    services.misbehave("crm", what)
     create_crm_order.send(order())
     assert [one["id"] for one in crm.orders] == ["crm-1"]
     (kept,) = rows(orders)
@@ -98,7 +111,7 @@ def test_an_order_that_failed_is_created_by_its_replay(
     crm: Any, services: FakeServices, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("mirt.http.breaker.Breaker.wait_s", lambda _: 0)
-    services.misbehave("crm", Status(500), times=6)
+    services.misbehave("crm", NOT_DONE, times=6)
     message = create_crm_order.send(order())
     assert [kept.state for kept in rows(orders)] == ["failed"]
     services.mend()
@@ -276,13 +289,17 @@ def created(services: FakeServices) -> int:
     return sum(request.method == "POST" for request in services.requests("crm"))
 
 
+LOST_REQUESTS = [Reset(applied=False), Status(500), Status(504), Status(408)]
+
+
+@pytest.mark.parametrize("what", LOST_REQUESTS)
 def test_an_order_that_the_crm_may_still_be_creating_is_not_asked_for_again(
-    run: Callable[..., Running], services: FakeServices
+    run: Callable[..., Running], services: FakeServices, what: Any
 ) -> None:
     clock = FakeClock()
     run("eager", clock=clock, snitkix_api_url=services.crm_url, **CRM)
     lease, create = claimed(clock), current_runtime().orders.create
-    services.misbehave("crm", Reset(applied=False))
+    services.misbehave("crm", what)
     with pytest.raises(OutcomeUnknownError):
         create(lease, order())
     for _ in range(2):
@@ -311,13 +328,96 @@ def test_neither_is_one_whose_worker_was_lost_a_moment_ago(
     assert [(one.state, one.unknown) for one in rows(orders)] == [("unknown", 1)]
 
 
+def lose_request_and_bury(services: FakeServices, clock: FakeClock) -> None:
+    """A task whose request has an unknown outcome, and which has failed for good."""
+    services.misbehave("crm", Reset(applied=False))
+    lease = claimed(clock)
+    with pytest.raises(OutcomeUnknownError):
+        current_runtime().orders.create(lease, order())
+    with current_runtime().database.transaction() as tx:
+        current_runtime().orders.failed(tx, lease.task_id)
+        leases.mark_dead(tx, lease, error_code="TIME_LIMIT", now=clock.now)
+    assert [(one.state, one.unknown) for one in rows(orders)] == [("failed", 1)]
+
+
+@pytest.mark.parametrize("task_id", ["one", "two"], ids=["a replay", "another task"])
+def test_a_later_task_waits_as_long_for_a_request_of_unknown_outcome(
+    run: Callable[..., Running], services: FakeServices, task_id: str
+) -> None:
+    clock = FakeClock()
+    run("eager", clock=clock, snitkix_api_url=services.crm_url, **CRM)
+    lose_request_and_bury(services, clock)
+    with current_runtime().database.transaction() as tx:
+        tx.execute(tasks.delete())
+    lease, create = claimed(clock, task_id), current_runtime().orders.create
+    clock.advance(seconds=2)
+    with pytest.raises(RateLimitError) as told:
+        create(lease, order())
+    assert (told.value.retry_after, created(services)) == (SETTLED_AFTER_S - 2, 1)
+    clock.advance(seconds=SETTLED_AFTER_S - 2)
+    assert create(lease, order())["status"] == "created"
+    assert (len(services.crm.orders), created(services)) == (1, 2)
+
+
+def test_a_later_task_adopts_the_order_that_the_crm_has_created_meanwhile(
+    run: Callable[..., Running], services: FakeServices
+) -> None:
+    clock = FakeClock()
+    run("eager", clock=clock, snitkix_api_url=services.crm_url, **CRM)
+    lose_request_and_bury(services, clock)
+    services.crm.orders.append({"id": "crm-9", "external_id": "order-1", "status": "new"})
+    clock.advance(seconds=2)
+    result = current_runtime().orders.create(claimed(clock, "two"), order())
+    assert (result["order_id"], created(services)) == ("crm-9", 1)
+    assert [(one.state, one.unknown_since) for one in rows(orders)] == [("created", None)]
+
+
+def test_an_order_that_was_surely_not_created_is_asked_for_again_at_once(
+    run: Callable[..., Running], services: FakeServices
+) -> None:
+    clock = FakeClock()
+    run("eager", clock=clock, snitkix_api_url=services.crm_url, **CRM)
+    services.misbehave("crm", NOT_DONE)
+    lease, create = claimed(clock), current_runtime().orders.create
+    with pytest.raises(ExternalServiceError):
+        create(lease, order())
+    assert [(one.state, one.unknown_since) for one in rows(orders)] == [("creating", None)]
+    assert create(lease, order())["status"] == "created"
+
+
+def test_a_late_answer_settles_no_request_of_another_worker(
+    run: Callable[..., Running],
+) -> None:
+    clock = FakeClock()
+    run("eager", clock=clock)
+    lease = claimed(clock)
+    late = asking(lease, clock)
+    clock.advance(seconds=SETTLED_AFTER_S + 1)
+    asking(lease, clock)
+    with current_runtime().database.transaction() as tx:
+        store.not_created(tx, late, error="late", now=clock.now)
+    assert [(one.state, one.unknown_since) for one in rows(orders)] == [("asking", clock.now)]
+
+
+def test_a_request_of_a_version_that_kept_no_time_of_it_is_waited_for_too(
+    run: Callable[..., Running], services: FakeServices
+) -> None:
+    clock = FakeClock()
+    run("eager", clock=clock, snitkix_api_url=services.crm_url, **CRM)
+    lease = claimed(clock)
+    asking(lease, clock)
+    with current_runtime().database.transaction() as tx:
+        tx.execute(orders.update().values(unknown_since=None))
+    with pytest.raises(RateLimitError):
+        current_runtime().orders.create(lease, order())
+    assert created(services) == 0
+
+
 def asking(lease: Lease, clock: FakeClock) -> store.KeptOrder:
     """An order whose request has left, and whose answer is not there yet."""
     new = store.NewOrder("order-1", lease.task_id, "42", "telegram", order(), "trace")
     with current_runtime().database.transaction() as tx:
-        kept = store.begin(tx, new, now=clock.now)
-        store.ask(tx, kept, now=clock.now)
-    return kept
+        return store.ask(tx, store.begin(tx, new, now=clock.now), now=clock.now)
 
 
 def test_a_request_that_is_not_back_when_its_task_dies_is_counted_as_unknown(

@@ -1,16 +1,19 @@
 """The pump of the outbox outlives what it finds in it, and publishes the rest."""
 
 from collections.abc import Callable
+from datetime import timedelta
 from typing import Any
 
 import pytest
 
+from actors.health import ping
 from actors.housekeeping import sweep_mailboxes
 from broker.durable import PublishResult
 from mirt.clock import utc_now
 from mirt.store.queue import outbox
 from mirt.store.queue.tasks import TaskMessage
 from mirt.store.tables import dead_letters, tasks
+from tests.clock import FakeClock
 from tests.integration.conftest import TRANSPORTS, Running
 from tests.polling import wait_until
 
@@ -41,6 +44,7 @@ def assert_buried(running: Running) -> None:
     assert (letter.error_code, letter.trace_id) == ("UNKNOWN_ACTOR", "t" * 32)
 
 
+@pytest.mark.usefixtures("impatient_with_unknown_tasks")
 @pytest.mark.parametrize("transport", ["embedded", "rabbitmq"])
 def test_a_due_task_that_nobody_knows_is_buried_and_the_others_run(
     run: Run, transport: str
@@ -53,13 +57,44 @@ def test_a_due_task_that_nobody_knows_is_buried_and_the_others_run(
     wait_until(lambda: states(running)["after it"] == "done")
 
 
+@pytest.mark.usefixtures("impatient_with_unknown_tasks")
 @pytest.mark.parametrize("transport", TRANSPORTS)
 def test_the_sweep_buries_what_nobody_knows_too(run: Run, transport: str) -> None:
     running = run(transport)
     have_due(running, STRANGER)
+    running.broker.publish_due()
     swept = sweep_mailboxes.send()
     wait_until(lambda: states(running) == {"stranger": "dead", swept.message_id: "done"})
     assert_buried(running)
+
+
+def test_a_task_of_a_newer_version_waits_for_minutes_before_it_is_buried(run: Run) -> None:
+    clock = FakeClock()
+    running = run("eager", clock=clock)
+    old = TaskMessage("old", "nobody_knows")
+    with running.broker.database.transaction() as tx:
+        outbox.add(tx, old, now=clock.now - timedelta(hours=1))
+    for _ in range(20):
+        running.broker.publish_due()
+        assert (states(running), letters(running)) == ({"old": "queued"}, [])
+        clock.advance(seconds=30)
+    running.broker.publish_due()
+    assert states(running) == {"old": "dead"}
+    assert [letter.error_code for letter in letters(running)] == ["UNKNOWN_ACTOR"]
+
+
+@pytest.mark.parametrize("transport", ["embedded", "rabbitmq"])
+def test_a_message_of_a_newer_version_runs_where_that_version_is(
+    run: Run, transport: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("middleware.dead_letters.UNKNOWN_AGAIN", timedelta())
+    running = run(transport)
+    actor = running.broker.actors.pop("ping")
+    running.broker.transmit([ping.message().copy(message_id="of tomorrow")], within_s=5)
+    wait_until(lambda: states(running) == {"of tomorrow": "queued"})
+    running.broker.actors["ping"] = actor
+    wait_until(lambda: states(running) == {"of tomorrow": "done"})
+    assert letters(running) == []
 
 
 def test_a_round_that_fails_is_not_the_last(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -15,11 +15,14 @@ from mirt.store.queue.events import EventKind, TaskEvent, events_of
 from mirt.store.queue.workers import WorkerRow
 from service.processes.worker_main import stop_worker
 from tests.fakes import FakeServices, Hang, Status
+from tests.fakes.telegram import refusal
 from tests.integration.conftest import TRANSPORTS, Running
 from tests.polling import wait_until
 
 Run = Callable[..., Running]
-REFUSED = Status(403, body={"ok": False, "error_code": 403, "description": "Forbidden: blocked"})
+FAILED = refusal(500, "Internal Server Error")
+"""Surely not sent: it is in the words of the Bot API."""
+REFUSED = refusal(403, "Forbidden: blocked")
 NUL = "Bad Request: \0"
 
 
@@ -70,7 +73,7 @@ def test_a_worker_that_stops_is_seen_stopping_while_its_task_runs(
 def test_every_failure_and_decision_is_written_down_with_its_why(
     run: Run, services: FakeServices, transport: str
 ) -> None:
-    services.misbehave("telegram", Status(500), times=2)
+    services.misbehave("telegram", FAILED, times=2)
     services.misbehave("telegram", REFUSED)
     running = run(transport)
     message = send_response.send("telegram", "7", "hello")

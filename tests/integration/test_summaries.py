@@ -1,13 +1,15 @@
 """An old conversation becomes a summary: nothing is lost by it, and nothing is said twice."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 
 import pytest
-from sqlalchemy import select
+from sqlalchemy import Connection, event, select
 
 from actors.summarization import summarize_session
 from broker.task import registry
 from mirt import summaries
+from mirt.errors import DatabaseError
 from mirt.runtime import current_runtime
 from mirt.store.tables import conversations, dead_letters, history
 from service import dispatcher
@@ -149,6 +151,79 @@ def test_a_long_conversation_is_summed_up_in_rounds(
     outcome = result_of(summarize_session.send(CHAT))
     assert (outcome["status"], said()) == ("summarized", [])
     assert len(asked_to_sum_up(shop.services)) > 1
+
+
+TOO_LONG = Status(400, {"error": {"message": "maximum context length is 8192 tokens"}})
+HALF = Status(
+    200, {"choices": [{"message": {"content": "Оля хотіла. Зрі"}, "finish_reason": "length"}]}
+)
+
+
+def test_a_summary_that_was_cut_off_replaces_nothing(shop: Shop) -> None:
+    shop.hear("Є сукня?")
+    shop.services.misbehave("llm", HALF, times=None, match=PROMPT)
+    shop.clock.advance(days=3)
+    shop.send_summaries()
+    assert (summary(), len(said())) == (None, 2)
+
+
+def test_a_conversation_that_is_too_long_for_the_model_is_summed_up_in_smaller_rounds(
+    shop: Shop,
+) -> None:
+    for number in range(4):
+        shop.hear(f"повідомлення {number}")
+    shop.services.misbehave("llm", TOO_LONG, times=2, match=PROMPT)
+    outcome = result_of(summarize_session.send(CHAT))
+    assert (outcome["status"], said()) == ("summarized", [])
+    assert "повідомлення 3" in (summary() or "")
+
+
+def test_a_line_that_the_model_refuses_keeps_no_conversation_from_its_summary(
+    shop: Shop,
+) -> None:
+    for text in ("Є сукня?", "заборонене", "Зріст 104"):
+        shop.hear(text)
+    flagged = Status(403, {"error": {"message": "Your input was flagged"}})
+    shop.services.misbehave("llm", flagged, times=None, match="Покупець: заборонене")
+    shop.services.misbehave("llm", flagged, times=None, match="echo: заборонене")
+    outcome = result_of(summarize_session.send(CHAT))
+    assert (outcome["status"], said()) == ("summarized", [])
+    taken = [messages[-1]["content"] for messages in asked_to_sum_up(shop.services)]
+    for line in ("Покупець: Є сукня?", f"Покупець: {summaries.LEFT_OUT}", "Покупець: Зріст 104"):
+        assert any(one.startswith(line) for one in taken)
+    assert "заборонене" not in (summary() or "")
+
+
+def test_a_round_whose_commit_was_not_confirmed_is_followed_by_the_next_round(
+    shop: Shop, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(summaries, "ROUND", 30)
+    for number in range(4):
+        shop.hear(f"повідомлення {number}")
+    lose_confirmation_of("DELETE FROM history", monkeypatch)
+    outcome = result_of(summarize_session.send(CHAT))
+    assert (outcome["status"], said()) == ("summarized", [])
+
+
+def lose_confirmation_of(statement: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let the first transaction with this statement fail after its commit."""
+    database = current_runtime().database
+    commit = database.transaction
+    lost: list[DatabaseError] = []
+
+    def note(_c: object, _cursor: object, executed: str, *_: object) -> None:
+        if executed.startswith(statement) and not lost:
+            lost.append(DatabaseError("the confirmation was lost"))
+
+    @contextmanager
+    def transaction() -> Iterator[Connection]:
+        with commit() as tx:
+            yield tx
+        if lost and not lost[0].__traceback__:
+            raise lost[0]
+
+    event.listen(database.engine, "after_cursor_execute", note)
+    monkeypatch.setattr(database, "transaction", transaction)
 
 
 @pytest.mark.parametrize("session_id", ["nobody", CHAT])

@@ -14,13 +14,16 @@ from mirt.store.tables import deliveries
 from mirt.timeline import Step, Timeline, What
 from service.admin.conversations import WaitingView, waiting
 from service.dispatcher import dispatch_message
-from tests.fakes import FakeServices, Hang, Status, TooMany
+from tests.fakes import FakeServices, Hang, TooMany
 from tests.fakes.misbehaviour import Delay
+from tests.fakes.telegram import refusal
 from tests.integration.conftest import TRANSPORTS, Running, dead_letters_of, rows
 from tests.polling import wait_until
 
 Run = Callable[..., Running]
-REFUSED = Status(403, {"ok": False, "error_code": 403, "description": "Forbidden: blocked"})
+FAILED = refusal(500, "Internal Server Error")
+"""Surely not sent: it is in the words of the Bot API."""
+REFUSED = refusal(403, "Forbidden: blocked")
 
 
 def told(name: str) -> Timeline:
@@ -41,7 +44,7 @@ def step(name: str, what: What) -> Step:
 def test_retried_twice_dead_and_replayed_is_one_trace_with_every_step(
     run: Run, services: FakeServices, transport: str
 ) -> None:
-    services.misbehave("telegram", Status(500), times=2)
+    services.misbehave("telegram", FAILED, times=2)
     services.misbehave("telegram", REFUSED)
     running = run(transport)
     sent = process_and_respond.send("7", "Привіт", "telegram", "7", message_id="m1")
@@ -110,7 +113,7 @@ def test_the_wait_for_its_turn_is_told_as_such_and_who_has_the_turn(
 def test_a_pause_before_a_retry_and_one_that_was_asked_for_are_told_apart(
     run: Run, services: FakeServices
 ) -> None:
-    services.misbehave("telegram", Status(500), chat="7")
+    services.misbehave("telegram", FAILED, chat="7")
     services.misbehave("telegram", TooMany(1), chat="8")
     run("embedded", retry_base_seconds=3)
     for chat in ("7", "8"):

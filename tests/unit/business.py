@@ -4,13 +4,15 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from sqlalchemy import Row, Table, select
+import pytest
+from sqlalchemy import Connection, Row, Table, select
 
 from mirt.channels import InboundMessage
 from mirt.conversations import Conversations
 from mirt.llm.protocol import ChatMessage, Completion
 from mirt.store.engine.database import Database
 from mirt.store.shared.seen_ids import NoSeenIds
+from mirt.store.shop import mailbox
 from mirt.store.shop.mailbox import Mail
 from mirt.task_names import TaskName
 from tests.clock import FakeClock
@@ -79,3 +81,16 @@ def mail(task_id: str, text: str | None = None, **values: Any) -> Mail:
 def rows(database: Database, table: Table) -> list[Row[Any]]:
     with database.transaction() as tx:
         return list(tx.execute(select(table).order_by(*table.primary_key)))
+
+
+def note_locks(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """Return a list that grows by the id of each conversation that is locked."""
+    locked: list[str] = []
+    lock = mailbox.lock_head
+
+    def lock_head(tx: Connection, session_id: str) -> str | None:
+        locked.append(session_id)
+        return lock(tx, session_id)
+
+    monkeypatch.setattr(mailbox, "lock_head", lock_head)
+    return locked

@@ -16,7 +16,7 @@ from mirt.store.tables import conversations as conversations_table
 from mirt.store.tables import inbox, tasks
 from mirt.task_names import TaskName
 from tests.clock import NOON, FakeClock
-from tests.unit.business import SeenIds, conversations_of, mail, rows
+from tests.unit.business import SeenIds, conversations_of, mail, note_locks, rows
 
 
 @pytest.fixture
@@ -64,7 +64,7 @@ def test_the_task_carries_the_message_and_its_trace() -> None:
     assert (task.task_id, task.actor, task.options) == (
         "t1",
         TaskName.PROCESS_AND_RESPOND,
-        {"trace_id": "trace"},
+        {"trace_id": "trace", "no_result": True},
     )
     assert task.kwargs == {
         "session_id": "s",
@@ -208,6 +208,30 @@ def test_a_stranded_mailbox_is_given_a_head_again(
     assert conversations.repair() == [as_task(mail("t1"))]
     assert head(database) == "t1"
     assert conversations.repair() == []
+
+
+def test_several_stranded_mailboxes_are_locked_in_the_order_of_their_ids(
+    database: Database, conversations: Conversations, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for session_id in ("b", "a", "Z", "c"):
+        conversations.accept(mail(f"t-{session_id}", session_id=session_id))
+    with database.transaction() as tx:
+        tx.execute(update(conversations_table).values(head_task_id=None))
+    locked = note_locks(monkeypatch)
+    conversations.repair()
+    assert locked == ["Z", "a", "b", "c"]
+
+
+def test_mail_without_a_chat_or_a_user_hides_no_known_one(
+    database: Database, conversations: Conversations
+) -> None:
+    conversations.accept(mail("t1", chat_id="42", user_id="u1"))
+    conversations.accept(mail("t2", chat_id=None, user_id=None))
+    [row] = rows(database, conversations_table)
+    assert (row.chat_id, row.user_id) == ("42", "u1")
+    conversations.accept(mail("t3", chat_id="43", user_id="u2"))
+    [row] = rows(database, conversations_table)
+    assert (row.chat_id, row.user_id) == ("43", "u2")
 
 
 def test_an_idle_conversation_is_not_repaired(

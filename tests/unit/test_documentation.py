@@ -98,7 +98,8 @@ def test_every_target_of_make_is_documented() -> None:
 
 def test_every_promise_names_its_tests() -> None:
     rows = re.findall(r"^\| (G\d+) .*$", (ROOT / "docs/guarantees.md").read_text(), re.MULTILINE)
-    assert rows == [f"G{n}" for n in range(1, 15)]
+    assert rows == sorted(set(rows), key=lambda name: int(name[1:]))
+    assert {f"G{n}" for n in range(1, 15)} <= set(rows)
     for line in (ROOT / "docs/guarantees.md").read_text(encoding="utf-8").splitlines():
         if line.startswith("| G"):
             assert re.search(r"`tests/[\w/.]+`", line), line

@@ -73,6 +73,27 @@ def test_a_variable_that_is_empty_counts_as_not_set(env: pytest.MonkeyPatch) -> 
     assert settings.telegram_bot_token is None
 
 
+def test_a_parameter_of_the_llm_that_is_empty_is_turned_off(env: pytest.MonkeyPatch) -> None:
+    settings = read(env, LLM_MAX_TOKENS="", LLM_TEMPERATURE="")
+    assert (settings.llm_max_tokens, settings.llm_temperature) == (None, None)
+
+
+def test_parameters_of_the_llm_have_defaults(env: pytest.MonkeyPatch) -> None:
+    settings = read(env)
+    assert (settings.llm_max_tokens, settings.llm_temperature) == (2048, 0.3)
+    assert (settings.llm_tools, settings.llm_call_timeout_seconds) == (True, 30)
+
+
+def test_a_parameter_is_also_turned_off_in_the_file(
+    env: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    file = tmp_path / ".env"
+    file.write_text("LLM_MAX_TOKENS=\nLLM_TEMPERATURE=\n")
+    env.setenv("LLM_TEMPERATURE", "1")
+    settings = load_settings(file)
+    assert (settings.llm_max_tokens, settings.llm_temperature) == (None, 1)
+
+
 @pytest.mark.parametrize(
     ("variable", "value"),
     [
@@ -93,6 +114,9 @@ def test_a_variable_that_is_empty_counts_as_not_set(env: pytest.MonkeyPatch) -> 
         ("FOLLOWUP_DELAYS_HOURS", "24,24"),
         ("FOLLOWUP_DELAYS_HOURS", "0,24"),
         ("FOLLOWUP_DELAYS_HOURS", "11,22,33,44,55,66"),
+        ("LLM_MAX_TOKENS", "0"),
+        ("LLM_TEMPERATURE", "warm-please"),
+        ("LLM_CALL_TIMEOUT_SECONDS", "0"),
         ("LOG_FORMAT", "yaml-please"),
         ("LOG_LEVEL", "LOUD"),
         ("LEASE_SECONDS", "0"),

@@ -45,6 +45,16 @@ class Pipe:
                 connection.execute(*one)
             return [connection.execute(*one) for one in statements]
 
+    def send_and_commit(self, text: str, values: Mapping[str, Any] | None) -> Any:
+        """Send the waiting statements, this last one and COMMIT; return the cursor of the last.
+
+        Raises:
+            psycopg.Error: one of them has failed, and nothing is committed.
+        """
+        cursor, _ = self.send((text, values), ("COMMIT", None))
+        self._is_begun = False
+        return cursor
+
     def flush(self) -> None:
         """Send the waiting statements, and BEGIN if it has not been sent."""
         if self.waiting or not self._is_begun:

@@ -121,6 +121,18 @@ def fetch_all(tx: Connection, queries: Sequence[Query]) -> list[list[Row]]:
     return [one.rows(cursor.fetchall()) for (one, _), cursor in zip(compiled, cursors, strict=True)]
 
 
+def fetch_and_commit(tx: Connection, statement: Statement, **values: Any) -> list[Row]:
+    """Run the last statement of a transaction and commit, in one round trip; return its rows.
+
+    Nothing may follow it in the transaction. What makes it void must be an error of the statement.
+    """
+    compiled = statement.on(tx.dialect)
+    pipe = pipe_of(tx)
+    if pipe is None:
+        return list(tx.execute(compiled.statement, named(values)))
+    return compiled.rows(pipe.send_and_commit(compiled.text, compiled.values(values)).fetchall())
+
+
 def later(tx: Connection, statement: Statement, **values: Any) -> None:
     """Run a statement at the latest with the commit. The next trip raises its errors."""
     compiled = statement.on(tx.dialect)

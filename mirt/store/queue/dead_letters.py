@@ -6,14 +6,14 @@ A dead letter stays until an operator replays or discards it.
 import traceback
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass, replace
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any, Final
 
-from sqlalchemy import ColumnElement, Connection, Row, delete, func, select
+from sqlalchemy import ColumnElement, Connection, Row, delete, func, select, update
 
 from mirt.store.engine.database import upsert
 from mirt.store.queue import leases
-from mirt.store.queue.events import EventKind, TaskEvent, add_events
+from mirt.store.queue.events import EventKind, TaskEvent, add_events, first_event
 from mirt.store.queue.leases import Lease
 from mirt.store.queue.outbox import REPUBLISH_AFTER
 from mirt.store.queue.tasks import TaskMessage, TaskState, envelope, session_of
@@ -84,6 +84,39 @@ def write_dead_letter(tx: Connection, dead_letter: DeadLetter, *, now: datetime)
         )
         .on_conflict_do_update(index_elements=[dead_letters.c.task_id], set_=died)
     )
+
+
+def wait_for_newer_version(
+    tx: Connection, task: TaskMessage, *, patience: timedelta, now: datetime, due_at: datetime
+) -> bool:
+    """(none), queued → queued: publish a task again at ``due_at`` that this version does not know.
+
+    A newer version may run it then. Return False, and change nothing, if no version has run it for
+    ``patience`` since a worker first met it, or if it is not queued.
+    """
+    row = {
+        **envelope(task),
+        "state": TaskState.QUEUED,
+        "due_at": due_at,
+        "published_at": now,
+        "publications": 1,
+        "created_at": now,
+        "waits_since": now,
+    }
+    tx.execute(upsert(tx, tasks).values(row).on_conflict_do_nothing())
+    this = tasks.c.id == task.task_id
+    kept = tx.execute(
+        select(tasks.c.state, tasks.c.waits_since).where(this).with_for_update()
+    ).one()
+    if kept.state != TaskState.QUEUED:
+        return False
+    first = first_event(tx, task.task_id, EventKind.UNKNOWN_TASK, since=kept.waits_since)
+    if first is None:
+        add_events(tx, TaskEvent(task.task_id, EventKind.UNKNOWN_TASK, now, until=now + patience))
+    elif first <= now - patience:
+        return False
+    tx.execute(update(tasks).where(this).values(due_at=due_at))
+    return True
 
 
 def bury_unbegun(tx: Connection, dead_letter: DeadLetter, *, now: datetime) -> bool:

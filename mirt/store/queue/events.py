@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
 
-from sqlalchemy import Connection, insert, select
+from sqlalchemy import Connection, func, insert, select
 
 from mirt.store.tables import task_events
 
@@ -20,6 +20,8 @@ class EventKind(StrEnum):
     """An attempt failed; the next one is due at ``until``."""
     RESTARTED = "restarted"
     """The task was started again after a run that did not end: its worker was lost."""
+    UNKNOWN_TASK = "unknown_task"
+    """A worker met the task that does not know it; others may run it ``until`` then."""
     DIED = "died"
     REPLAYED = "replayed"
     DISCARDED = "discarded"
@@ -44,6 +46,19 @@ def add_events(tx: Connection, *events: TaskEvent) -> None:
     if events:
         names = TaskEvent.__slots__
         tx.execute(insert(task_events), [{n: getattr(e, n) for n in names} for e in events])
+
+
+def first_event(
+    tx: Connection, task_id: str, kind: EventKind, *, since: datetime | None
+) -> datetime | None:
+    """Return the time of the first event of this kind, from ``since`` on; None if there is none."""
+    first = select(func.min(task_events.c.at)).where(
+        task_events.c.task_id == task_id, task_events.c.kind == kind
+    )
+    if since is not None:
+        first = first.where(task_events.c.at >= since)
+    found: datetime | None = tx.execute(first).scalar()
+    return found
 
 
 def events_of(tx: Connection, task_ids: Collection[str]) -> list[TaskEvent]:

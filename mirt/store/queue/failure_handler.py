@@ -18,6 +18,9 @@ class FailureHandler(Protocol):
     def failed(self, tx: Connection, task_id: str) -> list[TaskMessage]:
         """Settle a task that has failed for good; return what has to be published for it."""
 
+    def may_continue(self, tx: Connection, task_id: str) -> bool:
+        """Whether a task that passed its limit has stored work that another run only finishes."""
+
     def reopened(self, tx: Connection, task_id: str) -> bool:
         """Prepare a dead task for its replay; return whether it may run now."""
 

@@ -279,7 +279,11 @@ def release_owner(tx: Connection, owner: str, *, count_as_crash: bool, now: date
     """
     return tx.execute(
         update(tasks)
-        .where(tasks.c.owner == owner, tasks.c.state == TaskState.RUNNING)
+        .where(
+            tasks.c.due_at.is_not(None),  # of every running task; it makes the index usable
+            tasks.c.owner == owner,
+            tasks.c.state == TaskState.RUNNING,
+        )
         .values(due_at=now, starts=tasks.c.starts - int(not count_as_crash))
     ).rowcount
 

@@ -130,7 +130,11 @@ def count_queued(tx: Connection, actors: Collection[str]) -> int:
     return tx.execute(
         select(func.count())
         .select_from(tasks)
-        .where(tasks.c.state == TaskState.QUEUED, tasks.c.actor.in_(actors))
+        .where(
+            tasks.c.due_at.is_not(None),  # of every queued task; it makes the index usable
+            tasks.c.state == TaskState.QUEUED,
+            tasks.c.actor.in_(actors),
+        )
     ).scalar_one()
 
 
@@ -170,6 +174,8 @@ def make_all_due(tx: Connection, *, now: datetime) -> int:
     """
     return tx.execute(
         update(tasks)
-        .where(tasks.c.state.in_([TaskState.QUEUED, TaskState.RUNNING]))
+        .where(
+            tasks.c.due_at.is_not(None), tasks.c.state.in_([TaskState.QUEUED, TaskState.RUNNING])
+        )
         .values(due_at=now)
     ).rowcount

@@ -28,10 +28,13 @@ def dead_by_code(tx: Connection) -> Iterator[tuple[str, str, int]]:
 
 
 def unknown_outcomes(tx: Connection) -> dict[str, int]:
-    """Return the number of requests with an unknown outcome, for replies and for orders."""
+    """Return the number of requests with an unknown outcome, for replies and for orders.
+
+    Uses partial indexes.
+    """
     return {
-        "reply": int(
-            tx.execute(select(func.coalesce(func.sum(deliveries.c.unknown), 0))).scalar_one()
-        ),
-        "order": int(tx.execute(select(func.coalesce(func.sum(orders.c.unknown), 0))).scalar_one()),
+        effect: int(
+            tx.execute(select(func.coalesce(func.sum(unknown), 0)).where(unknown > 0)).scalar_one()
+        )
+        for effect, unknown in {"reply": deliveries.c.unknown, "order": orders.c.unknown}.items()
     }

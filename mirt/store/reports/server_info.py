@@ -7,7 +7,7 @@ from typing import Final
 from sqlalchemy import Connection, func, select, text
 
 from mirt.clock import Clock
-from mirt.store.engine.revision import revision_of
+from mirt.store.engine.revision import is_usable_newer, known_revision, revision_of
 from mirt.store.tables import metadata
 
 WANTED: Final = ("SELECT", "INSERT", "UPDATE", "DELETE")
@@ -19,11 +19,12 @@ class DatabaseFacts:
     """Facts about a database server.
 
     ``ahead_s``: seconds that its clock is ahead of ours. ``missing``: privileges that we need but
-    do not have.
+    do not have. ``is_usable``: this version works on the schema.
     """
 
     version: str
     revision: str | None
+    is_usable: bool
     ahead_s: float
     missing: list[str]
     is_read_only: bool = False
@@ -33,7 +34,7 @@ def database_facts(tx: Connection, clock: Clock) -> DatabaseFacts:
     """Return the facts; takes a handful of queries."""
     if tx.dialect.name == "sqlite":
         version = tx.execute(text("SELECT sqlite_version()")).scalar_one()
-        return DatabaseFacts(f"SQLite {version}", revision_of(tx), 0.0, [])
+        return DatabaseFacts(f"SQLite {version}", *_schema(tx), 0.0, [])
     before = clock()
     now: datetime = tx.execute(select(func.clock_timestamp())).scalar_one()
     between = before + (clock() - before) / 2
@@ -41,13 +42,20 @@ def database_facts(tx: Connection, clock: Clock) -> DatabaseFacts:
     read_only = tx.execute(
         text("SELECT pg_is_in_recovery() OR current_setting('default_transaction_read_only')::bool")
     ).scalar_one()
+    revision, is_usable = _schema(tx)
     return DatabaseFacts(
         version=f"PostgreSQL {str(version).split()[0]}",
-        revision=revision_of(tx),
+        revision=revision,
+        is_usable=is_usable,
         ahead_s=(now.astimezone(UTC) - between).total_seconds(),
         missing=_missing(tx),
         is_read_only=bool(read_only),
     )
+
+
+def _schema(tx: Connection) -> tuple[str | None, bool]:
+    found = revision_of(tx)
+    return found, found == known_revision() or is_usable_newer(tx)
 
 
 def _missing(tx: Connection) -> list[str]:

@@ -9,9 +9,9 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Final
 
-from sqlalchemy import Boolean, Connection, String, bindparam, column, text
+from sqlalchemy import Boolean, Connection, Integer, String, bindparam, column, text
 
-from mirt.store.engine.statements import Statement, fetch
+from mirt.store.engine.statements import Statement, fetch_and_commit
 from mirt.store.queue.outbox import REPUBLISH_AFTER
 from mirt.store.queue.tasks import TaskMessage
 from mirt.store.shop.mailbox import Mail
@@ -19,7 +19,9 @@ from mirt.store.tables.columns import Json, UtcDateTime
 
 # Copies within the batch are removed first: PostgreSQL updates no row twice in one statement.
 # Rows are inserted in the order of their conversations, so two batches cannot block each other,
-# and within a conversation in the order of arrival, which their ids keep.
+# and within a conversation in the order of arrival, which their ids keep. A new message without an
+# active conversation has met one of another platform, begun at this very moment: the division by
+# zero undoes the batch.
 _SQL: Final = """
 WITH given AS (
     SELECT DISTINCT ON (m.task_id) m.*
@@ -67,7 +69,8 @@ WITH given AS (
     ON CONFLICT (id) DO NOTHING RETURNING id
 )
 SELECT g.task_id, k.task_id IS NOT NULL AS is_new, q.id IS NOT NULL AS is_head,
-       k.task_id IS NULL OR a.session_id IS NOT NULL AS is_in_place
+       CASE WHEN k.task_id IS NULL OR a.session_id IS NOT NULL THEN 1
+            ELSE 1 / (length(g.task_id) - length(g.task_id)) END AS is_in_place
 FROM given g LEFT JOIN kept k ON k.task_id = g.task_id LEFT JOIN queued q ON q.id = g.task_id
      LEFT JOIN active a ON a.session_id = g.session_id
 """
@@ -83,14 +86,10 @@ _ACCEPT: Final = Statement(
             column("task_id", String()),
             column("is_new", Boolean()),
             column("is_head", Boolean()),
-            column("is_in_place", Boolean()),
+            column("is_in_place", Integer()),
         )
     )
 )
-
-
-class NotInPlaceError(Exception):
-    """A conversation of the batch belongs to another platform: nothing of the batch is stored."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,18 +108,19 @@ def accept_all(
 
     A message whose conversation belongs to another platform is left out. Only for PostgreSQL.
 
+    This is the whole transaction: it is committed in the same round trip.
+
     Raises:
-        NotInPlaceError: two platforms have used one conversation id at this very moment.
+        StatementError: two platforms have used one conversation id at this very moment; nothing is
+            stored.
     """
-    rows = fetch(
+    rows = fetch_and_commit(
         tx,
         _ACCEPT,
         mails=[_values(n, mail, task) for n, (mail, task) in enumerate(mails)],
         at=now,
         due=now + REPUBLISH_AFTER,
     )
-    if not all(row.is_in_place for row in rows):
-        raise NotInPlaceError
     return {row.task_id: Entry(row.is_new, row.is_head) for row in rows}
 
 

@@ -7,7 +7,8 @@ seen by the transaction that ends the turn, or finds the conversation without a 
 The order of locks prevents deadlocks. A transaction that works on, ends or revives a task locks
 the row of the task before the row of the conversation. So a transaction that has locked a
 conversation must not claim or verify a task that another transaction may hold. It may add new tasks
-and change tasks that are not running.
+and change tasks that are not running. A transaction that locks several conversations locks them in
+the order of their ids, as Python sorts them.
 """
 
 from collections.abc import Collection, Mapping
@@ -71,7 +72,7 @@ def record_activity_and_lock(tx: Connection, mail: Mail, *, now: datetime) -> st
     """Record that the customer has written, and lock the conversation; return the id of its head.
 
     This ends the silence that follow-ups and a summary wait for, and begins the next one. A
-    conversation without a row gets one.
+    conversation without a row gets one. A chat or user that the mail does not name stays known.
     """
     activity = {
         "platform": mail.platform,
@@ -83,10 +84,11 @@ def record_activity_and_lock(tx: Connection, mail: Mail, *, now: datetime) -> st
     }
     if name := mail.metadata.get("first_name") or mail.metadata.get("username"):
         activity["customer_name"] = str(name)
+    known = {name: value for name, value in activity.items() if value is not None}
     head: str | None = tx.execute(
         upsert(tx, conversations)
         .values(session_id=mail.session_id, created_at=now, **activity)
-        .on_conflict_do_update(index_elements=[conversations.c.session_id], set_=activity)
+        .on_conflict_do_update(index_elements=[conversations.c.session_id], set_=known)
         .returning(conversations.c.head_task_id)
     ).scalar_one()
     return head

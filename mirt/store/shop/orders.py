@@ -1,5 +1,8 @@
 """Record an order on its way into the CRM, so that it is created once.
 
+``unknown_since`` is the time of the last request whose outcome is unknown. Only the answer to that
+request clears it: no end of a task and no later task does.
+
 (none) ──begin──► creating ──ask──► asking ──created──► created
                      ▲                ├──not_created──► creating
                      │                ├──lost─────────► unknown (counted; looked up, then asked)
@@ -9,12 +12,12 @@
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from enum import StrEnum
 from typing import Any, Final
 
-from sqlalchemy import ColumnElement, Connection, case, or_, select, update
+from sqlalchemy import ColumnElement, Connection, Row, case, or_, select, update
 
 from mirt.store.engine.database import upsert
 from mirt.store.queue.tasks import TaskState
@@ -40,7 +43,7 @@ OVER: Final = frozenset({OrderState.REJECTED, OrderState.FAILED})
 class KeptOrder:
     """The stored state of an order. ``asked``: the CRM may know the order.
 
-    ``unknown_since``: the time of the request whose outcome is unknown.
+    ``unknown_since``: the time of the last request if its outcome is unknown.
     """
 
     external_id: str
@@ -61,6 +64,23 @@ class NewOrder:
     source: str
     order_data: Mapping[str, Any]
     trace_id: str
+
+
+def is_under_way(tx: Connection, external_id: str, *, since: datetime) -> bool:
+    """Whether there is such an order that is not over and was recorded after ``since``."""
+    found = select(orders.c.external_id).where(
+        orders.c.external_id == external_id,
+        orders.c.created_at > since,
+        orders.c.state.not_in(OVER),
+    )
+    return tx.execute(found).first() is not None
+
+
+def data_of(tx: Connection, external_id: str) -> Mapping[str, Any]:
+    """Return the data of an order as its task has recorded it; empty if there is none."""
+    found = select(orders.c.order_data).where(orders.c.external_id == external_id)
+    data: Mapping[str, Any] | None = tx.execute(found).scalar()
+    return data or {}
 
 
 def begin(tx: Connection, order: NewOrder, *, now: datetime) -> KeptOrder:
@@ -88,20 +108,29 @@ def begin(tx: Connection, order: NewOrder, *, now: datetime) -> KeptOrder:
     state, is_mine = OrderState(row.state), row.task_id == order.task_id
     if state is OrderState.CREATED or not (is_mine or state in OVER or not _lives(tx, row.task_id)):
         return KeptOrder(row.external_id, row.task_id, state, row.asked, row.crm_order_id)
-    changes: dict[str, Any] = {"error": None, **values}
-    unknown_since = None
-    if state in {OrderState.ASKING, OrderState.UNKNOWN}:
-        # The time of the request, which later look-ups do not change.
-        unknown_since = changes["updated_at"] = row.updated_at
-        changes["unknown"] = row.unknown + int(state is OrderState.ASKING)
-    state = OrderState.CREATING if unknown_since is None else OrderState.UNKNOWN
-    tx.execute(update(orders).where(this).values(state=state, **changes))
-    return KeptOrder(order.external_id, order.task_id, state, row.asked, None, unknown_since)
+    since = _unknown_since(row)
+    changes = {
+        **values,
+        "state": OrderState.CREATING if since is None else OrderState.UNKNOWN,
+        "unknown": row.unknown + int(state is OrderState.ASKING),
+        "unknown_since": since,
+        "updated_at": since or now,
+        "error": None,
+    }
+    tx.execute(update(orders).where(this).values(changes))
+    return KeptOrder(
+        order.external_id, order.task_id, changes["state"], row.asked, None, unknown_since=since
+    )
 
 
-def ask(tx: Connection, order: KeptOrder, *, now: datetime) -> None:
-    """Creating, unknown → asking: announce the request. The caller commits this before it."""
-    _set(tx, order, updated_at=now, state=OrderState.ASKING, asked=True)
+def ask(tx: Connection, order: KeptOrder, *, now: datetime) -> KeptOrder:
+    """Creating, unknown → asking: announce the request. The caller commits this before it.
+
+    Return the order with the time of this request. Its answer is settled with that order, so a
+    late answer cannot settle the request of another worker.
+    """
+    _set(tx, order, updated_at=now, state=OrderState.ASKING, asked=True, unknown_since=now)
+    return replace(order, state=OrderState.ASKING, asked=True, unknown_since=now)
 
 
 def created(
@@ -116,6 +145,7 @@ def created(
         crm_order_id=crm_order_id,
         status=status,
         status_at=now,
+        unknown_since=None,
         error=None,
     )
     if not is_new:
@@ -130,7 +160,7 @@ def created(
 
 def not_created(tx: Connection, order: KeptOrder, *, error: str, now: datetime) -> None:
     """Asking → creating: the order was not created, and the task tries again."""
-    _settle(tx, order, updated_at=now, state=OrderState.CREATING, error=error)
+    _settle(tx, order, updated_at=now, state=OrderState.CREATING, unknown_since=None, error=error)
 
 
 def lost(tx: Connection, order: KeptOrder, *, error: str, now: datetime) -> None:
@@ -147,13 +177,13 @@ def lost(tx: Connection, order: KeptOrder, *, error: str, now: datetime) -> None
 
 def rejected(tx: Connection, order: KeptOrder, *, error: str, now: datetime) -> None:
     """Asking → rejected: the CRM refuses the order for good."""
-    _settle(tx, order, updated_at=now, state=OrderState.REJECTED, error=error)
+    _settle(tx, order, updated_at=now, state=OrderState.REJECTED, unknown_since=None, error=error)
 
 
 def failed(tx: Connection, task_id: str, *, now: datetime) -> None:
     """Creating, asking, unknown → failed: the task of the order has failed for good.
 
-    A request that was being made counts as unknown.
+    A request that was being made counts as unknown. ``unknown_since`` stays for a later task.
     """
     is_lost = case((orders.c.state == OrderState.ASKING, 1), else_=0)
     tx.execute(
@@ -197,9 +227,17 @@ def _lives(tx: Connection, task_id: str) -> bool:
     )
 
 
+def _unknown_since(row: Row[Any]) -> datetime | None:
+    # A worker of the version before this column leaves it empty.
+    is_unknown = row.state in {OrderState.ASKING, OrderState.UNKNOWN}
+    since: datetime | None = row.unknown_since or (row.updated_at if is_unknown else None)
+    return since
+
+
 def _settle(tx: Connection, order: KeptOrder, **values: Any) -> None:
-    # Only an order that is being asked for can have an answer of the CRM.
-    _set(tx, order, orders.c.state == OrderState.ASKING, **values)
+    # Only an order that is being asked for can have an answer of the CRM, and only to that request.
+    this_request = orders.c.unknown_since == order.unknown_since
+    _set(tx, order, orders.c.state == OrderState.ASKING, this_request, **values)
 
 
 def _set(tx: Connection, order: KeptOrder, *only_if: ColumnElement[bool], **values: Any) -> bool:

@@ -88,15 +88,21 @@ def replace_with_summary(
     """Store the summary and delete the lines that it replaces; return False if it is too late.
 
     It is too late, and nothing changes, if another summary has been stored since, or the
-    conversation was begun afresh.
+    conversation was begun afresh. A second call with the same arguments changes nothing and
+    returns True.
     """
-    lock = select(conversations.c.summary, conversations.c.restarted_after)
+    lock = select(
+        conversations.c.summary, conversations.c.summarised_at, conversations.c.restarted_after
+    )
     known = tx.execute(lock.where(conversations.c.session_id == session_id).with_for_update()).one()
     there = select(func.count()).select_from(history).where(history.c.id.in_(unsummarised.ids))
+    lines = tx.execute(there).scalar_one()
+    if (known.summary, known.summarised_at, lines) == (summary, now, 0):
+        return True
     if (
         known.summary != unsummarised.summary
         or known.restarted_after >= min(unsummarised.ids)
-        or tx.execute(there).scalar_one() != len(unsummarised.ids)
+        or lines != len(unsummarised.ids)
     ):
         return False
     tx.execute(delete(history).where(history.c.id.in_(unsummarised.ids)))

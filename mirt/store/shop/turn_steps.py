@@ -11,14 +11,14 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Final
 
-from sqlalchemy import Connection, null, or_, select, update
+from sqlalchemy import Connection, and_, func, null, or_, select, update
 
 from mirt.store.engine.statements import Query, Row, Statement, later, p
 from mirt.store.queue import outbox
 from mirt.store.queue.tasks import TaskMessage
 from mirt.store.shop.deliveries import Delivery, DeliveryState
 from mirt.store.shop.mailbox import KeptMail, Mail, MailState
-from mirt.store.shop.turns import Reply, Said
+from mirt.store.shop.turns import Recalled, Reply, Said
 from mirt.store.tables import conversations, deliveries, history, inbox, turns
 
 _c, _i, _t, _h, _d = conversations.c, inbox.c, turns.c, history.c, deliveries.c
@@ -30,6 +30,23 @@ _LOCK: Final = Statement(
         select(_c.head_task_id, _c.summary)
         .where(_c.session_id == p("session_id", _c.session_id))
         .with_for_update()
+    )
+)
+_LOCK_WITH_COST: Final = Statement(
+    lambda _: (
+        select(
+            _c.head_task_id,
+            _c.summary,
+            select(func.sum(_t.prompt_tokens + _t.completion_tokens))
+            .where(
+                _t.session_id == p("session_id", _t.session_id),
+                _t.answered_at > p("since", _t.answered_at),
+            )
+            .scalar_subquery()
+            .label("tokens"),
+        )
+        .where(_c.session_id == p("session_id", _c.session_id))
+        .with_for_update(of=conversations)
     )
 )
 _OWN_MAIL: Final = Statement(lambda _: select(*_MAIL).where(_i.task_id == p("task_id", _i.task_id)))
@@ -54,7 +71,8 @@ _WAITING_FROM: Final = Statement(
 )
 _HISTORY: Final = Statement(
     lambda _: (
-        select(_h.role, _h.content)
+        select(_h.role, _h.content, _t.actions)
+        .outerjoin(turns, and_(_t.id == _h.turn_id, _h.role == "assistant"))
         .where(
             _h.session_id == p("session_id", _h.session_id),
             _h.id
@@ -88,17 +106,19 @@ class Opening:
     mail: KeptMail | None
     answered: tuple[str, Reply] | None
     waiting: list[KeptMail]
-    summary: str | None
-    history: list[Said]
+    known: Recalled
 
 
-def opening_reads(task_id: str, session_id: str, *, mails: int, lines: int) -> list[Query]:
+def opening_reads(
+    task_id: str, session_id: str, *, mails: int, lines: int, cost_since: datetime
+) -> list[Query]:
     """Return the queries that lock a conversation and read what its turn needs.
 
-    At most ``mails`` waiting messages and the last ``lines`` of the history.
+    At most ``mails`` waiting messages, the last ``lines`` of the history, and the tokens that the
+    conversation has cost since ``cost_since``.
     """
     return [
-        (_LOCK, {"session_id": session_id}),
+        (_LOCK_WITH_COST, {"session_id": session_id, "since": cost_since}),
         (_OWN_MAIL, {"task_id": task_id}),
         (_ANSWER, {"task_id": task_id}),
         (_WAITING_FROM, {"session_id": session_id, "task_id": task_id, "limit": mails}),
@@ -114,8 +134,11 @@ def read_opening(found: Sequence[Sequence[Row]]) -> Opening:
         mail=_kept(own[0]) if own else None,
         answered=(answer[0][0], Reply(*answer[0][1:])) if answer else None,
         waiting=[_kept(row) for row in waiting],
-        summary=locked[0].summary if locked else None,
-        history=[Said(*row) for row in reversed(lines)],
+        known=Recalled(
+            locked[0].summary if locked else None,
+            [Said(role, text, actions or ()) for role, text, actions in reversed(lines)],
+            int(locked[0].tokens or 0) if locked else 0,
+        ),
     )
 
 

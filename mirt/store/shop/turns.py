@@ -12,7 +12,7 @@ from sqlalchemy import Connection, insert, select
 
 from mirt.store.queue.tasks import TaskMessage
 from mirt.store.shop.mailbox import Mail
-from mirt.store.tables import conversations, history, inbox, turns
+from mirt.store.tables import history, inbox, turns
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,10 +33,20 @@ class Reply:
 
 @dataclass(frozen=True, slots=True)
 class Said:
-    """One line of the history: the role of its author, and the text."""
+    """One line of the history: the role of its author, the text, and the actions of a reply."""
 
     role: Literal["user", "assistant"]
     content: str
+    actions: Sequence[Mapping[str, Any]] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Recalled:
+    """A conversation as the agent gets it: summary and last lines; with the tokens it has cost."""
+
+    summary: str | None = None
+    lines: Sequence[Said] = ()
+    tokens: int = 0
 
 
 def find_reply(tx: Connection, turn_id: str) -> Reply | None:
@@ -99,21 +109,3 @@ def store_reply(
             for role, content, at in [*lines, ("assistant", reply.text, now)]
         ],
     )
-
-
-def recall(tx: Connection, session_id: str, *, limit: int) -> tuple[str | None, list[Said]]:
-    """Return the summary of the conversation and its last ``limit`` lines, the oldest first."""
-    known = tx.execute(
-        select(conversations.c.summary, conversations.c.restarted_after).where(
-            conversations.c.session_id == session_id
-        )
-    ).one_or_none()
-    if known is None:
-        return None, []
-    rows = tx.execute(
-        select(history.c.role, history.c.content)
-        .where(history.c.session_id == session_id, history.c.id > known.restarted_after)
-        .order_by(history.c.id.desc())
-        .limit(limit)
-    )
-    return known.summary, [Said(*row) for row in reversed(rows.all())]

@@ -3,6 +3,7 @@
 from mirt.store.tables.columns import UtcDateTime, metadata
 from mirt.store.tables.conversations import conversations, followups, history, inbox, turns
 from mirt.store.tables.effects import deliveries, orders
+from mirt.store.tables.schema import schema_versions
 from mirt.store.tables.tasks import (
     dead_letters,
     health_checks,
@@ -24,6 +25,7 @@ __all__ = [
     "inbox",
     "metadata",
     "orders",
+    "schema_versions",
     "task_events",
     "tasks",
     "ticks",

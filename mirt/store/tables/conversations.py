@@ -51,6 +51,12 @@ Index(
     postgresql_where=conversations.c.head_task_id.is_not(None),
     sqlite_where=conversations.c.head_task_id.is_not(None),
 )
+Index(
+    "conversations_restarted",
+    conversations.c.session_id,
+    postgresql_where=conversations.c.restarted_after > 0,
+    sqlite_where=conversations.c.restarted_after > 0,
+)
 for _searched in ("session_id", "user_id", "customer_name"):
     # A search by prefix uses byte order, whatever the collation of the database is.
     Index(
@@ -103,6 +109,7 @@ turns = Table(
     Column("answered_at", UtcDateTime, nullable=False),
 )
 Index("turns_session", turns.c.session_id, turns.c.answered_at)
+Index("turns_answered", turns.c.answered_at)
 
 history = Table(
     "history",
@@ -129,3 +136,4 @@ followups = Table(
     UniqueConstraint("session_id", "since", "number", name="followups_once"),
 )
 Index("followups_session", followups.c.session_id, followups.c.taken_at)
+Index("followups_taken", followups.c.taken_at)

@@ -53,6 +53,8 @@ orders = Table(
     # the CRM is asked again.
     Column("asked", Boolean, nullable=False, server_default=false()),
     Column("unknown", Integer, nullable=False, server_default="0"),
+    # When the last request left, until its outcome is known. It outlives the state and the task.
+    Column("unknown_since", UtcDateTime),
     Column("crm_order_id", String),
     Column("status", String),
     Column("status_at", UtcDateTime),

@@ -36,10 +36,10 @@ def check_database(settings: Settings, clock: Clock) -> Iterator[Finding]:
         with database.transaction() as tx:
             facts = database_facts(tx, clock)
         yield _database(database, facts, (time.monotonic() - started) * 1000)
-        yield _schema(facts.revision)
+        yield _schema(facts)
         if not database.is_sqlite:
             yield _clock("PostgreSQL", facts.ahead_s)
-        if facts.revision == known_revision():
+        if facts.is_usable:
             yield from check_workers(database, clock, settings)
     finally:
         database.close()
@@ -117,10 +117,13 @@ def _database(database: Database, facts: DatabaseFacts, took_ms: float) -> Findi
     return Finding("database", Severity.OK, f"{facts.version}{where}", None, took_ms)
 
 
-def _schema(revision: str | None) -> Finding:
-    known = known_revision()
+def _schema(facts: DatabaseFacts) -> Finding:
+    revision, known = facts.revision, known_revision()
     if revision is None:
         return Finding("schema", Severity.ERROR, "the database has no schema yet", "mirt migrate")
+    if revision != known and facts.is_usable:
+        found = f"the schema is {revision}; this version knows {known} and works on it"
+        return Finding("schema", Severity.OK, found)
     if revision != known:
         found = f"the schema is {revision}, this version knows {known}"
         advice = "mirt migrate" if revision < known else "start the version that created it"

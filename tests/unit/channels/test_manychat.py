@@ -11,6 +11,7 @@ from pydantic import SecretStr
 
 from mirt.channels import InboundMessage
 from mirt.channels.manychat import ManyChatChannel
+from mirt.channels.protocol import Marks
 from mirt.errors import (
     ErrorCode,
     ExternalServiceError,
@@ -236,17 +237,31 @@ def test_a_refusal_is_permanent_whatever_its_status(
     assert refused.value.error_code is ErrorCode.CHANNEL_REFUSED
 
 
-def test_429_waits_and_5xx_tries_again(manychat: ManyChatChannel, services: FakeServices) -> None:
+def test_429_says_how_long_to_wait(manychat: ManyChatChannel, services: FakeServices) -> None:
     services.misbehave("manychat", TooMany(retry_after=9))
-    services.misbehave("manychat", Status(500))
     with pytest.raises(RateLimitError) as limited:
         manychat.send("42", "Вітаю!")
     assert limited.value.retry_after == 9
-    with pytest.raises(ExternalServiceError):
-        manychat.send("42", "Вітаю!")
 
 
-@pytest.mark.parametrize("how", [Hang(), Status(200, {"hello": "world"})])
+def test_a_tag_that_fails_may_be_set_again(
+    manychat: ManyChatChannel, services: FakeServices
+) -> None:
+    services.misbehave("manychat", Status(502))
+    with pytest.raises(ExternalServiceError) as failed:
+        manychat.mark("42", Marks(add_tags=["vip"]))
+    assert not isinstance(failed.value, OutcomeUnknownError)
+
+
+@pytest.mark.parametrize(
+    "how",
+    [
+        Hang(),
+        Status(200, {"hello": "world"}),
+        Status(502, applied=True),
+        Status(500, {"status": "error"}),
+    ],
+)
 def test_an_answer_that_is_lost_leaves_the_outcome_unknown(
     manychat: ManyChatChannel, services: FakeServices, how: Hang | Status
 ) -> None:

@@ -113,14 +113,30 @@ def test_a_chat_id_that_is_no_number_is_refused_unasked(
     assert services.requests() == []
 
 
-def test_5xx_is_worth_another_try(telegram: TelegramChannel, services: FakeServices) -> None:
-    services.misbehave("telegram", Status(502, b"<html>Bad Gateway</html>"))
-    with pytest.raises(ExternalServiceError):
+@pytest.mark.parametrize("code", [500, 502])
+def test_a_failure_in_the_words_of_the_bot_api_was_surely_not_sent(
+    telegram: TelegramChannel, services: FakeServices, code: int
+) -> None:
+    services.misbehave("telegram", refusal(code, "Internal Server Error"))
+    with pytest.raises(ExternalServiceError) as failed:
         telegram.send("77", "Вітаю")
+    assert not isinstance(failed.value, OutcomeUnknownError)
 
 
 @pytest.mark.parametrize(
-    "how", [Hang(), Reset(), Garbage(), Status(200, {"ok": False}), Status(200, [1])]
+    "how",
+    [
+        Hang(),
+        Reset(),
+        Garbage(),
+        Status(200, {"ok": False}),
+        Status(200, [1]),
+        Status(502, b"<html>Bad Gateway</html>"),
+        Status(504, {"error": "upstream timed out"}),
+        Status(500, {"ok": False}),
+        Status(500, {"ok": True, "error_code": 500}),
+        Status(408),
+    ],
 )
 def test_an_answer_that_is_lost_or_makes_no_sense_leaves_the_outcome_unknown(
     telegram: TelegramChannel, services: FakeServices, how: Hang | Reset | Garbage | Status

@@ -93,6 +93,14 @@ def test_a_status_is_told_in_our_words(crm: SnitkixCrm, services: FakeServices) 
     assert crm.get(order_id).status == "shipped"
 
 
+def test_an_answer_without_a_status_hides_no_known_one(
+    crm: SnitkixCrm, services: FakeServices
+) -> None:
+    services.misbehave("crm", Status(200, {"id": "crm-1", "external_id": "order-1"}))
+    with pytest.raises(ExternalServiceError, match="without an order's status"):
+        crm.get("crm-1")
+
+
 @pytest.mark.parametrize("code", [400, 401, 403, 404, 422])
 def test_a_refusal_is_permanent_and_has_the_crms_own_words(
     crm: SnitkixCrm, services: FakeServices, code: int
@@ -103,11 +111,21 @@ def test_a_refusal_is_permanent_and_has_the_crms_own_words(
     assert refused.value.error_code == ErrorCode.CRM_REJECTED
 
 
-@pytest.mark.parametrize("code", [500, 502, 503])
-def test_an_error_of_the_crm_passes(crm: SnitkixCrm, services: FakeServices, code: int) -> None:
-    services.misbehave("crm", Status(code))
-    with pytest.raises(ExternalServiceError):
+@pytest.mark.parametrize("code", [408, 500, 502, 503, 504])
+def test_a_create_that_fails_is_unknown(crm: SnitkixCrm, services: FakeServices, code: int) -> None:
+    services.misbehave("crm", Status(code, applied=True))
+    with pytest.raises(OutcomeUnknownError):
         crm.create(BODY)
+
+
+@pytest.mark.parametrize("code", [408, 500, 504])
+def test_a_look_up_that_fails_is_only_a_failure(
+    crm: SnitkixCrm, services: FakeServices, code: int
+) -> None:
+    services.misbehave("crm", Status(code))
+    with pytest.raises(ExternalServiceError) as failed:
+        crm.find("order-1")
+    assert not isinstance(failed.value, OutcomeUnknownError)
 
 
 def test_a_crm_that_asks_to_wait_says_how_long(crm: SnitkixCrm, services: FakeServices) -> None:

@@ -1,8 +1,10 @@
 """Asking a model, over real HTTP."""
 
 from collections.abc import Iterator
+from contextlib import closing
 from datetime import UTC, datetime, timedelta
 from email.utils import format_datetime
+from typing import Any
 
 import pytest
 from pydantic import SecretStr
@@ -142,7 +144,7 @@ def test_429_waits_until_the_date_of_the_header(agent: OpenAiAgent, services: Fa
 
 
 @pytest.mark.parametrize("how", [Hang(), SlowBytes(headers=True)])
-def test_only_the_deadline_ends_the_wait(
+def test_the_deadline_of_the_task_ends_the_wait(
     agent: OpenAiAgent, services: FakeServices, how: Misbehaviour
 ) -> None:
     services.misbehave("llm", how)
@@ -209,3 +211,84 @@ def test_arguments_that_are_no_object_are_none(
 ) -> None:
     services.llm.calls = lambda _: [("create_order", written)]
     assert agent.answer(HELLO, summary=None, tools=[ORDER]).actions == (Action("create_order", {}),)
+
+
+def agent_with(services: FakeServices, **options: Any) -> OpenAiAgent:
+    return OpenAiAgent(api_key=SecretStr(KEY), base_url=services.llm_url, model="m/one", **options)
+
+
+def sent(services: FakeServices, **options: Any) -> Any:
+    """The request of an agent with these options."""
+    with closing(agent_with(services, **options)) as agent:
+        agent.answer(HELLO, summary=None, tools=[ORDER])
+    return services.requests("llm")[-1].body
+
+
+def test_a_parameter_that_is_none_is_not_sent(services: FakeServices) -> None:
+    body = sent(services, max_tokens=None, temperature=None)
+    assert body.keys() == {"model", "messages", "tools"}
+
+
+def test_parameters_are_sent_as_they_are_set(services: FakeServices) -> None:
+    body = sent(services, max_tokens=512, temperature=0.0)
+    assert (body["max_tokens"], body["temperature"]) == (512, 0.0)
+
+
+def test_a_model_that_gets_no_tools_is_told_who_places_orders(services: FakeServices) -> None:
+    body = sent(services, sends_tools=False)
+    assert "tools" not in body
+    assert "оформлюють колеги" in body["messages"][1]["content"]
+
+
+def test_a_completion_has_a_timeout_of_its_own(services: FakeServices) -> None:
+    services.misbehave("llm", Hang())
+    with (
+        closing(agent_with(services, timeout=0.2)) as hasty,
+        deadline_in(60),
+        pytest.raises(ExternalServiceError),
+    ):
+        hasty.answer(HELLO, summary=None)
+    with closing(agent_with(services)) as patient:
+        assert patient.answer(HELLO, summary=None).text == "echo: Привіт"
+
+
+def test_the_model_is_told_what_has_become_of_its_actions(
+    agent: OpenAiAgent, services: FakeServices
+) -> None:
+    agent.answer(HELLO, summary="Донька Оля", notes=["Замовлення оформлено."])
+    _, before, _ = services.requests("llm")[-1].body["messages"]
+    assert "Донька Оля" in before["content"]
+    assert "Замовлення оформлено." in before["content"]
+
+
+def test_an_answer_that_was_cut_off_gets_more_room_once(
+    agent: OpenAiAgent, services: FakeServices
+) -> None:
+    cut = {"choices": [{"message": {"content": ""}, "finish_reason": "length"}]}
+    services.misbehave("llm", Status(200, cut))
+    assert agent.answer(HELLO, summary=None).text == "echo: Привіт"
+    assert [one.body["max_tokens"] for one in services.requests("llm")] == [2048, 8192]
+
+
+def test_half_a_summary_is_none(agent: OpenAiAgent, services: FakeServices) -> None:
+    half = {"choices": [{"message": {"content": "Оля. Зріст."}, "finish_reason": "length"}]}
+    services.misbehave("llm", Status(200, half), times=None)
+    with pytest.raises(PermanentError, match="LLM_MAX_TOKENS"):
+        agent.summarise(HELLO, summary=None)
+
+
+def test_the_thinking_of_a_model_is_no_part_of_a_summary(
+    agent: OpenAiAgent, services: FakeServices
+) -> None:
+    services.llm.reply = lambda _: "<think>що важливе?</think>Оля, 104."
+    assert agent.summarise(HELLO, summary=None).text == "Оля, 104."
+
+
+def test_a_429_within_a_200_waits_for_the_seconds_of_the_header(
+    agent: OpenAiAgent, services: FakeServices
+) -> None:
+    error = {"error": {"code": 429, "message": "slow down"}}
+    services.misbehave("llm", Status(200, error, {"Retry-After": "7"}))
+    with pytest.raises(RateLimitError) as limited:
+        agent.answer(HELLO, summary=None)
+    assert limited.value.retry_after == 7

@@ -33,7 +33,12 @@ class Jitter:
 
 
 def decided(
-    error: BaseException, *, attempt: int = 0, waited_s: int = 0, jitter: Jitter | None = None
+    error: BaseException,
+    *,
+    attempt: int = 0,
+    waited_s: int = 0,
+    jitter: Jitter | None = None,
+    may_continue: bool = False,
 ) -> Decision:
     return decide(
         error,
@@ -42,6 +47,7 @@ def decided(
         policy=POLICY,
         base_s=10,
         jitter=jitter or Jitter(),
+        may_continue=may_continue,
     )
 
 
@@ -77,6 +83,15 @@ def test_an_error_that_may_pass_is_tried_again_while_attempts_are_left(
 )
 def test_an_error_that_stays_is_a_dead_letter_at_once(error: BaseException, code: str) -> None:
     assert decided(error) == Bury(code)
+
+
+@pytest.mark.parametrize(
+    "error", [SoftTimeLimitExceeded(), PermanentError("hard limit", ErrorCode.TIME_LIMIT)]
+)
+def test_a_limit_that_stored_work_has_met_allows_one_attempt_more(error: BaseException) -> None:
+    assert decided(error, may_continue=True) == Retry(10, 1, 0)
+    assert decided(error, may_continue=True, attempt=5) == Retry(60, 6, 0)
+    assert decided(error, may_continue=True, attempt=6) == Bury(ErrorCode.TIME_LIMIT)
 
 
 def test_work_that_another_worker_has_is_dropped() -> None:

@@ -20,7 +20,13 @@ from mirt.errors import DatabaseError
 from mirt.store.engine import migrate
 from mirt.store.engine.database import Database
 from mirt.store.engine.migrate import upgrade
-from mirt.store.engine.revision import SchemaError, check_schema, known_revision
+from mirt.store.engine.revision import (
+    SchemaError,
+    check_schema,
+    known_revision,
+    record_works_with,
+    revision_of,
+)
 from mirt.store.tables import conversations, metadata, tasks
 from tests.clock import NOON
 from tests.settings import sqlite_url
@@ -162,6 +168,55 @@ def test_a_schema_of_another_version_is_refused_by_name(database: Database, revi
     set_revision(database, revision)
     with pytest.raises(SchemaError, match=rf"is {revision}, .* knows {known}; run: mirt migrate"):
         check_schema(database)
+
+
+def make_newer(database: Database, *works_with: str) -> None:
+    """Pretend that later migrations were run which work with code of these revisions."""
+    with database.transaction() as tx:
+        for number, oldest in enumerate(works_with, 9001):
+            record_works_with(tx, str(number), oldest)
+    set_revision(database, str(9000 + len(works_with)))
+
+
+def test_a_newer_schema_whose_migrations_only_add_is_worked_on(database: Database) -> None:
+    make_newer(database, known_revision(), known_revision())
+    check_schema(database)
+
+
+def test_a_newer_schema_whose_migrations_only_add_stays_as_it_is(database: Database) -> None:
+    make_newer(database, known_revision())
+    before = schema(database)
+    upgrade(str(database.url))
+    assert schema(database) == before
+    with database.transaction() as tx:
+        assert revision_of(tx) == "9001"
+
+
+@pytest.mark.parametrize("works_with", [["9001"], ["9001", "0001"], ["0001", "9001"]])
+def test_a_newer_schema_with_a_migration_that_takes_away_is_refused(
+    database: Database, works_with: list[str]
+) -> None:
+    make_newer(database, *works_with)
+    with pytest.raises(SchemaError, match="start the version that made it"):
+        check_schema(database)
+
+
+def test_a_version_that_knows_no_later_migration_works_on_this_schema(
+    database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    scripts = list(SCRIPTS.walk_revisions())
+    latest = scripts[0].module
+    if latest.works_with == latest.revision:
+        pytest.skip("the latest migration takes something away")
+    monkeypatch.setattr("mirt.store.engine.revision.known_revision", lambda: latest.works_with)
+    check_schema(database)
+
+
+def test_every_migration_says_which_version_works_on_its_schema() -> None:
+    later = [script.module for script in SCRIPTS.walk_revisions() if script.revision > "0006"]
+    assert later
+    for module in later:
+        assert "0006" <= module.works_with <= module.revision, module.revision
 
 
 def test_a_schema_from_the_future_is_not_upgraded(database: Database) -> None:

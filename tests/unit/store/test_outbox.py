@@ -180,8 +180,9 @@ def test_a_task_that_a_broker_lost_is_due_at_once_if_it_was_published_before(
 
 def test_only_what_should_be_in_the_broker_is_counted(database: Database) -> None:
     for state in TaskState:
-        add_row(database, state, task_id=state)
-    add_row(database, TaskState.QUEUED, task_id="another's", actor="pong")
+        due_at = None if state in {TaskState.DONE, TaskState.DEAD} else after(60)
+        add_row(database, state, task_id=state, due_at=due_at)
+    add_row(database, TaskState.QUEUED, task_id="another's", actor="pong", due_at=after(60))
     with database.transaction() as tx:
         assert count_queued(tx, ["ping"]) == 1
         assert count_queued(tx, ["ping", "pong"]) == 2

@@ -15,6 +15,7 @@ from mirt.channels.console import ConsoleChannel
 from mirt.channels.telegram import TelegramChannel
 from mirt.conversations import Conversations, as_task
 from mirt.deliveries import Deliveries
+from mirt.llm import Agent as Llm
 from mirt.store.engine.database import Database
 from mirt.store.queue import leases
 from mirt.store.queue.dead_letters import delete_revived, revive
@@ -32,7 +33,7 @@ from tests.unit.business import Agent, conversations_of, mail
 class Console(ConsoleChannel):
     """Shows each part, unless its script says what is to go wrong instead."""
 
-    script: list[Exception | None]
+    script: list[BaseException | None]
 
     def send(self, chat_id: str, part: str, *, reply_to: str | None = None) -> Receipt:
         if self.script and (error := self.script.pop(0)):
@@ -128,8 +129,10 @@ def shop(database: Database) -> Iterator[Shop]:
 
 
 @contextmanager
-def open_shop(database: Database) -> Iterator[Shop]:
-    """A shop on this database."""
+def open_shop(
+    database: Database, *, llm: Llm | None = None, max_tokens_per_day: int = 0
+) -> Iterator[Shop]:
+    """A shop on this database, with an agent of a script unless an ``llm`` is given."""
     clock, agent = FakeClock(), Agent()
     shown: list[tuple[str, str]] = []
     telegram = TelegramChannel(
@@ -139,7 +142,14 @@ def open_shop(database: Database) -> Iterator[Shop]:
     console.script = []
     conversations = conversations_of(database, clock)
     deliveries = Deliveries(database, {"telegram": console}, clock, NoCooldowns())
-    turns = Turns(database, conversations, deliveries, agent, clock)
+    turns = Turns(
+        database,
+        conversations,
+        deliveries,
+        llm or agent,
+        clock,
+        max_tokens_per_day=max_tokens_per_day,
+    )
     failed_turns = FailedTurns(conversations, clock)
     yield Shop(
         database=database,

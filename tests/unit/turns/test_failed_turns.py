@@ -2,11 +2,17 @@
 
 import pytest
 
-from mirt.errors import ErrorCode, ExternalServiceError, PermanentError
+from mirt.errors import (
+    ErrorCode,
+    ExternalServiceError,
+    OutcomeUnknownError,
+    PermanentError,
+    SoftTimeLimitExceeded,
+)
 from mirt.store.tables import deliveries, inbox
 from mirt.task_names import TaskName
 from mirt.texts import APOLOGY
-from tests.unit.business import rows
+from tests.unit.business import mail, rows
 from tests.unit.turns.conftest import Shop
 
 
@@ -58,6 +64,47 @@ def test_a_customer_who_got_the_answer_is_owed_no_apology(shop: Shop) -> None:
     failed_delivery(shop, "t1")
     assert [one.actor for one in shop.published] == ["process_and_respond"]
     assert (shop.shown, shop.head(), shop.state("t1")) == ([], None, "answered")
+
+
+@pytest.mark.parametrize(
+    "error", [OutcomeUnknownError("telegram", "no answer"), SoftTimeLimitExceeded()]
+)
+def test_a_customer_who_may_have_the_answer_gets_no_apology(shop: Shop, error: Exception) -> None:
+    shop.console.script = [error]
+    shop.receive("t1")
+    with pytest.raises(type(error)):
+        shop.answer("t1")
+    shop.clock.advance(seconds=60)
+    assert shop.fails_for_good("t1") == []
+    assert [(row.state, row.unknown) for row in rows(shop.database, deliveries)] == [("failed", 1)]
+    assert shop.head() is None
+
+
+def test_a_part_that_was_being_sent_when_the_worker_was_lost_may_have_arrived(shop: Shop) -> None:
+    shop.receive("t1")
+    shop.console.script = [KeyboardInterrupt()]
+    with pytest.raises(KeyboardInterrupt):
+        shop.answer("t1")
+    shop.clock.advance(seconds=60)
+    assert shop.fails_for_good("t1") == []
+
+
+def test_a_turn_whose_reply_is_stored_may_continue(shop: Shop) -> None:
+    shop.receive("t1")
+    with shop.database.transaction() as tx:
+        assert not shop.failed_turns.may_continue(tx, "t1")
+    shop.console.script = [SoftTimeLimitExceeded()]
+    with pytest.raises(SoftTimeLimitExceeded):
+        shop.answer("t1")
+    with shop.database.transaction() as tx:
+        assert shop.failed_turns.may_continue(tx, "t1")
+
+
+def test_a_stored_reply_that_nobody_delivers_may_continue_too(shop: Shop) -> None:
+    shop.receive("t1", actor=TaskName.PROCESS_MESSAGE)
+    shop.answer(mail("t1", actor=TaskName.PROCESS_MESSAGE))
+    with shop.database.transaction() as tx:
+        assert shop.failed_turns.may_continue(tx, "t1")
 
 
 def test_a_caller_who_waits_for_the_result_is_owed_no_apology(shop: Shop) -> None:
@@ -134,9 +181,6 @@ def test_a_replayed_turn_that_was_answered_is_only_delivered(shop: Shop) -> None
     shop.answer("t1")
     assert shop.shown == [("7", "answer 1")]
     assert len(shop.agent.asked) == 1
-
-
-"""Goes to the end of tests/unit/turns/test_failed_turns.py once fail() is mended."""
 
 
 def test_a_replayed_turn_that_fails_again_owes_no_second_apology(shop: Shop) -> None:

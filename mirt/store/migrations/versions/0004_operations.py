@@ -1,7 +1,9 @@
-"""What operators look at: workers, what happened to a task, and the ways to find it."""
+"""Tables and indexes for operators: workers, events of tasks, and searches."""
 
 import sqlalchemy as sa
 from alembic import op
+
+from mirt.store.migrations.steps import add_column, create_index, update_in_batches
 
 revision = "0004"
 down_revision = "0003"
@@ -21,6 +23,7 @@ def upgrade() -> None:
         sa.Column("started_at", sa.DateTime(timezone=True), nullable=False),
         sa.Column("seen_at", sa.DateTime(timezone=True), nullable=False),
         sa.PrimaryKeyConstraint("id"),
+        if_not_exists=True,
     )
     op.create_table(
         "task_events",
@@ -33,37 +36,38 @@ def upgrade() -> None:
         sa.Column("until", sa.DateTime(timezone=True)),
         sa.Column("at", sa.DateTime(timezone=True), nullable=False),
         sa.PrimaryKeyConstraint("id"),
+        if_not_exists=True,
     )
-    op.create_index("task_events_task", "task_events", ["task_id"])
-    op.create_index("task_events_at", "task_events", ["at"])
+    create_index("task_events_task", "task_events", ["task_id"])
+    create_index("task_events_at", "task_events", ["at"])
 
-    op.add_column("tasks", sa.Column("trace_id", sa.String()))
-    op.add_column("tasks", sa.Column("session_id", sa.String()))
-    op.add_column("tasks", sa.Column("first_started_at", sa.DateTime(timezone=True)))
-    op.create_index("tasks_trace", "tasks", ["trace_id"])
-    op.create_index("tasks_session", "tasks", ["session_id", "created_at"])
-    op.add_column("dead_letters", sa.Column("session_id", sa.String()))
-    op.create_index("dead_letters_session", "dead_letters", ["session_id"])
-    op.create_index("dead_letters_trace", "dead_letters", ["trace_id"])
+    add_column("tasks", sa.Column("trace_id", sa.String()))
+    add_column("tasks", sa.Column("session_id", sa.String()))
+    add_column("tasks", sa.Column("first_started_at", sa.DateTime(timezone=True)))
+    create_index("tasks_trace", "tasks", ["trace_id"])
+    create_index("tasks_session", "tasks", ["session_id", "created_at"])
+    add_column("dead_letters", sa.Column("session_id", sa.String()))
+    create_index("dead_letters_session", "dead_letters", ["session_id"])
+    create_index("dead_letters_trace", "dead_letters", ["trace_id"])
     _fill("tasks")
     _fill("dead_letters")
-    op.execute(sa.text("UPDATE tasks SET first_started_at = started_at"))
+    update_in_batches("tasks", "id", set_="first_started_at = started_at")
 
-    op.create_index("inbox_trace", "inbox", ["trace_id"])
-    op.create_index("inbox_message", "inbox", ["message_id"])
-    op.create_index("orders_trace", "orders", ["trace_id"])
-    op.create_index("followups_session", "followups", ["session_id", "taken_at"])
+    create_index("inbox_trace", "inbox", ["trace_id"])
+    create_index("inbox_message", "inbox", ["message_id"])
+    create_index("orders_trace", "orders", ["trace_id"])
+    create_index("followups_session", "followups", ["session_id", "taken_at"])
     for table in ("deliveries", "orders"):
-        op.create_index(
+        create_index(
             f"{table}_unknown",
             table,
             ["created_at"],
             postgresql_where=sa.text("unknown > 0"),
             sqlite_where=sa.text("unknown > 0"),
         )
-    op.add_column("conversations", sa.Column("customer_name", sa.String()))
-    op.create_index("conversations_latest", "conversations", ["last_customer_at", "session_id"])
-    op.create_index(
+    add_column("conversations", sa.Column("customer_name", sa.String()))
+    create_index("conversations_latest", "conversations", ["last_customer_at", "session_id"])
+    create_index(
         "conversations_waiting",
         "conversations",
         ["last_customer_at"],
@@ -72,7 +76,7 @@ def upgrade() -> None:
     )
     for column in ("session_id", "user_id", "customer_name"):
         # Beginnings of a text are found by byte order, whatever the collation of the database.
-        op.create_index(
+        create_index(
             f"conversations_by_{column}",
             "conversations",
             [column],
@@ -86,4 +90,5 @@ _SERIAL = sa.BigInteger().with_variant(sa.Integer(), "sqlite")
 
 def _fill(table: str) -> None:
     trace = "trace_id = options->>'trace_id', " if table == "tasks" else ""
-    op.execute(sa.text(f"UPDATE {table} SET {trace}session_id = kwargs->>'session_id'"))  # noqa: S608
+    key = "id" if table == "tasks" else "task_id"
+    update_in_batches(table, key, set_=f"{trace}session_id = kwargs->>'session_id'")

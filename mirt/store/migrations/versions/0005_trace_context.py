@@ -1,8 +1,9 @@
 """Where in its trace a message was accepted, for who takes it out of the mailbox later."""
 
 import sqlalchemy as sa
-from alembic import op
 from sqlalchemy.dialects import postgresql
+
+from mirt.store.migrations.steps import add_column
 
 revision = "0005"
 down_revision = "0004"
@@ -10,4 +11,4 @@ down_revision = "0004"
 
 def upgrade() -> None:
     json = sa.JSON().with_variant(postgresql.JSONB(), "postgresql")
-    op.add_column("inbox", sa.Column("trace_context", json, server_default="{}", nullable=False))
+    add_column("inbox", sa.Column("trace_context", json, server_default="{}", nullable=False))

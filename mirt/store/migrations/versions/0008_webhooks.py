@@ -3,8 +3,9 @@
 import sqlalchemy as sa
 from alembic import op
 
-revision = "0007"
-down_revision = "0006"
+revision = "0008"
+down_revision = "0007"
+works_with = "0007"
 
 
 def upgrade() -> None:
@@ -22,4 +23,5 @@ def upgrade() -> None:
         sa.Column("last_message_at", sa.DateTime(timezone=True)),
         sa.Column("checked_at", sa.DateTime(timezone=True)),
         sa.PrimaryKeyConstraint("channel"),
+        if_not_exists=True,
     )
