@@ -98,6 +98,7 @@ TASKS: Final[Mapping[str, TaskPolicy]] = {
         _task(TaskName.CHECK_ALL_SESSIONS_FOR_SUMMARIZATION, "summarization", schedule="0 * * * *"),
         _task(TaskName.SEND_FOLLOWUP, "followups", retries=3, max_backoff_s=300),
         _task(TaskName.SCHEDULE_FOLLOWUP, "followups", retries=3, max_backoff_s=300),
+        _task(TaskName.SET_FOLLOWUPS, "followups", retries=3, max_backoff_s=300),
         _task(TaskName.CHECK_ALL_SESSIONS_FOR_FOLLOWUPS, "followups", schedule="*/15 * * * *"),
         _task(
             TaskName.CREATE_CRM_ORDER,

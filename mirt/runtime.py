@@ -125,9 +125,13 @@ def open_runtime(
         database,
         deliveries,
         clock,
-        delays_h=settings.followup_delays_hours,
+        delays_h={
+            "telegram": settings.followup_delays_hours,
+            "manychat": settings.manychat_followup_delays_hours,
+        },
         windows={name: channel.messaging_window for name, channel in channels.items()},
         texts=settings.texts.followups,
+        quiet=settings.quiet,
     )
     return Runtime(
         settings=settings,

@@ -11,6 +11,7 @@ from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, Any, ClassVar, Final, Literal, Self
 from urllib.parse import unquote, urlsplit
+from zoneinfo import ZoneInfo
 
 from dotenv import dotenv_values
 from pydantic import (
@@ -24,6 +25,7 @@ from pydantic import (
 )
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
+from mirt.quiet_hours import QuietHours
 from mirt.server_urls import POSTGRES, RABBITMQ, REDIS, is_sqlite
 from mirt.texts import Texts, TextsError, read_text_file, read_texts
 
@@ -40,6 +42,7 @@ The old names still work, and are reported at the start.
 """
 
 EMBEDDED_DATABASE: Final = "sqlite:///var/mirt.db"
+MANYCHAT_WINDOW_H: Final = 24
 
 
 EMPTY_IS_NONE: Final = ("llm_max_tokens", "llm_temperature")
@@ -195,6 +198,16 @@ class Settings(BaseSettings):
         (24, 72),
         description="Hours after the customer's last message, one number for each follow-up.",
     )
+    manychat_followup_delays_hours: Annotated[tuple[int, ...], NoDecode] = Field(
+        (11,),
+        description="The same on ManyChat, which takes no message 24 hours after the customer's.",
+    )
+    shop_timezone: str = Field(
+        "Europe/Kyiv", description="Time zone of the shop, by its name in the tz database."
+    )
+    quiet_hours: str = Field(
+        "21-9", description="Hours of the shop in which no follow-up is sent; none: no such hours."
+    )
     debounce_seconds: float = Field(
         0,
         ge=0,
@@ -265,18 +278,40 @@ class Settings(BaseSettings):
             POSTGRES.check(value.get_secret_value())
         return value
 
-    @field_validator("followup_delays_hours", mode="before")
+    @field_validator("followup_delays_hours", "manychat_followup_delays_hours", mode="before")
     @classmethod
     def _comma_separated(cls, value: object) -> object:
         return (
             [part for part in value.split(",") if part.strip()] if isinstance(value, str) else value
         )
 
-    @field_validator("followup_delays_hours")
+    @field_validator("followup_delays_hours", "manychat_followup_delays_hours")
     @classmethod
     def _ascending(cls, value: tuple[int, ...]) -> tuple[int, ...]:
         if any(hours <= 0 for hours in value) or list(value) != sorted(set(value)):
             raise ValueError("hours must be positive and ascending, like 24,72")
+        return value
+
+    @field_validator("manychat_followup_delays_hours")
+    @classmethod
+    def _within_the_window(cls, value: tuple[int, ...]) -> tuple[int, ...]:
+        if value and value[-1] >= MANYCHAT_WINDOW_H:
+            raise ValueError(f"must be below {MANYCHAT_WINDOW_H}: ManyChat takes no later message")
+        return value
+
+    @field_validator("shop_timezone")
+    @classmethod
+    def _of_a_zone(cls, value: str) -> str:
+        try:
+            ZoneInfo(value)
+        except (KeyError, ValueError, OSError):
+            raise ValueError("there is no such zone; a name like Europe/Kyiv") from None
+        return value
+
+    @field_validator("quiet_hours")
+    @classmethod
+    def _of_hours(cls, value: str) -> str:
+        QuietHours.read(value, ZoneInfo("UTC"))
         return value
 
     @model_validator(mode="after")
@@ -294,11 +329,11 @@ class Settings(BaseSettings):
                 self._texts = read_texts(self.texts_file) if self.texts_file else Texts()
             except TextsError as wrong:
                 problems += (f"TEXTS_FILE: {line}" for line in wrong.problems)
-        if not problems and len(self.followup_delays_hours) > len(self._texts.followups):
-            problems.append(
-                f"FOLLOWUP_DELAYS_HOURS: at most {len(self._texts.followups)} follow-ups are sent "
-                "to a silent customer: there are no more texts"
-            )
+        most = len(self._texts.followups)
+        for name in ("followup_delays_hours", "manychat_followup_delays_hours"):
+            if not problems and len(getattr(self, name)) > most:
+                why = f"at most {most} follow-ups are sent to a silent customer: one for each text"
+                problems.append(f"{name.upper()}: {why}")
         if problems:
             raise ValueError("\n".join(problems))
         return self
@@ -336,6 +371,11 @@ class Settings(BaseSettings):
     def mode(self) -> Mode:
         """Distributed if RABBITMQ_URL is set, else embedded."""
         return Mode.DISTRIBUTED if self.rabbitmq_url else Mode.EMBEDDED
+
+    @property
+    def quiet(self) -> QuietHours | None:
+        """The quiet hours of the shop; None if there are none."""
+        return QuietHours.read(self.quiet_hours, ZoneInfo(self.shop_timezone))
 
     @property
     def prompt(self) -> str | None:

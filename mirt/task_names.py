@@ -15,6 +15,7 @@ class TaskName(StrEnum):
     SEND_FOLLOWUP = "send_followup"
     SCHEDULE_FOLLOWUP = "schedule_followup"
     CHECK_ALL_SESSIONS_FOR_FOLLOWUPS = "check_all_sessions_for_followups"
+    SET_FOLLOWUPS = "set_followups"
     CREATE_CRM_ORDER = "create_crm_order"
     SYNC_ORDER_STATUS = "sync_order_status"
     PING = "ping"

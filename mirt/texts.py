@@ -22,6 +22,9 @@ ORDER_TAKEN: Final = "Дякую! Замовлення прийнято, нев�
 ORDER_NOT_TAKEN: Final = (
     "Перепрошую, зараз не вдалося оформити замовлення. Ми вже перевіряємо його й напишемо вам."
 )
+NO_MORE_FOLLOWUPS: Final = (
+    "Добре, більше не нагадуватиму про себе. Якщо щось знадобиться, просто напишіть сюди."
+)
 UNDERSTOOD: Final = "Дякую, занотувала."
 RECEIVED: Final = "Дякую за повідомлення!"
 
@@ -86,6 +89,7 @@ class Texts:
     order_not_taken: str = ORDER_NOT_TAKEN
     understood: str = UNDERSTOOD
     received: str = RECEIVED
+    no_more_followups: str = NO_MORE_FOLLOWUPS
     ask_for_order: str = ASK_FOR_ORDER
     order_fields: Mapping[str, str] = field(default_factory=lambda: ORDER_FIELDS)
     followups: tuple[str, ...] = FOLLOWUP_TEXTS

@@ -24,7 +24,14 @@ import structlog
 from sqlalchemy import Connection
 
 from mirt.clock import Clock
-from mirt.conversations import TURN_MESSAGES, Conversations, as_task, is_command, taken_together
+from mirt.conversations import (
+    TURN_MESSAGES,
+    Conversations,
+    as_task,
+    is_command,
+    is_stop,
+    taken_together,
+)
 from mirt.deliveries import Deliveries
 from mirt.errors import ErrorCode, LeaseLostError, PermanentError
 from mirt.llm import PHOTO, Agent, ChatMessage
@@ -50,7 +57,7 @@ from mirt.store.shop.turn_steps import Opening
 from mirt.store.shop.turns import Recalled, Reply
 from mirt.task_names import TaskName
 from mirt.texts import OUR_TEXTS, Texts
-from mirt.turns.actions import ORDER, TOOLS, plan
+from mirt.turns.actions import ORDER, TOOLS, plan, stop_followups
 from mirt.turns.asking import ask
 from mirt.turns.failed_turns import delivery_to
 
@@ -266,6 +273,9 @@ class Turns:
     def _ask(self, turn: _Open) -> Reply:
         if is_command(turn.mails[0]):
             return Reply(self._texts.greeting, model="greeting")
+        if is_stop(turn.mails[0]):
+            stopped = stop_followups(turn.mails[0], self._texts)
+            return Reply(stopped.text, "stop", actions=stopped.record, agent_tasks=stopped.tasks)
         if self._max_tokens and turn.known.tokens >= self._max_tokens:
             metrics.AGENT_LIMITS.inc(limit="tokens")
             log.warning("token_limit_reached", tokens=turn.known.tokens)
