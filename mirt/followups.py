@@ -152,9 +152,10 @@ class FollowUps:
                 return _skipped(session_id, "no_conversation")
             if silence.chat_id is None:
                 silence = replace(silence, platform=channel, chat_id=chat_id)
-            followup = store.find(tx, lease.task_id) or self._take_next(
-                tx, lease.task_id, silence, asked=True
-            )
+            followup = store.find(tx, lease.task_id)
+            if followup is None and self._is_window_closed(silence):
+                return _skipped(session_id, "window_closed")
+            followup = followup or self._take_next(tx, lease.task_id, silence, asked=True)
             if followup is None:
                 return _skipped(session_id, "none_left")
             delivery = find_delivery(tx, lease.task_id)
@@ -281,10 +282,11 @@ class FollowUps:
             return "ordered"
         if not followup.asked and self._is_quiet():
             return QUIET_HOURS
+        return "window_closed" if self._is_window_closed(silence) else None
+
+    def _is_window_closed(self, silence: Silence) -> bool:
         window = self._windows.get(silence.platform)
-        if window is not None and self._clock() - silence.since >= window:
-            return "window_closed"
-        return None
+        return window is not None and self._clock() - silence.since >= window
 
 
 def _task_id(silence: Silence, number: int, now: datetime) -> str:
