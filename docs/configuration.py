@@ -1,4 +1,4 @@
-"""Write docs/configuration.md from the settings object: ``python docs/configuration.py``."""
+"""Write docs/configuration.md and docs/shop/prompt.txt: ``python docs/configuration.py``."""
 
 from pathlib import Path
 from typing import Any
@@ -7,6 +7,7 @@ from pydantic import SecretStr
 from pydantic.fields import FieldInfo
 from pydantic_core import PydanticUndefined
 
+from mirt.llm import prompts
 from mirt.settings import OLD_NAMES, Settings
 
 HEAD = """\
@@ -73,4 +74,6 @@ def _default(value: Any) -> str:
 
 
 if __name__ == "__main__":
-    Path(__file__).with_name("configuration.md").write_text(page(), encoding="utf-8")
+    here = Path(__file__).parent
+    (here / "configuration.md").write_text(page(), encoding="utf-8")
+    (here / "shop/prompt.txt").write_text(f"{prompts.ANSWER}\n", encoding="utf-8")

@@ -8,7 +8,7 @@ follow-up that a program or an operator asks for now is sent now.
 """
 
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import Any, Final
@@ -49,13 +49,16 @@ ORDER_LASTS: Final = timedelta(days=7)
 QUIET_HOURS: Final = "quiet_hours"
 """The reason of a skip after which the follow-up is due again."""
 
+WindowOf = Callable[[str], timedelta | None]
+"""Function from a chat to the time after its last message in which we may write; None: always."""
+
 
 class FollowUps:
     """The follow-ups of all conversations.
 
     ``delays_h`` has the hours after the customer's last message for each platform, one entry for
-    each follow-up. ``windows`` has the ``Channel.messaging_window`` of each platform, ``texts`` a
-    text for each follow-up.
+    each follow-up. ``windows`` has ``Channel.messaging_window`` of each platform, ``texts`` a text
+    for each follow-up.
     """
 
     def __init__(
@@ -65,7 +68,7 @@ class FollowUps:
         clock: Clock,
         *,
         delays_h: Mapping[str, Sequence[int]],
-        windows: Mapping[str, timedelta | None],
+        windows: Mapping[str, WindowOf],
         texts: Sequence[str],
         quiet: QuietHours | None = None,
     ) -> None:
@@ -168,7 +171,9 @@ class FollowUps:
             if delivery is None:
                 delivery = self._delivery(followup, silence, lease)
                 add_delivery(tx, delivery, now=self._clock())
-        self._deliveries.deliver(lease, lease.task_id)
+        result = self._deliveries.deliver(lease, lease.task_id)
+        if result["status"] == DeliveryState.UNREACHABLE:
+            return _skipped(session_id, "unreachable")
         with self._database.transaction() as tx:
             leases.verify(tx, lease)
             store.add_to_history(tx, followup, delivery.text, now=self._clock())
@@ -276,6 +281,8 @@ class FollowUps:
             return "not_answered_yet"
         if silence.chat_id is None:
             return "no_chat"
+        if silence.unreachable_since is not None:
+            return "unreachable"
         if silence.followups_off:
             return "opted_out"
         if store.has_ordered(tx, silence.session_id, since=silence.since - ORDER_LASTS):
@@ -285,7 +292,8 @@ class FollowUps:
         return "window_closed" if self._is_window_closed(silence) else None
 
     def _is_window_closed(self, silence: Silence) -> bool:
-        window = self._windows.get(silence.platform)
+        window_of = self._windows.get(silence.platform)
+        window = window_of(silence.chat_id) if window_of and silence.chat_id else None
         return window is not None and self._clock() - silence.since >= window
 
 

@@ -28,6 +28,10 @@ NO_MORE_FOLLOWUPS: Final = (
 UNDERSTOOD: Final = "Дякую, занотувала."
 RECEIVED: Final = "Дякую за повідомлення!"
 
+CANNOT_READ: Final = (
+    "Дякую, надійшло: {contents}. На жаль, я не можу цього відкрити. "
+    "Напишіть, будь ласка, словами, і я допоможу."
+)
 ASK_FOR_ORDER: Final = "Щоб оформити замовлення, уточніть, будь ласка: {fields}."
 ORDER_FIELDS: Final[Mapping[str, str]] = {
     "customer": "ім'я та прізвище, номер телефону, місто",
@@ -69,7 +73,9 @@ def asked_for(fields: Iterable[str]) -> list[str]:
     return [name for name in names if name in ORDER_FIELDS]
 
 
-PLACEHOLDER: Final = "{fields}"
+FIELDS: Final = "{fields}"
+CONTENTS: Final = "{contents}"
+_PLACEHOLDERS: Final = {"ask_for_order": FIELDS, "unreadable": CONTENTS}
 LONGEST: Final = 8_000
 """Most characters of one text."""
 
@@ -78,8 +84,9 @@ LONGEST: Final = 8_000
 class Texts:
     """The texts of one shop.
 
-    ``ask_for_order`` has ``{fields}`` in the place of the missing fields. ``summary_prompt``
-    instructs the LLM; None takes the one of ``mirt.llm.prompts``.
+    ``ask_for_order`` has ``{fields}`` in the place of the missing fields, ``unreadable`` has
+    ``{contents}`` in the place of what has arrived. ``summary_prompt`` instructs the LLM; None
+    takes the one of ``mirt.llm.prompts``.
     """
 
     greeting: str = GREETING
@@ -89,11 +96,16 @@ class Texts:
     order_not_taken: str = ORDER_NOT_TAKEN
     understood: str = UNDERSTOOD
     received: str = RECEIVED
+    unreadable: str = CANNOT_READ
     no_more_followups: str = NO_MORE_FOLLOWUPS
     ask_for_order: str = ASK_FOR_ORDER
     order_fields: Mapping[str, str] = field(default_factory=lambda: ORDER_FIELDS)
     followups: tuple[str, ...] = FOLLOWUP_TEXTS
     summary_prompt: str | None = None
+
+    def cannot_read(self, labels: Iterable[str]) -> str:
+        """Return the sentence for content that cannot be read, like a voice message."""
+        return self.unreadable.replace(CONTENTS, ", ".join(labels))
 
     def missing_from_order(self, missing: Iterable[str]) -> str | None:
         """Return the question for missing or wrong fields of an order, like ``customer.phone``.
@@ -102,7 +114,7 @@ class Texts:
         fields.
         """
         asked = dict.fromkeys(self.order_fields[name] for name in asked_for(missing))
-        return self.ask_for_order.replace(PLACEHOLDER, ", ".join(asked)) if asked else None
+        return self.ask_for_order.replace(FIELDS, ", ".join(asked)) if asked else None
 
 
 OUR_TEXTS: Final = Texts()
@@ -155,22 +167,23 @@ def read_text_file(path: Path) -> str:
     return content
 
 
-_FIELDS: Final = tuple(one.name for one in fields(Texts))
+_NAMES: Final = tuple(one.name for one in fields(Texts))
 
 
 def _problems(found: Mapping[str, Any]) -> Iterator[str]:
     for name, value in found.items():
-        if name not in _FIELDS:
-            yield f"{name}: there is no such text; {_nearest(name, _FIELDS)}"
+        if name not in _NAMES:
+            yield f"{name}: there is no such text; {_nearest(name, _NAMES)}"
         elif name == "order_fields":
             yield from _problems_of_fields(value)
         elif name == "followups":
             yield from _problems_of_followups(value)
         else:
             yield from _problems_of_text(name, value)
-    asks = found.get("ask_for_order", PLACEHOLDER)
-    if isinstance(asks, str) and PLACEHOLDER not in asks:
-        yield f"ask_for_order: it must have {PLACEHOLDER} where the missing fields stand"
+    for name, placeholder in _PLACEHOLDERS.items():
+        text = found.get(name, placeholder)
+        if isinstance(text, str) and placeholder not in text:
+            yield f"{name}: it must have {placeholder} in it, which is replaced"
 
 
 def _problems_of_text(name: str, value: Any) -> Iterator[str]:

@@ -34,7 +34,7 @@ from mirt.conversations import (
 )
 from mirt.deliveries import Deliveries
 from mirt.errors import ErrorCode, LeaseLostError, PermanentError
-from mirt.llm import PHOTO, Agent, ChatMessage
+from mirt.llm import Agent, ChatMessage
 from mirt.observe import metrics, traces
 from mirt.store.engine.database import Database
 from mirt.store.engine.retrying import commit_with_retry
@@ -59,6 +59,7 @@ from mirt.task_names import TaskName
 from mirt.texts import OUR_TEXTS, Texts
 from mirt.turns.actions import ORDER, TOOLS, plan, stop_followups
 from mirt.turns.asking import ask
+from mirt.turns.content import lines_of, start_payload, unreadable_reply
 from mirt.turns.failed_turns import delivery_to
 
 log = structlog.get_logger(__name__)
@@ -276,11 +277,13 @@ class Turns:
         if is_stop(turn.mails[0]):
             stopped = stop_followups(turn.mails[0], self._texts)
             return Reply(stopped.text, "stop", actions=stopped.record, agent_tasks=stopped.tasks)
+        if notice := unreadable_reply(turn.mails, self._texts):
+            return Reply(notice, model="notice")
         if self._max_tokens and turn.known.tokens >= self._max_tokens:
             metrics.AGENT_LIMITS.inc(limit="tokens")
             log.warning("token_limit_reached", tokens=turn.known.tokens)
             return Reply(self._texts.enough_for_today, model="limit")
-        messages = [ChatMessage(role="user", content=_content(mail)) for mail in turn.mails]
+        messages = [ChatMessage(role="user", content=line) for line, _ in lines_of(turn.mails)]
         with traces.span("agent answer", attributes={"mirt.messages": len(turn.mails)}) as span:
             answer = ask(self._agent, turn.known, messages, tools=TOOLS)
             span.set_attributes(
@@ -326,8 +329,8 @@ class Turns:
     def _write(
         self, tx: Connection, mail: Mail, turn: _Open, reply: Reply, delivery: Delivery | None
     ) -> None:
-        heard = [(_content(kept), kept.received_at) for kept in turn.mails]
-        if is_command(turn.mails[0]):
+        heard = lines_of(turn.mails)
+        if is_command(turn.mails[0]) and start_payload(turn.mails[0]) is None:
             mailbox.restart(tx, mail.session_id)
             heard = []
         steps.store_answer(tx, mail, reply, heard=heard, delivery=delivery, now=self._clock())
@@ -376,7 +379,3 @@ def _result(mail: Mail, reply: Reply) -> dict[str, Any]:
         "platform": mail.platform,
         "chat_id": mail.chat_id,
     }
-
-
-def _content(mail: Mail) -> str:
-    return " ".join(filter(None, (PHOTO if mail.metadata.get("photo") else "", mail.text)))

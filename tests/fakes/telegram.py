@@ -27,6 +27,8 @@ class TelegramApi:
         """More of what ``getWebhookInfo`` says: last error, number of updates."""
         self.updates: list[Mapping[str, Any]] = []
         """The updates that were not confirmed, in order."""
+        self.blocked_by: set[str] = set()
+        """Chats whose customer has blocked the bot."""
         self._ids = itertools.count(1000)
 
     def answer(self, request: Request) -> Reply:
@@ -44,14 +46,22 @@ class TelegramApi:
                 self.webhook = {}
                 return _ok(True)
             case "getWebhookInfo":
-                info = {"url": self.webhook.get("url", ""), "allowed_updates": ["message"]}
-                return _ok(
-                    {**info, "pending_update_count": len(self.updates), **self.webhook_state}
-                )
+                info = {
+                    "url": self.webhook.get("url", ""),
+                    "pending_update_count": len(self.updates),
+                }
+                return _ok({**info, **self.webhook_state})
             case "getUpdates":
                 return self._get_updates(body)
             case "getMe":
-                return _ok({"id": 1, "is_bot": True, "username": "fake_bot"})
+                bot_id = request.path.rpartition("/bot")[2].partition(":")[0]
+                return _ok(
+                    {
+                        "id": int(bot_id) if bot_id.isdecimal() else 1,
+                        "is_bot": True,
+                        "username": "fake_bot",
+                    }
+                )
         return _refused(404, "Not Found")
 
     def waits_for_updates(self, request: Request) -> float:
@@ -77,6 +87,10 @@ class TelegramApi:
             return _refused(400, "Bad Request: message text is empty")
         if len(text.encode("utf-16-le")) > 2 * 4096:
             return _refused(400, "Bad Request: message is too long")
+        if str(chat_id) in self.blocked_by:
+            return _refused(403, "Forbidden: bot was blocked by the user")
+        if body.get("message_thread_id") == 1:
+            return _refused(400, "Bad Request: message thread not found")
         self.sent.append((str(chat_id), text))
         self.sent_at.append(time)
         return _ok({"message_id": next(self._ids), "chat": {"id": chat_id}, "text": text})

@@ -36,7 +36,8 @@ def refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Refused:
 def test_the_examples_are_our_own_texts() -> None:
     ours = replace(OUR_TEXTS, summary_prompt=prompts.SUMMARY)
     assert read_texts(SHOP / "texts.toml") == ours
-    assert read_text_file(SHOP / "prompt.txt") == f"{prompts.ANSWER}\n"
+    written = read_text_file(SHOP / "prompt.txt")
+    assert written == f"{prompts.ANSWER}\n", "run: python docs/configuration.py"
 
 
 def test_a_text_that_is_left_out_stays_ours(tmp_path: Path) -> None:
@@ -71,7 +72,7 @@ def test_every_mistake_has_a_line(refused: Refused) -> None:
         "TEXTS_FILE: followups, number 3: it must be a text, and not blank",
         "TEXTS_FILE: order_fields.telephone: an order has no such field; perhaps phone",
         "TEXTS_FILE: order_fields.city: it must be a text, and not blank",
-        "TEXTS_FILE: ask_for_order: it must have {fields} where the missing fields stand",
+        "TEXTS_FILE: ask_for_order: it must have {fields} in it, which is replaced",
     ]
 
 

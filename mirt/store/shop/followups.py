@@ -25,6 +25,7 @@ class Silence:
     followups_taken: int
     followups_off: bool
     """Whether the customer wants no follow-ups."""
+    unreachable_since: datetime | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,6 +48,7 @@ _SILENCE = select(
     conversations.c.last_customer_at,
     conversations.c.followups_taken,
     conversations.c.followups_off,
+    conversations.c.unreachable_since,
 )
 
 

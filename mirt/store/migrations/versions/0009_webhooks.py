@@ -3,9 +3,9 @@
 import sqlalchemy as sa
 from alembic import op
 
-revision = "0008"
-down_revision = "0007"
-works_with = "0007"
+revision = "0009"
+down_revision = "0008"
+works_with = "0008"
 
 
 def upgrade() -> None:

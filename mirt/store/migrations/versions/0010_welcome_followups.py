@@ -4,9 +4,9 @@ import sqlalchemy as sa
 
 from mirt.store.migrations.steps import add_column
 
-revision = "0009"
-down_revision = "0008"
-works_with = "0008"
+revision = "0010"
+down_revision = "0009"
+works_with = "0009"
 
 
 def upgrade() -> None:
