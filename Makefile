@@ -53,12 +53,14 @@ bench: install $(CONTENDERS) ## Compare with stock Dramatiq and Celery; QUICK=1 
 chaos: install ## Cause random faults for minutes: make chaos N=5000 CHATS=300 FAULTS=40 SEED=1
 	@$(BIN)/python -m tests.chaos --messages $(or $(N),5000) --chats $(or $(CHATS),300) --faults $(or $(FAULTS),40) --seed $(or $(SEED),1) $(if $(SABOTAGE),--sabotage $(SABOTAGE))
 
-lock: ## Renew requirements.lock and requirements-dev.lock
+lock: ## Renew requirements.lock, requirements-dev.lock and requirements.txt
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/pip install --quiet uv
 	$(BIN)/uv pip compile --quiet --universal --generate-hashes --python-version 3.11 --no-annotate --no-header -o requirements.lock setup.cfg
 	$(BIN)/uv pip compile --quiet --universal --generate-hashes --python-version 3.11 --no-annotate --no-header --extra dev -o requirements-dev.lock setup.cfg
 	$(BIN)/uv pip compile --quiet --universal --generate-hashes --python-version 3.11 --no-annotate --no-header -o bench/contenders/requirements.lock bench/contenders/requirements.in
+	@{ sed -n '/^#/p' requirements.txt; sed -n '/^[a-z]/s/ \\$$//p' requirements.lock; echo .; } > requirements.new
+	@mv requirements.new requirements.txt
 
 clean: ## Remove .venv, build files and caches
 	rm -rf $(VENV) .venv-contenders build *.egg-info .pytest_cache .mypy_cache .ruff_cache .import_linter_cache

@@ -1,4 +1,4 @@
-"""Sends and schedules follow-ups, and queues those that are due."""
+"""Sends and schedules follow-ups, queues those that are due, and turns them off and on."""
 
 from typing import Any
 
@@ -39,6 +39,15 @@ def schedule_followup(
         "task_id": task_id,
         "delay_hours": delay_hours,
     }
+
+
+@task
+def set_followups(session_id: str, wanted: bool) -> dict[str, Any]:  # noqa: FBT001 - JSON
+    """Store whether the customer wants follow-ups.
+
+    Returns ``{status: "ok", session_id, wanted}``, or ``{status: "skipped", session_id, reason}``.
+    """
+    return current_runtime().followups.set_wanted(session_id, wanted=wanted)
 
 
 @task

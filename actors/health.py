@@ -1,4 +1,4 @@
-"""Answers a ping, and checks the dependencies of a worker."""
+"""Answers a ping, checks the dependencies of a worker, and asks whether messages can arrive."""
 
 from typing import Any
 
@@ -27,3 +27,12 @@ def worker_health_check() -> dict[str, Any]:
     rabbitmq}}``; a check is ``ok``, ``off`` if it is not configured, or the error.
     """
     return current_runtime().health.check(current_lease().owner, rabbitmq=registry.broker.probe)
+
+
+@task
+def check_webhooks() -> dict[str, Any]:
+    """Ask the platforms about our webhooks, for the page and the metrics.
+
+    Returns ``{status: "ok", checked}``, with the number of platforms that can be asked.
+    """
+    return current_runtime().webhooks.check()

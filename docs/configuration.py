@@ -1,4 +1,4 @@
-"""Write docs/configuration.md from the settings object: ``python docs/configuration.py``."""
+"""Write docs/configuration.md and docs/shop/prompt.txt: ``python docs/configuration.py``."""
 
 from pathlib import Path
 from typing import Any
@@ -7,6 +7,7 @@ from pydantic import SecretStr
 from pydantic.fields import FieldInfo
 from pydantic_core import PydanticUndefined
 
+from mirt.llm import prompts
 from mirt.settings import OLD_NAMES, Settings
 
 HEAD = """\
@@ -30,6 +31,10 @@ The settings decide the mode:
   `DATABASE_URL`, `TELEGRAM_BOT_TOKEN`, `TELEGRAM_WEBHOOK_SECRET` and `LLM_API_KEY` are required.
 - `TASKS_ENABLED=false`: `dispatch_message` runs the turn in the caller and returns its answer.
 - `TASKS_EAGER=true`: `send()` runs the actor at once, with all middleware; for tests.
+
+The texts of the shop are in two files, which are read and checked once, at the start of a process:
+`PROMPT_FILE` instructs the LLM, `TEXTS_FILE` has what the service itself says. Copy
+`docs/shop/prompt.txt` and `docs/shop/texts.toml`, which hold MIRT's own texts, and change them.
 
 | variable | default | meaning | old name |
 |---|---|---|---|
@@ -69,4 +74,6 @@ def _default(value: Any) -> str:
 
 
 if __name__ == "__main__":
-    Path(__file__).with_name("configuration.md").write_text(page(), encoding="utf-8")
+    here = Path(__file__).parent
+    (here / "configuration.md").write_text(page(), encoding="utf-8")
+    (here / "shop/prompt.txt").write_text(f"{prompts.ANSWER}\n", encoding="utf-8")

@@ -99,6 +99,7 @@ TASKS: Final[Mapping[str, TaskPolicy]] = {
         _task(TaskName.CHECK_ALL_SESSIONS_FOR_SUMMARIZATION, "summarization", schedule="0 * * * *"),
         _task(TaskName.SEND_FOLLOWUP, "followups", retries=3, max_backoff_s=300),
         _task(TaskName.SCHEDULE_FOLLOWUP, "followups", retries=3, max_backoff_s=300),
+        _task(TaskName.SET_FOLLOWUPS, "followups", retries=3, max_backoff_s=300),
         _task(TaskName.CHECK_ALL_SESSIONS_FOR_FOLLOWUPS, "followups", schedule="*/15 * * * *"),
         _task(
             TaskName.CREATE_CRM_ORDER,
@@ -110,6 +111,7 @@ TASKS: Final[Mapping[str, TaskPolicy]] = {
         _task(TaskName.SYNC_ORDER_STATUS, "crm", retries=3, max_backoff_s=600),
         _task(TaskName.PING, "default", limits=(5, 10)),
         _task(TaskName.WORKER_HEALTH_CHECK, "default", schedule="*/5 * * * *"),
+        _task(TaskName.CHECK_WEBHOOKS, "default", schedule="* * * * *"),
         _task(TaskName.SWEEP_MAILBOXES, "default", schedule="* * * * *"),
         _task(
             TaskName.REMOVE_OLD_ROWS,

@@ -360,8 +360,8 @@ def taken_together(waiting: list[KeptMail]) -> list[KeptMail]:
         characters += len(mail.text)
         if taken and (
             characters > LONGEST_TEXT
-            or is_command(mail)
-            or is_command(taken[0])
+            or is_alone(mail)
+            or is_alone(taken[0])
             or mail.actor != taken[0].actor
         ):
             break
@@ -369,10 +369,24 @@ def taken_together(waiting: list[KeptMail]) -> list[KeptMail]:
     return taken
 
 
+def is_alone(mail: Mail) -> bool:
+    """Whether the message is a turn of its own, which the LLM does not answer."""
+    return is_command(mail) or is_stop(mail)
+
+
 def is_command(mail: Mail) -> bool:
     """Whether the customer asks to start again: ``/start``, ``/restart``, also ``/start@bot``."""
+    return _command(mail) in {"/start", "/restart"}
+
+
+def is_stop(mail: Mail) -> bool:
+    """Whether the customer wants no follow-ups: ``/stop``, also ``/stop@bot``."""
+    return _command(mail) == "/stop"
+
+
+def _command(mail: Mail) -> str:
     word = mail.text.split(maxsplit=1)[0] if mail.text.strip() else ""
-    return word.partition("@")[0] in {"/start", "/restart"}
+    return word.partition("@")[0]
 
 
 def _problems_of(message: InboundMessage) -> Iterator[str]:

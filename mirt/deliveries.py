@@ -135,12 +135,6 @@ class Deliveries:
             channel.mark(chat_id, marks)
         return {"status": "marked", **about}
 
-    def sent_in(self, trace_id: str) -> list[str]:
-        """Return the texts of the deliveries of this trace that were sent completely."""
-        with self._database.transaction() as tx:
-            found = store.traced(tx, trace_id)
-        return [delivery.text for delivery in found if delivery.state is DeliveryState.SENT]
-
     def _resume(self, lease: Lease, delivery_id: str) -> Delivery:
         with self._database.transaction() as tx:
             leases.verify(tx, lease)

@@ -2,12 +2,15 @@
 
 A follow-up is *taken* (it gets its number in its silence) in the transaction that queues it. So it
 is queued once, however many processes look for due ones. A message of the customer cancels it.
+
+Nothing is sent in the quiet hours of the shop: what is due then waits until they are over. A
+follow-up that a program or an operator asks for now is sent now.
 """
 
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Any, Final
 
 import structlog
@@ -17,6 +20,7 @@ from mirt.clock import Clock
 from mirt.deliveries import Deliveries
 from mirt.errors import ErrorCode, PermanentError
 from mirt.observe import traces
+from mirt.quiet_hours import QuietHours
 from mirt.store.engine.database import Database
 from mirt.store.queue import leases, outbox
 from mirt.store.queue.leases import Lease
@@ -32,13 +36,18 @@ from mirt.store.shop.deliveries import (
 )
 from mirt.store.shop.followups import FollowUp, Silence
 from mirt.task_names import TaskName
-from mirt.texts import FOLLOWUP_TEXTS
 
 log = structlog.get_logger(__name__)
 
 BATCH: Final = 100
 """Follow-ups that one transaction takes."""
 LONGEST_DELAY_H: Final = 24 * 365
+ORDER_LASTS: Final = timedelta(days=7)
+"""A customer who ordered this shortly before falling silent needs no reminder of the shop."""
+
+
+QUIET_HOURS: Final = "quiet_hours"
+"""The reason of a skip after which the follow-up is due again."""
 
 WindowOf = Callable[[str], timedelta | None]
 """Function from a chat to the time after its last message in which we may write; None: always."""
@@ -47,8 +56,9 @@ WindowOf = Callable[[str], timedelta | None]
 class FollowUps:
     """The follow-ups of all conversations.
 
-    ``delays_h`` has the hours after the customer's last message, one entry for each follow-up.
-    ``windows`` has ``Channel.messaging_window`` of each platform.
+    ``delays_h`` has the hours after the customer's last message for each platform, one entry for
+    each follow-up. ``windows`` has ``Channel.messaging_window`` of each platform, ``texts`` a text
+    for each follow-up.
     """
 
     def __init__(
@@ -57,24 +67,32 @@ class FollowUps:
         deliveries: Deliveries,
         clock: Clock,
         *,
-        delays_h: Sequence[int],
+        delays_h: Mapping[str, Sequence[int]],
         windows: Mapping[str, WindowOf],
+        texts: Sequence[str],
+        quiet: QuietHours | None = None,
     ) -> None:
         self._database = database
         self._deliveries = deliveries
         self._clock = clock
         self._windows = windows
-        self._delays = [timedelta(hours=hours) for hours in delays_h]
+        self._texts = texts
+        self._quiet = quiet
+        self._delays = {
+            platform: [timedelta(hours=hours) for hours in delays]
+            for platform, delays in delays_h.items()
+        }
 
     def take_due(self) -> Iterator[list[TaskMessage]]:
-        """Take every due follow-up. Yield batches to publish, each after its commit.
+        """Take every due follow-up, none in the quiet hours. Yield batches to publish, committed.
 
         The highest number comes first: a customer with several due follow-ups gets one of them,
         not all at once.
         """
-        for number in reversed(range(len(self._delays))):
-            while batch := self._take_batch(number):
-                yield batch
+        for platform, delays in self._delays.items():
+            for number in reversed(range(len(delays))):
+                while not self._is_quiet() and (batch := self._take_batch(platform, number)):
+                    yield batch
 
     def schedule(
         self,
@@ -87,7 +105,8 @@ class FollowUps:
     ) -> None:
         """Queue the next follow-up for a later time. The customer's next message cancels it.
 
-        A second call with the same ``task_id`` changes nothing.
+        If that time is in the quiet hours, it is sent when they are over; 0 hours means now in
+        any case. A second call with the same ``task_id`` changes nothing.
 
         Raises:
             PermanentError: INVALID_INPUT, ``delay_hours`` is not within 0 to ``LONGEST_DELAY_H``.
@@ -109,10 +128,12 @@ class FollowUps:
                     traces.child_options(TaskName.SEND_FOLLOWUP),
                 ),
                 now=now,
-                due_at=now + timedelta(hours=delay_hours),
+                due_at=self._after_quiet(now + timedelta(hours=delay_hours))
+                if delay_hours
+                else now,
             )
             if new and silence is not None:
-                self._take_next(tx, task_id, silence)
+                self._take_next(tx, task_id, silence, asked=not delay_hours)
 
     def send(
         self, lease: Lease, session_id: str, *, channel: str, chat_id: str | None
@@ -134,16 +155,21 @@ class FollowUps:
                 return _skipped(session_id, "no_conversation")
             if silence.chat_id is None:
                 silence = replace(silence, platform=channel, chat_id=chat_id)
-            followup = store.find(tx, lease.task_id) or self._take_next(tx, lease.task_id, silence)
+            followup = store.find(tx, lease.task_id)
+            if followup is None and self._is_window_closed(silence):
+                return _skipped(session_id, "window_closed")
+            followup = followup or self._take_next(tx, lease.task_id, silence, asked=True)
             if followup is None:
                 return _skipped(session_id, "none_left")
             delivery = find_delivery(tx, lease.task_id)
             sent = delivery is not None and delivery.state is DeliveryState.SENT
-            if not sent and (reason := self._skip_reason(followup, silence)):
+            if not sent and (reason := self._skip_reason(tx, followup, silence)):
                 abandon_delivery(tx, lease.task_id, now=self._clock())
+                if reason == QUIET_HOURS:
+                    store.release(tx, followup)
                 return _skipped(session_id, reason)
             if delivery is None:
-                delivery = _delivery(followup, silence, lease)
+                delivery = self._delivery(followup, silence, lease)
                 add_delivery(tx, delivery, now=self._clock())
         result = self._deliveries.deliver(lease, lease.task_id)
         if result["status"] == DeliveryState.UNREACHABLE:
@@ -177,12 +203,35 @@ class FollowUps:
         """Settle a purged follow-up like a failed one."""
         return self.failed(tx, task_id)
 
-    def _take_batch(self, number: int) -> list[TaskMessage]:
+    def set_wanted(self, session_id: str, *, wanted: bool) -> dict[str, Any]:
+        """Store whether the customer wants follow-ups.
+
+        Returns ``{status: "ok", session_id, wanted}``, or ``{status: "skipped", session_id,
+        reason: "no_conversation"}``.
+
+        Raises:
+            DatabaseError: it could not be stored.
+        """
+        with self._database.transaction() as tx:
+            if not store.set_wanted(tx, session_id, wanted=wanted):
+                return _skipped(session_id, "no_conversation")
+        return {"status": "ok", "session_id": session_id, "wanted": wanted}
+
+    def _is_quiet(self) -> bool:
+        return self._after_quiet(now := self._clock()) != now
+
+    def _after_quiet(self, at: datetime) -> datetime:
+        """Return the time, or the end of the quiet hours that it lies in."""
+        return (self._quiet.end_after(at) if self._quiet else None) or at
+
+    def _take_batch(self, platform: str, number: int) -> list[TaskMessage]:
         now = self._clock()
         with self._database.transaction() as tx:
-            until = now - self._delays[number]
-            found = store.lock_silent(tx, fewer_than=number + 1, until=until, limit=BATCH)
-            due = [(_task_id(silence, number), silence) for silence in found]
+            until = now - self._delays[platform][number]
+            found = store.lock_silent(
+                tx, [platform], fewer_than=number + 1, until=until, limit=BATCH
+            )
+            due = [(_task_id(silence, number, now), silence) for silence in found]
             if due:
                 taken = [
                     FollowUp(task_id, silence.session_id, silence.since, number)
@@ -203,16 +252,29 @@ class FollowUps:
                 outbox.add(tx, task, now=now)
         return batch
 
-    def _take_next(self, tx: Connection, task_id: str, silence: Silence) -> FollowUp | None:
-        asked = store.created_at(tx, task_id)
+    def _take_next(
+        self, tx: Connection, task_id: str, silence: Silence, *, asked: bool = False
+    ) -> FollowUp | None:
+        created = store.created_at(tx, task_id)
         number = silence.followups_taken
-        if number >= len(self._delays) or (asked is not None and asked < silence.since):
+        most = len(self._delays.get(silence.platform, ()))
+        if number >= most or (created is not None and created < silence.since):
             return None
-        taken = FollowUp(task_id, silence.session_id, silence.since, number)
+        taken = FollowUp(task_id, silence.session_id, silence.since, number, asked)
         store.record(tx, [taken], now=self._clock())
         return taken
 
-    def _skip_reason(self, followup: FollowUp, silence: Silence) -> str | None:
+    def _delivery(self, followup: FollowUp, silence: Silence, lease: Lease) -> Delivery:
+        return Delivery(
+            id=followup.task_id,
+            session_id=followup.session_id,
+            platform=silence.platform,
+            chat_id=silence.chat_id or followup.session_id,
+            text=self._texts[followup.number % len(self._texts)],
+            trace_id=lease.trace_id,
+        )
+
+    def _skip_reason(self, tx: Connection, followup: FollowUp, silence: Silence) -> str | None:
         if silence.since != followup.since:
             return "customer_wrote"
         if silence.head_task_id is not None:
@@ -221,15 +283,24 @@ class FollowUps:
             return "no_chat"
         if silence.unreachable_since is not None:
             return "unreachable"
+        if silence.followups_off:
+            return "opted_out"
+        if store.has_ordered(tx, silence.session_id, since=silence.since - ORDER_LASTS):
+            return "ordered"
+        if not followup.asked and self._is_quiet():
+            return QUIET_HOURS
+        return "window_closed" if self._is_window_closed(silence) else None
+
+    def _is_window_closed(self, silence: Silence) -> bool:
         window_of = self._windows.get(silence.platform)
-        window = window_of(silence.chat_id) if window_of else None
-        if window is not None and self._clock() - silence.since >= window:
-            return "window_closed"
-        return None
+        window = window_of(silence.chat_id) if window_of and silence.chat_id else None
+        return window is not None and self._clock() - silence.since >= window
 
 
-def _task_id(silence: Silence, number: int) -> str:
-    return f"followup:{silence.session_id}:{silence.since.isoformat()}:{number}"
+def _task_id(silence: Silence, number: int, now: datetime) -> str:
+    # With the time: a follow-up that was released is taken again, by another task.
+    since, taken = silence.since.isoformat(), int(now.timestamp())
+    return f"followup:{silence.session_id}:{since}:{number}:{taken}"
 
 
 def _task(
@@ -240,17 +311,6 @@ def _task(
         actor=TaskName.SEND_FOLLOWUP,
         kwargs={"session_id": session_id, "channel": channel, "chat_id": chat_id},
         options=options,
-    )
-
-
-def _delivery(followup: FollowUp, silence: Silence, lease: Lease) -> Delivery:
-    return Delivery(
-        id=followup.task_id,
-        session_id=followup.session_id,
-        platform=silence.platform,
-        chat_id=silence.chat_id or followup.session_id,
-        text=FOLLOWUP_TEXTS[followup.number % len(FOLLOWUP_TEXTS)],
-        trace_id=lease.trace_id,
     )
 
 

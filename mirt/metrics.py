@@ -17,6 +17,8 @@ from mirt.store.queue.holds import open_holds
 from mirt.store.queue.tasks import TaskState
 from mirt.store.reports import counts
 from mirt.store.reports.backlog import measure
+from mirt.store.shop import webhooks
+from mirt.webhooks import problems_of
 
 HEALTH_LASTS: Final = timedelta(minutes=15)
 """Three intervals of the health check. A worker without a check for longer counts as gone."""
@@ -110,6 +112,23 @@ def _health(tx: Connection, clock: Clock) -> Sequence[Metric]:
     return [metrics.DEPENDENCY_HEALTHY.of(*healthy), metrics.HEALTH_CHECK_AGE.of(*ages)]
 
 
+def _webhooks(tx: Connection, clock: Clock) -> Sequence[Metric]:
+    now = clock()
+    states = webhooks.read(tx)
+    pending = [(one.pending,) for one in states if one.channel == "telegram"]
+    ages = (
+        (one.channel, (now - one.last_message_at).total_seconds())
+        for one in states
+        if one.last_message_at is not None
+    )
+    problems = ((one.channel, len(list(problems_of(one, now)))) for one in states)
+    return [
+        metrics.PENDING_UPDATES.of(*pending),
+        metrics.WEBHOOK_AGE.of(*ages),
+        metrics.WEBHOOK_PROBLEMS.of(*problems),
+    ]
+
+
 _READERS: Final[tuple[Callable[[Connection, Clock], Sequence[Metric]], ...]] = (
     _backlog,
     _dead,
@@ -117,4 +136,5 @@ _READERS: Final[tuple[Callable[[Connection, Clock], Sequence[Metric]], ...]] = (
     _holds,
     _ticks,
     _health,
+    _webhooks,
 )

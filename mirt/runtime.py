@@ -13,7 +13,7 @@ from typing import Final
 from pydantic import SecretStr
 from redis import Redis
 
-from mirt.channels import Channel
+from mirt.channels import Channel, PollableChannel
 from mirt.channels.console import ConsoleChannel
 from mirt.channels.manychat import ManyChatChannel, Platform
 from mirt.channels.telegram import TelegramChannel
@@ -47,6 +47,7 @@ from mirt.summaries import Summaries
 from mirt.task_names import TaskName
 from mirt.timeline import Timelines
 from mirt.turns import DirectTurns, FailedTurns, Turns
+from mirt.webhooks import Webhooks
 
 Show = Callable[[str, str], None]
 """Function that shows a reply (chat id, text) of a channel that has no key."""
@@ -84,6 +85,7 @@ class Runtime:
     summaries: Summaries
     housekeeping: Housekeeping
     health: Health
+    webhooks: Webhooks
     timelines: Timelines
     failure_handlers: FailureHandlers
     claim_hooks: ClaimHooks
@@ -120,15 +122,21 @@ def open_runtime(
         agent,
         clock,
         max_tokens_per_day=settings.agent_max_tokens_per_day,
+        texts=settings.texts,
     )
-    failed_turns = FailedTurns(conversations, clock)
+    failed_turns = FailedTurns(conversations, clock, settings.texts)
     orders = Orders(database, _crm(settings, connections), clock)
     followups = FollowUps(
         database,
         deliveries,
         clock,
-        delays_h=settings.followup_delays_hours,
+        delays_h={
+            "telegram": settings.followup_delays_hours,
+            "manychat": settings.manychat_followup_delays_hours,
+        },
         windows={name: channel.messaging_window for name, channel in channels.items()},
+        texts=settings.texts.followups,
+        quiet=settings.quiet,
     )
     return Runtime(
         settings=settings,
@@ -149,6 +157,7 @@ def open_runtime(
         health=Health(
             database, {"database": database.ping, "redis": redis.ping if redis else None}, clock
         ),
+        webhooks=Webhooks(database, channels, clock, is_polled=settings.mode is Mode.EMBEDDED),
         timelines=Timelines(database, clock),
         claim_hooks={TaskName.PROCESS_MESSAGE: turns, TaskName.PROCESS_AND_RESPOND: turns},
         failure_handlers={
@@ -180,6 +189,19 @@ def outside_services(settings: Settings) -> dict[str, OutsideService | None]:
         name: None if url is None or key is None else OutsideService(url, key)
         for name, (url, key) in configured.items()
     }
+
+
+def open_bot(settings: Settings) -> PollableChannel | None:
+    """Return the Telegram bot with connections of its own; None if no token is set.
+
+    A long poll holds its connection, which must not be one of those that replies use.
+    """
+    api = outside_services(settings)["telegram"]
+    if api is None:
+        return None
+    return TelegramChannel(
+        token=api.key, secret=settings.telegram_webhook_secret, api_url=api.url, max_connections=2
+    )
 
 
 def _channels(
@@ -248,6 +270,8 @@ def _agent(settings: Settings, connections: ExitStack) -> Agent:
         api_key=llm.key,
         base_url=llm.url,
         model=settings.llm_model,
+        prompt=settings.prompt,
+        summary_prompt=settings.texts.summary_prompt,
         max_tokens=settings.llm_max_tokens,
         temperature=settings.llm_temperature,
         timeout=settings.llm_call_timeout_seconds,

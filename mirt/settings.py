@@ -6,16 +6,18 @@ one line for each, naming the variable. No value is printed, since it may be a s
 
 import os
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from enum import StrEnum
 from pathlib import Path
-from typing import Annotated, Any, Final, Literal, Self
+from typing import Annotated, Any, ClassVar, Final, Literal, Self
 from urllib.parse import unquote, urlsplit
+from zoneinfo import ZoneInfo
 
 from dotenv import dotenv_values
 from pydantic import (
     AliasChoices,
     Field,
+    PrivateAttr,
     SecretStr,
     ValidationError,
     field_validator,
@@ -23,7 +25,9 @@ from pydantic import (
 )
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
+from mirt.quiet_hours import QuietHours
 from mirt.server_urls import POSTGRES, RABBITMQ, REDIS, is_sqlite
+from mirt.texts import Texts, TextsError, read_text_file, read_texts
 
 OLD_NAMES: Final[Mapping[str, str]] = {
     "CELERY_ENABLED": "TASKS_ENABLED",
@@ -38,9 +42,7 @@ The old names still work, and are reported at the start.
 """
 
 EMBEDDED_DATABASE: Final = "sqlite:///var/mirt.db"
-
-MOST_FOLLOWUPS: Final = 5
-"""The number of different texts (``mirt.texts``), so that none is sent twice."""
+MANYCHAT_WINDOW_H: Final = 24
 
 
 EMPTY_IS_NONE: Final = ("llm_max_tokens", "llm_temperature")
@@ -69,6 +71,11 @@ class Settings(BaseSettings):
     model_config = SettingsConfigDict(
         extra="ignore", frozen=True, hide_input_in_errors=True, env_ignore_empty=True
     )
+
+    calls_outside: ClassVar[bool] = True
+    """Whether the process calls outside services, and so needs their keys and the texts."""
+    _prompt: str | None = PrivateAttr(None)
+    _texts: Texts = PrivateAttr(default_factory=Texts)
 
     rabbitmq_url: SecretStr | None = Field(
         None, description="AMQP URL. Without it the service runs embedded, in one process."
@@ -185,12 +192,28 @@ class Settings(BaseSettings):
         ge=0,
         description="Tokens that one conversation may cost in 24 hours; 0: no limit.",
     )
+    prompt_file: Path | None = Field(
+        None, description="Text file with the instructions of the LLM; default: those of MIRT."
+    )
+    texts_file: Path | None = Field(
+        None, description="TOML file with the texts of the shop; default: those of MIRT."
+    )
     summary_retention_days: int = Field(
         3, ge=0, description="Days without a message until a conversation is summed up."
     )
     followup_delays_hours: Annotated[tuple[int, ...], NoDecode] = Field(
         (24, 72),
         description="Hours after the customer's last message, one number for each follow-up.",
+    )
+    manychat_followup_delays_hours: Annotated[tuple[int, ...], NoDecode] = Field(
+        (11,),
+        description="The same on ManyChat, which takes no message 24 hours after the customer's.",
+    )
+    shop_timezone: str = Field(
+        "Europe/Kyiv", description="Time zone of the shop, by its name in the tz database."
+    )
+    quiet_hours: str = Field(
+        "21-9", description="Hours of the shop in which no follow-up is sent; none: no such hours."
     )
     debounce_seconds: float = Field(
         0,
@@ -273,21 +296,65 @@ class Settings(BaseSettings):
             POSTGRES.check(value.get_secret_value())
         return value
 
-    @field_validator("followup_delays_hours", mode="before")
+    @field_validator("followup_delays_hours", "manychat_followup_delays_hours", mode="before")
     @classmethod
     def _comma_separated(cls, value: object) -> object:
         return (
             [part for part in value.split(",") if part.strip()] if isinstance(value, str) else value
         )
 
-    @field_validator("followup_delays_hours")
+    @field_validator("followup_delays_hours", "manychat_followup_delays_hours")
     @classmethod
     def _ascending(cls, value: tuple[int, ...]) -> tuple[int, ...]:
         if any(hours <= 0 for hours in value) or list(value) != sorted(set(value)):
             raise ValueError("hours must be positive and ascending, like 24,72")
-        if len(value) > MOST_FOLLOWUPS:
-            raise ValueError(f"at most {MOST_FOLLOWUPS} follow-ups are sent to a silent customer")
         return value
+
+    @field_validator("manychat_followup_delays_hours")
+    @classmethod
+    def _within_the_window(cls, value: tuple[int, ...]) -> tuple[int, ...]:
+        if value and value[-1] >= MANYCHAT_WINDOW_H:
+            raise ValueError(f"must be below {MANYCHAT_WINDOW_H}: ManyChat takes no later message")
+        return value
+
+    @field_validator("shop_timezone")
+    @classmethod
+    def _of_a_zone(cls, value: str) -> str:
+        try:
+            ZoneInfo(value)
+        except (KeyError, ValueError, OSError):
+            raise ValueError("there is no such zone; a name like Europe/Kyiv") from None
+        return value
+
+    @field_validator("quiet_hours")
+    @classmethod
+    def _of_hours(cls, value: str) -> str:
+        QuietHours.read(value, ZoneInfo("UTC"))
+        return value
+
+    @model_validator(mode="after")
+    def _with_texts(self) -> Self:
+        """Read the files now: later starts of this process must not find others."""
+        problems: list[str] = []
+        if self.calls_outside:
+            try:
+                self._prompt = (
+                    read_text_file(self.prompt_file).strip() if self.prompt_file else None
+                )
+            except TextsError as wrong:
+                problems += (f"PROMPT_FILE: {line}" for line in wrong.problems)
+            try:
+                self._texts = read_texts(self.texts_file) if self.texts_file else Texts()
+            except TextsError as wrong:
+                problems += (f"TEXTS_FILE: {line}" for line in wrong.problems)
+        most = len(self._texts.followups)
+        for name in ("followup_delays_hours", "manychat_followup_delays_hours"):
+            if not problems and len(getattr(self, name)) > most:
+                why = f"at most {most} follow-ups are sent to a silent customer: one for each text"
+                problems.append(f"{name.upper()}: {why}")
+        if problems:
+            raise ValueError("\n".join(problems))
+        return self
 
     @model_validator(mode="after")
     def _two_tokens_for_two_roles(self) -> Self:
@@ -299,22 +366,9 @@ class Settings(BaseSettings):
     def _complete_when_distributed(self) -> Self:
         if self.mode is Mode.EMBEDDED:
             return self
-        missing = [
-            name
-            for name in (
-                "redis_url",
-                "telegram_bot_token",
-                "telegram_webhook_secret",
-                "llm_api_key",
-            )
-            if getattr(self, name) is None
-        ]
+        missing = list(self._missing_for_calls_outside()) if self.calls_outside else []
         if self.database_url.get_secret_value() == EMBEDDED_DATABASE:
             missing.append("database_url")
-        if bool(self.manychat_api_key) != bool(self.manychat_verify_token):
-            missing.append("manychat_verify_token" if self.manychat_api_key else "manychat_api_key")
-        if bool(self.snitkix_api_key) != bool(self.snitkix_api_url):
-            missing.append("snitkix_api_url" if self.snitkix_api_key else "snitkix_api_key")
         if missing:
             why = "required when RABBITMQ_URL is set"
             raise ValueError("\n".join(f"{name.upper()}: {why}" for name in missing))
@@ -322,10 +376,34 @@ class Settings(BaseSettings):
             raise ValueError("DATABASE_URL: must be a PostgreSQL DSN when RABBITMQ_URL is set")
         return self
 
+    def _missing_for_calls_outside(self) -> Iterator[str]:
+        for name in ("redis_url", "telegram_bot_token", "telegram_webhook_secret", "llm_api_key"):
+            if getattr(self, name) is None:
+                yield name
+        if bool(self.manychat_api_key) != bool(self.manychat_verify_token):
+            yield "manychat_verify_token" if self.manychat_api_key else "manychat_api_key"
+        if bool(self.snitkix_api_key) != bool(self.snitkix_api_url):
+            yield "snitkix_api_url" if self.snitkix_api_key else "snitkix_api_key"
+
     @property
     def mode(self) -> Mode:
         """Distributed if RABBITMQ_URL is set, else embedded."""
         return Mode.DISTRIBUTED if self.rabbitmq_url else Mode.EMBEDDED
+
+    @property
+    def quiet(self) -> QuietHours | None:
+        """The quiet hours of the shop; None if there are none."""
+        return QuietHours.read(self.quiet_hours, ZoneInfo(self.shop_timezone))
+
+    @property
+    def prompt(self) -> str | None:
+        """The instructions of PROMPT_FILE; None if it is not set."""
+        return self._prompt
+
+    @property
+    def texts(self) -> Texts:
+        """The texts of TEXTS_FILE, or those of MIRT."""
+        return self._texts
 
     @property
     def secrets(self) -> list[str]:
@@ -347,7 +425,18 @@ class Settings(BaseSettings):
         }
 
 
-def load_settings(env_file: Path | None = Path(".env")) -> Settings:
+class DatabaseSettings(Settings):
+    """The configuration of a command that opens the database only.
+
+    It needs no key of an outside service, so it works on a machine that has none of them.
+    """
+
+    calls_outside = False
+
+
+def load_settings(
+    env_file: Path | None = Path(".env"), *, kind: type[Settings] = Settings
+) -> Settings:
     """Read the environment, and ``env_file`` for variables that the environment does not set.
 
     Raises:
@@ -356,7 +445,7 @@ def load_settings(env_file: Path | None = Path(".env")) -> Settings:
     env = {**(dotenv_values(env_file) if env_file else {}), **os.environ}
     turned_off = {name: None for name in EMPTY_IS_NONE if env.get(name.upper()) == ""}
     try:
-        return Settings(_env_file=env_file, **turned_off)
+        return kind(_env_file=env_file, **turned_off)
     except ValidationError as refused:
         raise SettingsError("\n".join(_lines(refused))) from None
 

@@ -10,9 +10,12 @@ from mirt.channels.protocol import (
     InboundMessage,
     MarkingChannel,
     Marks,
+    PollableChannel,
+    PolledUpdate,
     ReachabilityChange,
     Receipt,
     RegisteringChannel,
+    WebhookReport,
 )
 
 __all__ = [
@@ -21,7 +24,10 @@ __all__ = [
     "InboundMessage",
     "MarkingChannel",
     "Marks",
+    "PollableChannel",
+    "PolledUpdate",
     "ReachabilityChange",
     "Receipt",
     "RegisteringChannel",
+    "WebhookReport",
 ]

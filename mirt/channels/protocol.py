@@ -80,6 +80,17 @@ class MarkingChannel(Protocol):
         ...
 
 
+@dataclass(frozen=True, slots=True)
+class WebhookReport:
+    """The webhook as its platform sees it; ``url`` is empty if there is none."""
+
+    url: str
+    pending: int
+    """Events that wait to be delivered."""
+    last_error: str | None
+    last_error_at: datetime | None
+
+
 @runtime_checkable
 class RegisteringChannel(Protocol):
     """A platform whose API sets the URL of the webhook."""
@@ -91,8 +102,58 @@ class RegisteringChannel(Protocol):
         """
         ...
 
+    def delete_webhook(self) -> None:
+        """Have nothing sent any more; what is not delivered yet waits on the platform.
+
+        Raises the same as ``Channel.send``.
+        """
+        ...
+
     def webhook_info(self) -> Mapping[str, Any]:
-        """Return the state of the webhook on the platform. Raises the same as ``Channel.send``."""
+        """Return the state of the webhook, in the words of the platform.
+
+        Raises the same as ``Channel.send``.
+        """
+        ...
+
+    def webhook_report(self) -> WebhookReport:
+        """Return the state of the webhook; the platform has five seconds to answer.
+
+        Raises the same as ``Channel.send``.
+        """
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class PolledUpdate:
+    """An event that was fetched from the platform; ``payload`` is what a webhook would get."""
+
+    id: int
+    payload: Mapping[str, Any]
+
+
+@runtime_checkable
+class PollableChannel(RegisteringChannel, Protocol):
+    """A platform whose events can be fetched while no webhook is set."""
+
+    name: str
+
+    def identify(self) -> str:
+        """Return the name under which customers find the bot. Raises as ``Channel.send``."""
+        ...
+
+    def fetch_updates(self, confirm_until: int | None, *, wait_s: float) -> list[PolledUpdate]:
+        """Return the updates that were not confirmed, in order; wait up to ``wait_s`` s for one.
+
+        All updates up to the id ``confirm_until`` are confirmed: they never come again.
+
+        Raises the same as ``Channel.send``; ``PermanentError`` also if a webhook is set, or another
+        program fetches the updates.
+        """
+        ...
+
+    def close(self) -> None:
+        """Close the connections. A later request opens new ones."""
         ...
 
 

@@ -41,14 +41,19 @@ class OpenAiAgent:
         temperature: float | None = 0.3,
         timeout: float = 30.0,
         sends_tools: bool = True,
+        prompt: str | None = None,
+        summary_prompt: str | None = None,
         max_connections: int = 64,
     ) -> None:
         """Take the key, the base URL before ``/chat/completions``, and the name of the model.
 
-        ``max_tokens`` and ``temperature`` are not sent if they are None. ``timeout`` is the most
-        seconds for one completion. Without ``sends_tools`` the model has no tools.
+        ``prompt`` and ``summary_prompt`` replace those of ``mirt.llm.prompts``. ``max_tokens`` and
+        ``temperature`` are not sent if they are None. ``timeout`` is the most seconds for one
+        completion. Without ``sends_tools`` the model has no tools.
         """
         self._model = model
+        self._prompt = prompt or prompts.ANSWER
+        self._summary_prompt = summary_prompt or prompts.SUMMARY
         self._sends_tools = sends_tools
         sent = {"max_tokens": max_tokens, "temperature": temperature}
         self._parameters = {name: value for name, value in sent.items() if value is not None}
@@ -79,13 +84,15 @@ class OpenAiAgent:
         if tools and not self._sends_tools:
             tools, before = (), [prompts.WITHOUT_TOOLS, *before]
         messages = [_message(line.role, line.content) for line in conversation]
-        return self._complete([*_instructions(prompts.ANSWER, before), *messages], tools)
+        return self._complete([*_instructions(self._prompt, before), *messages], tools)
 
     def summarise(self, conversation: Sequence[ChatMessage], *, summary: str | None) -> Completion:
         """Ask the model for a whole summary of the conversation, including the summary before."""
         before = [prompts.known_before(summary)] if summary else []
         asked = _message("user", prompts.transcript(conversation))
-        return self._complete([*_instructions(prompts.SUMMARY, before), asked], must_be_whole=True)
+        return self._complete(
+            [*_instructions(self._summary_prompt, before), asked], must_be_whole=True
+        )
 
     def close(self) -> None:
         """Close the connections. A later request opens new ones."""

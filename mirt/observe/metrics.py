@@ -129,6 +129,17 @@ DEPENDENCY_HEALTHY: Final = LookupGauge(
 HEALTH_CHECK_AGE: Final = LookupGauge(
     "mirt_health_check_age_seconds", "Time since the last check of a worker.", "worker"
 )
+PENDING_UPDATES: Final = LookupGauge(
+    "mirt_telegram_pending_updates", "Updates that wait at Telegram, at the last check."
+)
+WEBHOOK_AGE: Final = LookupGauge(
+    "mirt_webhook_age_seconds",
+    "Time since the last message of a channel.",
+    "channel",
+)
+WEBHOOK_PROBLEMS: Final = LookupGauge(
+    "mirt_webhook_problems", "Reasons why messages of a channel do not arrive.", "channel"
+)
 
 # Looked up in RabbitMQ.
 RABBITMQ_READY: Final = LookupGauge(

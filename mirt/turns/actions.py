@@ -25,7 +25,7 @@ from mirt.orders import (
 from mirt.store.queue.tasks import TaskMessage
 from mirt.store.shop.mailbox import KeptMail
 from mirt.task_names import TaskName
-from mirt.texts import ORDER_NOT_TAKEN, ORDER_TAKEN, RECEIVED, UNDERSTOOD, missing_from_order
+from mirt.texts import OUR_TEXTS, Texts
 from mirt.turns.arguments import understand
 from mirt.turns.notes import ORDER_TOOL
 
@@ -40,6 +40,12 @@ class _Marks(BaseModel):
     remove_tags: list[str] = Field(default_factory=list)
 
 
+class _Wanted(BaseModel):
+    model_config = ConfigDict(extra="ignore", hide_input_in_errors=True)
+
+    wanted: bool
+
+
 ORDER: Final = Tool(
     ORDER_TOOL,
     "Створи замовлення. Лише після того, як покупець підтвердив його повністю, і лише раз.",
@@ -50,7 +56,13 @@ MARKS: Final = Tool(
     "Запам'ятай покупця для колег: поля (назва і значення) та позначки.",
     _Marks.model_json_schema(),
 )
-TOOLS: Final = (ORDER, MARKS)
+FOLLOWUPS: Final = Tool(
+    "set_reminders",
+    "Покупець просить більше не писати йому першим і не нагадувати про себе (wanted: false) або "
+    "знову просить нагадувати (wanted: true).",
+    _Wanted.model_json_schema(),
+)
+TOOLS: Final = (ORDER, MARKS, FOLLOWUPS)
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,7 +78,7 @@ class Plan:
     record: Sequence[Mapping[str, Any]] = field(default_factory=list)
 
 
-def plan(text: str, actions: Iterable[Action], mail: KeptMail) -> Plan:
+def plan(text: str, actions: Iterable[Action], mail: KeptMail, texts: Texts = OUR_TEXTS) -> Plan:
     """Make tasks of the actions of a turn. Their ids derive from the turn's, so they exist once."""
     tasks: list[TaskMessage] = []
     record: list[dict[str, Any]] = []
@@ -75,7 +87,7 @@ def plan(text: str, actions: Iterable[Action], mail: KeptMail) -> Plan:
         try:
             task, items = _task(action, mail, f"{mail.task_id}:{number}")
         except OrderProblems as wrong:
-            text = _refuse_order(wrong.fields)
+            text = _refuse_order(wrong.fields, texts)
             record.append({**entry, "wrong": wrong.fields})
         except (ValidationError, _UnreadableError):
             _count(action, "failed")
@@ -85,24 +97,45 @@ def plan(text: str, actions: Iterable[Action], mail: KeptMail) -> Plan:
             _count(action, "taken")
             tasks.append(task)
             record.append({**entry, "task_id": task.task_id, **({"items": items} if items else {})})
-    return Plan(text or _text_for(tasks), tasks, record)
+    return Plan(text or _text_for(tasks, texts), tasks, record)
 
 
-def _text_for(tasks: Sequence[TaskMessage]) -> str:
+def stop_followups(mail: KeptMail, texts: Texts) -> Plan:
+    """Return the plan for a customer who has sent ``/stop``."""
+    task = _set_followups(mail, f"{mail.task_id}:stop", wanted=False)
+    return Plan(
+        texts.no_more_followups, [task], [{"action": FOLLOWUPS.name, "task_id": task.task_id}]
+    )
+
+
+def _set_followups(mail: KeptMail, task_id: str, *, wanted: bool) -> TaskMessage:
+    kwargs = {"session_id": mail.session_id, "wanted": wanted}
+    return TaskMessage(task_id, TaskName.SET_FOLLOWUPS, kwargs=kwargs, options=_options(mail))
+
+
+def _options(mail: KeptMail) -> dict[str, str]:
+    return {
+        "trace_id": mail.trace_id,
+        "session_id": mail.session_id,
+        **traces.context_of(mail.trace_id),
+    }
+
+
+def _text_for(tasks: Sequence[TaskMessage], texts: Texts) -> str:
     """Return the text for a customer who gets no text from the agent."""
     if not tasks:
-        return RECEIVED
+        return texts.received
     ordered = any(task.actor == TaskName.CREATE_CRM_ORDER for task in tasks)
-    return ORDER_TAKEN if ordered else UNDERSTOOD
+    return texts.order_taken if ordered else texts.understood
 
 
-def _refuse_order(wrong: Sequence[str]) -> str:
+def _refuse_order(wrong: Sequence[str], texts: Texts) -> str:
     """Return the question for what is wrong with an order, or say that the order has failed."""
-    question = missing_from_order(wrong)
+    question = texts.missing_from_order(wrong)
     metrics.AGENT_ACTIONS.inc(action=ORDER.name, outcome="asked" if question else "failed")
     if question is None:
         log.warning("order_not_taken", fields=wrong)
-        return ORDER_NOT_TAKEN
+        return texts.order_not_taken
     log.info("order_incomplete", fields=wrong)
     return question
 
@@ -117,14 +150,13 @@ class _UnreadableError(Exception):
 
 def _task(action: Action, mail: KeptMail, task_id: str) -> tuple[TaskMessage, list[str]]:
     """Return the task of an action, and the items of an order in words."""
-    options = {
-        "trace_id": mail.trace_id,
-        "session_id": mail.session_id,
-        **traces.context_of(mail.trace_id),
-    }
+    options = _options(mail)
+    if action.name != ORDER.name and not action.is_readable:
+        raise _UnreadableError
+    if action.name == FOLLOWUPS.name:
+        wanted = _Wanted.model_validate(understand(action.arguments, FOLLOWUPS.parameters)).wanted
+        return _set_followups(mail, task_id, wanted=wanted), []
     if action.name == MARKS.name:
-        if not action.is_readable:
-            raise _UnreadableError
         marks = _Marks.model_validate(understand(action.arguments, MARKS.parameters)).model_dump()
         customer = {"platform": mail.platform, "chat_id": mail.chat_id or mail.session_id}
         kwargs = {**customer, **marks}

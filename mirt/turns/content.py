@@ -13,7 +13,7 @@ from mirt.channels import notes
 from mirt.conversations import is_command
 from mirt.llm import PHOTO
 from mirt.store.shop.mailbox import KeptMail, Mail
-from mirt.texts import cannot_read
+from mirt.texts import OUR_TEXTS, Texts
 
 
 def lines_of(mails: Sequence[KeptMail]) -> list[tuple[str, datetime]]:
@@ -27,12 +27,12 @@ def lines_of(mails: Sequence[KeptMail]) -> list[tuple[str, datetime]]:
     ]
 
 
-def unreadable_reply(mails: Sequence[Mail]) -> str | None:
+def unreadable_reply(mails: Sequence[Mail], texts: Texts = OUR_TEXTS) -> str | None:
     """Return the reply to messages that have nothing the LLM can read; None if one has."""
     if any(mail.text.strip() or mail.metadata.get("photo") for mail in mails):
         return None
     labels = [label for mail in mails for label in notes.labels_of(mail.metadata)]
-    return cannot_read(dict.fromkeys(labels))
+    return texts.cannot_read(dict.fromkeys(labels))
 
 
 def start_payload(mail: Mail) -> str | None:

@@ -23,15 +23,18 @@ from mirt.store.shop.deliveries import (
 from mirt.store.shop.mailbox import Mail, MailState
 from mirt.store.shop.turns import reply_to
 from mirt.task_names import TaskName
-from mirt.texts import APOLOGY
+from mirt.texts import OUR_TEXTS, Texts
 
 
 class FailedTurns:
     """The failure handler of turns and replies."""
 
-    def __init__(self, conversations: Conversations, clock: Clock) -> None:
+    def __init__(
+        self, conversations: Conversations, clock: Clock, texts: Texts = OUR_TEXTS
+    ) -> None:
         self._conversations = conversations
         self._clock = clock
+        self._texts = texts
 
     def failed(self, tx: Connection, task_id: str) -> list[TaskMessage]:
         """Settle a turn that has failed for good, in the transaction that writes its dead letter.
@@ -53,7 +56,7 @@ class FailedTurns:
             and mail.actor == TaskName.PROCESS_AND_RESPOND
             and _is_apology_due(reply)
         ):
-            delivery = delivery_to(mail, f"{task_id}:apology", APOLOGY)
+            delivery = delivery_to(mail, f"{task_id}:apology", self._texts.apology)
             apology = send_response_task(delivery)
             # False for a turn that fails again after a replay: its customer had the apology before.
             if outbox.add(tx, apology, now=now):

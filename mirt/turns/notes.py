@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Final
 
 from mirt.store.shop.turns import Said
-from mirt.texts import missing_from_order
+from mirt.texts import asked_for
 
 ORDER_TOOL: Final = "create_order"
 MOST_NOTES: Final = 5
@@ -26,7 +26,7 @@ def _notes(action: Mapping[str, Any]) -> Iterator[str]:
             "покупець хоче щось у ньому змінити, пообіцяй передати це колегам."
         )
     elif action.get("action") == ORDER_TOOL and (wrong := action.get("wrong")):
-        if missing_from_order(wrong):
+        if asked_for(wrong):
             yield (
                 f"Замовлення не оформлено: бракує або не підходить {', '.join(wrong)}. Решту вже "
                 "названо, не питай про неї вдруге."

@@ -24,7 +24,14 @@ import structlog
 from sqlalchemy import Connection
 
 from mirt.clock import Clock
-from mirt.conversations import TURN_MESSAGES, Conversations, as_task, is_command, taken_together
+from mirt.conversations import (
+    TURN_MESSAGES,
+    Conversations,
+    as_task,
+    is_command,
+    is_stop,
+    taken_together,
+)
 from mirt.deliveries import Deliveries
 from mirt.errors import ErrorCode, LeaseLostError, PermanentError
 from mirt.llm import Agent, ChatMessage
@@ -49,8 +56,8 @@ from mirt.store.shop.mailbox import KeptMail, Mail, MailState
 from mirt.store.shop.turn_steps import Opening
 from mirt.store.shop.turns import Recalled, Reply
 from mirt.task_names import TaskName
-from mirt.texts import ENOUGH_FOR_TODAY, GREETING
-from mirt.turns.actions import ORDER, TOOLS, plan
+from mirt.texts import OUR_TEXTS, Texts
+from mirt.turns.actions import ORDER, TOOLS, plan, stop_followups
 from mirt.turns.asking import ask
 from mirt.turns.content import lines_of, start_payload, unreadable_reply
 from mirt.turns.failed_turns import delivery_to
@@ -118,6 +125,7 @@ class Turns:
         clock: Clock,
         *,
         max_tokens_per_day: int = 0,
+        texts: Texts = OUR_TEXTS,
     ) -> None:
         """Take the tokens that one conversation may cost in a day; 0: no limit."""
         self._database = database
@@ -125,6 +133,7 @@ class Turns:
         self._deliveries = deliveries
         self._agent = agent
         self._clock = clock
+        self._texts = texts
         self._max_tokens = max_tokens_per_day
         # A series that begins with its first event has no growth, and raises no alert.
         metrics.AGENT_LIMITS.inc(0, limit="tokens")
@@ -264,13 +273,16 @@ class Turns:
 
     def _ask(self, turn: _Open) -> Reply:
         if is_command(turn.mails[0]):
-            return Reply(GREETING, model="greeting")
-        if notice := unreadable_reply(turn.mails):
+            return Reply(self._texts.greeting, model="greeting")
+        if is_stop(turn.mails[0]):
+            stopped = stop_followups(turn.mails[0], self._texts)
+            return Reply(stopped.text, "stop", actions=stopped.record, agent_tasks=stopped.tasks)
+        if notice := unreadable_reply(turn.mails, self._texts):
             return Reply(notice, model="notice")
         if self._max_tokens and turn.known.tokens >= self._max_tokens:
             metrics.AGENT_LIMITS.inc(limit="tokens")
             log.warning("token_limit_reached", tokens=turn.known.tokens)
-            return Reply(ENOUGH_FOR_TODAY, model="limit")
+            return Reply(self._texts.enough_for_today, model="limit")
         messages = [ChatMessage(role="user", content=line) for line, _ in lines_of(turn.mails)]
         with traces.span("agent answer", attributes={"mirt.messages": len(turn.mails)}) as span:
             answer = ask(self._agent, turn.known, messages, tools=TOOLS)
@@ -281,7 +293,7 @@ class Turns:
                     "gen_ai.usage.output_tokens": answer.completion_tokens,
                 }
             )
-        planned = plan(answer.text, answer.actions, turn.mails[0])
+        planned = plan(answer.text, answer.actions, turn.mails[0], self._texts)
         return Reply(
             planned.text,
             answer.model,

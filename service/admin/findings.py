@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Final
 from urllib.parse import quote
 
@@ -11,7 +11,10 @@ from mirt.store.queue.health_checks import checks_of_workers
 from mirt.store.queue.holds import Hold, open_holds
 from mirt.store.reports import overview
 from mirt.store.reports.overview import Effect, Unknown
+from mirt.store.shop import webhooks
 from mirt.store.shop.mailbox import count_dead_heads
+from mirt.store.shop.webhooks import WebhookState
+from mirt.webhooks import problems_of
 from service.admin.context import AdminContext
 from service.admin.queues import Activity
 from service.admin.schedule import ScheduledTask
@@ -35,7 +38,7 @@ class Problem:
 def findings(
     context: AdminContext, now: Activity, scheduled: Sequence[ScheduledTask]
 ) -> list[Problem]:
-    """Return all problems, the worst first; none if all is well. Five queries.
+    """Return all problems, the worst first; none if all is well. Six queries.
 
     Raises:
         DatabaseError: the database cannot be read.
@@ -45,10 +48,12 @@ def findings(
         checks = list(checks_of_workers(tx, since=now.at - HEALTH_CHECK_VALID_FOR))
         held = open_holds(tx)
         stuck = count_dead_heads(tx)
+        states = webhooks.read(tx)
     living_ids = {one.worker.id for one in now.workers}
     unhealthy = {worker: found for worker, found, _ in checks if worker in living_ids}
     return [
         *_of_holds(held, now),
+        *_of_webhooks(states, now.at),
         *_of_queues(now),
         *_of_runs(now),
         *_of_heads(stuck),
@@ -89,6 +94,12 @@ def _of_heads(stuck: int) -> Iterator[Problem]:
             "mirt inspect",
             "/ops/conversations?kind=waiting",
         )
+
+
+def _of_webhooks(states: Sequence[WebhookState], now: datetime) -> Iterator[Problem]:
+    for state in states:
+        for problem in problems_of(state, now):
+            yield Problem(problem.what, problem.command, "/ops")
 
 
 def _of_queues(now: Activity) -> Iterator[Problem]:

@@ -1,7 +1,9 @@
-"""Compute the plots of the last hour: bars that a template draws, and a sentence for each."""
+"""Compute the plots of the last hour: bars that a template draws, a sentence and a table each."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from datetime import datetime, tzinfo
+from functools import partial
 from typing import Final
 
 from mirt.clock import format_duration
@@ -24,7 +26,11 @@ class Bar:
 
 @dataclass(frozen=True, slots=True)
 class Plot:
-    """A plot with its total; ``says`` is the sentence for screen readers."""
+    """A plot with its total; ``says`` is the sentence for screen readers.
+
+    ``rows`` are its values: the minutes that have a bar, the latest first, with a value for each of
+    ``columns``.
+    """
 
     name: str
     figure: str
@@ -33,6 +39,8 @@ class Plot:
     top: str
     kind: str
     bars: Sequence[Bar]
+    columns: Sequence[str]
+    rows: Sequence[tuple[datetime, Sequence[str]]]
 
     @property
     def width(self) -> int:
@@ -40,17 +48,21 @@ class Plot:
         return STEP * len(self.bars)
 
 
-def plots(minutes: Sequence[Minute]) -> list[Plot]:
-    """Return the plots of throughput, latency and failures."""
-    return [_answered(minutes), _latency(minutes), _failed(minutes)]
+def plots(minutes: Sequence[Minute], zone: tzinfo) -> list[Plot]:
+    """Return the plots of throughput, latency and failures, with times in this zone."""
+    at = partial(_time_of, zone)
+    return [_answered(minutes, at), _latency(minutes, at), _failed(minutes, at)]
 
 
-def _answered(minutes: Sequence[Minute]) -> Plot:
+_At = Callable[[Minute], str]
+
+
+def _answered(minutes: Sequence[Minute], at: _At) -> Plot:
     total = sum(minute.answered for minute in minutes)
     most = max(minutes, key=lambda minute: minute.answered)
     says = "No message was answered in the last hour."
     if total:
-        at_most = f"at most {most.answered:,} per minute ({_at(most)})"
+        at_most = f"at most {most.answered:,} per minute ({at(most)})"
         says = f"{total:,} answered in the last hour, {at_most}."
     return Plot(
         "Answered",
@@ -59,11 +71,13 @@ def _answered(minutes: Sequence[Minute]) -> Plot:
         says,
         f"{most.answered:,} per min" if total else "",
         "good",
-        _bars(minutes, lambda minute: (minute.answered, minute.answered), "{0:.0f} answered"),
+        _bars(minutes, at, lambda minute: (minute.answered, minute.answered), "{0:.0f} answered"),
+        ("Answered",),
+        [(one.at, (f"{one.answered:,}",)) for one in reversed(minutes) if one.answered],
     )
 
 
-def _latency(minutes: Sequence[Minute]) -> Plot:
+def _latency(minutes: Sequence[Minute], at: _At) -> Plot:
     total = sum(minute.answered for minute in minutes)
     mean = sum(minute.mean_s * minute.answered for minute in minutes) / total if total else 0.0
     worst = max(minutes, key=lambda minute: minute.slowest_s)
@@ -71,7 +85,7 @@ def _latency(minutes: Sequence[Minute]) -> Plot:
     if total:
         says = (
             f"From message to answer {format_duration(mean)} on average, "
-            f"at most {format_duration(worst.slowest_s)} ({_at(worst)})."
+            f"at most {format_duration(worst.slowest_s)} ({at(worst)})."
         )
     return Plot(
         "Latency",
@@ -82,18 +96,25 @@ def _latency(minutes: Sequence[Minute]) -> Plot:
         "slow",
         _bars(
             minutes,
+            at,
             lambda minute: (minute.slowest_s, minute.mean_s),
             "{1:.1f} s on average, the slowest {0:.1f} s",
         ),
+        ("Average", "Slowest"),
+        [
+            (one.at, (format_duration(one.mean_s), format_duration(one.slowest_s)))
+            for one in reversed(minutes)
+            if one.slowest_s
+        ],
     )
 
 
-def _failed(minutes: Sequence[Minute]) -> Plot:
+def _failed(minutes: Sequence[Minute], at: _At) -> Plot:
     total = sum(minute.failed for minute in minutes)
     most = max(minutes, key=lambda minute: minute.failed)
     says = "Nothing failed for good in the last hour."
     if total:
-        at_most = f"at most {most.failed:,} per minute ({_at(most)})"
+        at_most = f"at most {most.failed:,} per minute ({at(most)})"
         says = f"{total:,} failed for good in the last hour, {at_most}."
     return Plot(
         "Failed for good",
@@ -102,12 +123,17 @@ def _failed(minutes: Sequence[Minute]) -> Plot:
         says,
         f"{most.failed:,} per min" if total else "",
         "bad",
-        _bars(minutes, lambda minute: (minute.failed, minute.failed), "{0:.0f} failed"),
+        _bars(minutes, at, lambda minute: (minute.failed, minute.failed), "{0:.0f} failed"),
+        ("Failed",),
+        [(one.at, (f"{one.failed:,}",)) for one in reversed(minutes) if one.failed],
     )
 
 
 def _bars(
-    minutes: Sequence[Minute], figures: Callable[[Minute], tuple[float, float]], says: str
+    minutes: Sequence[Minute],
+    at: _At,
+    figures: Callable[[Minute], tuple[float, float]],
+    says: str,
 ) -> list[Bar]:
     found = [figures(minute) for minute in minutes]
     top = max((whole for whole, _ in found), default=0)
@@ -117,7 +143,7 @@ def _bars(
             STEP * number,
             _height(whole, scale),
             _height(marked, scale),
-            f"{_at(minute)}: {says.format(whole, marked)}" if whole else "",
+            f"{at(minute)}: {says.format(whole, marked)}" if whole else "",
         )
         for number, (minute, (whole, marked)) in enumerate(zip(minutes, found, strict=True))
     ]
@@ -128,5 +154,5 @@ def _height(figure: float, scale: float) -> float:
     return round(max(figure * scale, 1.5), 1) if figure else 0.0
 
 
-def _at(minute: Minute) -> str:
-    return f"{minute.at:%H:%M}"
+def _time_of(zone: tzinfo, minute: Minute) -> str:
+    return f"{minute.at.astimezone(zone):%H:%M}"

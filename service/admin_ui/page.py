@@ -13,6 +13,7 @@ from mirt.runtime import Runtime
 from service.admin_ui.auth.access import FORM_TOKEN, Access, AccessDenied, Principal
 from service.admin_ui.auth.roles import Tokens
 from service.admin_ui.templates import Templates
+from service.admin_ui.zone import zone_of
 from service.web.bodies import read_form
 from service.web.bulkhead import Bulkhead
 from service.web.login_throttle import TooManyAttempts
@@ -116,6 +117,7 @@ class Page:
                 "form_token": access.form_token(principal) if principal else "",
                 "flash": access.take_flash(principal, req, resp) if principal else None,
                 "now": self.runtime.clock(),
+                "zone": zone_of(req),
                 "path": req.path,
                 "here": req.relative_uri,
                 "is_live": view.is_live and principal is not None,

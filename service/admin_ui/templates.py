@@ -1,14 +1,16 @@
 """Render the templates of the page; every value is escaped as text."""
 
 import json
-from datetime import datetime
+from datetime import UTC, datetime, tzinfo
 from pathlib import Path
 from typing import Any, Final
 
-from jinja2 import Environment, FileSystemLoader, StrictUndefined
+from jinja2 import Environment, FileSystemLoader, StrictUndefined, pass_context
+from jinja2.runtime import Context
 
 from mirt.clock import format_duration
 from service.admin_ui.static import StaticFiles
+from service.admin_ui.zone import zone_name
 
 TEMPLATES: Final = Path(__file__).with_name("templates")
 PAGES: Final = (
@@ -36,6 +38,10 @@ class Templates:
             iso=iso,
             format_duration=format_duration,
             relative=relative,
+            time=_time,
+            time_of_day=_time_of_day,
+            day=_day,
+            zone=_zone,
             utc=utc,
             count=_count,
             pretty=_pretty,
@@ -71,9 +77,39 @@ def relative(at: datetime, now: datetime) -> str:
     return f"{words} ago" if seconds > 0 else f"in {words}"
 
 
+def local(at: datetime, now: datetime, zone: tzinfo) -> str:
+    """Format the time of day in that zone, with the date unless it is today there."""
+    there = at.astimezone(zone)
+    is_today = there.date() == now.astimezone(zone).date()
+    return f"{there:%H:%M:%S}" if is_today else f"{there:%-d %b %Y, %H:%M:%S}"
+
+
 def utc(at: datetime, now: datetime) -> str:
-    """Format the time of day in UTC, with the date unless it is today."""
-    return f"{at:%H:%M:%S}" if at.date() == now.date() else f"{at:%-d %b %Y, %H:%M:%S}"
+    """Format the time of day in UTC, with the date unless it is today, and the word UTC."""
+    return f"{local(at, now, UTC)} UTC"
+
+
+# The zone of the operator is in the context of every page (``service.admin_ui.page``).
+
+
+@pass_context
+def _time(context: Context, at: datetime, now: datetime) -> str:
+    return local(at, now, context["zone"])
+
+
+@pass_context
+def _time_of_day(context: Context, at: datetime, form: str = "%H:%M:%S") -> str:
+    return at.astimezone(context["zone"]).strftime(form)
+
+
+@pass_context
+def _day(context: Context, at: datetime) -> str:
+    return f"{at.astimezone(context['zone']):%-d %B %Y}"
+
+
+@pass_context
+def _zone(context: Context, at: datetime) -> str:
+    return zone_name(at, context["zone"])
 
 
 def iso(at: datetime) -> str:

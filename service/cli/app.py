@@ -23,7 +23,9 @@ COMMANDS: Final = (
         "demo", "service.cli.send:demo", "Play a short conversation on a service of its own."
     ),
     CommandSpec(
-        "telegram", "service.cli.telegram:telegram", "Set or show the webhook of the Telegram bot."
+        "telegram",
+        "service.cli.telegram:telegram",
+        "Set, delete or show the webhook of the Telegram bot.",
     ),
     CommandSpec(
         "inspect",

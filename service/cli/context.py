@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from mirt.clock import Clock, utc_now
-from mirt.settings import Mode, Settings, load_settings
+from mirt.settings import DatabaseSettings, Mode, Settings, load_settings
 from mirt.store.engine.database import Database
 from mirt.store.engine.revision import check_schema
 from service.cli.errors import CommandError
@@ -27,13 +27,15 @@ class CommandContext:
 def read_only() -> Iterator[CommandContext]:
     """Open the database for reading, beside the processes that use it. A write fails.
 
+    It needs no key of an outside service.
+
     Raises:
         CommandError: the database file of the embedded mode does not exist.
         DatabaseError: the database cannot be reached.
         SchemaError: its schema is not the one of this version.
         SettingsError: the settings are invalid.
     """
-    settings = load_settings()
+    settings = load_settings(kind=DatabaseSettings)
     _require_file(settings)
     database = Database(settings.database_url.get_secret_value(), pool_size=1, reads_only=True)
     try:

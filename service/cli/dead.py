@@ -64,12 +64,12 @@ def list_(
 def _table(found: Sequence[DeadLetter]) -> None:
     columns = (
         Column("DIED (UTC)", spare=2),
-        Column("TASK"),
+        Column("TASK", spare=1),
         Column("CODE", style="red"),
         Column("ATTEMPTS", "right", spare=4),
-        Column("CONVERSATION", spare=1),
-        Column("ID", spare=3, style="dim"),
-        Column("WHY", spare=5),
+        Column("CONVERSATION", spare=3),
+        Column("ID", style="dim"),
+        Column("WHY", cut_to=24),
     )
     rows: list[Row] = [
         (
@@ -80,7 +80,7 @@ def _table(found: Sequence[DeadLetter]) -> None:
                 one.attempts,
                 one.session_id,
                 one.task.task_id,
-                " ".join(one.exception.split())[:120],
+                " ".join(one.exception.split()),
             ),
             None,
         )

@@ -25,12 +25,17 @@ MIN_TEXT: Final = 20
 
 @dataclass(frozen=True, slots=True)
 class Column:
-    """Column of a table. In a narrow terminal, the highest ``spare`` is left out first, 0 never."""
+    """Column of a table.
+
+    In a narrow terminal a column with ``cut_to`` is shortened first, down to that many characters.
+    Then the column with the highest ``spare`` is left out, and so on; one with 0 never is.
+    """
 
     title: str
     justify: Literal["left", "right"] = "left"
     spare: int = 0
     style: str | None = None
+    cut_to: int | None = None
 
 
 Cell = str | int | float | None
@@ -70,7 +75,10 @@ def emit(document: Any) -> None:
 
 
 def table(columns: Sequence[Column], rows: Sequence[Row], *, empty: str) -> None:
-    """Print a table that fits the terminal, or ``empty`` if there are no rows."""
+    """Print a table that fits the terminal, or ``empty`` if there are no rows.
+
+    The last line names the columns that were left out.
+    """
     if not rows:
         say(empty, style="dim")
         return
@@ -78,16 +86,24 @@ def table(columns: Sequence[Column], rows: Sequence[Row], *, empty: str) -> None
 
     out = console()
     cells = [[_format(cell) for cell in row] for row, _ in rows]
-    kept = _fit(columns, cells, out.width)
+    widths = _fit(columns, _natural_widths(columns, cells), out.width)
     drawing = Table(box=None, pad_edge=False, padding=(0, GAP, 0, 0), header_style="bold")
-    for index in kept:
+    for index, width in widths.items():
         column = columns[index]
+        is_cut = column.cut_to is not None
         drawing.add_column(
-            column.title, justify=column.justify, style=column.style, overflow="fold"
+            column.title,
+            justify=column.justify,
+            style=column.style,
+            width=width if is_cut else None,
+            no_wrap=is_cut,
+            overflow="ellipsis" if is_cut else "fold",
         )
     for row, (_, style) in zip(cells, rows, strict=True):
-        drawing.add_row(*(row[index] for index in kept), style=style)
+        drawing.add_row(*(row[index] for index in widths), style=style)
     out.print(drawing)
+    if left_out := [column.title for n, column in enumerate(columns) if n not in widths]:
+        say(f"left out: {', '.join(left_out)}; a wider terminal or --json shows them", style="dim")
 
 
 def moment(at: datetime | None) -> str:
@@ -95,20 +111,34 @@ def moment(at: datetime | None) -> str:
     return "never" if at is None else f"{at.astimezone(UTC):%Y-%m-%d %H:%M:%S}"
 
 
-def _fit(columns: Sequence[Column], cells: list[list[str]], width: int) -> list[int]:
+def _natural_widths(columns: Sequence[Column], cells: list[list[str]]) -> list[int]:
     from rich.cells import cell_len
 
-    widths = [
+    return [
         max(cell_len(text) for text in (column.title, *(row[index] for row in cells)))
         for index, column in enumerate(columns)
     ]
+
+
+def _fit(columns: Sequence[Column], natural: Sequence[int], width: int) -> dict[int, int]:
+    """Return the width of each column that is shown, by its index."""
+    least = [
+        have if column.cut_to is None else min(have, max(column.cut_to, len(column.title)))
+        for column, have in zip(columns, natural, strict=True)
+    ]
     kept = list(range(len(columns)))
-    while sum(widths[index] + GAP for index in kept) - GAP > width:
+    while sum(least[index] + GAP for index in kept) - GAP > width:
         spare = max(kept, key=lambda index: columns[index].spare)
         if columns[spare].spare == 0:
             break
         kept.remove(spare)
-    return kept
+    left = width + GAP - sum(least[index] + GAP for index in kept)
+    widths = {}
+    for index in kept:
+        more = max(0, min(natural[index] - least[index], left))
+        widths[index] = least[index] + more
+        left -= more
+    return widths
 
 
 def _format(cell: Cell) -> str:

@@ -10,26 +10,32 @@ import tempfile
 import time
 import urllib.error
 import urllib.request
+from contextlib import closing
 from pathlib import Path
 from typing import Annotated, Any, Final
 
 import typer
 
-from mirt.runtime import open_runtime
-from mirt.settings import Mode, Settings
-from service.cli.errors import CommandError
+from mirt.observe.logs import configure
+from mirt.settings import Mode, Settings, load_settings
+from mirt.store.engine.database import Database
+from mirt.store.reports.trace_outcome import TraceOutcome, read_outcome
+from service.cli.errors import CommandError, misused
 from service.exit_codes import UNAVAILABLE, WRONG
 from service.processes.startup import DEFAULT_PORT, HOST, read_settings
 
 ANSWER_WITHIN_S: Final = 90.0
 START_WITHIN_S: Final = 30.0
+SEEN_WITHIN_S: Final = 2.0
 CHAT: Final = 1001
 CONVERSATION: Final = ("Привіт! 👋", "Скільки коштує сукня на 5 років?", "Дякую, беру 💛")
 
 
 def send(
     text: Annotated[str, typer.Argument(help="What the customer writes.")],
-    chat: Annotated[int, typer.Option(help="Id of the chat to write in.")] = CHAT,
+    chat: Annotated[
+        int | None, typer.Option(help="Id of the chat to write in; required with a bot.")
+    ] = None,
     port: Annotated[
         int, typer.Option(envvar="PORT", help="Port of the ingress on this machine.")
     ] = DEFAULT_PORT,
@@ -42,26 +48,39 @@ def send(
 ) -> None:
     """Write to the running service as a customer would on Telegram, and show the reply."""
     settings = read_settings(quiet=True)
+    if chat is None and settings.telegram_bot_token is not None:
+        # Telegram would send the reply to a stranger: the owner of the chat of our default.
+        problem = (
+            "name your own chat, since the bot sends the reply to it. To find its id, write to the "
+            "bot in Telegram: mirt up prints it after the arrow, and /ops/conversations lists it"
+        )
+        raise misused("--chat", problem)
     base = url.rstrip("/") if url else f"http://{HOST}:{port}"
-    trace_id = _post(settings, base, _update(text, chat))
-    replies = _wait_for_replies(settings, trace_id, within_s=within)
-    if replies is None:
+    trace_id = _post(settings, base, _update(text, CHAT if chat is None else chat))
+    with closing(_database(settings)) as database:
+        outcome = _wait_for_the_end(database, base, trace_id, within_s=within)
+    print(*outcome.replies, sep="\n")
+    if outcome.error_code is not None:
+        problem = f"it failed: {outcome.error}; mirt trace {trace_id}"
+        raise CommandError("reply", problem, outcome.error_code)
+    if not outcome.is_over:
         problem = f"no reply within {within:g} s; what it waits for: mirt trace {trace_id}"
         raise CommandError("reply", problem, "TIMEOUT")
-    print(*replies, sep="\n")
 
 
 def demo() -> None:
     """Play a short conversation on a service of its own. Exit code 1 if a reply is missing."""
     with tempfile.TemporaryDirectory(prefix="mirt-demo-") as folder:
         port = _free_port()
+        # Without a bot, so that no customer gets anything, and without the .env of this folder.
+        variables = {name.upper() for name in Settings.model_fields if not name.startswith("llm_")}
         environment = {
-            **{k: v for k, v in os.environ.items() if k not in {"RABBITMQ_URL", "REDIS_URL"}},
+            **{name: value for name, value in os.environ.items() if name not in variables},
             "DATABASE_URL": f"sqlite:///{Path(folder) / 'demo.db'}",
             "LOG_LEVEL": "ERROR",
         }
         command = [sys.executable, "-m", "service.cli", "up", "--port", str(port)]
-        with subprocess.Popen(command, env=environment) as service:  # noqa: S603 - our own program
+        with subprocess.Popen(command, env=environment, cwd=folder) as service:  # noqa: S603 - our own program
             try:
                 is_answered = _converse(environment, port)
             finally:
@@ -73,28 +92,46 @@ def demo() -> None:
 
 
 def _converse(environment: dict[str, str], port: int) -> bool:
+    os.environ.clear()
     os.environ.update(environment)
-    for name in ("RABBITMQ_URL", "REDIS_URL"):
-        os.environ.pop(name, None)
-    settings = read_settings()
+    settings = load_settings(env_file=None)
+    configure(settings)
     _wait_until_alive(port)
     base = f"http://{HOST}:{port}"
-    sent = (_post(settings, base, _update(text, CHAT)) for text in CONVERSATION)
-    return all(_wait_for_replies(settings, trace_id, within_s=ANSWER_WITHIN_S) for trace_id in sent)
+    with closing(_database(settings)) as database:
+        sent = (_post(settings, base, _update(text, CHAT)) for text in CONVERSATION)
+        ends = [_wait_for_the_end(database, base, trace_id) for trace_id in sent]
+    return all(end.replies and not end.error_code for end in ends)
 
 
 _updates = itertools.count(int(time.time()))
 
 
-def _wait_for_replies(settings: Settings, trace_id: str, *, within_s: float) -> list[str] | None:
-    """Return the replies to the message of this trace, or None after ``within_s`` seconds."""
-    runtime = open_runtime(settings)
-    deadline = time.monotonic() + within_s
-    while time.monotonic() < deadline:
-        if replies := runtime.deliveries.sent_in(trace_id):
-            return replies
+def _database(settings: Settings) -> Database:
+    return Database(settings.database_url.get_secret_value(), pool_size=1, reads_only=True)
+
+
+def _wait_for_the_end(
+    database: Database, base: str, trace_id: str, *, within_s: float = ANSWER_WITHIN_S
+) -> TraceOutcome:
+    """Return how the message of this trace has ended, or what is known after ``within_s`` s.
+
+    Raises:
+        CommandError: the service at ``base`` has another database than this command.
+    """
+    began = time.monotonic()
+    while True:
+        with database.transaction() as tx:
+            outcome = read_outcome(tx, trace_id)
+        waited = time.monotonic() - began
+        # The ingress answers after its commit, so the message must be there already.
+        if waited > SEEN_WITHIN_S and not outcome.is_known:
+            where = database.url.render_as_string(hide_password=True)
+            problem = f"the service at {base} does not use this database ({where})"
+            raise CommandError("--url", problem, "UNAVAILABLE", UNAVAILABLE)
+        if outcome.is_over or waited > within_s:
+            return outcome
         time.sleep(0.1)
-    return None
 
 
 def _update(text: str, chat: int) -> dict[str, Any]:

@@ -1,15 +1,18 @@
-"""``mirt telegram``: sets and shows the webhook to which Telegram sends what customers write."""
+"""``mirt telegram``: sets, deletes and shows the webhook to which Telegram sends messages."""
 
 import json
+import sys
 from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Annotated, Any, Final, TypeVar
 from urllib.parse import urlsplit
 
 import typer
 
 from mirt.channels import RegisteringChannel
-from mirt.runtime import open_runtime
+from mirt.errors import DatabaseError
+from mirt.runtime import Runtime, open_runtime
 from service.processes.startup import read_settings, refuse
 
 PATH: Final = "/webhooks/telegram"
@@ -18,7 +21,9 @@ PORTS: Final = (443, 80, 88, 8443)
 
 T = TypeVar("T")
 
-telegram = typer.Typer(help="Set or show the webhook of the Telegram bot.", no_args_is_help=True)
+telegram = typer.Typer(
+    help="Set, delete or show the webhook of the Telegram bot.", no_args_is_help=True
+)
 
 
 @telegram.command("set-webhook")
@@ -32,8 +37,27 @@ def set_webhook(
 ) -> None:
     """Make Telegram send messages, and no other updates, to this address, with our secret."""
     address = _check_address(url)
-    _ask(lambda bot: bot.set_webhook(address))
+
+    def register(bot: RegisteringChannel, runtime: Runtime) -> None:
+        bot.set_webhook(address)
+        _expect(runtime, address)
+
+    _ask(register)
     print(f"Telegram sends messages to {address}")
+
+
+@telegram.command("delete-webhook")
+def delete_webhook() -> None:
+    """Let Telegram keep messages until they are fetched, as mirt up does."""
+
+    def delete(bot: RegisteringChannel, runtime: Runtime) -> str:
+        before = str(bot.webhook_info().get("url") or "")
+        bot.delete_webhook()
+        _expect(runtime, None)
+        return before
+
+    before = _ask(delete)
+    print(f"Telegram no longer sends messages to {before}" if before else "No webhook was set")
 
 
 @telegram.command()
@@ -43,7 +67,7 @@ def info(
     ] = False,
 ) -> None:
     """Show the webhook as Telegram knows it: its address, pending updates, the last error."""
-    found = _ask(lambda bot: bot.webhook_info())
+    found = _ask(lambda bot, _: bot.webhook_info())
     if as_json:
         print(json.dumps(found, ensure_ascii=False))
         return
@@ -76,10 +100,21 @@ def _check_address(url: str) -> str:
     return url if parts.path.strip("/") else f"{url.rstrip('/')}{PATH}"
 
 
-def _ask(question: Callable[[RegisteringChannel], T]) -> T:
+def _expect(runtime: Runtime, url: str | None) -> None:
+    """Store the address, so that another one is noticed later. Without a database none is."""
+    database = runtime.database
+    if database.is_sqlite and not Path(str(database.url.database)).exists():
+        return  # a look at the file would create it
+    try:
+        runtime.webhooks.expect("telegram", url)
+    except DatabaseError as failed:
+        print(f"The address could not be stored: {failed.message}", file=sys.stderr)
+
+
+def _ask(question: Callable[[RegisteringChannel, Runtime], T]) -> T:
     runtime = open_runtime(read_settings(quiet=True))
     with runtime.connections:
         bot = runtime.channels["telegram"]
         if not isinstance(bot, RegisteringChannel):
             refuse("mirt telegram needs a bot:", "TELEGRAM_BOT_TOKEN is not set")
-        return question(bot)
+        return question(bot, runtime)

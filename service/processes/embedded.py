@@ -9,6 +9,7 @@ import socket
 import sys
 import threading
 from collections.abc import Callable
+from contextlib import suppress
 from datetime import timedelta
 from functools import partial
 from pathlib import Path
@@ -23,14 +24,16 @@ from broker.stack import install
 from broker.task import registry
 from middleware.policy import QUEUES
 from mirt.clock import Clock
+from mirt.errors import DatabaseError
 from mirt.observe import traces
-from mirt.runtime import Runtime, open_runtime, use_runtime
+from mirt.runtime import Runtime, open_bot, open_runtime, use_runtime
 from mirt.settings import Settings
 from mirt.store.engine.migrate import upgrade
 from mirt.store.engine.stores import stores
 from mirt.store.queue import outbox
 from service.app import create_app
 from service.dispatcher import dispatch_message
+from service.processes.polling import Arrival, LocalIngress, UpdatePoller
 from service.processes.startup import DEFAULT_PORT, HOST, refuse
 from service.processes.worker_main import start_worker, stop_worker
 from service.web.server import IngressWorker, QuietServer
@@ -60,16 +63,45 @@ def run(settings: Settings, *, port: int, token_is_made: bool = False) -> None:
         schedule.start()
         app = create_app(runtime, dispatch=_printing(dispatch_message))
         serve = _listen(app, port)
+        poller = _poller(runtime, port)
         _print_banner(
-            settings, port, taken_up, page=_page(settings, port, token_is_made=token_is_made)
+            settings,
+            port,
+            taken_up,
+            poller,
+            page=_page(settings, port, token_is_made=token_is_made),
         )
+        if poller:
+            poller.start()
         try:
             serve()
         finally:
+            if poller:
+                poller.stop()
             schedule.stop()
             stop_worker(worker, grace_s=GRACE_S)
             runtime.close()
             traces.stop()
+
+
+def _poller(runtime: Runtime, port: int) -> UpdatePoller | None:
+    """Return the poller of the Telegram bot; None if there is no bot."""
+    bot = open_bot(runtime.settings)
+    if bot is None:
+        return None
+
+    def store(arrival: Arrival) -> None:
+        with suppress(DatabaseError):  # the next change is stored
+            runtime.webhooks.report_polling(bot.name, arrival.failure)
+
+    def report(arrival: Arrival) -> None:
+        out.print(f"  messages  {escape(arrival.in_words())}")
+        store(arrival)
+
+    secret = runtime.settings.telegram_webhook_secret
+    poller = UpdatePoller(bot, LocalIngress(HOST, port, secret), report)
+    store(poller.arrival)
+    return poller
 
 
 def _take_up(settings: Settings, runtime: Runtime) -> int:
@@ -106,7 +138,10 @@ def _listen(app: Any, port: int) -> Callable[[], None]:
         listener.bind((HOST, port))
         listener.listen(LISTEN_BACKLOG)
     except OSError as taken:
-        refuse("Cannot listen:", f"{HOST}:{port}: {taken.strerror or taken}; choose another --port")
+        why = f"{HOST}:{port}: {taken.strerror or taken}"
+        refuse(
+            "Cannot listen:", f"{why}; choose another: PORT=8001 make run, or mirt up --port 8001"
+        )
     config = Config(app, log_config=None, **IngressWorker.CONFIG_KWARGS)
     return partial(QuietServer(config).run, sockets=[listener])
 
@@ -137,18 +172,24 @@ def _page(settings: Settings, port: int, *, token_is_made: bool) -> str:
     return f"{address}?token={settings.ops_token.get_secret_value()}"
 
 
-def _print_banner(settings: Settings, port: int, taken_up: int, *, page: str) -> None:
+def _print_banner(
+    settings: Settings, port: int, taken_up: int, poller: UpdatePoller | None, *, page: str
+) -> None:
     scripted = "the built-in scripted agent (no LLM_API_KEY)"
     agent = settings.llm_model if settings.llm_api_key else scripted
     replies = "to Telegram" if settings.telegram_bot_token else "here (no TELEGRAM_BOT_TOKEN)"
     port_option = "" if port == DEFAULT_PORT else f" --port {port}"
+    messages = f"  messages  {escape(poller.arrival.in_words())}\n" if poller else ""
+    chat_option = " --chat YOUR_ID" if poller else ""
+    write = f"write to {poller.name} in Telegram, or " if poller and poller.name else ""
     out.print(
         f"[bold]MIRT[/] listens on http://{HOST}:{port}, in one process, "
         f"with {escape(str(stores(settings).database.url.database))}\n"
         f"  answers   {escape(agent)}\n"
+        f"{messages}"
         f"  replies   go {replies}\n"
         f"  look      {escape(page)}\n"
-        f'  try       .venv/bin/mirt send "Привіт"{port_option}'
+        f'  try       {escape(write)}.venv/bin/mirt send{chat_option} "Привіт"{port_option}'
     )
     if taken_up:
         out.print(f"  taken up  {taken_up} message(s) from before the restart")

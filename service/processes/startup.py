@@ -19,14 +19,14 @@ HOST: Final = "127.0.0.1"
 DEFAULT_PORT: Final = 8000
 
 
-def read_settings(*, quiet: bool = False) -> Settings:
+def read_settings(*, quiet: bool = False, kind: type[Settings] = Settings) -> Settings:
     """Return the settings, after setting up the log; end the process if they are invalid.
 
     ``quiet`` is for commands that answer a person: their log has warnings and errors only, unless
-    LOG_LEVEL is set.
+    LOG_LEVEL is set. ``kind`` is ``DatabaseSettings`` for a command that opens the database only.
     """
     try:
-        settings = load_settings()
+        settings = load_settings(kind=kind)
     except SettingsError as invalid:
         refuse("The configuration is wrong:", str(invalid))
     if quiet and "log_level" not in settings.model_fields_set:

@@ -101,9 +101,9 @@ class Window:
 
     def refreshes(self) -> None:
         """Wait until the page has refreshed itself once more."""
-        before = self.page.locator("#live").get_attribute("data-as-of")
+        before = self.page.locator("#clock").get_attribute("datetime")
         self.page.wait_for_function(
-            "before => document.getElementById('live').dataset.asOf !== before", arg=before
+            "before => document.getElementById('clock').dateTime !== before", arg=before
         )
 
     def press_until(self, key: str, what: str) -> None:

@@ -157,7 +157,7 @@ def test_a_script_in_a_name_or_a_message_is_shown_and_does_not_run(
     window.go("/ops/conversations")
     window.refreshes()
     assert page.evaluate("window.ran") is None
-    assert page.get_by_role("button").all_inner_texts() == ["Log out", "Search"]
+    assert page.get_by_role("button").all_inner_texts() == ["Pause", "Log out", "Search"]
 
 
 def test_a_refresh_leaves_alone_what_is_typed_selected_and_focused(

@@ -2,9 +2,9 @@
 
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from types import TracebackType
-from typing import Protocol, Self
+from typing import Any, Protocol, Self
 
 from tests.fakes.crm import CrmApi
 from tests.fakes.llm import LlmApi
@@ -54,6 +54,8 @@ class FakeServices(Urls):
         """Let go of what hangs, end every connection and free the port."""
         self._closing = True
         self.release()
+        with self._changed:
+            self._changed.notify_all()
         self._server.stop()
 
     def reset(self) -> None:
@@ -141,12 +143,14 @@ class FakeServices(Urls):
 
     def take(self, request: Request) -> tuple[Rule | None, threading.Event, Reply | None]:
         """Record a request and let it take effect; ``None`` for an answer it is not to get."""
-        api: Api = getattr(self, request.api)
         with self._changed:
             self._requests.append(request)
+            self._changed.notify_all()
             rule = next((rule for rule in self._rules if rule.fits(request)), None)
             reply = None
             if rule is None or rule.what.applies:
+                self._poll_long(request)
+                api: Api = getattr(self, request.api)
                 reply = api.answer(request)
             if rule is not None:
                 rule.used += 1
@@ -154,6 +158,20 @@ class FakeServices(Urls):
             released = rule.released if rule else threading.Event()
             self._changed.notify_all()
         return rule, released, reply
+
+    def write(self, *updates: Mapping[str, Any]) -> None:
+        """Give the bot updates that it can fetch, as customers who write do."""
+        with self._changed:
+            self.telegram.updates += updates
+            self._changed.notify_all()
+
+    def _poll_long(self, request: Request) -> None:
+        """Hold a request for updates until there is one, as Telegram does."""
+        if request.api != "telegram" or not (seconds := self.telegram.waits_for_updates(request)):
+            return
+        self._changed.wait_for(
+            lambda: self._closing or self.telegram.updates or self.telegram.webhook, seconds
+        )
 
     def pause(self, seconds: float) -> None:
         """Take time, but not beyond the end of the world."""

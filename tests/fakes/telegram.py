@@ -1,6 +1,7 @@
-"""The Bot API: texts are checked as Telegram checks them."""
+"""The Bot API: texts are checked as Telegram checks them, updates are kept until confirmed."""
 
 import itertools
+from collections.abc import Mapping
 from typing import Any
 
 from tests.fakes.misbehaviour import Status
@@ -22,6 +23,10 @@ class TelegramApi:
         self.sent_at: list[float] = []
         """When the request of each was made, in seconds since the epoch."""
         self.webhook: dict[str, Any] = {}
+        self.webhook_state: dict[str, Any] = {}
+        """More of what ``getWebhookInfo`` says: last error, number of updates."""
+        self.updates: list[Mapping[str, Any]] = []
+        """The updates that were not confirmed, in order."""
         self.blocked_by: set[str] = set()
         """Chats whose customer has blocked the bot."""
         self._ids = itertools.count(1000)
@@ -32,14 +37,22 @@ class TelegramApi:
         match request.path.rsplit("/", 1)[-1]:
             case "sendMessage":
                 return self._send(body, request.time)
-            case "sendChatAction" | "deleteWebhook":
+            case "sendChatAction":
                 return _ok(True)
             case "setWebhook":
                 self.webhook = body
                 return _ok(True)
+            case "deleteWebhook":
+                self.webhook = {}
+                return _ok(True)
             case "getWebhookInfo":
-                url = self.webhook.get("url", "")
-                return _ok({"url": url, "pending_update_count": 0})
+                info = {
+                    "url": self.webhook.get("url", ""),
+                    "pending_update_count": len(self.updates),
+                }
+                return _ok({**info, **self.webhook_state})
+            case "getUpdates":
+                return self._get_updates(body)
             case "getMe":
                 bot_id = request.path.rpartition("/bot")[2].partition(":")[0]
                 return _ok(
@@ -50,6 +63,21 @@ class TelegramApi:
                     }
                 )
         return _refused(404, "Not Found")
+
+    def waits_for_updates(self, request: Request) -> float:
+        """Confirm what the request confirms; return how many seconds it would wait for more."""
+        body = request.body if isinstance(request.body, dict) else {}
+        if not request.path.endswith("/getUpdates") or self.webhook.get("url"):
+            return 0
+        offset = body.get("offset") or 0
+        self.updates = [one for one in self.updates if one["update_id"] >= offset]
+        return 0 if self.updates else float(body.get("timeout", 0))
+
+    def _get_updates(self, body: dict[str, Any]) -> Reply:
+        if self.webhook.get("url"):
+            description = "Conflict: can't use getUpdates method while webhook is active"
+            return _refused(409, f"{description}; use deleteWebhook to delete the webhook first")
+        return _ok(self.updates[: body.get("limit", 100)])
 
     def _send(self, body: dict[str, Any], time: float) -> Reply:
         text, chat_id = body.get("text"), body.get("chat_id")

@@ -10,8 +10,13 @@ import pytest
 from dramatiq import Message
 
 from actors.crm import create_crm_order, sync_order_status
-from actors.followups import check_all_sessions_for_followups, schedule_followup, send_followup
-from actors.health import ping, worker_health_check
+from actors.followups import (
+    check_all_sessions_for_followups,
+    schedule_followup,
+    send_followup,
+    set_followups,
+)
+from actors.health import check_webhooks, ping, worker_health_check
 from actors.housekeeping import remove_old_rows, sweep_mailboxes
 from actors.messages import (
     mark_customer,
@@ -126,6 +131,14 @@ def plan_follow_up(chat: str) -> Case:
     )
 
 
+def turn_followups_off(chat: str) -> Case:
+    answered(chat)
+    return Case(
+        set_followups.send(chat, wanted=False),
+        {"status": "ok", "session_id": chat, "wanted": False},
+    )
+
+
 def sum_up(chat: str) -> Case:
     answered(chat)
     result = {"status": "summarized", "session_id": chat, "summary_length": ANY}
@@ -177,6 +190,7 @@ CASES: dict[TaskName, Callable[[str], Case]] = {
     TaskName.MARK_CUSTOMER: mark,
     TaskName.SEND_FOLLOWUP: follow_up,
     TaskName.SCHEDULE_FOLLOWUP: plan_follow_up,
+    TaskName.SET_FOLLOWUPS: turn_followups_off,
     TaskName.CHECK_ALL_SESSIONS_FOR_FOLLOWUPS: lambda _chat: Case(
         check_all_sessions_for_followups.send(), NOTHING_DUE
     ),
@@ -188,6 +202,9 @@ CASES: dict[TaskName, Callable[[str], Case]] = {
     TaskName.SYNC_ORDER_STATUS: sync_order,
     TaskName.PING: send_ping,
     TaskName.WORKER_HEALTH_CHECK: check_health,
+    TaskName.CHECK_WEBHOOKS: lambda _chat: Case(
+        check_webhooks.send(), {"status": "ok", "checked": 1}
+    ),
     TaskName.SWEEP_MAILBOXES: lambda _chat: Case(sweep_mailboxes.send(), SWEPT),
     TaskName.REMOVE_OLD_ROWS: lambda _chat: Case(
         remove_old_rows.send(), {"status": "ok", "removed": ANY}

@@ -2,12 +2,16 @@
 after they have written again."""
 
 from collections.abc import Callable
+from datetime import UTC, datetime
 from typing import Any
+from zoneinfo import ZoneInfo
 
 import pytest
 
+from actors.crm import create_crm_order
 from actors.followups import schedule_followup, send_followup
 from broker.task import registry
+from middleware.policy import QUEUES
 from mirt.errors import PermanentError
 from mirt.runtime import current_runtime
 from mirt.store.tables import (
@@ -17,12 +21,14 @@ from mirt.store.tables import (
     history,
     tasks,
 )
-from mirt.texts import FOLLOWUP_TEXTS
+from mirt.texts import FOLLOWUP_TEXTS, NO_MORE_FOLLOWUPS
 from service import dispatcher
+from service.processes.worker_main import start_worker, stop_worker
 from tests.clock import FakeClock
 from tests.fakes import FakeServices, Reset, Status, TooMany
 from tests.integration.conftest import CHAT, TRANSPORTS, Running, Shop, result_of, rows
 from tests.polling import wait_until
+from tests.unit.orders.examples import order
 
 
 def test_nothing_is_due_before_its_time(shop: Shop) -> None:
@@ -228,6 +234,152 @@ def test_a_429_of_one_chat_does_not_hold_the_reminder_of_another(shop: Shop) -> 
     shop.services.misbehave("telegram", TooMany(1), times=1, chat="1")
     shop.send_followups()
     assert (shop.reminders("1"), shop.reminders("2")) == ([FOLLOWUP_TEXTS[0]], [FOLLOWUP_TEXTS[0]])
+
+
+NIGHT = datetime(2026, 3, 1, 1, 10, tzinfo=UTC)
+"""Ten past three in Kyiv."""
+
+
+@pytest.fixture
+def at_night(run: Callable[..., Running], services: FakeServices) -> Shop:
+    """Open a shop at ten past three at night."""
+    clock = FakeClock(NIGHT)
+    run("eager", clock=clock)
+    return Shop(services, clock)
+
+
+def test_a_reminder_that_is_due_at_night_is_sent_at_nine(at_night: Shop) -> None:
+    at_night.hear()
+    at_night.clock.advance(hours=24)
+    assert at_night.send_followups() == 0
+    at_night.clock.now = datetime(2026, 3, 2, 6, 59, tzinfo=UTC)
+    assert at_night.send_followups() == 0
+    at_night.clock.now = datetime(2026, 3, 2, 7, 0, tzinfo=UTC)
+    assert at_night.send_followups() == 1
+    assert at_night.reminders() == [FOLLOWUP_TEXTS[0]]
+
+
+def test_a_reminder_that_comes_into_the_night_on_its_way_is_sent_in_the_morning(
+    shop: Shop,
+) -> None:
+    shop.hear()
+    shop.clock.now = datetime(2026, 3, 2, 18, 59, tzinfo=UTC)
+    (batch,) = current_runtime().followups.take_due()
+    shop.clock.advance(minutes=1)
+    registry.broker.publish(batch)
+    assert shop.reminders() == []
+    shop.clock.advance(hours=11)
+    assert shop.send_followups() == 0
+    shop.clock.advance(hours=1)
+    assert (shop.send_followups(), shop.send_followups()) == (1, 0)
+    assert shop.reminders() == [FOLLOWUP_TEXTS[0]]
+
+
+def test_a_scheduled_time_at_night_is_moved_to_the_morning(shop: Shop) -> None:
+    shop.hear()
+    dispatcher.schedule_followup(CHAT, 9)
+    shop.clock.advance(hours=18.9)
+    assert registry.broker.publish_due() == 0
+    shop.clock.advance(hours=0.2)
+    registry.broker.publish_due()
+    assert shop.reminders() == [FOLLOWUP_TEXTS[0]]
+
+
+def test_a_reminder_that_is_asked_for_now_is_sent_now(at_night: Shop) -> None:
+    at_night.hear()
+    assert result_of(send_followup.send(CHAT))["status"] == "sent"
+    dispatcher.schedule_followup(CHAT, 0)
+    registry.broker.publish_due()
+    assert at_night.reminders() == list(FOLLOWUP_TEXTS[:2])
+
+
+def test_a_shop_may_have_no_quiet_hours(
+    run: Callable[..., Running], services: FakeServices
+) -> None:
+    shop = Shop(services, FakeClock(NIGHT))
+    run("eager", clock=shop.clock, quiet_hours="none")
+    shop.hear()
+    shop.clock.advance(hours=24)
+    assert shop.send_followups() == 1
+
+
+@pytest.mark.parametrize(("days", "reminders"), [(0, 0), (6, 0), (8, 1)])
+def test_a_customer_who_has_ordered_is_not_reminded(
+    shop: Shop, days: float, reminders: int
+) -> None:
+    shop.hear()
+    create_crm_order.send(order(source_id=CHAT))
+    shop.clock.advance(days=days)
+    shop.hear("Дякую")
+    shop.clock.advance(hours=24)
+    shop.send_followups()
+    assert len(shop.reminders()) == reminders
+
+
+def test_a_customer_who_has_said_stop_is_not_reminded_until_they_start_again(shop: Shop) -> None:
+    shop.hear("/stop")
+    assert shop.services.sent(CHAT) == [NO_MORE_FOLLOWUPS]
+    assert shop.services.requests("llm") == []
+    shop.clock.advance(hours=24)
+    shop.send_followups()
+    shop.hear("Є шапка?")
+    shop.clock.advance(hours=24)
+    shop.send_followups()
+    assert shop.reminders() == []
+    assert result_of(send_followup.send(CHAT))["reason"] == "opted_out"
+    shop.hear("/start")
+    shop.clock.advance(hours=24)
+    shop.send_followups()
+    assert shop.reminders() == [FOLLOWUP_TEXTS[0]]
+
+
+def test_a_customer_who_tells_the_agent_is_not_reminded_until_they_ask_again(shop: Shop) -> None:
+    shop.services.llm.calls = lambda _: [("set_reminders", '{"wanted": false}')]
+    shop.hear("Не пишіть мені більше першими")
+    shop.services.llm.calls = lambda _: []
+    shop.clock.advance(hours=24)
+    shop.send_followups()
+    assert shop.reminders() == []
+    shop.services.llm.calls = lambda _: [("set_reminders", '{"wanted": true}')]
+    shop.hear("Нагадайте, будь ласка")
+    shop.services.llm.calls = lambda _: []
+    shop.clock.advance(hours=24)
+    shop.send_followups()
+    assert shop.reminders() == [FOLLOWUP_TEXTS[0]]
+
+
+def test_messages_behind_a_stop_are_answered_by_the_agent(
+    run: Callable[..., Running], services: FakeServices
+) -> None:
+    clock = FakeClock()
+    run("embedded", clock=clock, work=False)
+    shop = Shop(services, clock)
+    shop.hear("/stop")
+    shop.hear("Є сукня?")
+    worker = start_worker(registry.broker, queues=set(QUEUES), threads=4, idle_ms=50)
+    try:
+        wait_until(lambda: len(services.sent(CHAT)) == 2)
+    finally:
+        stop_worker(worker, grace_s=10)
+    assert services.sent(CHAT) == [NO_MORE_FOLLOWUPS, "echo: Є сукня?"]
+
+
+@pytest.mark.parametrize("hour", range(0, 24, 3))
+def test_a_customer_on_manychat_is_reminded_by_day_and_within_the_window(
+    run: Callable[..., Running], services: FakeServices, hour: int
+) -> None:
+    clock = FakeClock(datetime(2026, 3, 1, hour, 7, tzinfo=UTC))
+    keys = {"manychat_api_key": "key", "manychat_verify_token": "token"}
+    run("eager", clock=clock, manychat_api_url=services.manychat_url, **keys)
+    shop = Shop(services, clock)
+    shop.hear(platform="manychat")
+    sent_at: list[datetime] = []
+    for _ in range(24 * 4):
+        clock.advance(minutes=15)
+        shop.send_followups()
+        sent_at += [clock.now] * (len(shop.reminders()) - len(sent_at))
+    assert shop.reminders() == [FOLLOWUP_TEXTS[0]]
+    assert 9 <= sent_at[0].astimezone(ZoneInfo("Europe/Kyiv")).hour < 21
 
 
 def test_a_customer_who_blocked_the_bot_gets_no_reminder_until_they_write_again(

@@ -141,15 +141,15 @@ def test_a_killed_worker_disappears_and_its_task_goes_on_in_another(
 def test_a_message_is_sent_to_a_deployment_and_what_is_wrong_is_said(
     deployed: Deployment, services: FakeServices
 ) -> None:
-    port = ["--port", str(deployed.port)]
-    nobody = deployed.mirt("send", "Привіт", *port)
+    port, chat = ["--port", str(deployed.port)], ["--chat", "7"]
+    nobody = deployed.mirt("send", "Привіт", *port, *chat)
     assert nobody.returncode == 69
     assert "start it: mirt web (UNAVAILABLE)" in nobody.stderr
     deployed.web()
-    late = deployed.mirt("send", "Привіт", *port, "--within", "0.5")
+    late = deployed.mirt("send", "Привіт", *port, *chat, "--within", "0.5")
     assert late.returncode == 1
     assert "mirt trace" in late.stderr
-    refused = deployed.mirt("send", "Привіт", *port, TELEGRAM_WEBHOOK_SECRET="wrong")
+    refused = deployed.mirt("send", "Привіт", *port, *chat, TELEGRAM_WEBHOOK_SECRET="wrong")
     assert refused.returncode == 1
     assert "UNAUTHORIZED" in refused.stderr
     deployed.start("worker", "llm")

@@ -54,6 +54,34 @@ def test_a_schema_that_is_not_known_is_refused_with_what_to_run(
     assert migrated.returncode == 0, migrated.stderr
 
 
+def test_a_machine_without_the_secrets_can_migrate_and_look(
+    embedded: Embedded, postgres_without_schema: str
+) -> None:
+    embedded.settings = {
+        "RABBITMQ_URL": "amqp://127.0.0.1:1",
+        "DATABASE_URL": postgres_without_schema,
+    }
+    assert embedded.mirt("migrate").returncode == 0
+    for command in (["inspect"], ["dead", "list"], ["inspect", "registered"]):
+        done = embedded.mirt(*command)
+        assert done.returncode in {0, 1}, done.stderr
+        assert done.stdout
+    assert embedded.mirt("trace", "7").stderr.endswith("(NOT_FOUND)\n")
+
+
+def test_a_deploy_may_check_all_settings_before_it_migrates(
+    embedded: Embedded, postgres_without_schema: str
+) -> None:
+    embedded.settings = {
+        "RABBITMQ_URL": "amqp://127.0.0.1:1",
+        "DATABASE_URL": postgres_without_schema,
+    }
+    refused = embedded.mirt("migrate", "--check-settings")
+    assert refused.returncode == 78
+    assert "  LLM_API_KEY: required when RABBITMQ_URL is set" in refused.stderr
+    assert "mirt migrate" in embedded.mirt("inspect").stderr, "it has changed nothing"
+
+
 def test_an_unknown_queue_is_refused(embedded: Embedded) -> None:
     refused = embedded.mirt("worker", "no-such-queue")
     assert refused.returncode != 0

@@ -9,6 +9,7 @@ from pydantic import ValidationError
 from mirt.settings import (
     EMBEDDED_DATABASE,
     OLD_NAMES,
+    DatabaseSettings,
     Mode,
     Settings,
     SettingsError,
@@ -116,6 +117,14 @@ def test_a_parameter_is_also_turned_off_in_the_file(
         ("LLM_MAX_TOKENS", "0"),
         ("LLM_TEMPERATURE", "warm-please"),
         ("LLM_CALL_TIMEOUT_SECONDS", "0"),
+        ("MANYCHAT_FOLLOWUP_DELAYS_HOURS", "11,24"),
+        ("MANYCHAT_FOLLOWUP_DELAYS_HOURS", "11,11"),
+        ("SHOP_TIMEZONE", "Europe/Nowhere"),
+        ("SHOP_TIMEZONE", "../../etc/passwd"),
+        ("SHOP_TIMEZONE", "America"),
+        ("QUIET_HOURS", "at-night"),
+        ("QUIET_HOURS", "21-25"),
+        ("QUIET_HOURS", "9-9"),
         ("LOG_FORMAT", "yaml-please"),
         ("LOG_LEVEL", "LOUD"),
         ("LEASE_SECONDS", "0"),
@@ -264,6 +273,22 @@ def test_each_that_is_missing_when_distributed_is_named(
 ) -> None:
     given = {name: value for name, value in COMPLETE.items() if name != missing}
     assert named(refused(env, **given)) == [missing]
+
+
+def test_a_command_that_opens_the_database_only_needs_no_other_variable(
+    env: pytest.MonkeyPatch,
+) -> None:
+    for name in ("RABBITMQ_URL", "DATABASE_URL"):
+        env.setenv(name, COMPLETE[name])
+    assert load_settings(env_file=None, kind=DatabaseSettings).mode is Mode.DISTRIBUTED
+
+
+def test_a_command_that_opens_the_database_only_does_not_guess_which_one(
+    env: pytest.MonkeyPatch,
+) -> None:
+    env.setenv("RABBITMQ_URL", COMPLETE["RABBITMQ_URL"])
+    with pytest.raises(SettingsError, match=r"^DATABASE_URL: required"):
+        load_settings(env_file=None, kind=DatabaseSettings)
 
 
 @pytest.mark.parametrize(

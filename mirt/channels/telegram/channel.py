@@ -8,7 +8,14 @@ from typing import Any, Final
 from pydantic import SecretStr
 
 from mirt.channels import notes
-from mirt.channels.protocol import Ignored, InboundMessage, ReachabilityChange, Receipt
+from mirt.channels.protocol import (
+    Ignored,
+    InboundMessage,
+    PolledUpdate,
+    ReachabilityChange,
+    Receipt,
+    WebhookReport,
+)
 from mirt.channels.splitting import split_text, well_formed
 from mirt.channels.telegram.address import Address
 from mirt.channels.telegram.audience import Audience, Groups
@@ -42,10 +49,17 @@ LONGEST_TEXT: Final = 4096
 UPDATES: Final = ("message", "edited_message", "my_chat_member")
 """The updates that Telegram sends us."""
 
+MOST_UPDATES: Final = 25
+"""Updates that one request fetches: an answer stays far below the largest that is read."""
+
 _REFUSALS: Final = (400, 403)
+_CONFLICT: Final = 409
 _BLOCKED: Final = 403
 _COURTESY_SECONDS: Final = 2.0
 _LOOK_UP_SECONDS: Final = 0.8
+_LOOK_SECONDS: Final = 5.0
+_ANSWER_SECONDS: Final = 10.0
+"""Seconds that an answer to a long poll may take beyond the poll itself."""
 _OTHER_UPDATES: Final = (
     "edited_message",
     "channel_post",
@@ -187,14 +201,77 @@ class TelegramChannel:
         body = present(url=url, allowed_updates=list(UPDATES), secret_token=secret)
         _result(self._ask("setWebhook", body, idempotent=True))
 
+    def delete_webhook(self) -> None:
+        """Have Telegram keep the updates until they are fetched, for 24 hours at most.
+
+        Raises:
+            ExternalServiceError, RateLimitError, PermanentError: as ``send``.
+        """
+        body = {"drop_pending_updates": False}
+        _result(self._ask("deleteWebhook", body, idempotent=True))
+
     def webhook_info(self) -> Mapping[str, Any]:
         """Return the state of the webhook: ``url``, ``pending_update_count``, last error.
 
         Raises:
             ExternalServiceError, RateLimitError, PermanentError: as ``send``.
         """
-        result = _result(self._ask("getWebhookInfo", {}, idempotent=True))
+        answer = self._ask("getWebhookInfo", {}, timeout=_LOOK_SECONDS, idempotent=True)
+        result = _result(answer)
         return result if isinstance(result, dict) else {}
+
+    def webhook_report(self) -> WebhookReport:
+        """Return the state of the webhook.
+
+        Raises:
+            ExternalServiceError, RateLimitError, PermanentError: as ``send``.
+        """
+        info = self.webhook_info()
+        at = info.get("last_error_date")
+        return WebhookReport(
+            url=str(info.get("url") or ""),
+            pending=int(info.get("pending_update_count") or 0),
+            last_error=str(info.get("last_error_message") or "") or None,
+            last_error_at=datetime.fromtimestamp(at, UTC) if isinstance(at, int) else None,
+        )
+
+    def identify(self) -> str:
+        """Return the name of the bot, as ``@name``.
+
+        Raises:
+            ExternalServiceError, RateLimitError, PermanentError: as ``send``.
+        """
+        me = _result(self._ask("getMe", {}, timeout=_LOOK_SECONDS, idempotent=True))
+        name = me.get("username") if isinstance(me, dict) else None
+        return f"@{name}" if isinstance(name, str) else "a bot without a name"
+
+    def fetch_updates(self, confirm_until: int | None, *, wait_s: float) -> list[PolledUpdate]:
+        """Return the updates that were not confirmed; wait up to ``wait_s`` s for one.
+
+        Raises:
+            ExternalServiceError, RateLimitError, PermanentError: as ``send``; also if a webhook is
+                set, or another program fetches the updates.
+        """
+        body = present(
+            offset=None if confirm_until is None else confirm_until + 1,
+            limit=MOST_UPDATES,
+            timeout=int(wait_s),
+            allowed_updates=list(UPDATES),
+        )
+        answer = self._api.call(
+            "POST",
+            "/getUpdates",
+            json=body,
+            idempotent=True,
+            accept=(*_REFUSALS, _CONFLICT),
+            timeout=wait_s + _ANSWER_SECONDS,
+        )
+        found = _result(answer)
+        return [
+            PolledUpdate(update["update_id"], update)
+            for update in (found if isinstance(found, list) else [])
+            if isinstance(update, dict) and isinstance(update.get("update_id"), int)
+        ]
 
     def close(self) -> None:
         """Close the connections. A later request opens new ones."""

@@ -4,13 +4,13 @@ A *silence* begins with a customer's message and ends with the next one. Its fol
 from 0, and each number is recorded once.
 """
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import asdict, dataclass
 from datetime import datetime
 
-from sqlalchemy import Connection, insert, select, update
+from sqlalchemy import Connection, delete, insert, select, update
 
-from mirt.store.tables import conversations, followups, history, tasks
+from mirt.store.tables import conversations, followups, history, orders, tasks
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,6 +23,8 @@ class Silence:
     head_task_id: str | None
     since: datetime
     followups_taken: int
+    followups_off: bool
+    """Whether the customer wants no follow-ups."""
     unreachable_since: datetime | None
 
 
@@ -34,6 +36,8 @@ class FollowUp:
     session_id: str
     since: datetime
     number: int
+    asked: bool = False
+    """Whether it was asked for, instead of its time having come."""
 
 
 _SILENCE = select(
@@ -43,11 +47,14 @@ _SILENCE = select(
     conversations.c.head_task_id,
     conversations.c.last_customer_at,
     conversations.c.followups_taken,
+    conversations.c.followups_off,
     conversations.c.unreachable_since,
 )
 
 
-def lock_silent(tx: Connection, *, fewer_than: int, until: datetime, limit: int) -> list[Silence]:
+def lock_silent(
+    tx: Connection, platforms: Collection[str], *, fewer_than: int, until: datetime, limit: int
+) -> list[Silence]:
     """Lock silences that began by ``until`` and have fewer follow-ups than ``fewer_than``.
 
     Uses an index. Concurrent callers get different silences. A silence without a follow-up recorded
@@ -58,6 +65,7 @@ def lock_silent(tx: Connection, *, fewer_than: int, until: datetime, limit: int)
             conversations.c.followups_taken.in_(range(fewer_than)),
             conversations.c.last_customer_at <= until,
             conversations.c.chat_id.is_not(None),
+            conversations.c.platform.in_(platforms),
         )
         .limit(limit)
         .with_for_update(skip_locked=True)
@@ -81,6 +89,42 @@ def record(tx: Connection, new: Sequence[FollowUp], *, now: datetime) -> None:
         .where(conversations.c.session_id.in_([followup.session_id for followup in new]))
         .values(followups_taken=new[0].number + 1)
     )
+
+
+def release(tx: Connection, followup: FollowUp) -> None:
+    """Forget that a follow-up was taken, so that it is due again.
+
+    This transaction must have locked the conversation.
+    """
+    tx.execute(delete(followups).where(followups.c.task_id == followup.task_id))
+    tx.execute(
+        update(conversations)
+        .where(
+            conversations.c.session_id == followup.session_id,
+            conversations.c.followups_taken == followup.number + 1,
+        )
+        .values(followups_taken=followup.number)
+    )
+
+
+def set_wanted(tx: Connection, session_id: str, *, wanted: bool) -> bool:
+    """Store whether the customer wants follow-ups; return whether there is the conversation."""
+    return (
+        tx.execute(
+            update(conversations)
+            .where(conversations.c.session_id == session_id)
+            .values(followups_off=not wanted)
+        ).rowcount
+        == 1
+    )
+
+
+def has_ordered(tx: Connection, session_id: str, *, since: datetime) -> bool:
+    """Whether the conversation has an order that was made after ``since``."""
+    order = select(orders.c.external_id).where(
+        orders.c.session_id == session_id, orders.c.created_at > since
+    )
+    return tx.execute(order.limit(1)).first() is not None
 
 
 def find(tx: Connection, task_id: str) -> FollowUp | None:

@@ -186,14 +186,17 @@ def reopen(tx: Connection, turn_id: str) -> None:
 
 
 def restart(tx: Connection, session_id: str) -> None:
-    """Begin the conversation afresh: the LLM no longer gets the history and summary so far."""
+    """Begin the conversation afresh: the LLM no longer gets the history and summary so far.
+
+    A customer who wanted no follow-ups gets them again.
+    """
     last = select(func.coalesce(func.max(history.c.id), 0)).where(
         history.c.session_id == session_id
     )
     tx.execute(
         update(conversations)
         .where(conversations.c.session_id == session_id)
-        .values(restarted_after=last.scalar_subquery(), summary=None)
+        .values(restarted_after=last.scalar_subquery(), summary=None, followups_off=False)
     )
 
 

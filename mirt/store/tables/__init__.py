@@ -13,6 +13,7 @@ from mirt.store.tables.tasks import (
     ticks,
     workers,
 )
+from mirt.store.tables.webhooks import webhooks
 
 __all__ = [
     "UtcDateTime",
@@ -31,5 +32,6 @@ __all__ = [
     "tasks",
     "ticks",
     "turns",
+    "webhooks",
     "workers",
 ]

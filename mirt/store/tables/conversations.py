@@ -31,6 +31,8 @@ conversations = Table(
     Column("last_customer_at", UtcDateTime, nullable=False),
     # Follow-ups taken since the customer's last message. The customer's next message sets it to 0.
     Column("followups_taken", Integer, nullable=False, server_default="0"),
+    # Whether the customer has asked for no follow-ups. It stays until they ask for them again.
+    Column("followups_off", Boolean, nullable=False, server_default=false()),
     # Whether the history since the last summary waits for one. The customer's next message sets it.
     Column("summary_awaited", Boolean, nullable=False, server_default=false()),
     Column("order_status", String),
@@ -134,6 +136,8 @@ followups = Table(
     Column("since", UtcDateTime, nullable=False),
     Column("number", Integer, nullable=False),
     Column("taken_at", UtcDateTime, nullable=False),
+    # Whether a program or an operator asked for it now, instead of its time having come.
+    Column("asked", Boolean, nullable=False, server_default=false()),
     # No follow-up is sent twice in one silence.
     UniqueConstraint("session_id", "since", "number", name="followups_once"),
 )

@@ -9,6 +9,7 @@ from service.admin_ui.auth.access import Principal
 from service.admin_ui.charts import HEIGHT, STEP, plots
 from service.admin_ui.page import ReadPage, View
 from service.admin_ui.pages.login import LoginPage
+from service.admin_ui.zone import zone_of
 
 
 class OverviewPage(ReadPage):
@@ -24,12 +25,11 @@ class OverviewPage(ReadPage):
 
     def show(self, req: falcon.Request, principal: Principal) -> View:
         """Return problems, the last hour, queues, running tasks and workers."""
-        now, minutes = activity(self.runtime), hour(self.runtime)
+        now = activity(self.runtime)
         context = {
             "activity": now,
             "problems": findings(self.runtime, now, schedule(self.runtime)),
-            "minutes": [minute for minute in minutes if minute.answered or minute.failed],
-            "plots": plots(minutes),
+            "plots": plots(hour(self.runtime), zone_of(req)),
             "plot_height": HEIGHT,
             "bar_width": STEP - 2,
         }

@@ -6,11 +6,27 @@ const EVERY_MS = 2000;
 const TIMEOUT_MS = 8000;
 
 const main = document.getElementById("main");
+const clock = document.getElementById("clock");
 const live = document.getElementById("live");
+const pause = document.getElementById("pause");
 
+// The clock changes with every refresh and is no live region. A screen reader announces a change of
+// state only.
 function showState(state, text) {
-  if (live.dataset.state !== state) live.dataset.state = state;
-  if (live.textContent !== text) live.textContent = text;
+  clock.dataset.state = state;
+  if (live.dataset.state === state && live.textContent === text) return;
+  live.dataset.state = state;
+  live.textContent = text;
+}
+
+// The server writes times in this zone. The first page of a browser is in UTC.
+function tellZone() {
+  const zone = Intl.DateTimeFormat().resolvedOptions().timeZone;
+  const cookie = `mirt_zone=${zone}`;
+  if (!zone || document.cookie.split("; ").includes(cookie)) return false;
+  const secure = location.protocol === "https:" ? "; Secure" : "";
+  document.cookie = `${cookie}; Path=/ops; SameSite=Strict; Max-Age=31536000${secure}`;
+  return true;
 }
 
 // Makes `old` equal to `fresh` in place; leaves unchanged nodes alone.
@@ -65,20 +81,17 @@ function morphChildren(old, fresh) {
 
 function update(page) {
   const fresh = new DOMParser().parseFromString(page, "text/html");
-  const freshMain = fresh.getElementById("main");
   document.title = fresh.title;
-  morphChildren(main, freshMain);
+  morphChildren(main, fresh.getElementById("main"));
   main.removeAttribute("data-stale");
   addSelectAll();
-  const at = fresh.getElementById("live");
-  live.dataset.asOf = at.dataset.asOf;
-  showState("live", at.textContent);
+  morph(clock, fresh.getElementById("clock"));
+  showState("live", live.textContent === "" ? "" : "This page is refreshed again");
 }
 
 function lost(why) {
   main.setAttribute("data-stale", "");
-  const shown = live.dataset.asOf.slice(11, 19);
-  showState("lost", `${why} – as of ${shown} UTC`);
+  showState("lost", `${why} – as of ${clock.textContent}`);
 }
 
 async function refresh() {
@@ -90,21 +103,47 @@ async function refresh() {
       redirect: "error",
     });
     const page = await answer.text();
+    if (isPaused()) return;
     if (answer.ok || answer.status === 404) update(page);
     else if (answer.status === 401) lost("Your session has ended: log in again");
     else if (answer.status === 503) lost("The database cannot be reached");
     else lost(`Not refreshed (${answer.status})`);
   } catch {
-    lost("MIRT does not answer");
+    if (!isPaused()) lost("MIRT does not answer");
   }
 }
 
-async function keepLive() {
-  for (;;) {
-    await new Promise((done) => setTimeout(done, EVERY_MS));
-    if (document.hidden) {
-      showState("paused", "paused");
-      await new Promise((done) => document.addEventListener("visibilitychange", done, { once: true }));
+// Kept for the session of this tab, also from page to page.
+function isPaused() {
+  return sessionStorage.getItem("paused") !== null;
+}
+
+function showPause() {
+  pause.textContent = isPaused() ? "Resume" : "Pause";
+  pause.setAttribute("aria-label", isPaused() ? "Resume refreshing" : "Pause refreshing");
+  if (isPaused()) showState("paused", "Paused");
+}
+
+function togglePause() {
+  if (isPaused()) sessionStorage.removeItem("paused");
+  else sessionStorage.setItem("paused", "1");
+  showPause();
+}
+
+function once(target, name) {
+  return new Promise((done) => target.addEventListener(name, done, { once: true }));
+}
+
+async function keepLive(isSoon) {
+  pause.hidden = false;
+  pause.addEventListener("click", togglePause);
+  if (!isPaused()) showState("live", "");
+  showPause();
+  for (let first = isSoon; ; first = false) {
+    if (!first) await new Promise((done) => setTimeout(done, EVERY_MS));
+    while (isPaused() || document.hidden) {
+      clock.dataset.state = "paused";
+      await (isPaused() ? once(pause, "click") : once(document, "visibilitychange"));
     }
     await refresh();
   }
@@ -126,7 +165,7 @@ function addSelectAll() {
 }
 
 addSelectAll();
-if (main !== null && main.hasAttribute("data-live") && live !== null) {
-  showState("live", live.textContent);
-  keepLive();
+const isNewZone = tellZone();
+if (main !== null && main.hasAttribute("data-live") && clock !== null && pause !== null) {
+  keepLive(isNewZone);
 }

@@ -6,7 +6,7 @@ from mirt.clock import format_duration
 from service.cli.output import AsJson, Column, Row, emit, table
 
 if TYPE_CHECKING:
-    from service.admin.queues import RunView
+    from service.admin.queues import Activity, RunView
 
 
 def active(*, as_json: AsJson = False) -> None:
@@ -20,14 +20,19 @@ def active(*, as_json: AsJson = False) -> None:
     if as_json:
         emit({"at": now.at, "active": [_as_object(run, living) for run in now.runs]})
         return
+    _table(now)
+
+
+def _table(now: "Activity") -> None:
+    living = {view.worker.id for view in now.workers}
     columns = (
         Column("TASK"),
         Column("CONVERSATION"),
         Column("RUNNING", "right"),
-        Column("MAY", "right", spare=2),
-        Column("ATTEMPT", "right"),
-        Column("WORKER", spare=1),
-        Column("TASK ID", spare=3, style="dim"),
+        Column("LIMIT", "right", spare=2),
+        Column("ATTEMPT", "right", spare=1),
+        Column("WORKER", spare=3),
+        Column("TASK ID", style="dim"),
     )
     rows: list[Row] = [
         (

@@ -61,16 +61,16 @@ def _queue_table(now: "Activity", depths: "Depths | None") -> None:
     columns = [
         Column("QUEUE"),
         Column("READY", "right"),
-        Column("RUNNING", "right"),
-        Column("DELAYED", "right"),
+        Column("RUNNING", "right", spare=2),
+        Column("DELAYED", "right", spare=3),
         Column("DEAD", "right"),
-        Column("DONE/min", "right", spare=2),
+        Column("DONE/min", "right", spare=4),
         Column("OLDEST", "right", spare=1),
-        Column("WORKERS", "right", spare=3),
+        Column("WORKERS", "right"),
     ]
     if depths is not None:
         columns += [Column("RABBITMQ", "right"), Column("CONSUMERS", "right")]
-        columns += [Column("REJECTS", "right", spare=2)]
+        columns += [Column("REJECTS", "right")]
     rows: list[Row] = []
     for queue in now.queues:
         numbers = _with_depth(queue, depths)
@@ -98,10 +98,10 @@ def _worker_table(now: "Activity") -> None:
         Column("PID", "right"),
         Column("UPTIME", "right"),
         Column("BUSY", "right"),
-        Column("DONE", "right"),
-        Column("MB", "right", spare=1),
+        Column("DONE", "right", spare=1),
+        Column("MB", "right", spare=2),
         Column("SEEN", "right", spare=3),
-        Column("QUEUES", spare=2),
+        Column("QUEUES", cut_to=16),
     )
     rows: list[Row] = [
         (
