@@ -25,7 +25,7 @@ from mirt.store.queue import outbox
 from mirt.store.queue.tasks import TaskMessage, TaskState
 from mirt.store.reports.backlog import Backlog, measure
 from mirt.store.shared.seen_ids import SeenIds
-from mirt.store.shop import accepting, mailbox
+from mirt.store.shop import accepting, corrections, mailbox
 from mirt.store.shop import turn_steps as steps
 from mirt.store.shop.mailbox import KeptMail, Mail, MailState
 from mirt.task_names import TaskName
@@ -43,6 +43,8 @@ LONGEST_ID: Final = 200
 BATCH_LOCK_TIMEOUT_S: Final = 0.2
 LONGEST_QUIET: Final = 4
 """A debounced message waits at most this many times DEBOUNCE_SECONDS."""
+ALBUM_QUIET: Final = timedelta(seconds=1)
+"""Time for the other parts of an album, which a platform sends one by one, to arrive."""
 
 _UNSTORABLE: Final = re.compile("[\0\ud800-\udfff]")
 _NUL_IN_JSON: Final = re.compile(r"(?<!\\)(?:\\\\)*\\u0000")
@@ -93,7 +95,8 @@ class Conversations:
             PermanentError: EMPTY_MESSAGE, or INVALID_INPUT naming every wrong field.
         """
         problems = list(_problems_of(message))
-        if not problems and not message.text.strip() and not message.metadata.get("photo"):
+        files = message.metadata.get("photo") or message.metadata.get("unread")
+        if not problems and not message.text.strip() and not files:
             raise PermanentError("user_message: it is blank", ErrorCode.EMPTY_MESSAGE)
         if actor == TaskName.PROCESS_AND_RESPOND and message.chat_id is None:
             problems.append("chat_id: required, the reply is delivered to it")
@@ -126,6 +129,8 @@ class Conversations:
         now = self._clock()
         with self._database.transaction() as tx:
             mail = _in_its_own_conversation(tx, mail)
+            if known := corrections.apply(tx, mail):
+                return Accepted(known.task_id, mail.session_id, duplicate=not known.has_changed)
             if first := self._clicked_before(tx, mail, now=now):
                 return Accepted(first, mail.session_id, duplicate=True)
             new = mailbox.add(tx, mail, now=now)
@@ -136,8 +141,9 @@ class Conversations:
     def accept_together(self, mails: Sequence[Mail]) -> list[Accepted | None]:
         """Store many messages in one transaction; None for each that ``accept`` must store alone.
 
-        That is a message that may be a double click or is debounced, one whose conversation belongs
-        to another platform, and every message of a batch that one of them has spoiled.
+        That is a message that may be a double click, an edit, or is debounced, one whose
+        conversation belongs to another platform, and every message of a batch that one of them has
+        spoiled.
 
         Raises:
             DatabaseError: the database is away; nothing is stored.
@@ -173,7 +179,8 @@ class Conversations:
 
     def _fits_into_a_batch(self, mail: Mail) -> bool:
         is_click = mail.message_id is None and "content_key" in mail.metadata
-        return not (self._debounce or self._database.is_sqlite or (is_click and self._double_click))
+        is_alone = self._quiet_after(mail) or "edit_of" in mail.metadata
+        return not (is_alone or self._database.is_sqlite or (is_click and self._double_click))
 
     def _store_together(self, mails: Sequence[Mail]) -> dict[str, accepting.Entry]:
         if not mails:
@@ -235,7 +242,7 @@ class Conversations:
             return None
         task = as_task(waiting[0])
         steps.set_head(tx, session_id, task)
-        quiet_at = self._quiet_at(waiting[0].received_at, waiting[-1].received_at)
+        quiet_at = self._quiet_at(waiting[0], waiting[0].received_at, waiting[-1].received_at)
         is_delayed = quiet_at > now
         outbox.add_later(tx, task, now=now, due_at=quiet_at if is_delayed else None)
         return None if is_delayed else task
@@ -245,9 +252,14 @@ class Conversations:
         head, waiting = steps.read_closing(found)
         return as_task(waiting[0]) if waiting and waiting[0].task_id == head else None
 
-    def _quiet_at(self, first: datetime, last: datetime) -> datetime:
-        """Return when the conversation has been quiet for as long as the debounce wants."""
-        return min(last + self._debounce, first + self._debounce * LONGEST_QUIET)
+    def _quiet_after(self, mail: Mail) -> timedelta:
+        """Return the time without a new message before the turn of this one begins."""
+        return max(self._debounce, ALBUM_QUIET) if mail.metadata.get("album") else self._debounce
+
+    def _quiet_at(self, head: Mail, first: datetime, last: datetime) -> datetime:
+        """Return when the conversation has been quiet for as long as its head wants."""
+        quiet = self._quiet_after(head)
+        return min(last + quiet, first + quiet * LONGEST_QUIET)
 
     def repair(self) -> list[TaskMessage]:
         """Make a head for each conversation that has waiting mail, and no head that goes on.
@@ -302,10 +314,8 @@ class Conversations:
             if self._has_delay_notice(mail):
                 outbox.add(tx, _delay_notice(mail), now=now, due_at=now + self._delay_notice)
             return self._make_head(tx, mail, received=now, last=now, now=now)
-        if self._debounce:
-            outbox.delay_unstarted(
-                tx, head, until=now + self._debounce, at_most=self._debounce * LONGEST_QUIET
-            )
+        if quiet := self._quiet_after(mail):
+            outbox.delay_unstarted(tx, head, until=now + quiet, at_most=quiet * LONGEST_QUIET)
         return None
 
     def _promote_oldest(
@@ -323,7 +333,7 @@ class Conversations:
     ) -> TaskMessage | None:
         mailbox.set_head(tx, mail.session_id, mail.task_id)
         task = as_task(mail)
-        quiet_at = self._quiet_at(received, last)
+        quiet_at = self._quiet_at(mail, received, last)
         if quiet_at > now:
             outbox.add(tx, task, now=now, due_at=quiet_at)
             return None

@@ -8,6 +8,7 @@ outcome is unknown: it counts the unknown outcome and sends the part again.
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import replace
+from datetime import datetime
 from typing import Any, TypeVar
 
 import structlog
@@ -23,6 +24,7 @@ from mirt.errors import (
     RateLimitError,
     RetryableError,
     SoftTimeLimitExceeded,
+    UnreachableError,
 )
 from mirt.observe import metrics, traces
 from mirt.store.engine.database import Database
@@ -57,6 +59,8 @@ class Deliveries:
     def deliver(self, lease: Lease, delivery_id: str) -> dict[str, Any]:
         """Send the parts of the delivery that have not been sent, and return its result.
 
+        Its ``status`` is ``sent``, or ``unreachable`` if the customer takes no messages from us.
+
         Raises:
             RateLimitError, ExternalServiceError: the next attempt sends the rest.
             PermanentError: CHANNEL_REFUSED, the delivery has failed; INVALID_INPUT, the platform
@@ -68,7 +72,7 @@ class Deliveries:
     def deliver_and_end(
         self, lease: Lease, delivery: Delivery | str, end: Callable[[Connection], T]
     ) -> tuple[dict[str, Any], T]:
-        """Deliver as ``deliver`` does, and call ``end`` in the transaction of the last part.
+        """Deliver as ``deliver`` does, and call ``end`` in the transaction of its last outcome.
 
         ``delivery`` is an id, or a delivery that this run has just announced: its first part is
         sent at once. ``end`` may be called again if a commit was not confirmed. Returns the result
@@ -80,7 +84,7 @@ class Deliveries:
             is_announced = True
         channel, parts = self._parts_of(delivery)
         ended: list[T] = []
-        while delivery.state is not DeliveryState.SENT:
+        while delivery.state not in {DeliveryState.SENT, DeliveryState.UNREACHABLE}:
             if not is_announced:
                 self._announce(lease, channel, delivery)
             is_announced = False
@@ -89,7 +93,7 @@ class Deliveries:
             with self._database.transaction() as tx:
                 ended.append(end(tx))
         result = {
-            "status": DeliveryState.SENT.value,
+            "status": delivery.state.value,
             "platform": delivery.platform,
             "chat_id": delivery.chat_id,
             "parts": delivery.parts_sent,
@@ -103,7 +107,7 @@ class Deliveries:
         cooldown, and for a text that no channel takes, it stays ``pending``.
         """
         channel = self._channels.get(delivery.platform)
-        if channel is None or not channel.split(delivery.text):
+        if channel is None or not channel.split(delivery.text, delivery.chat_id):
             return delivery
         try:
             self._cooldowns.check(channel.rate_limit_scope(delivery.chat_id))
@@ -155,7 +159,7 @@ class Deliveries:
         if channel is None:
             known = ", ".join(sorted(self._channels))
             raise PermanentError(f"platform: must be one of {known}", ErrorCode.INVALID_INPUT)
-        parts = channel.split(delivery.text)
+        parts = channel.split(delivery.text, delivery.chat_id)
         if not parts:
             raise PermanentError("response_text: it is blank", ErrorCode.EMPTY_MESSAGE)
         return channel, parts
@@ -175,7 +179,7 @@ class Deliveries:
         end: Callable[[Connection], object],
     ) -> Delivery:
         """Send an announced part and record its outcome; the last part with ``end``."""
-        index = delivery.parts_sent
+        index, began = delivery.parts_sent, self._clock()
         attributes = {
             "mirt.platform": delivery.platform,
             "mirt.part": index + 1,
@@ -197,6 +201,8 @@ class Deliveries:
         except RetryableError as failed:
             self._not_sent(delivery, failed, unknown=False)
             raise
+        except UnreachableError as blocked:
+            return self._block(delivery, blocked, began, end)
         except PermanentError as refused:
             why, now = refused.message, self._clock()
             self._settle(lambda tx: store.part_refused(tx, delivery, error=why, now=now))
@@ -218,6 +224,25 @@ class Deliveries:
             chat_id=receipt.chat_id,
             state=DeliveryState.SENT if last else DeliveryState.PENDING,
         )
+
+    def _block(
+        self,
+        delivery: Delivery,
+        blocked: UnreachableError,
+        began: datetime,
+        end: Callable[[Connection], object],
+    ) -> Delivery:
+        """Record that the customer takes no messages, together with ``end``: nothing else comes."""
+        why, now = blocked.message, self._clock()
+
+        def settle(tx: Connection) -> None:
+            store.part_blocked(tx, delivery, error=why, began=began, now=now)
+            end(tx)
+
+        self._settle(settle)
+        _count(delivery, "unreachable")
+        log.info("unreachable", delivery=delivery.id, why=why)
+        return replace(delivery, state=DeliveryState.UNREACHABLE)
 
     @contextmanager
     def _respecting_cooldown(self, channel: Channel, chat_id: str) -> Iterator[None]:

@@ -11,7 +11,8 @@ WorkerError
 │   ├── RedisUnavailableError      Redis could not be reached, and the caller needs it
 │   └── BrokerUnavailableError     RabbitMQ has not confirmed, or could not be reached
 ├── PermanentError                 trying again cannot help; carries an error code
-│   └── PromptRefusedError         … with these messages: with less of the history it may
+│   ├── PromptRefusedError         … with these messages: with less of the history it may
+│   └── UnreachableError           the customer has blocked us: a state, not a failure
 ├── SoftTimeLimitExceeded          the task's soft limit has passed
 └── LeaseLostError                 another worker has the task now: stop, change nothing
 """
@@ -142,6 +143,13 @@ class PermanentError(WorkerError):
     def __init__(self, message: str, error_code: str | None = None) -> None:
         super().__init__(message)
         self.error_code = error_code
+
+
+class UnreachableError(PermanentError):
+    """The customer takes no messages from us: they blocked the bot or deleted their account.
+
+    This lasts until they write again. It makes no dead letter.
+    """
 
 
 class PromptRefusedError(PermanentError):

@@ -5,7 +5,7 @@ is queued once, however many processes look for due ones. A message of the custo
 """
 
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from datetime import timedelta
 from typing import Any, Final
@@ -40,12 +40,15 @@ BATCH: Final = 100
 """Follow-ups that one transaction takes."""
 LONGEST_DELAY_H: Final = 24 * 365
 
+WindowOf = Callable[[str], timedelta | None]
+"""Function from a chat to the time after its last message in which we may write; None: always."""
+
 
 class FollowUps:
     """The follow-ups of all conversations.
 
     ``delays_h`` has the hours after the customer's last message, one entry for each follow-up.
-    ``windows`` has the ``Channel.messaging_window`` of each platform.
+    ``windows`` has ``Channel.messaging_window`` of each platform.
     """
 
     def __init__(
@@ -55,7 +58,7 @@ class FollowUps:
         clock: Clock,
         *,
         delays_h: Sequence[int],
-        windows: Mapping[str, timedelta | None],
+        windows: Mapping[str, WindowOf],
     ) -> None:
         self._database = database
         self._deliveries = deliveries
@@ -142,7 +145,9 @@ class FollowUps:
             if delivery is None:
                 delivery = _delivery(followup, silence, lease)
                 add_delivery(tx, delivery, now=self._clock())
-        self._deliveries.deliver(lease, lease.task_id)
+        result = self._deliveries.deliver(lease, lease.task_id)
+        if result["status"] == DeliveryState.UNREACHABLE:
+            return _skipped(session_id, "unreachable")
         with self._database.transaction() as tx:
             leases.verify(tx, lease)
             store.add_to_history(tx, followup, delivery.text, now=self._clock())
@@ -214,7 +219,10 @@ class FollowUps:
             return "not_answered_yet"
         if silence.chat_id is None:
             return "no_chat"
-        window = self._windows.get(silence.platform)
+        if silence.unreachable_since is not None:
+            return "unreachable"
+        window_of = self._windows.get(silence.platform)
+        window = window_of(silence.chat_id) if window_of else None
         if window is not None and self._clock() - silence.since >= window:
             return "window_closed"
         return None

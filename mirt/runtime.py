@@ -15,7 +15,7 @@ from redis import Redis
 
 from mirt.channels import Channel
 from mirt.channels.console import ConsoleChannel
-from mirt.channels.manychat import ManyChatChannel
+from mirt.channels.manychat import ManyChatChannel, Platform
 from mirt.channels.telegram import TelegramChannel
 from mirt.clock import Clock, utc_now
 from mirt.conversations import Conversations
@@ -34,6 +34,7 @@ from mirt.llm.openai import OpenAiAgent
 from mirt.llm.scripted import ScriptedAgent
 from mirt.observe.logs import configure_ours
 from mirt.orders import Orders
+from mirt.reachability import Reachability
 from mirt.settings import Mode, Settings, load_settings
 from mirt.store.engine.database import Database
 from mirt.store.engine.stores import stores
@@ -72,6 +73,7 @@ class Runtime:
     database: Database
     channels: Mapping[str, Channel]
     conversations: Conversations
+    reachability: Reachability
     deliveries: Deliveries
     turns: Turns
     failed_turns: FailedTurns
@@ -134,6 +136,7 @@ def open_runtime(
         database=database,
         channels=channels,
         conversations=conversations,
+        reachability=Reachability(database),
         deliveries=deliveries,
         turns=turns,
         failed_turns=failed_turns,
@@ -189,12 +192,14 @@ def _channels(
         token=telegram_api.key,
         secret=settings.telegram_webhook_secret,
         api_url=telegram_api.url,
+        groups=settings.telegram_groups,
         max_connections=settings.worker_threads,
     )
     manychat = ManyChatChannel(
         api_key=manychat_api.key,
         token=settings.manychat_verify_token or _missing_secret(settings),
         api_url=manychat_api.url,
+        default_platform=Platform(settings.manychat_platform),
         max_connections=settings.worker_threads,
         send_rate=_rate_limiter(
             settings, redis, "manychat:send", settings.manychat_sends_per_second

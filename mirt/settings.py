@@ -120,12 +120,19 @@ class Settings(BaseSettings):
     telegram_webhook_secret: SecretStr | None = Field(
         None, description="Secret that Telegram sends in X-Telegram-Bot-Api-Secret-Token."
     )
+    telegram_groups: Literal["ignore", "addressed"] = Field(
+        "ignore",
+        description="Messages in groups: ignore them, or answer those addressed to the bot.",
+    )
     manychat_api_key: SecretStr | None = Field(None, description="Bearer key of the ManyChat API.")
     manychat_api_url: str = Field(
         "https://api.manychat.com", description="Base URL of the ManyChat API."
     )
     manychat_verify_token: SecretStr | None = Field(
         None, description="Secret that ManyChat flows send in X-ManyChat-Token."
+    )
+    manychat_platform: Literal["instagram", "facebook", "whatsapp", "telegram"] = Field(
+        "instagram", description="Platform of customers whose flow sends no type."
     )
     manychat_sends_per_second: float = Field(
         20, gt=0, le=25, description="Messages per second that all processes send together."

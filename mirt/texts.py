@@ -23,6 +23,15 @@ ORDER_NOT_TAKEN: Final = (
 UNDERSTOOD: Final = "Дякую, занотувала."
 RECEIVED: Final = "Дякую за повідомлення!"
 
+
+def cannot_read(labels: Iterable[str]) -> str:
+    """Return the sentence for content that cannot be read, like a voice message."""
+    return (
+        f"Дякую, надійшло: {', '.join(labels)}. На жаль, я не можу цього відкрити. "
+        "Напишіть, будь ласка, словами, і я допоможу."
+    )
+
+
 _ASKED_FOR: Final = {
     "customer": "ім'я та прізвище, номер телефону, місто",
     "full_name": "ім'я та прізвище",

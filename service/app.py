@@ -1,11 +1,11 @@
 """Every HTTP route of the ingress."""
 
 import asyncio
-from collections.abc import Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextvars import copy_context
 from functools import partial
-from typing import Any, Final
+from typing import Any, Final, TypeVar
 
 import falcon
 import falcon.asgi
@@ -30,8 +30,12 @@ from service.web.login_throttle import LoginThrottle
 from service.web.metrics import MetricsResource
 from service.web.request_log import RequestLog, RequestMetrics
 from service.web.tasks import TASK_DISPATCHERS, TaskResource
-from service.web.webhooks import Accept, Webhook
+from service.web.webhooks import Accept, Record, Webhook
 
+E = TypeVar("E")
+T = TypeVar("T")
+
+RARE_THREADS: Final = 2
 THREADS: Final = 32
 """Threads of webhooks that do the work themselves: the embedded mode, and without tasks."""
 
@@ -49,10 +53,10 @@ def create_app(
     """
     app: IngressApp = IngressApp(middleware=[RequestMetrics(), RequestLog()])
     _prepare(app)
-    accept = _accept(runtime, dispatch)
+    accept, record = _accept(runtime, dispatch), _record(runtime)
     webhooks = {f"/webhooks/{name}": channel for name, channel in runtime.channels.items()}
     for path, channel in webhooks.items():
-        app.add_route(path, Webhook(channel, accept))
+        app.add_route(path, Webhook(channel, accept, record))
     app.add_route("/healthz", Liveness())
     app.pass_others(_in_threads(runtime, probes), own={*webhooks, "/healthz"})
     return app
@@ -117,11 +121,21 @@ def _accept(runtime: Runtime, dispatch: Dispatch) -> Accept:
     return accepting(runtime, intake.accept)
 
 
-def _in_a_thread(threads: ThreadPoolExecutor, store: Callable[[InboundMessage], bool]) -> Accept:
-    async def accept(message: InboundMessage) -> bool:
+def _record(runtime: Runtime) -> Record:
+    """Return how a webhook stores the news of a block, which are rare."""
+    threads = ThreadPoolExecutor(RARE_THREADS, thread_name_prefix="reachability")
+    bulkhead = Bulkhead("reachability", threads=RARE_THREADS, within_s=ANSWER_WITHIN_S)
+    record = runtime.reachability.record
+    return _in_a_thread(threads, lambda change: bulkhead.call(partial(record, change)))
+
+
+def _in_a_thread(
+    threads: ThreadPoolExecutor, store: Callable[[E], T]
+) -> Callable[[E], Awaitable[T]]:
+    async def accept(event: E) -> T:
         # In a context of its own: a task clears what it has bound, and our trace with it.
         run = copy_context().run
-        return await asyncio.get_running_loop().run_in_executor(threads, run, store, message)
+        return await asyncio.get_running_loop().run_in_executor(threads, run, store, event)
 
     return accept
 

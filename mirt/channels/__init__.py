@@ -1,4 +1,4 @@
-"""Talk to customers on their platforms: one file for each channel, with both directions.
+"""Talk to customers on their platforms: one package for each channel, with both directions.
 
 A channel maps the webhook of its platform to an ``InboundMessage`` and sends one part of a reply at
 a time. Not here: conversations, deliveries, retries, or any rule of the business.
@@ -10,6 +10,7 @@ from mirt.channels.protocol import (
     InboundMessage,
     MarkingChannel,
     Marks,
+    ReachabilityChange,
     Receipt,
     RegisteringChannel,
 )
@@ -20,6 +21,7 @@ __all__ = [
     "InboundMessage",
     "MarkingChannel",
     "Marks",
+    "ReachabilityChange",
     "Receipt",
     "RegisteringChannel",
 ]

@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Any, Protocol, runtime_checkable
 
 
@@ -12,20 +12,39 @@ class InboundMessage:
 
     session_id: str
     text: str
-    """Text of the message or caption of the photo; empty for a photo without caption."""
+    """Words of the message, or what became words: a contact, a place. Empty if there are none."""
     platform: str
     chat_id: str | None = None
+    """Where the reply goes. Only the channel reads it: it may name a topic or a platform, too."""
     user_id: str | None = None
     message_id: str | None = None
     metadata: Mapping[str, Any] = field(default_factory=dict)
-    """JSON, with only the keys that have a value: ``photo`` (``{"file_id"}`` or ``{"url"}``),
-    ``sent_at`` (ISO 8601, UTC), ``username``, ``first_name``, ``language_code``, ``update_id``,
-    ``content_key`` (the same for the same text and photo of the same customer)."""
+    """JSON, with only the keys that have a value:
+
+    - ``photo`` (``{"file_id"}`` or ``{"url"}``); ``unread``, a list with an entry of
+      ``mirt.channels.notes.unread`` for each content that cannot be read
+    - ``points_at``: notes of what the message points at, as a reply or a forward
+    - ``album``: the same for all parts of one album
+    - ``edit_of``, ``edited_at``: the id of the message that this one replaces; seconds since 1970
+    - ``reply_to``: the id of the message that the reply names, where others would not know
+    - ``sent_at`` (ISO 8601, UTC), ``username``, ``first_name``, ``language_code``, ``update_id``
+    - ``content_key``: the same for the same text and photo of the same customer
+    """
+
+
+@dataclass(frozen=True, slots=True)
+class ReachabilityChange:
+    """News that a customer takes messages from us no longer, or again."""
+
+    platform: str
+    session_id: str
+    is_reachable: bool
+    at: datetime
 
 
 @dataclass(frozen=True, slots=True)
 class Ignored:
-    """A well-formed event that needs no answer: an edit, a sticker, a member who left."""
+    """A well-formed event that needs no answer: a member who left, a message for others."""
 
     kind: str
     """Kind of the event, from a short fixed list, so that it can be a label of a metric."""
@@ -66,7 +85,7 @@ class RegisteringChannel(Protocol):
     """A platform whose API sets the URL of the webhook."""
 
     def set_webhook(self, url: str) -> None:
-        """Have messages, and no other events, sent to ``url`` with our secret.
+        """Have the events that ``parse`` maps sent to ``url`` with our secret.
 
         Raises the same as ``Channel.send``.
         """
@@ -87,18 +106,32 @@ class Channel(Protocol):
 
     name: str
     """``telegram``, ``manychat`` or ``console``."""
-    messaging_window: timedelta | None
-    """Time after the customer's last message in which the platform lets us write; None: always."""
 
     def authenticate(self, headers: Mapping[str, str]) -> bool:
         """Whether the webhook has our secret. Constant time; header names in any case."""
         ...
 
-    def parse(self, payload: object) -> InboundMessage | Ignored:
-        """Map the JSON of a webhook.
+    def parse(self, payload: object) -> InboundMessage | ReachabilityChange | Ignored:
+        """Map the JSON of a webhook. Never waits for the platform.
 
         Raises:
-            PermanentError: ``INVALID_INPUT``, naming every wrong field. No other error.
+            PermanentError: ``INVALID_INPUT``, naming every wrong field.
+            ExternalServiceError: call ``prepare`` and then parse again.
+        """
+        ...
+
+    def prepare(self) -> None:
+        """Ask the platform what ``parse`` has to know about our account; may wait a second.
+
+        Raises:
+            ExternalServiceError: the platform does not tell it now.
+        """
+        ...
+
+    def messaging_window(self, chat_id: str) -> timedelta | None:
+        """Return the time after the customer's last message in which we may write unasked.
+
+        None means at any time.
         """
         ...
 
@@ -106,8 +139,8 @@ class Channel(Protocol):
         """Return the name of the limit that a 429 is about: of the chat, or of the account."""
         ...
 
-    def split(self, text: str) -> list[str]:
-        """Return the parts of a reply, in order; none for a blank text."""
+    def split(self, text: str, chat_id: str = "") -> list[str]:
+        """Return the parts of a reply to this chat, in order; none for a blank text."""
         ...
 
     def send(self, chat_id: str, part: str, *, reply_to: str | None = None) -> Receipt:
@@ -117,6 +150,7 @@ class Channel(Protocol):
             RateLimitError: the platform asks to wait; ``retry_after`` has the seconds.
             OutcomeUnknownError: the part may have been delivered.
             ExternalServiceError: the part was not delivered; a later attempt may succeed.
+            UnreachableError: the customer takes no messages from us.
             PermanentError: ``CHANNEL_REFUSED``, with the platform's reason.
             SoftTimeLimitExceeded: the deadline passed; the part may have been delivered.
         """

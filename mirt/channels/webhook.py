@@ -1,8 +1,9 @@
 """Read the webhooks of all channels: the secret in a header, and the JSON."""
 
 import hmac
+import re
 from collections.abc import Mapping
-from typing import Annotated, Any, TypeVar
+from typing import Annotated, Any, Final, TypeVar
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, SecretStr, ValidationError
 from pydantic_core import ErrorDetails
@@ -15,6 +16,14 @@ Text = Annotated[
 ]
 """Text without the characters that a database cannot store."""
 
+LONGEST_NAME: Final = 100
+"""Characters that are kept of a customer's name. The database has an index of names."""
+LONGEST_TEXT: Final = 8_000
+"""Most characters of a message that the service takes."""
+
+Name = Annotated[Text, BeforeValidator(lambda value: clipped(value, LONGEST_NAME))]
+"""Name of a customer, without line breaks, cut to ``LONGEST_NAME``."""
+
 Id = Annotated[int, Field(ge=-(2**63), lt=2**63)]
 """Id that is a signed 64-bit number."""
 
@@ -25,6 +34,7 @@ class Payload(BaseModel):
     model_config = ConfigDict(strict=True, extra="ignore", frozen=True, hide_input_in_errors=True)
 
 
+_EVENT_ID: Final = re.compile(rb'"(?:update_id|event_id)"\s*:\s*"?([\w-]{1,64})')
 _MOST_NAMED = 50  # so that a list of a million wrong items makes no endless error text
 _P = TypeVar("_P", bound=Payload)
 
@@ -40,6 +50,31 @@ def read_payload(shape: type[_P], payload: object) -> _P:
     except ValidationError as refused:
         errors = refused.errors(include_input=False, include_context=False, include_url=False)
     raise invalid([_problem(error) for error in errors[:_MOST_NAMED]])
+
+
+def read_if_valid(shape: type[_P], value: object) -> _P | None:
+    """Return ``value`` as ``shape``; None if it is not one.
+
+    For what a message can do without: a wrong detail must not cost the message.
+    """
+    try:
+        return shape.model_validate(value)
+    except ValidationError:
+        return None
+
+
+def event_id(head: bytes) -> str | None:
+    """Return the id of an event from the first bytes of its JSON; None if it is not there."""
+    found = _EVENT_ID.search(head)
+    return found[1].decode() if found else None
+
+
+def clipped(value: Any, longest: int) -> Any:
+    """Return a text in one line of at most ``longest`` characters; any other value unchanged."""
+    if not isinstance(value, str):
+        return value
+    line = " ".join(value.split())
+    return line if len(line) <= longest else f"{line[: longest - 1]}…"
 
 
 def invalid(problems: list[str]) -> PermanentError:

@@ -6,6 +6,7 @@ from typing import Any, Final
 
 from sqlalchemy import Row
 
+from mirt.channels.notes import unread_kinds
 from mirt.clock import format_duration
 from mirt.store.queue.events import EventKind, TaskEvent
 from mirt.store.queue.tasks import TaskState
@@ -52,6 +53,8 @@ def _received(mail: Row[Any]) -> Step:
     text = "the customer wrote"
     if mail.turn_id and mail.turn_id != mail.task_id:
         text += "; it is answered together with the message before"
+    if kinds := unread_kinds(mail.metadata):
+        text += f"; it has content that cannot be opened: {', '.join(kinds)}"
     return Step(
         mail.received_at,
         What.WROTE,
@@ -151,6 +154,12 @@ def _answered(turn: Row[Any], trace_id: str | None) -> Step:
     )
 
 
+_NOT_DELIVERED: Final = {
+    DeliveryState.FAILED: What.REFUSED,
+    DeliveryState.UNREACHABLE: What.UNREACHABLE,
+}
+
+
 def _delivered(delivery: Row[Any]) -> Iterator[Step]:
     where = f"{delivery.platform} {delivery.chat_id}"
     if delivery.unknown:
@@ -173,11 +182,13 @@ def _delivered(delivery: Row[Any]) -> Iterator[Step]:
             waited_for=delivery.platform,
             private=delivery.text,
         )
-    elif delivery.state == DeliveryState.FAILED:
+    elif delivery.state in _NOT_DELIVERED:
         text = f"not delivered to {where}: {delivery.error or 'given up'}"
+        if delivery.state == DeliveryState.UNREACHABLE:
+            text += "; the customer is unreachable until their next message"
         yield Step(
             delivery.finished_at,
-            What.REFUSED,
+            _NOT_DELIVERED[delivery.state],
             text,
             delivery.id,
             delivery.trace_id,

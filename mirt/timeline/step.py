@@ -15,6 +15,7 @@ class What(StrEnum):
     ANSWERED = "answered"
     DELIVERED = "delivered"
     REFUSED = "refused"
+    UNREACHABLE = "unreachable"
     UNKNOWN = "unknown"
     ORDER = "order"
     FOLLOW_UP = "follow-up"

@@ -107,6 +107,7 @@ class FailedTurns:
 
 def delivery_to(mail: Mail, delivery_id: str, text: str) -> Delivery:
     """Return the delivery of a text to the customer who wrote this message."""
+    reply_to = mail.metadata.get("reply_to")
     return Delivery(
         id=delivery_id,
         session_id=mail.session_id,
@@ -114,6 +115,7 @@ def delivery_to(mail: Mail, delivery_id: str, text: str) -> Delivery:
         chat_id=mail.chat_id or mail.session_id,
         text=text,
         trace_id=mail.trace_id,
+        reply_to=reply_to if isinstance(reply_to, str) else None,
     )
 
 
@@ -126,6 +128,7 @@ def send_response_task(delivery: Delivery) -> TaskMessage:
             "platform": delivery.platform,
             "chat_id": delivery.chat_id,
             "response_text": delivery.text,
+            "reply_to_message_id": delivery.reply_to,
         },
         options={
             "trace_id": delivery.trace_id,

@@ -27,7 +27,7 @@ from mirt.clock import Clock
 from mirt.conversations import TURN_MESSAGES, Conversations, as_task, is_command, taken_together
 from mirt.deliveries import Deliveries
 from mirt.errors import ErrorCode, LeaseLostError, PermanentError
-from mirt.llm import PHOTO, Agent, ChatMessage
+from mirt.llm import Agent, ChatMessage
 from mirt.observe import metrics, traces
 from mirt.store.engine.database import Database
 from mirt.store.engine.retrying import commit_with_retry
@@ -52,6 +52,7 @@ from mirt.task_names import TaskName
 from mirt.texts import ENOUGH_FOR_TODAY, GREETING
 from mirt.turns.actions import ORDER, TOOLS, plan
 from mirt.turns.asking import ask
+from mirt.turns.content import lines_of, start_payload, unreadable_reply
 from mirt.turns.failed_turns import delivery_to
 
 log = structlog.get_logger(__name__)
@@ -264,11 +265,13 @@ class Turns:
     def _ask(self, turn: _Open) -> Reply:
         if is_command(turn.mails[0]):
             return Reply(GREETING, model="greeting")
+        if notice := unreadable_reply(turn.mails):
+            return Reply(notice, model="notice")
         if self._max_tokens and turn.known.tokens >= self._max_tokens:
             metrics.AGENT_LIMITS.inc(limit="tokens")
             log.warning("token_limit_reached", tokens=turn.known.tokens)
             return Reply(ENOUGH_FOR_TODAY, model="limit")
-        messages = [ChatMessage(role="user", content=_content(mail)) for mail in turn.mails]
+        messages = [ChatMessage(role="user", content=line) for line, _ in lines_of(turn.mails)]
         with traces.span("agent answer", attributes={"mirt.messages": len(turn.mails)}) as span:
             answer = ask(self._agent, turn.known, messages, tools=TOOLS)
             span.set_attributes(
@@ -314,8 +317,8 @@ class Turns:
     def _write(
         self, tx: Connection, mail: Mail, turn: _Open, reply: Reply, delivery: Delivery | None
     ) -> None:
-        heard = [(_content(kept), kept.received_at) for kept in turn.mails]
-        if is_command(turn.mails[0]):
+        heard = lines_of(turn.mails)
+        if is_command(turn.mails[0]) and start_payload(turn.mails[0]) is None:
             mailbox.restart(tx, mail.session_id)
             heard = []
         steps.store_answer(tx, mail, reply, heard=heard, delivery=delivery, now=self._clock())
@@ -364,7 +367,3 @@ def _result(mail: Mail, reply: Reply) -> dict[str, Any]:
         "platform": mail.platform,
         "chat_id": mail.chat_id,
     }
-
-
-def _content(mail: Mail) -> str:
-    return " ".join(filter(None, (PHOTO if mail.metadata.get("photo") else "", mail.text)))

@@ -58,6 +58,9 @@ def _say_subject(found: Timeline) -> None:
         return
     name = f" with {conversation.customer_name}" if conversation.customer_name else ""
     say(f"conversation {conversation.session_id}{name} on {conversation.platform}", style="bold")
+    if conversation.unreachable_since is not None:
+        since = f"{conversation.unreachable_since.astimezone(UTC):%Y-%m-%d %H:%M}"
+        say(f"unreachable since {since}: the customer has blocked us; their next message ends it")
     if conversation.head_task_id is not None:
         waiting = f"{conversation.waiting} message(s) wait"
         say(f"{waiting}; it is the turn of {conversation.head_task_id}")

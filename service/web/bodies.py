@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+from contextlib import suppress
 from typing import Any, Final, NoReturn
 from urllib.parse import parse_qs
 
@@ -14,10 +15,24 @@ from mirt.errors import ErrorCode, PermanentError
 from service.web.errors import Code
 
 LONGEST_BODY: Final = 64 * 1024
-"""Bytes. A Telegram update with the longest possible text has less than 20,000."""
+"""Bytes of a request of ours."""
+LONGEST_EVENT: Final = 256 * 1024
+"""Bytes of the event of a platform. Telegram writes a Cyrillic letter in six bytes: a text of 4,096
+letters that replies to another one has over 70,000, and links and formats come on top."""
+_HEAD: Final = 4 * 1024
+_MOST_DRAINED: Final = 4 * 1024 * 1024
+_CHUNK: Final = 64 * 1024
 BODY_WITHIN_S: Final = 15.0
 """Seconds in which a whole body must have come."""
 MOST_FIELDS: Final = 1000
+
+
+class BodyTooLargeError(falcon.HTTPContentTooLarge):
+    """A body over the limit. ``head`` has its first bytes, if they were read."""
+
+    def __init__(self, head: bytes = b"") -> None:
+        super().__init__()
+        self.head = head
 
 
 def read_json(req: falcon.Request) -> object:
@@ -34,26 +49,43 @@ def read_json(req: falcon.Request) -> object:
     return _parsed(_read(req))
 
 
-async def read_json_async(req: "falcon.asgi.Request") -> object:
-    """Return the parsed JSON body, as ``read_json``, on the event loop.
+async def read_event(req: "falcon.asgi.Request") -> object:
+    """Return the parsed JSON body of at most ``LONGEST_EVENT`` bytes, on the event loop.
 
     Raises:
-        falcon.HTTPError: 408, the body has not come within ``BODY_WITHIN_S``; and as ``read_json``.
+        falcon.HTTPUnsupportedMediaType: Content-Type is not JSON.
+        falcon.HTTPError: 408, the body has not come within ``BODY_WITHIN_S``.
+        BodyTooLargeError: the body is larger than the limit.
         PermanentError: ``INVALID_JSON``.
     """
     _check_json(req.content_type)
-    if req.content_length is not None and req.content_length > LONGEST_BODY:
-        raise falcon.HTTPContentTooLarge
+    if req.content_length is not None and req.content_length > LONGEST_EVENT:
+        raise BodyTooLargeError
     try:
         async with asyncio.timeout(BODY_WITHIN_S):
-            body = await req.stream.read(LONGEST_BODY + 1)
+            body = await req.stream.read(LONGEST_EVENT + 1)
     except TimeoutError:
         raise falcon.HTTPError(falcon.HTTP_408) from None
-    if len(body) > LONGEST_BODY:
-        raise falcon.HTTPContentTooLarge
+    if len(body) > LONGEST_EVENT:
+        raise BodyTooLargeError(body[:_HEAD])
     if req.content_length is not None and len(body) < req.content_length:
         _refuse("the body broke off, or its chunks are malformed")
     return _parsed(body)
+
+
+async def drain(req: "falcon.asgi.Request", refused: BodyTooLargeError) -> bytes:
+    """Read and drop the rest of a body that is too large; return its first bytes.
+
+    A connection that is closed with an unread body may lose the answer. At most 4 MiB are read, for
+    at most ``BODY_WITHIN_S``.
+    """
+    head, left = refused.head, _MOST_DRAINED
+    with suppress(TimeoutError):
+        async with asyncio.timeout(BODY_WITHIN_S):
+            while left > 0 and (chunk := await req.stream.read(min(_CHUNK, left))):
+                head += chunk[: max(0, _HEAD - len(head))]
+                left -= len(chunk)
+    return head
 
 
 def _check_json(content_type: str | None) -> None:

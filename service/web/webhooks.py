@@ -1,20 +1,28 @@
 """Receive the webhooks of the channels: authenticate, parse, store, and only then answer 2xx.
 
 Telegram repeats an update that is not answered 2xx for 24 hours, and sends nothing else of that
-chat meanwhile. So events that are not for us are answered 200 ``ignored``. An error means: send it
-again.
+chat meanwhile. So events that are not for us, or too large, are answered 200 ``ignored``. An error
+means: send it again.
 """
 
+import asyncio
 from collections.abc import Awaitable, Callable
 
 import falcon
 import falcon.asgi
 import structlog
 
-from mirt.channels import Channel, Ignored, InboundMessage
-from mirt.errors import ErrorCode, PermanentError, RateLimitError, RetryableError
+from mirt.channels import Channel, Ignored, InboundMessage, ReachabilityChange
+from mirt.channels.webhook import event_id
+from mirt.errors import (
+    ErrorCode,
+    ExternalServiceError,
+    PermanentError,
+    RateLimitError,
+    RetryableError,
+)
 from mirt.observe import metrics
-from service.web.bodies import read_json_async
+from service.web.bodies import BodyTooLargeError, drain, read_event
 
 log = structlog.get_logger(__name__)
 
@@ -22,12 +30,17 @@ Accept = Callable[[InboundMessage], Awaitable[bool]]
 """Stores a message, and returns whether it was stored before. Raises as ``dispatch_message``."""
 
 
+Record = Callable[[ReachabilityChange], Awaitable[None]]
+"""Stores a change with the promises of ``mirt.reachability.Reachability.record``."""
+
+
 class Webhook:
     """The route that one channel calls."""
 
-    def __init__(self, channel: Channel, accept: Accept) -> None:
+    def __init__(self, channel: Channel, accept: Accept, record: Record) -> None:
         self._channel = channel
         self._accept = accept
+        self._record = record
 
     async def on_post(self, req: falcon.asgi.Request, resp: falcon.asgi.Response) -> None:
         """Handle one event.
@@ -55,9 +68,17 @@ class Webhook:
         # Before the body, so that a sender without the secret cannot make us read and parse.
         if not self._channel.authenticate(req.headers):
             raise falcon.HTTPUnauthorized
-        event = self._channel.parse(await read_json_async(req))
+        try:
+            event = await self._parse(await read_event(req))
+        except BodyTooLargeError as refused:
+            log.warning("event_too_large", event_id=event_id(await drain(req, refused)))
+            return _ignore(resp, "too_large")
         if isinstance(event, Ignored):
             return _ignore(resp, event.kind)
+        if isinstance(event, ReachabilityChange):
+            await self._record(event)
+            resp.media = {"status": "accepted"}
+            return "accepted"
         try:
             is_duplicate = await self._accept(event)
         except PermanentError as refused:
@@ -66,6 +87,14 @@ class Webhook:
             return _ignore(resp, "empty")
         resp.media = {"status": "accepted", **({"duplicate": True} if is_duplicate else {})}
         return "duplicate" if is_duplicate else "accepted"
+
+    async def _parse(self, payload: object) -> InboundMessage | ReachabilityChange | Ignored:
+        try:
+            return self._channel.parse(payload)
+        except ExternalServiceError:
+            # Only now, since most events need nothing that has to be asked for.
+            await asyncio.get_running_loop().run_in_executor(None, self._channel.prepare)
+            return self._channel.parse(payload)
 
 
 def _ignore(resp: falcon.asgi.Response, kind: str) -> str:

@@ -12,7 +12,9 @@ from tests.fakes import Hang, Status
 from tests.polling import wait_until
 from tests.servers import Postgres
 
-BLOCKED = Status(403, {"ok": False, "error_code": 403, "description": "Forbidden: blocked"})
+REFUSED = Status(
+    400, {"ok": False, "error_code": 400, "description": "Bad Request: chat not found"}
+)
 SCRIPT = "<script>window.ran = 1</script><img src=x onerror='window.ran = 1'>"
 PAGES = (
     "/ops",
@@ -49,10 +51,10 @@ def test_a_stuck_conversation_is_found_and_seen_to_go_on_without_a_reload(
     expect(page.locator("blockquote").first).to_have_text("Привіт")
 
 
-def test_a_blocked_bot_is_found_and_its_reply_delivered_once_with_the_keyboard_alone(
+def test_a_refused_reply_is_found_and_delivered_once_with_the_keyboard_alone(
     window: Window, deployed: Deployment
 ) -> None:
-    deployed.services.misbehave("telegram", BLOCKED, chat=8)
+    deployed.services.misbehave("telegram", REFUSED, chat=8)
     deployed.post(update(8, 1, "Привіт"))
     wait_until(lambda: len(deployed.dead_letters()) == 1)
 
@@ -70,7 +72,7 @@ def test_a_blocked_bot_is_found_and_its_reply_delivered_once_with_the_keyboard_a
     page.wait_for_url("**/ops/dead")
     window.press_until("Tab", "CHANNEL_REFUSED")
     keyboard.press("Enter")
-    expect(page.locator(".exception")).to_contain_text("blocked")
+    expect(page.locator(".exception")).to_contain_text("chat not found")
     window.press_until("Tab", "Replay…")
     keyboard.press("Enter")
     expect(page.get_by_role("heading", name="Replay 1 dead letter?")).to_be_visible()
@@ -85,7 +87,7 @@ def test_a_blocked_bot_is_found_and_its_reply_delivered_once_with_the_keyboard_a
 def test_a_full_dead_letter_queue_is_emptied_of_what_matches(
     window: Window, deployed: Deployment
 ) -> None:
-    deployed.services.misbehave("telegram", BLOCKED, times=60, match="hello")
+    deployed.services.misbehave("telegram", REFUSED, times=60, match="hello")
     deployed.services.misbehave("llm", Status(400))
     deployed.post(update(9, 1, "Привіт"))
     deployed.python(
@@ -161,7 +163,7 @@ def test_a_script_in_a_name_or_a_message_is_shown_and_does_not_run(
 def test_a_refresh_leaves_alone_what_is_typed_selected_and_focused(
     window: Window, deployed: Deployment
 ) -> None:
-    deployed.services.misbehave("telegram", BLOCKED, chat=12)
+    deployed.services.misbehave("telegram", REFUSED, chat=12)
     deployed.post(update(12, 1, "Привіт"))
     wait_until(lambda: len(deployed.dead_letters()) >= 1)
     window.log_in()
@@ -170,7 +172,7 @@ def test_a_refresh_leaves_alone_what_is_typed_selected_and_focused(
     page.get_by_label("Conversation").fill("12")
     page.locator("#letters tbody input").first.check()
     page.get_by_label("Conversation").focus()
-    deployed.services.misbehave("telegram", BLOCKED, chat=13)
+    deployed.services.misbehave("telegram", REFUSED, chat=13)
     deployed.post(update(13, 1, "Привіт"))
     expect(page.locator("#letters tbody tr").first).to_contain_text("13")
     window.refreshes()
@@ -192,7 +194,7 @@ def test_the_page_says_that_it_cannot_refresh_and_goes_on(
 
 
 def test_without_javascript_everything_can_be_done(browser: Browser, deployed: Deployment) -> None:
-    deployed.services.misbehave("telegram", BLOCKED, chat=14)
+    deployed.services.misbehave("telegram", REFUSED, chat=14)
     deployed.post(update(14, 1, "Привіт"))
     wait_until(lambda: len(deployed.dead_letters()) == 1)
     plain = browser.new_context(java_script_enabled=False)

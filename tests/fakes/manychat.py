@@ -20,6 +20,8 @@ class ManyChatApi:
         body = request.body if isinstance(request.body, dict) else {}
         if not request.headers.get("authorization", "").removeprefix("Bearer "):
             return _error(401, "Wrong token")
+        if request.path.endswith("/fb/page/getInfo"):
+            return Reply(200, {"status": "success", "data": {"id": 1, "name": "Shop"}})
         if not request.chat:
             return _error(400, "subscriber_id is required")
         match request.path.removeprefix("/manychat"):
@@ -37,13 +39,21 @@ class ManyChatApi:
 
     def _send(self, subscriber: str, body: dict[str, Any]) -> Reply:
         data = body.get("data") or {}
-        messages = (data.get("content") or {}).get("messages") or []
+        content = data.get("content") or {}
+        messages = content.get("messages") or []
         if data.get("version") != "v2" or not 1 <= len(messages) <= 10:
             return _error(400, "Validation error")
-        if any(len(message.get("text", "")) > 2000 for message in messages):
+        if content.get("type") not in {None, "instagram", "whatsapp", "telegram"}:
+            return _error(400, "Validation error")
+        if any(_is_too_long(message.get("text", ""), content) for message in messages):
             return _error(400, "Text is too long")
         self.sent += [(subscriber, m.get("text") or m.get("url", "")) for m in messages]
         return Reply(200, {"status": "success"})
+
+
+def _is_too_long(text: str, content: dict[str, Any]) -> bool:
+    is_instagram = content.get("type") == "instagram"
+    return len(text) > 2000 or (is_instagram and len(text.encode()) > 1000)
 
 
 def _error(code: int, message: str) -> Reply:

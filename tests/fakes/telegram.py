@@ -22,6 +22,8 @@ class TelegramApi:
         self.sent_at: list[float] = []
         """When the request of each was made, in seconds since the epoch."""
         self.webhook: dict[str, Any] = {}
+        self.blocked_by: set[str] = set()
+        """Chats whose customer has blocked the bot."""
         self._ids = itertools.count(1000)
 
     def answer(self, request: Request) -> Reply:
@@ -39,7 +41,14 @@ class TelegramApi:
                 url = self.webhook.get("url", "")
                 return _ok({"url": url, "pending_update_count": 0})
             case "getMe":
-                return _ok({"id": 1, "is_bot": True, "username": "fake_bot"})
+                bot_id = request.path.rpartition("/bot")[2].partition(":")[0]
+                return _ok(
+                    {
+                        "id": int(bot_id) if bot_id.isdecimal() else 1,
+                        "is_bot": True,
+                        "username": "fake_bot",
+                    }
+                )
         return _refused(404, "Not Found")
 
     def _send(self, body: dict[str, Any], time: float) -> Reply:
@@ -50,6 +59,10 @@ class TelegramApi:
             return _refused(400, "Bad Request: message text is empty")
         if len(text.encode("utf-16-le")) > 2 * 4096:
             return _refused(400, "Bad Request: message is too long")
+        if str(chat_id) in self.blocked_by:
+            return _refused(403, "Forbidden: bot was blocked by the user")
+        if body.get("message_thread_id") == 1:
+            return _refused(400, "Bad Request: message thread not found")
         self.sent.append((str(chat_id), text))
         self.sent_at.append(time)
         return _ok({"message_id": next(self._ids), "chat": {"id": chat_id}, "text": text})

@@ -48,11 +48,13 @@ def test_an_agent_that_never_answers_costs_one_apology_and_a_dead_letter(
     assert running.services.sent(7)[0] == APOLOGY
 
 
-def test_a_customer_who_blocked_the_bot_is_a_dead_letter_and_the_next_turn_goes_on(
+def test_a_refused_reply_is_a_dead_letter_and_the_next_turn_goes_on(
     running: Deployment,
 ) -> None:
-    blocked = Status(403, {"ok": False, "error_code": 403, "description": "Forbidden: blocked"})
-    running.services.misbehave("telegram", blocked, chat=7)
+    refused = Status(
+        400, {"ok": False, "error_code": 400, "description": "Bad Request: chat not found"}
+    )
+    running.services.misbehave("telegram", refused, chat=7)
     running.post(update(7, 1, "Привіт"))
     wait_until(lambda: running.dead_letters() == [("process_and_respond", "CHANNEL_REFUSED")])
     assert running.services.sent(7) == []
@@ -69,8 +71,8 @@ def test_a_blank_message_is_ignored_aloud(running: Deployment) -> None:
 
 def test_a_message_of_100_kilobytes_is_refused_with_its_reason(running: Deployment) -> None:
     answer = running.post(update(7, 1, "я" * 50_000))
-    assert answer.status_code == 413
-    assert answer.json()["error"]
+    assert answer.status_code == 400
+    assert "user_message: 50000 characters" in answer.json()["message"]
     assert running.rows("SELECT 1 FROM inbox") == []
 
 

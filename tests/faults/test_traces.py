@@ -19,7 +19,9 @@ TRACE: Final = "4bf92f3577b34da6a3ce929d0e0e4736"
 CALLER: Final = "00f067aa0ba902b7"
 TRACEPARENT: Final = f"00-{TRACE}-{CALLER}-01"
 FAILING: Final = Status(500, {"ok": False, "error_code": 500, "description": "Internal"})
-BLOCKED: Final = Status(403, {"ok": False, "error_code": 403, "description": "Forbidden: blocked"})
+REFUSED: Final = Status(
+    400, {"ok": False, "error_code": 400, "description": "Bad Request: chat not found"}
+)
 
 
 @pytest.fixture
@@ -95,7 +97,7 @@ def journey(
         settings = exporting_to(collecting)
         deployed = stack.enter_context(deployment(services, logs, servers, **settings))
         services.misbehave("telegram", FAILING, times=2, path="sendMessage")
-        services.misbehave("telegram", BLOCKED, path="sendMessage")
+        services.misbehave("telegram", REFUSED, path="sendMessage")
         deployed.start("worker", "llm", "webhooks")
         deployed.web()
         caller = {"traceparent": TRACEPARENT, "tracestate": "shop=7,other=x"}

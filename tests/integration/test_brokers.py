@@ -62,10 +62,12 @@ def test_a_retryable_failure_is_tried_again_until_it_succeeds(
 def test_a_permanent_failure_is_a_dead_letter_with_its_why(
     run: Run, transport: str, services: FakeServices
 ) -> None:
-    services.misbehave("telegram", Status(403, {"ok": False, "description": "Forbidden: blocked"}))
+    services.misbehave(
+        "telegram", Status(400, {"ok": False, "description": "Bad Request: chat not found"})
+    )
     run(transport)
     sent = send_response.send("telegram", "7", "hello")
-    with pytest.raises(ResultFailure, match="blocked"):
+    with pytest.raises(ResultFailure, match="chat not found"):
         result_of(sent)
     [dead_letter] = wait_until(lambda: rows(dead_letters))
     assert (dead_letter.task_id, dead_letter.error_code) == (sent.message_id, "CHANNEL_REFUSED")

@@ -25,7 +25,9 @@ from tests.unit.business import mail, note_locks
 Run = Callable[..., Running]
 MANY = 150
 """More dead letters than one batch of a replay, which has 100."""
-REFUSED = Status(403, {"ok": False, "error_code": 403, "description": "Forbidden: blocked"})
+REFUSED = Status(
+    400, {"ok": False, "error_code": 400, "description": "Bad Request: chat not found"}
+)
 
 
 def database(running: Running) -> Database:

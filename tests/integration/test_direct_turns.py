@@ -7,9 +7,9 @@ from typing import Any
 
 import psycopg
 import pytest
-from sqlalchemy import event
 
 from mirt.store.engine.database import Database
+from mirt.store.engine.pipe import Pipe
 from mirt.task_names import TaskName
 from tests.polling import wait_until
 from tests.unit.business import mail
@@ -29,23 +29,24 @@ def shop(database_url: str) -> Iterator[Shop]:
 
 
 def test_a_caller_that_looks_for_its_turn_never_blocks_the_one_that_has_it(
-    shop: Shop, database_url: str
+    shop: Shop, database_url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    holding: set[int] = set()
     between = threading.Event()
+    send = Pipe.send
 
-    @event.listens_for(shop.database.engine, "before_cursor_execute")
-    def pause(_connection: Any, _cursor: Any, statement: str, *_more: Any) -> None:
-        if not statement.startswith("SELECT") or "FOR UPDATE" not in statement:
-            return
-        if "FROM tasks" in statement:
-            holding.add(threading.get_ident())
-        elif threading.get_ident() in holding and not between.is_set():
-            # The turn's task is held, and its conversation is about to be locked.
-            between.set()
-            with psycopg.connect(database_url, autocommit=True) as other:
-                wait_until(lambda: other.execute(WAITING).fetchone(), what="the other waits")
+    def pause_between_the_locks(pipe: Pipe, *statements: tuple[str, Any]) -> list[Any]:
+        texts = [text for text, _ in statements]
+        locks = [n for n, text in enumerate(texts) if "FOR UPDATE" in text]
+        if between.is_set() or len(locks) < 2 or "FROM tasks" not in texts[locks[0]]:
+            return send(pipe, *statements)
+        # The turn's task is held, and its conversation is about to be locked.
+        held = send(pipe, *statements[: locks[1]])
+        between.set()
+        with psycopg.connect(database_url, autocommit=True) as other:
+            wait_until(lambda: other.execute(WAITING).fetchone(), what="the other waits")
+        return [*held, *send(pipe, *statements[locks[1] :])]
 
+    monkeypatch.setattr(Pipe, "send", pause_between_the_locks)
     with ThreadPoolExecutor(2) as callers:
         first = callers.submit(shop.dispatch, mail("t1", actor=TaskName.PROCESS_MESSAGE))
         assert between.wait(10)

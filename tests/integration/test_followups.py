@@ -122,7 +122,7 @@ def test_a_chat_may_be_named_by_its_number(
 def test_a_reminder_is_stored_as_said_only_when_it_was_delivered(shop: Shop) -> None:
     shop.hear()
     shop.clock.advance(hours=24)
-    shop.services.misbehave("telegram", Status(403), times=1)
+    shop.services.misbehave("telegram", Status(400), times=1)
     shop.send_followups()
     assert [row.content for row in rows(history) if row.content in FOLLOWUP_TEXTS] == []
     assert [row.error_code for row in rows(dead_letters)] == ["CHANNEL_REFUSED"]
@@ -228,3 +228,41 @@ def test_a_429_of_one_chat_does_not_hold_the_reminder_of_another(shop: Shop) -> 
     shop.services.misbehave("telegram", TooMany(1), times=1, chat="1")
     shop.send_followups()
     assert (shop.reminders("1"), shop.reminders("2")) == ([FOLLOWUP_TEXTS[0]], [FOLLOWUP_TEXTS[0]])
+
+
+def test_a_customer_who_blocked_the_bot_gets_no_reminder_until_they_write_again(
+    shop: Shop,
+) -> None:
+    shop.services.telegram.blocked_by.add(CHAT)
+    shop.hear()
+    requests = len(shop.services.requests("telegram"))
+    for hours in (24, 48):
+        shop.clock.advance(hours=hours)
+        assert shop.send_followups() == 1
+    skipped = result_of(send_followup.send(CHAT))
+    assert skipped["status"] == "skipped"
+    assert len(shop.services.requests("telegram")) == requests == 1
+    assert rows(dead_letters) == []
+    shop.services.telegram.blocked_by.clear()
+    shop.hear()
+    shop.clock.advance(hours=24)
+    shop.send_followups()
+    assert shop.reminders() == [FOLLOWUP_TEXTS[0]]
+
+
+def test_a_reminder_that_is_blocked_is_skipped_and_not_in_the_history(shop: Shop) -> None:
+    shop.hear()
+    shop.clock.advance(hours=24)
+    shop.services.telegram.blocked_by.add(CHAT)
+    result = result_of(send_followup.send(CHAT))
+    assert (result["status"], result["reason"]) == ("skipped", "unreachable")
+    assert [row.role for row in rows(history)] == ["user", "assistant"]
+    assert rows(dead_letters) == []
+    states = [row.state for row in rows(deliveries) if row.text in FOLLOWUP_TEXTS]
+    assert states == ["unreachable"]
+
+
+def test_a_member_of_a_group_is_not_reminded_before_all(shop: Shop) -> None:
+    dispatcher.dispatch_message("-100:42", "Є сукня?", "telegram", "-100#12", fire_and_forget=True)
+    shop.clock.advance(hours=24)
+    assert result_of(send_followup.send("-100:42"))["reason"] == "window_closed"

@@ -75,7 +75,9 @@ def test_a_dependency_that_is_down_is_seen(
 
 def test_metrics_tell_of_what_failed(run: Callable[..., Running], services: FakeServices) -> None:
     run("eager")
-    services.misbehave("telegram", Status(403, {"ok": False, "description": "blocked"}))
+    services.misbehave(
+        "telegram", Status(400, {"ok": False, "description": "Bad Request: chat not found"})
+    )
     dispatcher.dispatch_message("42", "Привіт", "telegram", "42", fire_and_forget=True)
     assert 'mirt_dead_letters{code="CHANNEL_REFUSED",task="process_and_respond"} 1.0' in metrics()
 
@@ -108,7 +110,9 @@ def test_an_old_row_that_is_over_goes_and_nothing_else(
     clock = FakeClock()
     run("eager", clock=clock)
     dispatcher.dispatch_message("1", "Давно", "telegram", "1", fire_and_forget=True)
-    services.misbehave("telegram", Status(403, {"ok": False, "description": "blocked"}))
+    services.misbehave(
+        "telegram", Status(400, {"ok": False, "description": "Bad Request: chat not found"})
+    )
     dispatcher.dispatch_message("2", "Давно", "telegram", "2", fire_and_forget=True)
     clock.advance(days=31)
     dispatcher.dispatch_message("3", "Щойно", "telegram", "3", fire_and_forget=True)

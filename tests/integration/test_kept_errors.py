@@ -37,8 +37,8 @@ def test_a_crm_that_repeats_our_key_does_not_get_it_kept(
 def test_a_delivery_that_fails_keeps_its_error_without_the_token(
     run: Run, services: FakeServices
 ) -> None:
-    said = {"ok": False, "error_code": 403, "description": f"not for {IN_URL}"}
-    services.misbehave("telegram", Status(403, said))
+    said = {"ok": False, "error_code": 400, "description": f"not for {IN_URL}"}
+    services.misbehave("telegram", Status(400, said))
     run("eager", ops_token=SECRET)
     sent = send_response.send("telegram", "7", "hello")
     [delivery], [dead_letter] = rows(deliveries), rows(dead_letters)
@@ -68,8 +68,8 @@ def test_a_traceback_is_kept_without_the_secrets_of_its_causes(
 
 
 def test_an_error_on_postgres_is_kept_without_secrets(run: Run, services: FakeServices) -> None:
-    said = {"ok": False, "error_code": 403, "description": f"not for {SECRET}"}
-    services.misbehave("telegram", Status(403, said))
+    said = {"ok": False, "error_code": 400, "description": f"not for {SECRET}"}
+    services.misbehave("telegram", Status(400, said))
     run("rabbitmq", ops_token=SECRET)
     send_response.send("telegram", "7", "hello")
     [dead_letter] = wait_until(lambda: rows(dead_letters))

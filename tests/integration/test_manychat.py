@@ -12,6 +12,7 @@ from actors.messages import mark_customer
 from broker.task import registry
 from mirt.channels.manychat import ManyChatChannel
 from mirt.runtime import current_runtime
+from mirt.texts import APOLOGY, FOLLOWUP_TEXTS
 from service import dispatcher
 from service.app import create_app
 from tests.clock import FakeClock
@@ -167,6 +168,45 @@ def test_a_reminder_goes_to_manychat_within_its_window_only(
     skipped = results.get_result(send_followup.send("42"))
     assert skipped == {"status": "skipped", "session_id": "42", "reason": "window_closed"}
     assert len(services.sent("42")) == 2
+
+
+PLATFORMS = [("instagram", "instagram"), ("facebook", None), ("whatsapp", "whatsapp")]
+
+
+@pytest.mark.parametrize(("kind", "content_type"), [*PLATFORMS, ("telegram", "telegram")])
+def test_replies_apologies_and_reminders_have_the_type_of_the_customer_s_platform(
+    post: Post, services: FakeServices, clock: FakeClock, kind: str, content_type: str | None
+) -> None:
+    post(says("Є сукня?") | {"type": kind})
+    services.misbehave("llm", Status(400))
+    post(says("Є 104?") | {"type": kind})
+    clock.advance(hours=23)
+    send_followup.send("42")
+    sent = services.requests("manychat", "/fb/sending/sendContent")
+    types = [request.body["data"]["content"].get("type") for request in sent]
+    assert types == [content_type] * 3
+    assert services.sent("42")[1:] == [APOLOGY, FOLLOWUP_TEXTS[0]]
+
+
+def test_a_customer_on_telegram_behind_manychat_is_reminded_after_a_day(
+    post: Post, services: FakeServices, clock: FakeClock
+) -> None:
+    post(says("Є сукня?") | {"type": "telegram"})
+    clock.advance(hours=30)
+    sent = registry.broker.get_results_backend().get_result(send_followup.send("42"))
+    assert sent["status"] == "sent"
+
+
+@pytest.mark.parametrize("kind", ["audio", "story_mention"])
+def test_a_file_without_words_gets_one_honest_sentence(
+    post: Post, services: FakeServices, kind: str
+) -> None:
+    attachment = {"type": kind, "payload": {"url": "https://cdn.example/1"}}
+    answer = post({"subscriber": {"id": "42"}, "message": {"attachments": [attachment]}})
+    assert answer.status_code == 200
+    (text,) = services.sent("42")
+    assert "словами" in text
+    assert services.requests("llm") == []
 
 
 def test_tags_and_fields_are_kept_by_manychat(post: Post, services: FakeServices) -> None:

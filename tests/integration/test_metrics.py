@@ -30,7 +30,9 @@ from tests.unit.orders.examples import order
 
 FAILED = refusal(500, "Internal Server Error")
 """Surely not sent: it is in the words of the Bot API."""
-REFUSED = refusal(403, "Forbidden: blocked")
+REFUSED = Status(
+    400, {"ok": False, "error_code": 400, "description": "Bad Request: chat not found"}
+)
 Run = Callable[..., Running]
 
 

@@ -138,7 +138,11 @@ def test_mail_behind_a_reply_that_is_not_delivered_yet_comes_back_too(
 def test_a_replay_ends_though_what_it_replays_fails_again_at_once(
     run: Run, services: FakeServices
 ) -> None:
-    services.misbehave("telegram", Status(403, {"ok": False, "description": "blocked"}), times=None)
+    services.misbehave(
+        "telegram",
+        Status(400, {"ok": False, "description": "Bad Request: chat not found"}),
+        times=None,
+    )
     running = run("eager")
     for chat in range(120):
         send_response.send("telegram", str(chat), "hello")

@@ -14,7 +14,7 @@ from mirt.store.tables import deliveries
 from mirt.timeline import Step, Timeline, What
 from service.admin.conversations import WaitingView, waiting
 from service.dispatcher import dispatch_message
-from tests.fakes import FakeServices, Hang, TooMany
+from tests.fakes import FakeServices, Hang, Status, TooMany
 from tests.fakes.misbehaviour import Delay
 from tests.fakes.telegram import refusal
 from tests.integration.conftest import TRANSPORTS, Running, dead_letters_of, rows
@@ -23,7 +23,9 @@ from tests.polling import wait_until
 Run = Callable[..., Running]
 FAILED = refusal(500, "Internal Server Error")
 """Surely not sent: it is in the words of the Bot API."""
-REFUSED = refusal(403, "Forbidden: blocked")
+REFUSED = Status(
+    400, {"ok": False, "error_code": 400, "description": "Bad Request: chat not found"}
+)
 
 
 def told(name: str) -> Timeline:
@@ -60,7 +62,7 @@ def test_retried_twice_dead_and_replayed_is_one_trace_with_every_step(
     for name in ("7", sent.message_id, "m1"):
         assert [one.what for one in told(name).steps] == whats(trace_id), name
     assert "attempt 1 failed" in step(trace_id, What.RETRIED).text
-    assert "blocked" in step(trace_id, What.DIED).text
+    assert "chat not found" in step(trace_id, What.DIED).text
     assert step(trace_id, What.WROTE).private == "Привіт"
     assert "Привіт" not in " ".join(one.text for one in told(trace_id).steps)
 

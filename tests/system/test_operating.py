@@ -11,7 +11,9 @@ from tests.deployment import Deployment, children, update
 from tests.fakes import FakeServices, Hang, Status
 from tests.polling import wait_until
 
-BLOCKED = Status(403, {"ok": False, "error_code": 403, "description": "Forbidden: blocked"})
+REFUSED = Status(
+    400, {"ok": False, "error_code": 400, "description": "Bad Request: chat not found"}
+)
 
 
 def letters(deployed: Deployment, *filters: str) -> list[dict[str, Any]]:
@@ -52,15 +54,15 @@ def test_a_conversation_whose_agent_hangs_is_found_by_inspect_and_by_trace(
     assert deployed.json("inspect", "active")["active"] == []
 
 
-def test_a_blocked_bot_is_seen_and_after_unblocking_a_replay_delivers_once(
+def test_a_refused_reply_is_seen_and_a_replay_delivers_it_once(
     deployed: Deployment, services: FakeServices
 ) -> None:
-    services.misbehave("telegram", BLOCKED)
+    services.misbehave("telegram", REFUSED)
     deployed.web()
     deployed.start("worker")
     deployed.post(update(7, 1, "Привіт"))
     [letter] = wait_until(lambda: letters(deployed, "--code", "CHANNEL_REFUSED"))
-    assert "blocked" in letter["why"]
+    assert "chat not found" in letter["why"]
     assert "CHANNEL_REFUSED" in deployed.mirt("dead", "list").stdout
     assert deployed.mirt("inspect").returncode == 1
     shown = deployed.mirt("dead", "show", letter["task_id"])
@@ -90,7 +92,7 @@ def test_a_blocked_bot_is_seen_and_after_unblocking_a_replay_delivers_once(
 def test_a_full_dead_letter_queue_is_emptied_by_filter_and_only_after_a_yes(
     deployed: Deployment, services: FakeServices
 ) -> None:
-    services.misbehave("telegram", BLOCKED, times=None)
+    services.misbehave("telegram", REFUSED, times=None)
     deployed.start("worker")
     deployed.python(
         "from actors.messages import send_response\n"

@@ -31,7 +31,7 @@ def test_messages_and_nothing_else_are_asked_for_with_the_secret(
     address = "https://shop.example/webhooks/telegram" if "shop" in url else url
     assert services.telegram.webhook == {
         "url": address,
-        "allowed_updates": ["message"],
+        "allowed_updates": ["message", "edited_message", "my_chat_member"],
         "secret_token": SECRET,
     }
     assert SECRET not in done.stdout + done.stderr

@@ -34,6 +34,7 @@ class Conversation:
     customer_name: str | None
     last_customer_at: datetime
     order_status: str | None
+    unreachable_since: datetime | None
     head_task_id: str | None
     waiting: int
     state: str | None
@@ -54,7 +55,7 @@ _WAITING: Final = (
     .label("waiting")
 )
 _CONVERSATION: Final = select(
-    *(_c[name] for name in Conversation.__slots__[:8]),
+    *(_c[name] for name in Conversation.__slots__[:9]),
     _WAITING,
     tasks.c.state,
     tasks.c.attempt,

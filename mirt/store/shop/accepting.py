@@ -18,7 +18,8 @@ from mirt.store.shop.mailbox import Mail
 from mirt.store.tables.columns import Json, UtcDateTime
 
 # Copies within the batch are removed first: PostgreSQL updates no row twice in one statement.
-# Rows are inserted in the order of their conversations, so two batches cannot block each other,
+# Rows are inserted in the order of their conversations, so two batches cannot block each other;
+# the collation "C" is the order in which Python sorts them, which all others lock them in;
 # and within a conversation in the order of arrival, which their ids keep. A new message without an
 # active conversation has met one of another platform, begun at this very moment: the division by
 # zero undoes the batch.
@@ -51,12 +52,13 @@ WITH given AS (
         last_customer_at, followups_taken, summary_awaited, created_at, head_task_id)
     SELECT l.session_id, l.platform, l.chat_id, l.user_id, l.customer_name,
            :p_at, 0, true, :p_at, f.task_id
-    FROM lasts l JOIN firsts f USING (session_id) ORDER BY l.session_id
+    FROM lasts l JOIN firsts f USING (session_id) ORDER BY l.session_id COLLATE "C"
     ON CONFLICT (session_id) DO UPDATE SET
         chat_id = coalesce(excluded.chat_id, c.chat_id),
         user_id = coalesce(excluded.user_id, c.user_id),
         customer_name = coalesce(excluded.customer_name, c.customer_name),
         last_customer_at = excluded.last_customer_at, followups_taken = 0, summary_awaited = true,
+        unreachable_since = NULL,
         head_task_id = coalesce(c.head_task_id, excluded.head_task_id)
     WHERE c.platform = excluded.platform
     RETURNING c.session_id, c.head_task_id

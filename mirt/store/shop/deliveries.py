@@ -2,6 +2,7 @@
 
 pending ──begin_part──► sending ──part_sent──► pending (more parts) or sent
                            ├──part_refused───► failed
+                           ├──part_blocked───► unreachable, and so is the conversation
                            ├──part_not_sent──► pending
                            └──(killed, or timed out)──► found sending: unknown, then again
 
@@ -17,6 +18,7 @@ from typing import Any
 from sqlalchemy import Connection, Row, case, select, update
 
 from mirt.store.engine.database import upsert
+from mirt.store.shop.reachability import mark_unreachable
 from mirt.store.tables import deliveries
 
 
@@ -27,6 +29,8 @@ class DeliveryState(StrEnum):
     SENDING = "sending"
     SENT = "sent"
     FAILED = "failed"
+    UNREACHABLE = "unreachable"
+    """The customer takes no messages from us. No worker sends the delivery again."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -127,6 +131,21 @@ def part_refused(tx: Connection, delivery: Delivery, *, error: str, now: datetim
         error=error,
         finished_at=now,
     )
+
+
+def part_blocked(
+    tx: Connection, delivery: Delivery, *, error: str, began: datetime, now: datetime
+) -> None:
+    """Sending → unreachable: the customer takes no messages. ``began`` is before the request."""
+    _set(
+        tx,
+        delivery,
+        DeliveryState.SENDING,
+        state=DeliveryState.UNREACHABLE,
+        error=error,
+        finished_at=now,
+    )
+    mark_unreachable(tx, delivery.session_id, since=now, silent_since=began)
 
 
 def abandon_delivery(tx: Connection, delivery_id: str, *, now: datetime) -> None:

@@ -23,6 +23,7 @@ class Silence:
     head_task_id: str | None
     since: datetime
     followups_taken: int
+    unreachable_since: datetime | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,6 +43,7 @@ _SILENCE = select(
     conversations.c.head_task_id,
     conversations.c.last_customer_at,
     conversations.c.followups_taken,
+    conversations.c.unreachable_since,
 )
 
 

@@ -72,9 +72,10 @@ def record_activity_and_lock(tx: Connection, mail: Mail, *, now: datetime) -> st
     """Record that the customer has written, and lock the conversation; return the id of its head.
 
     This ends the silence that follow-ups and a summary wait for, and begins the next one. A
-    conversation without a row gets one. A chat or user that the mail does not name stays known.
+    conversation without a row gets one. A chat or user that the mail does not name stays known. A
+    customer who was unreachable is reachable.
     """
-    activity = {
+    activity: dict[str, Any] = {
         "platform": mail.platform,
         "chat_id": mail.chat_id,
         "user_id": mail.user_id,
@@ -85,6 +86,7 @@ def record_activity_and_lock(tx: Connection, mail: Mail, *, now: datetime) -> st
     if name := mail.metadata.get("first_name") or mail.metadata.get("username"):
         activity["customer_name"] = str(name)
     known = {name: value for name, value in activity.items() if value is not None}
+    known["unreachable_since"] = None
     head: str | None = tx.execute(
         upsert(tx, conversations)
         .values(session_id=mail.session_id, created_at=now, **activity)

@@ -34,6 +34,8 @@ conversations = Table(
     # Whether the history since the last summary waits for one. The customer's next message sets it.
     Column("summary_awaited", Boolean, nullable=False, server_default=false()),
     Column("order_status", String),
+    # Since when the customer takes no messages from us. Their next message sets it to null.
+    Column("unreachable_since", UtcDateTime),
     Column("created_at", UtcDateTime, nullable=False),
 )
 Index("conversations_silent", conversations.c.followups_taken, conversations.c.last_customer_at)

@@ -63,6 +63,8 @@ def state_of(conversation: Conversation, now: datetime) -> tuple[str, str]:
         return f"waits for a free worker{more}", "waits"
     if conversation.head_task_id or conversation.waiting:
         return f"waits{more}", "waits"
+    if conversation.unreachable_since is not None:
+        return "unreachable: the customer has blocked us", "quiet"
     return "quiet", "quiet"
 
 

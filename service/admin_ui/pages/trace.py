@@ -17,6 +17,7 @@ LABELS: Final = {
     What.ANSWERED: "agent",
     What.DELIVERED: "reply",
     What.REFUSED: "reply",
+    What.UNREACHABLE: "reply",
     What.UNKNOWN: "unknown",
     What.DIED: "failed",
 }

@@ -1,7 +1,9 @@
 """ManyChat: what a flow's request becomes, and how a reply goes out."""
 
 import json
+import math
 from collections.abc import Iterator
+from datetime import timedelta
 from typing import Any
 
 import pytest
@@ -9,9 +11,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import SecretStr
 
-from mirt.channels import InboundMessage
-from mirt.channels.manychat import ManyChatChannel
-from mirt.channels.protocol import Marks
+from mirt.channels import InboundMessage, Marks
+from mirt.channels.manychat import MOST_BUBBLES, ManyChatChannel, Platform
+from mirt.channels.notes import labels_of
 from mirt.errors import (
     ErrorCode,
     ExternalServiceError,
@@ -85,6 +87,86 @@ def test_every_spelling_is_understood(payload: object) -> None:
 def test_a_photo_may_come_without_a_text(payload: object) -> None:
     message = channel().parse(payload)
     assert (message.text, message.metadata["photo"]) == ("", {"url": PHOTO})
+
+
+@pytest.mark.parametrize(
+    ("attachment", "label"),
+    [
+        ({"type": "audio", "payload": {"url": "https://cdn.example/a"}}, "аудіозапис"),
+        ({"type": "video", "payload": {"url": "https://cdn.example/v"}}, "відео"),
+        ({"type": "ig_reel", "payload": {"title": "Образи"}}, "відео Образи"),
+        ({"type": "file"}, "файл"),
+        ({"type": "story_mention", "payload": {"url": "https://cdn.example/s"}}, "історія"),
+        ({"type": "share", "payload": {"title": "Сукня"}}, "допис Сукня"),
+        ({"type": "image"}, "фото"),
+        ({"type": "image", "payload": {"url": ""}}, "фото"),
+        ({"type": "invented"}, "вкладення"),
+        ({"type": 5, "payload": "x"}, "вкладення"),
+        ("x", "вкладення"),
+    ],
+)
+@pytest.mark.parametrize("text", [{}, {"text": ""}, {"text": None}])
+def test_an_attachment_that_cannot_be_opened_is_named(
+    attachment: object, label: str, text: dict[str, Any]
+) -> None:
+    message = channel().parse(shape_a(attachments=[attachment], **text))
+    assert (message.text, labels_of(message.metadata)) == ("", [label])
+
+
+def test_a_single_attachment_needs_no_list() -> None:
+    message = channel().parse({"clientId": "42", "message": {"attachments": {"type": "audio"}}})
+    assert labels_of(message.metadata) == ["аудіозапис"]
+
+
+def test_a_place_and_a_link_become_text() -> None:
+    place = {"type": "location", "payload": {"coordinates": {"lat": 50.45, "long": 30.52}}}
+    link = {"type": "fallback", "payload": {"title": "Сукня", "url": "https://mirt.example/1"}}
+    message = channel().parse(shape_a(text="сюди", attachments=[place, link]))
+    assert message.text.split("\n") == [
+        "[геолокація: 50.45, 30.52]",
+        "[посилання: Сукня https://mirt.example/1]",
+        "сюди",
+    ]
+
+
+def test_two_files_within_a_moment_are_no_double_click() -> None:
+    keys = [
+        channel()
+        .parse(shape_a(attachments=[{"type": "audio", "payload": {"url": f"https://x/{n}"}}]))
+        .metadata["content_key"]
+        for n in (1, 2, 2)
+    ]
+    assert keys[0] != keys[1] == keys[2]
+
+
+@pytest.mark.parametrize(
+    "detail",
+    [
+        {"name": 5},
+        {"name": "Я" * 9000},
+        {"instagram_username": {}},
+        {"username": ["x"]},
+    ],
+)
+def test_a_detail_of_another_shape_does_not_cost_the_message(detail: dict[str, Any]) -> None:
+    message = channel().parse({"subscriber": {"id": 42, **detail}, "message": "Привіт"})
+    assert message.text == "Привіт"
+    assert len(message.metadata.get("first_name", "")) <= 100
+
+
+@pytest.mark.parametrize("message_id", ["", "  ", {}, [], True, 4.5])
+def test_an_unusable_message_id_counts_as_none(message_id: object) -> None:
+    assert channel().parse(shape_a(text="hi", id=message_id)).message_id is None
+
+
+def test_a_long_message_id_keeps_its_message_apart_from_others() -> None:
+    ids = [channel().parse(shape_a(text="hi", id="m" * 4000 + end)).message_id for end in "112"]
+    assert ids[0] == ids[1] != ids[2]
+    assert len(ids[0] or "") < 100
+
+
+def test_words_beyond_what_the_service_takes_are_cut() -> None:
+    assert len(channel().parse(shape_a(text="слово " * 5000)).text) == 8000
 
 
 @pytest.mark.parametrize(
@@ -204,23 +286,101 @@ def test_a_reply_arrives_in_one_bubble(manychat: ManyChatChannel, services: Fake
     }
 
 
+@pytest.mark.parametrize(
+    ("chat_id", "bubbles"), [("42", 6), ("42@facebook", 2), ("42@whatsapp", 2), ("42@telegram", 2)]
+)
 def test_a_long_reply_is_several_bubbles_of_one_request(
-    manychat: ManyChatChannel, services: FakeServices
+    manychat: ManyChatChannel, services: FakeServices, chat_id: str, bubbles: int
 ) -> None:
-    (part,) = manychat.split("слово " * 1000)
-    manychat.send("42", part)
+    (part,) = manychat.split("слово " * 500, chat_id)
+    manychat.send(chat_id, part)
     assert len(services.requests("manychat")) == 1
-    assert len(services.sent("42")) == 4
+    assert len(services.sent("42")) == bubbles
     assert " ".join(services.sent("42")) == part
 
 
 def test_a_reply_of_more_bubbles_than_a_request_takes_is_several_parts(
     manychat: ManyChatChannel, services: FakeServices
 ) -> None:
-    text = "слово " * 4000
-    for part in manychat.split(text):
+    text = "слово " * 2000
+    parts = manychat.split(text)
+    for part in parts:
         manychat.send("42", part)
+    assert len(parts) == math.ceil(len(services.sent("42")) / MOST_BUBBLES) == 3
     assert " ".join(services.sent("42")) == text.strip()
+
+
+def test_no_bubble_for_instagram_has_more_than_1000_bytes(
+    manychat: ManyChatChannel, services: FakeServices
+) -> None:
+    for part in manychat.split("Слово " * 300):
+        manychat.send("42", part)
+    assert max(len(text.encode()) for text in services.sent("42")) <= 1000
+    assert " ".join(services.sent("42")).split() == ["Слово"] * 300
+
+
+PLATFORMS = [
+    ("instagram", "42", "instagram"),
+    ("Instagram", "42", "instagram"),
+    ("facebook", "42@facebook", None),
+    ("messenger", "42@facebook", None),
+    ("whatsapp", "42@whatsapp", "whatsapp"),
+    ("telegram", "42@telegram", "telegram"),
+    ("carrier_pigeon", "42", "instagram"),
+    (None, "42", "instagram"),
+    (5, "42", "instagram"),
+]
+
+
+@pytest.mark.parametrize(("kind", "chat_id", "content_type"), PLATFORMS)
+def test_the_platform_of_the_event_is_the_type_of_the_reply(
+    manychat: ManyChatChannel,
+    services: FakeServices,
+    kind: object,
+    chat_id: str,
+    content_type: str | None,
+) -> None:
+    message = manychat.parse(shape_a(text="Привіт") | {"type": kind})
+    assert (message.session_id, message.chat_id) == ("42", chat_id)
+    assert manychat.send(str(message.chat_id), "Вітаю!").chat_id == chat_id
+    (request,) = services.requests("manychat")
+    assert request.body["subscriber_id"] == "42"
+    assert request.body["data"]["content"].get("type") == content_type
+
+
+def test_where_a_flow_names_no_platform_the_setting_counts(services: FakeServices) -> None:
+    opened = ManyChatChannel(
+        api_key=KEY,
+        token=None,
+        api_url=services.manychat_url,
+        default_platform=Platform.WHATSAPP,
+    )
+    message = opened.parse({"clientId": "42", "message": "Привіт"})
+    opened.send(str(message.chat_id), "Вітаю!")
+    other = opened.parse({"clientId": "42", "message": "Привіт", "type": "instagram"})
+    assert (message.chat_id, other.chat_id) == ("42", "42@instagram")
+    assert services.requests("manychat")[0].body["data"]["content"]["type"] == "whatsapp"
+    opened.close()
+
+
+def test_an_id_with_an_at_sign_is_an_id(manychat: ManyChatChannel, services: FakeServices) -> None:
+    message = manychat.parse({"clientId": "olia@shop.example", "message": "Привіт"})
+    manychat.send(str(message.chat_id), "Вітаю!")
+    assert services.sent("olia@shop.example") == ["Вітаю!"]
+
+
+def test_fields_and_tags_are_set_for_the_subscriber(
+    manychat: ManyChatChannel, services: FakeServices
+) -> None:
+    manychat.mark("42@whatsapp", Marks(fields={"size": "104"}, add_tags=["vip"]))
+    assert services.manychat.fields["42"] == {"size": "104"}
+    assert services.manychat.tags["42"] == {"vip"}
+
+
+def test_only_telegram_lets_us_write_at_any_time(manychat: ManyChatChannel) -> None:
+    assert manychat.messaging_window("42@telegram") is None
+    for chat_id in ("42", "42@facebook", "42@whatsapp", "42@instagram"):
+        assert manychat.messaging_window(chat_id) == timedelta(hours=24)
 
 
 def test_a_blank_reply_has_no_parts(manychat: ManyChatChannel) -> None:

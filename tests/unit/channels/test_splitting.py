@@ -1,9 +1,12 @@
 """Replies are cut where a reader would cut them."""
 
+from collections.abc import Callable
+
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mirt.channels.splitting import split_text, utf16_length, well_formed
+from mirt.channels.splitting import split_text, utf8_length, utf16_length, well_formed
 
 
 def test_a_short_text_stays_whole() -> None:
@@ -46,16 +49,44 @@ def test_an_emoji_counts_twice() -> None:
     assert utf16_length("я😀") == 3
 
 
+@pytest.mark.parametrize(
+    ("whole", "limit"),
+    [
+        ("👩🏽‍🚀", 7),  # joined of five code points
+        ("🇺🇦", 4),  # a flag of two letters
+        ("и\u0306", 2),  # a letter and its mark
+        ("👍🏽", 4),  # a hand and its colour
+    ],
+)
+def test_no_character_of_several_code_points_is_cut(whole: str, limit: int) -> None:
+    assert split_text(whole * 3, limit + 1) == [whole] * 3
+
+
+def test_an_endless_run_of_marks_is_cut() -> None:
+    parts = split_text("а" + "\u0301" * 500, 100)
+    assert all(utf16_length(part) <= 100 for part in parts)
+
+
+def test_a_limit_may_count_bytes() -> None:
+    parts = split_text("Слово " * 300, 1000, utf8_length)
+    assert " ".join(parts) == " ".join(["Слово"] * 300)
+    assert all(utf8_length(part) <= 1000 for part in parts)
+    assert utf8_length(parts[0]) > 980
+
+
 def test_halves_of_one_emoji_are_joined_and_lone_ones_replaced() -> None:
     assert well_formed("\ud83d\ude00 \ud83d \0") == "😀 � "
 
 
 @given(
-    st.text(st.sampled_from("ab\n \u00a0\t😀é\ud83d\ude00\0"), max_size=80),
-    st.integers(min_value=2, max_value=20),
+    st.text(st.sampled_from("ab\n \u00a0\t😀é\u0301\u200d\ud83d\ude00\0"), max_size=80),
+    st.integers(min_value=4, max_value=20),
+    st.sampled_from([utf16_length, utf8_length]),
 )
-def test_parts_fit_are_not_blank_and_lose_nothing_but_space(text: str, limit: int) -> None:
-    parts = split_text(text, limit)
-    assert all(part.strip() and utf16_length(part) <= limit for part in parts)
+def test_parts_fit_are_not_blank_and_lose_nothing_but_space(
+    text: str, limit: int, length: Callable[[str], int]
+) -> None:
+    parts = split_text(text, limit, length)
+    assert all(part.strip() and length(part) <= limit for part in parts)
     assert "".join("".join(parts).split()) == "".join(well_formed(text).split())
     assert all(part.encode() for part in parts), "each part is valid UTF-8"

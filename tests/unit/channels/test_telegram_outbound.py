@@ -1,6 +1,7 @@
 """Sending through Telegram, over real HTTP."""
 
 from collections.abc import Iterator
+from datetime import timedelta
 
 import pytest
 from pydantic import SecretStr
@@ -17,6 +18,7 @@ from mirt.errors import (
     PermanentError,
     RateLimitError,
     SoftTimeLimitExceeded,
+    UnreachableError,
 )
 from mirt.service_calls import ServiceCalls
 from tests.fakes import FakeServices, Garbage, Hang, Reset, Status, TooMany
@@ -127,6 +129,33 @@ def test_during_an_outage_a_text_is_sent_only_after_the_bot_was_found(
     assert as_probe.answered == {"telegram"}
 
 
+def test_a_customer_who_has_blocked_the_bot_is_unreachable(
+    telegram: TelegramChannel, services: FakeServices
+) -> None:
+    services.telegram.blocked_by.add("77")
+    with pytest.raises(UnreachableError, match="blocked by the user"):
+        telegram.send("77", "Вітаю")
+    telegram.send("78", "Вітаю")
+
+
+def test_an_answer_goes_to_the_topic_of_its_question(
+    telegram: TelegramChannel, services: FakeServices
+) -> None:
+    assert telegram.send("-77#12", "Вітаю").chat_id == "-77#12"
+    telegram.typing("-77#12")
+    for request in services.requests("telegram"):
+        assert (request.body["chat_id"], request.body["message_thread_id"]) == (-77, 12)
+
+
+def test_all_topics_of_a_chat_share_its_limit(telegram: TelegramChannel) -> None:
+    assert telegram.rate_limit_scope("-77#12") == telegram.rate_limit_scope("-77")
+
+
+def test_only_in_groups_is_there_no_time_to_write_unasked(telegram: TelegramChannel) -> None:
+    assert telegram.messaging_window("77") is None
+    assert telegram.messaging_window("-77#12") == timedelta(0)
+
+
 def test_a_chat_that_moved_is_followed(telegram: TelegramChannel, services: FakeServices) -> None:
     moved = refusal(400, "Bad Request: group chat was upgraded", migrate_to_chat_id=-100500)
     services.misbehave("telegram", moved)
@@ -142,11 +171,12 @@ def test_a_chat_is_followed_once_only(telegram: TelegramChannel, services: FakeS
     assert len(services.requests()) == 2
 
 
+@pytest.mark.parametrize("chat_id", ["olena", "77#general", ""])
 def test_a_chat_id_that_is_no_number_is_refused_unasked(
-    telegram: TelegramChannel, services: FakeServices
+    telegram: TelegramChannel, services: FakeServices, chat_id: str
 ) -> None:
     with pytest.raises(PermanentError) as refused:
-        telegram.send("olena", "Вітаю")
+        telegram.send(chat_id, "Вітаю")
     assert refused.value.error_code is ErrorCode.CHANNEL_REFUSED
     assert services.requests() == []
 
@@ -220,7 +250,7 @@ def test_the_webhook_is_registered_with_our_secret(
     telegram.set_webhook("https://shop.example/webhooks/telegram")
     assert services.telegram.webhook == {
         "url": "https://shop.example/webhooks/telegram",
-        "allowed_updates": ["message"],
+        "allowed_updates": ["message", "edited_message", "my_chat_member"],
         "secret_token": "s3cret",
     }
     assert telegram.webhook_info()["url"] == "https://shop.example/webhooks/telegram"

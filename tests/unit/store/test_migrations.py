@@ -72,6 +72,16 @@ def indexes_made_on_postgres() -> set[str]:
     return {one for one in statements if one.startswith(("CREATE INDEX", "CREATE UNIQUE INDEX"))}
 
 
+def migrate_to(database: Database, revision: str) -> None:
+    """Make the schema as it was at this revision."""
+    with database.transaction() as tx, Operations.context(MigrationContext.configure(tx)):
+        for script in reversed(list(SCRIPTS.walk_revisions())):
+            if script.revision <= revision:
+                script.module.upgrade()
+        tx.execute(text("CREATE TABLE alembic_version (version_num VARCHAR(32) NOT NULL)"))
+        tx.execute(text("INSERT INTO alembic_version VALUES (:it)"), {"it": revision})
+
+
 def set_revision(database: Database, revision: str) -> None:
     with database.transaction() as tx:
         tx.execute(text("UPDATE alembic_version SET version_num = :it"), {"it": revision})
@@ -109,10 +119,11 @@ def test_upgrading_twice_changes_nothing(database: Database) -> None:
         assert tx.execute(select(conversations.c.session_id)).scalars().all() == ["s"]
 
 
-def test_a_task_queued_during_an_upgrade_has_waited_since_it_was_sent(empty: Database) -> None:
-    database = empty
-    upgrade(str(database.url), to="0005")
-    with database.transaction() as tx:
+def test_a_task_queued_during_an_upgrade_has_waited_since_it_was_sent(
+    empty: Database,
+) -> None:
+    migrate_to(empty, "0005")
+    with empty.transaction() as tx:
         tx.execute(
             text(
                 "INSERT INTO tasks (id, actor, args, kwargs, options, state, created_at, due_at) "
@@ -121,8 +132,8 @@ def test_a_task_queued_during_an_upgrade_has_waited_since_it_was_sent(empty: Dat
             ),
             {"at": "2026-03-01 12:00:00"},
         )
-    upgrade(str(database.url))
-    with database.transaction() as tx:
+    upgrade(str(empty.url))
+    with empty.transaction() as tx:
         since = tx.execute(select(tasks.c.waits_since).order_by(tasks.c.id.desc())).scalars().all()
     assert since == [NOON, None]
 

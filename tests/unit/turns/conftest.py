@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 from pydantic import SecretStr
+from sqlalchemy import delete
 
 from middleware.policy import TASKS
 from mirt.channels import Receipt
@@ -25,6 +26,7 @@ from mirt.store.shared.cooldowns import NoCooldowns
 from mirt.store.shop import mailbox
 from mirt.store.shop.deliveries import find_delivery
 from mirt.store.shop.mailbox import Mail
+from mirt.store.tables import tasks
 from mirt.turns import DirectTurns, FailedTurns, Turns
 from tests.clock import FakeClock
 from tests.unit.business import Agent, conversations_of, mail
@@ -76,6 +78,12 @@ class Shop:
         outcome = self.turns.answer(lease, letter)
         self._publish(*outcome.to_publish)
         return outcome
+
+    def claim_again(self, task_id: str) -> Lease:
+        """Claim a task that is done, as if its end had not been written."""
+        with self.database.transaction() as tx:
+            tx.execute(delete(tasks).where(tasks.c.id == task_id))
+        return self.claim(as_task(mail(task_id)))
 
     def fails_for_good(self, task_id: str) -> list[TaskMessage]:
         """Fail the last attempt, as a worker does."""

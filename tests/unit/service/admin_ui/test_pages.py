@@ -304,3 +304,25 @@ def _hidden(page: str) -> list[tuple[str, str]]:
     form = page[page.index('action="/ops/dead/decide"') :]
     found = re.findall(r'<input type="hidden" name="([^"]+)" value="([^"]*)"', form)
     return [(name, html.unescape(value)) for name, value in found]
+
+
+def test_a_customer_who_has_blocked_the_bot_is_shown_as_unreachable_and_nothing_as_wrong(
+    here: Ingress, come: Come, services: FakeServices
+) -> None:
+    services.telegram.blocked_by.add("7")
+    here.post(update(7, 1, WORDS))
+    visit = come()
+    assert "unreachable: the customer has blocked us" in visit.get("/ops/conversations").text
+    story = visit.get("/ops/trace?id=7").text
+    assert "Unreachable" in story
+    assert "bot was blocked by the user; the customer is unreachable" in story
+    assert "wrong" not in story.split('class="timeline"')[1].split("</ol>")[0]
+    assert "dead letter" not in visit.get("/ops").text
+
+
+def test_a_message_that_cannot_be_opened_is_told_by_its_kind(here: Ingress, come: Come) -> None:
+    voice = update(7, 1, "")
+    del voice["message"]["text"]
+    here.post(voice | {"message": voice["message"] | {"voice": {"file_id": "f"}}})
+    story = come().get("/ops/trace?id=7").text
+    assert "it has content that cannot be opened: voice" in story

@@ -3,8 +3,9 @@
 from typing import Any
 
 import pytest
+from structlog.typing import EventDict
 
-from service.web.bodies import LONGEST_BODY
+from service.web.bodies import LONGEST_BODY, LONGEST_EVENT
 from tests.asgi import post_pieces
 from tests.deployment import SECRET
 from tests.unit.service.conftest import Ingress, Open
@@ -23,30 +24,70 @@ def padded(size: int) -> bytes:
     return b'{"update_id": 1, "poll": {}}'.ljust(size)
 
 
-def test_a_body_of_the_greatest_length_is_taken(ingress: Open) -> None:
-    assert ingress().post(padded(LONGEST_BODY)).status_code == 200
+TOO_LARGE = {"status": "ignored", "kind": "too_large"}
+MIB = 1024 * 1024
 
 
-def test_a_longer_body_is_refused_unread(ingress: Open) -> None:
-    too_long = padded(LONGEST_BODY + 1)
-    headers = {**HEADERS, "Content-Length": str(len(too_long))}
-    app = ingress().client.app
-    status, answer, taken = post_pieces(app, "/webhooks/telegram", [too_long], headers=headers)
-    assert (status, answer["error"]) == (413, "PAYLOAD_TOO_LARGE")
+def posted_whole(here: Ingress, body: bytes, **headers: str) -> tuple[int, Any, int]:
+    """Post as a client does that says the length; return the pieces taken, too."""
+    pieces = [body[at : at + PIECE] for at in range(0, len(body), PIECE)]
+    headers = {**HEADERS, "Content-Length": str(len(body)), **headers}
+    return post_pieces(here.client.app, "/webhooks/telegram", pieces, headers=headers)
+
+
+def test_an_event_of_the_greatest_length_is_taken(ingress: Open) -> None:
+    assert ingress().post(padded(LONGEST_EVENT)).json["kind"] == "other"
+    assert chunked(ingress(), padded(LONGEST_EVENT))[1]["kind"] == "other"
+
+
+@pytest.mark.parametrize("post", [posted_whole, chunked])
+@pytest.mark.parametrize("size", [LONGEST_EVENT + 1, MIB, 20 * MIB])
+def test_a_larger_event_is_ignored_by_its_id_since_a_refusal_would_block_its_chat(
+    ingress: Open, logs: list[EventDict], post: Any, size: int
+) -> None:
+    assert post(ingress(), padded(size))[:2] == (200, TOO_LARGE)
+    (line,) = [line for line in logs if line["event"] == "event_too_large"]
+    assert line["event_id"] == "1"
+
+
+def test_a_larger_event_is_read_to_its_end_so_that_its_answer_arrives(ingress: Open) -> None:
+    assert posted_whole(ingress(), padded(MIB))[2] == MIB // PIECE
+
+
+def test_of_an_endless_event_no_more_than_four_megabytes_are_read(ingress: Open) -> None:
+    status, answer, taken = chunked(ingress(), padded(20 * MIB))
+    assert (status, answer) == (200, TOO_LARGE)
+    assert taken * PIECE < 5 * MIB
+
+
+def test_a_larger_event_that_does_not_end_is_answered_in_time(
+    ingress: Open, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("service.web.bodies.BODY_WITHIN_S", 0.2)
+    app, headers = ingress().client.app, {**HEADERS, "Content-Length": str(MIB)}
+    status, answer, _ = post_pieces(
+        app, "/webhooks/telegram", [padded(PIECE)], headers=headers, stalls=True
+    )
+    assert (status, answer) == (200, TOO_LARGE)
+
+
+def test_a_larger_event_without_an_id_is_ignored_too(ingress: Open, logs: list[EventDict]) -> None:
+    assert ingress().post(b" " * (LONGEST_EVENT + 1)).json == TOO_LARGE
+    (line,) = [line for line in logs if line["event"] == "event_too_large"]
+    assert line["event_id"] is None
+
+
+def test_without_the_secret_a_large_body_is_refused_unread(ingress: Open) -> None:
+    wrong = {"X-Telegram-Bot-Api-Secret-Token": "wrong"}
+    status, _, taken = posted_whole(ingress(), padded(MIB), **wrong)
+    assert status == 401
     assert taken <= 1
 
 
-def test_a_chunked_body_is_taken(ingress: Open) -> None:
-    assert chunked(ingress(), padded(LONGEST_BODY))[0] == 200
-
-
-@pytest.mark.parametrize("path", ["/webhooks/telegram", "/tasks/summarize"])
-def test_of_an_endless_chunked_body_no_more_than_the_limit_is_read(
-    ingress: Open, path: str
-) -> None:
+def test_of_an_endless_request_of_ours_no_more_than_the_limit_is_read(ingress: Open) -> None:
     pieces = [b" " * PIECE] * (10 * LONGEST_BODY // PIECE)
     app = ingress().client.app
-    status, answer, taken = post_pieces(app, path, pieces, headers=HEADERS)
+    status, answer, taken = post_pieces(app, "/tasks/summarize", pieces, headers=HEADERS)
     assert (status, answer["error"]) == (413, "PAYLOAD_TOO_LARGE")
     assert taken <= LONGEST_BODY // PIECE + 1
 

@@ -1,9 +1,13 @@
 """The message of a webhook is stored and then accepted, or the answer says why not."""
 
+import json
+from datetime import UTC, datetime
 from typing import Any
 
 import pytest
+from sqlalchemy import select
 
+from mirt.store.tables import conversations
 from tests.deployment import update
 from tests.fakes import FakeServices
 from tests.unit.service.conftest import Open
@@ -76,9 +80,9 @@ def test_a_photo_without_words_is_a_message(ingress: Open, services: FakeService
 def test_an_update_that_is_not_for_us_is_not_sent_again(
     ingress: Open, services: FakeServices
 ) -> None:
-    answer = ingress().post({"update_id": 1, "edited_message": {"message_id": 1}})
+    answer = ingress().post({"update_id": 1, "callback_query": {"id": "1"}})
     assert answer.status_code == 200
-    assert answer.json == {"status": "ignored", "kind": "edited_message"}
+    assert answer.json == {"status": "ignored", "kind": "callback_query"}
     assert services.sent(7) == []
 
 
@@ -89,6 +93,64 @@ def test_a_blank_message_is_not_sent_again(
     answer = ingress().post(update(7, 1, blank))
     assert (answer.status_code, answer.json) == (200, {"status": "ignored", "kind": "empty"})
     assert services.sent(7) == []
+
+
+def test_the_longest_update_of_telegram_is_answered(ingress: Open, services: FakeServices) -> None:
+    words = "Ї" * 4096
+    emoji = [
+        {"type": "custom_emoji", "offset": n, "length": 1, "custom_emoji_id": "5368324170671202286"}
+        for n in range(100)
+    ]
+    replied = {"message_id": 1, "date": 1_790_000_000, "chat": {"id": 7}, "text": words}
+    whole = update(
+        7,
+        2,
+        words,
+        entities=emoji,
+        reply_to_message={**replied, "entities": emoji},
+        quote={"text": words[:1024], "position": 0},
+    )
+    body = json.dumps(whole).encode()  # as Telegram does: six bytes for a letter
+    assert len(body) > 64 * 1024
+    assert ingress().post(body).json == {"status": "accepted"}
+    assert len(services.sent(7)) >= 1
+
+
+def test_the_part_of_an_album_is_answered_where_tasks_are_not_enabled_too(
+    ingress: Open, services: FakeServices
+) -> None:
+    part = update(7, 1, "", photo=[{"file_id": "f"}], media_group_id="1377")
+    del part["message"]["text"]
+    assert ingress(TASKS_ENABLED=False).post(part).json == {"status": "accepted"}
+    assert services.sent(7) == ["echo: [фото]"]
+
+
+def membership(chat: int, status: str, at: int = 1_790_000_000) -> dict[str, Any]:
+    return {
+        "update_id": 1,
+        "my_chat_member": {
+            "chat": {"id": chat, "type": "private"},
+            "from": {"id": chat, "is_bot": False, "first_name": "Оля"},
+            "date": at,
+            "old_chat_member": {"status": "member", "user": {"id": 1, "is_bot": True}},
+            "new_chat_member": {"status": status, "user": {"id": 1, "is_bot": True}},
+        },
+    }
+
+
+def test_the_news_of_a_block_is_recorded(ingress: Open) -> None:
+    here = ingress()
+    here.post(update(7, 1, "Привіт"))
+    later = int(here.runtime.clock().timestamp()) + 60
+    answer = here.post(membership(7, "kicked", at=later))
+    assert (answer.status_code, answer.json) == (200, {"status": "accepted"})
+    with here.runtime.database.transaction() as tx:
+        since = tx.execute(select(conversations.c.unreachable_since)).scalar_one()
+    assert since == datetime.fromtimestamp(later, UTC)
+
+
+def test_the_news_of_a_block_by_a_stranger_is_taken(ingress: Open) -> None:
+    assert ingress().post(membership(8, "kicked")).status_code == 200
 
 
 def test_half_of_an_emoji_does_not_cost_the_message(ingress: Open, services: FakeServices) -> None:

@@ -5,8 +5,8 @@ from alembic import op
 
 from mirt.store.migrations.steps import add_column, create_index
 
-revision = "0008"
-down_revision = "0007"
+revision = "0009"
+down_revision = "0008"
 works_with = "0006"
 
 
