@@ -73,7 +73,7 @@ def test_many_conversations_wait_for_the_llm_and_cost_nothing(
             services.wait_until(lambda: was_asked(services, asked + 1), timeout=60)
         return len(transactions) < CHATS / 3
 
-    # Before that, second copies of messages are dropped; a busy machine has many of them.
+    # Before that, second copies of the messages are dropped; a busy machine has many.
     wait_until(costs_little, within_s=120, what="the time from one probe to the next costs little")
     assert max(Counter(row.task_id for row in rows(task_events)).values(), default=0) <= 1
 

@@ -166,7 +166,7 @@ class TelegramChannel:
             address = Address(moved_to)
             answer = self._send_message(address, part, reply_to=None)
         if answer.status == _BLOCKED:
-            raise UnreachableError(_reason(answer), ErrorCode.CHANNEL_REFUSED)
+            raise UnreachableError(_in_words(answer), ErrorCode.CHANNEL_REFUSED)
         result = _result(answer)
         message_id = result.get("message_id") if isinstance(result, dict) else None
         return Receipt(None if message_id is None else str(message_id), str(address))
@@ -321,12 +321,7 @@ def _failed_by_itself(answer: Answer) -> bool:
 def _account_refusal(answer: Answer) -> Refusal | None:
     # A chat that is not there is a 400: a 404 means that no bot has this token.
     is_refused = answer.status in {401, 404}
-    return Refusal(str(answer.status), _description(answer)) if is_refused else None
-
-
-def _description(answer: Answer) -> str:
-    body = answer.body if isinstance(answer.body, dict) else {}
-    return str(body.get("description", "no reason given"))[:300]
+    return Refusal(str(answer.status), _reason(answer)) if is_refused else None
 
 
 def _parameter(answer: Answer, name: str) -> int | None:
@@ -336,12 +331,17 @@ def _parameter(answer: Answer, name: str) -> int | None:
 
 
 def _reason(answer: Answer) -> str:
-    return f"telegram: {answer.status} {_description(answer)}"
+    body = answer.body if isinstance(answer.body, dict) else {}
+    return str(body.get("description", "no reason given"))[:300]
+
+
+def _in_words(answer: Answer) -> str:
+    return f"telegram: {answer.status} {_reason(answer)}"
 
 
 def _result(answer: Answer) -> Any:
     if answer.status >= 400:
-        raise PermanentError(_reason(answer), ErrorCode.CHANNEL_REFUSED)
+        raise PermanentError(_in_words(answer), ErrorCode.CHANNEL_REFUSED)
     body = answer.body if isinstance(answer.body, dict) else {}
     if body.get("ok") is not True:
         raise OutcomeUnknownError("telegram", f"answered {answer.status} without ok")

@@ -163,15 +163,18 @@ def test_a_message_that_names_no_username_does_not_need_it(unprepared: TelegramC
 
 @pytest.mark.parametrize("how", [Status(502), refusal(401, "Unauthorized")])
 def test_while_our_username_cannot_be_had_the_message_has_to_come_again(
-    unprepared: TelegramChannel,
-    services: FakeServices,
-    how: Status,
-    monkeypatch: pytest.MonkeyPatch,
+    unprepared: TelegramChannel, services: FakeServices, how: Status
 ) -> None:
     services.misbehave("telegram", how)
     with pytest.raises(ExternalServiceError):
         unprepared.prepare()
-    # It comes after the pause that a refusal of our token costs.
-    monkeypatch.setattr("mirt.http.breaker.Breaker.wait_s", lambda _: 0)
+
+
+def test_our_username_is_asked_for_again(
+    unprepared: TelegramChannel, services: FakeServices
+) -> None:
+    services.misbehave("telegram", Status(502))
+    with pytest.raises(ExternalServiceError):
+        unprepared.prepare()
     unprepared.prepare()
     assert isinstance(unprepared.parse(in_group(**named("@fake_bot є 104?"))), InboundMessage)

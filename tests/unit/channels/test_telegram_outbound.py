@@ -92,6 +92,33 @@ def test_a_refusal_is_permanent_and_says_why(
     assert refused.value.error_code is ErrorCode.CHANNEL_REFUSED
 
 
+def test_a_customer_who_has_blocked_the_bot_is_unreachable(
+    telegram: TelegramChannel, services: FakeServices
+) -> None:
+    services.telegram.blocked_by.add("77")
+    with pytest.raises(UnreachableError, match="blocked by the user"):
+        telegram.send("77", "Вітаю")
+    telegram.send("78", "Вітаю")
+
+
+def test_an_answer_goes_to_the_topic_of_its_question(
+    telegram: TelegramChannel, services: FakeServices
+) -> None:
+    assert telegram.send("-77#12", "Вітаю").chat_id == "-77#12"
+    telegram.typing("-77#12")
+    for request in services.requests("telegram"):
+        assert (request.body["chat_id"], request.body["message_thread_id"]) == (-77, 12)
+
+
+def test_all_topics_of_a_chat_share_its_limit(telegram: TelegramChannel) -> None:
+    assert telegram.rate_limit_scope("-77#12") == telegram.rate_limit_scope("-77")
+
+
+def test_only_in_groups_is_there_no_time_to_write_unasked(telegram: TelegramChannel) -> None:
+    assert telegram.messaging_window("77") is None
+    assert telegram.messaging_window("-77#12") == timedelta(0)
+
+
 @pytest.mark.parametrize(("code", "reason"), [(401, "Unauthorized"), (404, "Not Found")])
 def test_a_refusal_of_the_token_is_an_outage(
     telegram: TelegramChannel, services: FakeServices, code: int, reason: str
@@ -127,33 +154,6 @@ def test_during_an_outage_a_text_is_sent_only_after_the_bot_was_found(
     telegram.send("77", "Вітаю")
     assert services.sent(77) == ["Вітаю"]
     assert as_probe.answered == {"telegram"}
-
-
-def test_a_customer_who_has_blocked_the_bot_is_unreachable(
-    telegram: TelegramChannel, services: FakeServices
-) -> None:
-    services.telegram.blocked_by.add("77")
-    with pytest.raises(UnreachableError, match="blocked by the user"):
-        telegram.send("77", "Вітаю")
-    telegram.send("78", "Вітаю")
-
-
-def test_an_answer_goes_to_the_topic_of_its_question(
-    telegram: TelegramChannel, services: FakeServices
-) -> None:
-    assert telegram.send("-77#12", "Вітаю").chat_id == "-77#12"
-    telegram.typing("-77#12")
-    for request in services.requests("telegram"):
-        assert (request.body["chat_id"], request.body["message_thread_id"]) == (-77, 12)
-
-
-def test_all_topics_of_a_chat_share_its_limit(telegram: TelegramChannel) -> None:
-    assert telegram.rate_limit_scope("-77#12") == telegram.rate_limit_scope("-77")
-
-
-def test_only_in_groups_is_there_no_time_to_write_unasked(telegram: TelegramChannel) -> None:
-    assert telegram.messaging_window("77") is None
-    assert telegram.messaging_window("-77#12") == timedelta(0)
 
 
 def test_a_chat_that_moved_is_followed(telegram: TelegramChannel, services: FakeServices) -> None:
