@@ -54,7 +54,10 @@ class DelayNotices:
                 reason = "perhaps_sent"
             else:
                 add_delivery(tx, delivery, now=self._clock())
+        if reason is None:
+            result = self._deliveries.deliver(lease, delivery.id)
+            if result["status"] == DeliveryState.UNREACHABLE:
+                reason = "unreachable"
         if reason is not None:
             return {"status": "skipped", "session_id": session_id, "reason": reason}
-        self._deliveries.deliver(lease, delivery.id)
         return {"status": "sent", "session_id": session_id}

@@ -61,6 +61,7 @@ def as_command_error(failed: Exception) -> CommandError | None:
         BrokerUnavailableError,
         DatabaseError,
         ErrorCode,
+        OutageError,
         PermanentError,
         RedisUnavailableError,
         WorkerError,
@@ -84,6 +85,8 @@ def as_command_error(failed: Exception) -> CommandError | None:
             code = failed.error_code or ErrorCode.INVALID_INPUT
             exit_code = USAGE if code == ErrorCode.INVALID_INPUT else WRONG
             return CommandError(field, problem or failed.message, code, exit_code)
+        case OutageError(setting=str() as setting):
+            return CommandError(setting, failed.message, ErrorCode.OUTAGE)
         case WorkerError():
             return CommandError("service", failed.message, "UNAVAILABLE", UNAVAILABLE)
     return None

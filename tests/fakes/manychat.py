@@ -20,6 +20,8 @@ class ManyChatApi:
         body = request.body if isinstance(request.body, dict) else {}
         if not request.headers.get("authorization", "").removeprefix("Bearer "):
             return _error(401, "Wrong token")
+        if request.path.endswith("/fb/page/getInfo"):
+            return Reply(200, {"status": "success", "data": {"id": 1, "name": "Shop"}})
         if not request.chat:
             return _error(400, "subscriber_id is required")
         match request.path.removeprefix("/manychat"):
