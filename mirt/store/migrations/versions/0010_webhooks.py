@@ -5,7 +5,7 @@ from alembic import op
 
 revision = "0010"
 down_revision = "0009"
-works_with = "0008"
+works_with = "0006"
 
 
 def upgrade() -> None:

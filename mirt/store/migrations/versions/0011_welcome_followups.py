@@ -6,7 +6,7 @@ from mirt.store.migrations.steps import add_column
 
 revision = "0011"
 down_revision = "0010"
-works_with = "0009"
+works_with = "0006"
 
 
 def upgrade() -> None:
