@@ -13,7 +13,7 @@ from sqlalchemy import Connection
 
 from mirt.channels import Channel, RegisteringChannel
 from mirt.clock import Clock, format_duration
-from mirt.errors import PermanentError, WorkerError
+from mirt.errors import OutageError, PermanentError, WorkerError
 from mirt.store.engine.database import Database
 from mirt.store.shop import webhooks as store
 from mirt.store.shop.webhooks import WebhookState
@@ -150,6 +150,9 @@ def _ask(channel: RegisteringChannel) -> dict[str, Any]:
         return {**asdict(channel.webhook_report()), "failure": None}
     except PermanentError as refused:
         return {"failure": refused.message}
+    except OutageError as outage:
+        is_refusal = outage.setting is not None
+        return {"failure": f"{outage.code} {outage.reason}"} if is_refusal else {}
     except WorkerError:
         # A platform that is away is another problem, and Telegram keeps the updates for a day.
         return {}

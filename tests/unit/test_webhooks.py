@@ -134,9 +134,7 @@ def test_many_updates_that_wait_are_a_problem(
 def test_a_token_that_is_refused_is_a_problem(deployed: Watched, services: FakeServices) -> None:
     unauthorized = {"ok": False, "error_code": 401, "description": "Unauthorized"}
     services.misbehave("telegram", Status(401, unauthorized))
-    assert deployed.check() == ["Telegram refuses us: telegram: 401 Unauthorized → mirt doctor"]
-    services.telegram.webhook = {"url": HERE}
-    assert deployed.check() == []
+    assert deployed.check() == ["Telegram refuses us: 401 Unauthorized → mirt doctor"]
 
 
 @pytest.mark.parametrize("what", [Status(502), Status(429)])
