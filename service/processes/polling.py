@@ -18,7 +18,7 @@ import structlog
 from pydantic import SecretStr
 
 from mirt.channels import PollableChannel, PolledUpdate
-from mirt.errors import PermanentError, RateLimitError, WorkerError
+from mirt.errors import OutageError, PermanentError, RateLimitError, WorkerError
 
 log = structlog.get_logger(__name__)
 
@@ -126,7 +126,7 @@ class UpdatePoller:
             except WorkerError as failed:
                 self._failures += 1
                 # A single lost answer is everyday life of a long poll.
-                if self._failures > 1 or isinstance(failed, PermanentError):
+                if self._failures > 1 or isinstance(failed, PermanentError | OutageError):
                     self._say(Arrival(failure=failed.message))
                 asked = failed.retry_after if isinstance(failed, RateLimitError) else 0.0
                 self._stopping.wait(min(max(asked, 2.0**self._failures), LONGEST_PAUSE_S))

@@ -28,6 +28,7 @@ from mirt.texts import FOLLOWUP_TEXTS
 from service import dispatcher
 from tests.clock import FakeClock
 from tests.fakes import FakeServices, Status
+from tests.fakes.telegram import refusal
 from tests.integration.conftest import Running
 
 Run = Callable[..., Running]
@@ -107,7 +108,7 @@ def test_the_replay_of_an_old_dead_letter_hears_all_messages_of_its_turn(
 def test_the_replay_of_an_old_dead_letter_asks_for_no_answer_that_is_stored(
     running: Running, services: FakeServices, clock: FakeClock
 ) -> None:
-    services.misbehave("telegram", Status(403, {"ok": False, "description": "Forbidden"}))
+    services.misbehave("telegram", refusal(400, "Bad Request: chat not found"))
     write("Є сукня?")
     clock.advance(days=400)
     remove()

@@ -92,7 +92,7 @@ def test_a_token_that_is_refused_is_said_and_the_page_still_opens(
     unauthorized = {"ok": False, "error_code": 401, "description": "Unauthorized"}
     services.misbehave("telegram", Status(401, unauthorized), times=None)
     connected.up()
-    assert "messages  do not come: telegram: 401 Unauthorized" in connected.output
+    assert "messages  do not come: telegram refuses us: 401 Unauthorized" in connected.output
     with urllib.request.urlopen(f"http://127.0.0.1:{connected.port}/healthz", timeout=5) as answer:
         assert answer.status == 200
     assert "123456:token" not in connected.output
