@@ -16,6 +16,7 @@ import structlog
 from sqlalchemy import Connection
 
 from mirt.channels import InboundMessage
+from mirt.channels.webhook import LONGEST_TEXT
 from mirt.clock import Clock
 from mirt.errors import DatabaseError, ErrorCode, PermanentError
 from mirt.observe import traces
@@ -34,8 +35,6 @@ log = structlog.get_logger(__name__)
 
 ANSWERS: Final = frozenset({TaskName.PROCESS_MESSAGE, TaskName.PROCESS_AND_RESPOND})
 """The tasks that answer a message: to the caller, or to the customer."""
-LONGEST_TEXT: Final = 8_000
-"""Most characters of one message, and of all messages that one turn answers together."""
 TURN_MESSAGES: Final = 20
 """Most messages that one turn answers together."""
 LONGEST_ID: Final = 200

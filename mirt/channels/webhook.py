@@ -19,7 +19,7 @@ Text = Annotated[
 LONGEST_NAME: Final = 100
 """Characters that are kept of a customer's name. The database has an index of names."""
 LONGEST_TEXT: Final = 8_000
-"""Most characters of a message that the service takes."""
+"""Most characters of one message, and of all messages that one turn answers together."""
 
 Name = Annotated[Text, BeforeValidator(lambda value: clipped(value, LONGEST_NAME))]
 """Name of a customer, without line breaks, cut to ``LONGEST_NAME``."""

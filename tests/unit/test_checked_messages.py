@@ -6,7 +6,8 @@ from typing import Any
 import pytest
 
 from mirt.channels import InboundMessage
-from mirt.conversations import LONGEST_ID, LONGEST_TEXT, Conversations
+from mirt.channels.webhook import LONGEST_TEXT
+from mirt.conversations import LONGEST_ID, Conversations
 from mirt.errors import ErrorCode, PermanentError
 from mirt.store.engine.database import Database
 from mirt.store.shop.mailbox import Mail

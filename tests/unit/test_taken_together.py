@@ -2,7 +2,8 @@
 
 import pytest
 
-from mirt.conversations import LONGEST_TEXT, TURN_MESSAGES, is_command, taken_together
+from mirt.channels.webhook import LONGEST_TEXT
+from mirt.conversations import TURN_MESSAGES, is_command, taken_together
 from mirt.store.shop.mailbox import KeptMail, MailState
 from mirt.task_names import TaskName
 from tests.clock import NOON

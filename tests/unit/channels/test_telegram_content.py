@@ -8,7 +8,7 @@ from mirt.channels import Ignored, InboundMessage
 from mirt.channels.notes import labels_of
 from mirt.channels.telegram.content import _SERVICE
 from mirt.channels.webhook import LONGEST_TEXT
-from mirt.conversations import LONGEST_TEXT as LONGEST_MAIL
+from mirt.channels.webhook import LONGEST_TEXT as LONGEST_MAIL
 from tests.unit.channels.test_telegram_inbound import channel, parsed, update
 
 KYIV = {"latitude": 50.4501, "longitude": 30.5234}
