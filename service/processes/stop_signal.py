@@ -3,6 +3,9 @@
 import os
 import select
 from contextlib import suppress
+from typing import Final
+
+LOOK_AGAIN_S: Final = 0.5
 
 
 class StopFlag:
@@ -31,4 +34,9 @@ class StopFlag:
 
     def wait(self, timeout_s: float | None = None) -> bool:
         """Wait until the flag is set, or for ``timeout_s`` seconds; return whether it is set."""
-        return bool(self._poll.poll(None if timeout_s is None else 1000 * timeout_s))
+        if timeout_s is not None:
+            return bool(self._poll.poll(1000 * timeout_s))
+        # A signal just before the system call does not interrupt it, and its handler runs after it.
+        while not self._poll.poll(1000 * LOOK_AGAIN_S):
+            pass
+        return True

@@ -3,6 +3,10 @@
 import subprocess
 import sys
 
+import pytest
+
+from service.processes.stop_signal import StopFlag
+
 TOLD_ALL_THE_WHILE = """
 import os, signal, time
 from service.processes.stop_signal import StopFlag
@@ -29,3 +33,19 @@ os.kill(teller, signal.SIGKILL)
 
 def test_a_signal_at_any_moment_of_a_wait_ends_it() -> None:
     subprocess.run([sys.executable, "-c", TOLD_ALL_THE_WHILE], timeout=20, check=True)
+
+
+def test_a_signal_just_before_the_system_call_ends_the_wait(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    flag = StopFlag()
+    asked: list[float | None] = []
+
+    class MissesTheSignal:
+        def poll(self, timeout_ms: float | None) -> bool:
+            asked.append(timeout_ms)
+            return len(asked) > 1
+
+    monkeypatch.setattr(flag, "_poll", MissesTheSignal())
+    assert flag.wait()
+    assert None not in asked, "a wait without a limit would last for ever"
