@@ -8,7 +8,7 @@ from mirt.clock import Clock
 from mirt.settings import Mode, Settings
 from mirt.store.engine.database import Database
 from service.admin.doctor.finding import Finding, Severity
-from service.admin.queues import Activity, activity
+from service.admin.queues import MAX_CLOCK_SKEW_S, Activity, activity
 from service.admin.schedule import schedule
 
 FIRST_TICK_S: Final = 120.0
@@ -21,16 +21,18 @@ class _Context:
     clock: Clock
 
 
-def check_workers(database: Database, clock: Clock, settings: Settings) -> Iterator[Finding]:
+def check_workers(database: Database, settings: Settings) -> Iterator[Finding]:
     """Check workers, scheduler and dead letters by their rows in the database.
 
     Raises:
         DatabaseError: the database cannot be read.
     """
-    context = _Context(database, clock)
+    context = _Context(database, database.clock)
     now = activity(context)
     embedded = settings.mode is Mode.EMBEDDED
     yield _workers(now, "mirt up" if embedded else "mirt worker")
+    if not database.is_sqlite:
+        yield from _clocks(now)
     yield _scheduler(context, now, "mirt up" if embedded else "mirt scheduler")
     if dead := sum(queue.dead for queue in now.queues):
         yield Finding(
@@ -48,6 +50,18 @@ def _workers(now: Activity, start: str) -> Finding:
     threads = sum(one.worker.threads for one in now.workers)
     found = f"{len(now.workers)} with {threads} threads, every queue is served"
     return Finding("workers", Severity.OK, found)
+
+
+def _clocks(now: Activity) -> Iterator[Finding]:
+    ahead = {one.worker.host: one.worker.clock_ahead_s or 0.0 for one in now.workers}
+    wrong = {host: by for host, by in ahead.items() if abs(by) > MAX_CLOCK_SKEW_S}
+    for host, by in wrong.items():
+        found = f"{host} is {abs(by):.2f} s {'ahead of' if by > 0 else 'behind'} the database"
+        yield Finding("worker clocks", Severity.WARNING, found, "synchronise its clock by NTP")
+    if ahead and not wrong:
+        most = max(map(abs, ahead.values()))
+        found = f"at most {most:.2f} s from the database's"
+        yield Finding("worker clocks", Severity.OK, found)
 
 
 def _scheduler(context: _Context, now: Activity, start: str) -> Finding:
