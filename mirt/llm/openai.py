@@ -25,7 +25,7 @@ log = structlog.get_logger(__name__)
 MORE_ROOM: Final = 4
 """How many times ``max_tokens`` an answer gets after it was cut off before it said anything."""
 KEY_PATHS: Final = {"openrouter.ai": "/key"}
-"""Paths that tell about our key, by host, where the list of models is there for anybody."""
+"""Paths that tell about our key, by host, where the list of models is public."""
 _TOKENS: Final = ("max_tokens", "max_completion_tokens")
 
 
