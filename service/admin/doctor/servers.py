@@ -39,7 +39,7 @@ def check_database(settings: Settings, clock: Clock) -> Iterator[Finding]:
         if not database.is_sqlite:
             yield _clock("PostgreSQL", facts.ahead_s)
         if facts.is_usable:
-            yield from check_workers(database, settings)
+            yield from check_workers(database)
     finally:
         database.close()
 
