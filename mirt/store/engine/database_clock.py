@@ -14,7 +14,7 @@ from mirt.observe import metrics
 
 
 def steady_s() -> float:
-    """Return the seconds of a clock that nobody sets. It also counts the sleep of the machine."""
+    """Return the seconds of a clock that is never set. It also counts the sleep of the machine."""
     return time.clock_gettime(getattr(time, "CLOCK_BOOTTIME", time.CLOCK_MONOTONIC))
 
 

@@ -1,7 +1,7 @@
 """Sets the clock of a process: ``CLOCK_AHEAD_S`` says by how many seconds it is ahead.
 
 Python imports this file by itself when its folder is on the path. So a real command runs on a
-machine whose clock is off, and knows nothing of it. Clocks that nobody sets go on as they do.
+machine whose clock is off, and knows nothing of it. Steady clocks stay as they are.
 """
 
 import os
