@@ -16,6 +16,7 @@ from sqlalchemy import Connection, and_, func, null, or_, select, update
 from mirt.store.engine.statements import Query, Row, Statement, later, p
 from mirt.store.queue import outbox
 from mirt.store.queue.tasks import TaskMessage
+from mirt.store.shop import order_approvals
 from mirt.store.shop.deliveries import Delivery, DeliveryState
 from mirt.store.shop.mailbox import KeptMail, Mail, MailState
 from mirt.store.shop.turns import Recalled, Reply, Said
@@ -230,6 +231,8 @@ def store_answer(
     later(tx, _SETTLE, turn=mail.task_id, task=mail.task_id, at=now)
     for task in reply.agent_tasks:
         outbox.add_later(tx, task, now=now)
+    for order in reply.to_approve:
+        order_approvals.add(tx, order, now=now)
     if delivery is not None:
         values: dict[str, Any] = {name: getattr(delivery, name) for name in _DELIVERY}
         later(tx, _ADD_DELIVERY, **values, state=delivery.state, at=now)
