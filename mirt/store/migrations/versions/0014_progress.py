@@ -4,8 +4,8 @@ import sqlalchemy as sa
 
 from mirt.store.migrations.steps import add_column, create_index
 
-revision = "0013"
-down_revision = "0012"
+revision = "0014"
+down_revision = "0013"
 works_with = "0006"
 
 
