@@ -4,8 +4,8 @@ import sqlalchemy as sa
 
 from mirt.store.migrations.steps import add_column
 
-revision = "0014"
-down_revision = "0013"
+revision = "0015"
+down_revision = "0014"
 works_with = "0006"
 
 
