@@ -1,7 +1,15 @@
 """The tables as the code uses them. The migrations create them; a test compares the two."""
 
+from mirt.store.tables.audit import audit
 from mirt.store.tables.columns import UtcDateTime, metadata
-from mirt.store.tables.conversations import conversations, followups, history, inbox, turns
+from mirt.store.tables.conversations import (
+    conversations,
+    followups,
+    handover_events,
+    history,
+    inbox,
+    turns,
+)
 from mirt.store.tables.effects import deliveries, orders
 from mirt.store.tables.schema import schema_versions
 from mirt.store.tables.tasks import (
@@ -17,10 +25,12 @@ from mirt.store.tables.webhooks import webhooks
 
 __all__ = [
     "UtcDateTime",
+    "audit",
     "conversations",
     "dead_letters",
     "deliveries",
     "followups",
+    "handover_events",
     "health_checks",
     "history",
     "holds",
