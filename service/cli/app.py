@@ -52,6 +52,12 @@ COMMANDS: Final = (
         is_brief=True,
     ),
     CommandSpec(
+        "audit",
+        "service.cli.audit:audit",
+        "Show what operators did: who, when, on what.",
+        is_brief=True,
+    ),
+    CommandSpec(
         "doctor",
         "service.cli.doctor:doctor",
         "Check every dependency, and say what to do.",

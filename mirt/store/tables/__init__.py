@@ -5,6 +5,7 @@ from mirt.store.tables.columns import UtcDateTime, metadata
 from mirt.store.tables.conversations import conversations, followups, history, inbox, turns
 from mirt.store.tables.effects import deliveries, orders
 from mirt.store.tables.schema import schema_versions
+from mirt.store.tables.sessions import ended_sessions
 from mirt.store.tables.tasks import (
     dead_letters,
     health_checks,
@@ -22,6 +23,7 @@ __all__ = [
     "conversations",
     "dead_letters",
     "deliveries",
+    "ended_sessions",
     "followups",
     "health_checks",
     "history",
