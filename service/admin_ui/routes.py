@@ -12,6 +12,7 @@ from service.admin_ui.pages.audit import AuditPage
 from service.admin_ui.pages.conversations import ConversationsPage
 from service.admin_ui.pages.dead_letters import DeadLetterPage, DeadLettersPage, DecisionPage
 from service.admin_ui.pages.login import LoginPage, LogoutPage
+from service.admin_ui.pages.orders import OrdersPage
 from service.admin_ui.pages.overview import OverviewPage
 from service.admin_ui.pages.queues import QueuesPage
 from service.admin_ui.pages.schedule import SchedulePage
@@ -44,6 +45,7 @@ def routes(
     yield "/ops/dead", DeadLettersPage(page_context)
     yield "/ops/dead/letter", DeadLetterPage(page_context)
     yield "/ops/dead/decide", DecisionPage(page_context)
+    yield "/ops/orders", OrdersPage(page_context)
     yield "/ops/queues", QueuesPage(page_context)
     yield "/ops/schedule", SchedulePage(page_context)
     yield "/ops/audit", AuditPage(page_context)

@@ -16,7 +16,6 @@ from typing import Annotated, Any, Final
 
 import typer
 
-from mirt.clock import utc_now
 from mirt.observe.logs import configure
 from mirt.operators import acting_as
 from mirt.settings import Mode, Settings, load_settings
@@ -26,6 +25,7 @@ from mirt.store.reports.trace_outcome import TraceOutcome, read_outcome
 from mirt.tokens import newest
 from service.cli.context import user_of_this_machine
 from service.cli.errors import CommandError, misused
+from service.cli.output import say_block
 from service.exit_codes import UNAVAILABLE, WRONG
 from service.processes.startup import DEFAULT_PORT, HOST, read_settings
 
@@ -65,7 +65,8 @@ def send(
     with closing(_database(settings)) as database:
         outcome = _wait_for_the_end(database, base, trace_id, within_s=within)
     _record(settings, str(chat or CHAT))
-    print(*outcome.replies, sep="\n")
+    for reply in outcome.replies:
+        say_block(reply)
     if outcome.error_code is not None:
         problem = f"it failed: {outcome.error}; mirt trace {trace_id}"
         raise CommandError("reply", problem, outcome.error_code)
@@ -81,7 +82,7 @@ def _record(settings: Settings, session_id: str) -> None:
         database.transaction() as tx,
     ):
         about = f"conversation {session_id}"
-        record_act(tx, "send", target=about, session_id=session_id, now=utc_now())
+        record_act(tx, "send", target=about, session_id=session_id, now=database.clock())
 
 
 def demo() -> None:

@@ -438,3 +438,10 @@ def test_a_proxy_is_an_address_or_a_network(env: pytest.MonkeyPatch) -> None:
     assert [str(one) for one in settings.trusted_proxies] == ["10.0.0.0/8", "::1/128"]
     (line,) = refused(env, TRUSTED_PROXIES="proxy.internal")
     assert line == "TRUSTED_PROXIES: addresses or networks, like 10.0.0.0/8,127.0.0.1"
+
+
+def test_equal_tokens_for_two_roles_are_refused_by_name_and_not_shown() -> None:
+    with pytest.raises(ValidationError) as refused:
+        Settings(_env_file=None, ops_token="the-same-for-both", ops_read_token="the-same-for-both")
+    assert "OPS_READ_TOKEN: must differ from OPS_TOKEN" in str(refused.value)
+    assert "the-same-for-both" not in str(refused.value)

@@ -2,7 +2,14 @@
 
 from mirt.store.tables.audit import audit
 from mirt.store.tables.columns import UtcDateTime, metadata
-from mirt.store.tables.conversations import conversations, followups, history, inbox, turns
+from mirt.store.tables.conversations import (
+    conversations,
+    followups,
+    handover_events,
+    history,
+    inbox,
+    turns,
+)
 from mirt.store.tables.effects import deliveries, orders
 from mirt.store.tables.schema import schema_versions
 from mirt.store.tables.sessions import ended_sessions
@@ -25,6 +32,7 @@ __all__ = [
     "deliveries",
     "ended_sessions",
     "followups",
+    "handover_events",
     "health_checks",
     "history",
     "holds",
