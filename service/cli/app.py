@@ -40,6 +40,17 @@ COMMANDS: Final = (
         is_brief=True,
     ),
     CommandSpec(
+        "takeover",
+        "service.cli.handover:takeover",
+        "Answer a conversation yourself: the bot is silent in it.",
+    ),
+    CommandSpec(
+        "say", "service.cli.handover:say", "Write to the customer of a conversation you have."
+    ),
+    CommandSpec(
+        "handback", "service.cli.handover:handback", "Let the bot answer a conversation again."
+    ),
+    CommandSpec(
         "dead",
         "service.cli.dead:dead",
         "List, replay or delete dead letters: tasks that failed for good.",
