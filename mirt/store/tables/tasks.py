@@ -3,6 +3,7 @@
 from sqlalchemy import (
     Boolean,
     Column,
+    Float,
     Index,
     Integer,
     String,
@@ -36,6 +37,8 @@ tasks = Table(
     Column("starts", Integer, nullable=False, server_default="0"),
     # Seconds of cooldown that the other side asked for, over all attempts.
     Column("waited_s", Integer, nullable=False, server_default="0"),
+    # Steps of the task that are done, as its business counts them. The next attempt goes on there.
+    Column("progress", Integer, nullable=False, server_default="0"),
     # The outside service whose outage holds the task; also while the task runs as its probe.
     Column("held_by", String),
     # When an outage held the task for the first time. From then on its patience counts.
@@ -131,6 +134,8 @@ workers = Table(
     Column("stopping", Boolean, nullable=False),
     Column("started_at", UtcDateTime, nullable=False),
     Column("seen_at", UtcDateTime, nullable=False),
+    # Seconds by which the clock of its machine is ahead of this database's.
+    Column("clock_ahead_s", Float),
 )
 
 health_checks = Table(

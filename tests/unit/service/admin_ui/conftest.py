@@ -22,10 +22,11 @@ PAGES = (
     "/ops/trace?id=7",
     "/ops/dead",
     "/ops/dead/letter?id=x",
+    "/ops/orders",
     "/ops/queues",
     "/ops/schedule",
 )
-FORMS = ("/ops/dead/decide", "/ops/queues", "/ops/schedule")
+FORMS = ("/ops/dead/decide", "/ops/orders", "/ops/queues", "/ops/schedule")
 
 
 class Visit:
