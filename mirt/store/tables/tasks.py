@@ -1,4 +1,4 @@
-"""The tables of the queue: tasks, holds, events, dead letters, workers, health checks, ticks."""
+"""The tables of the queue: tasks and what holds them, events, dead letters, workers, ticks."""
 
 from sqlalchemy import (
     Boolean,
@@ -36,7 +36,8 @@ tasks = Table(
     Column("starts", Integer, nullable=False, server_default="0"),
     # Seconds of cooldown that the other side asked for, over all attempts.
     Column("waited_s", Integer, nullable=False, server_default="0"),
-    # The outside service whose outage holds the task; also while the task runs as its probe.
+    # The outside service whose outage holds the task, also while the task runs as its probe; or
+    # the pause that holds it (mirt.store.queue.pauses).
     Column("held_by", String),
     # When an outage held the task for the first time. From then on its patience counts.
     Column("held_since", UtcDateTime),
@@ -77,6 +78,15 @@ holds = Table(
     # The number of tasks that went on at the end.
     Column("held", Integer, nullable=False, server_default="0"),
     Column("ended_at", UtcDateTime),
+)
+
+pauses = Table(
+    "pauses",
+    metadata,
+    # A queue, task, channel or conversation that an operator has paused, as ``queue llm``.
+    Column("subject", String, primary_key=True),
+    Column("since", UtcDateTime, nullable=False),
+    Column("operator", String, nullable=False),
 )
 
 task_events = Table(

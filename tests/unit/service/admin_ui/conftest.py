@@ -25,7 +25,7 @@ PAGES = (
     "/ops/queues",
     "/ops/schedule",
 )
-FORMS = ("/ops/dead/decide", "/ops/queues", "/ops/schedule")
+FORMS = ("/ops/dead/decide", "/ops/queues", "/ops/pauses", "/ops/schedule")
 
 
 class Visit:
