@@ -48,7 +48,7 @@ from mirt.store.shared.seen_ids import NoSeenIds, RedisSeenIds
 from mirt.summaries import Summaries
 from mirt.task_names import TaskName
 from mirt.timeline import Timelines
-from mirt.turns import DirectTurns, FailedTurns, Turns
+from mirt.turns import DirectTurns, FailedTurns, Handovers, Turns
 from mirt.webhooks import Webhooks
 
 Show = Callable[[str, str], None]
@@ -81,6 +81,7 @@ class Runtime:
     turns: Turns
     failed_turns: FailedTurns
     direct: DirectTurns
+    handovers: Handovers
     orders: Orders
     followups: FollowUps
     delay_notices: DelayNotices
@@ -151,6 +152,7 @@ def open_runtime(
         turns=turns,
         failed_turns=failed_turns,
         direct=DirectTurns(database, conversations, turns, failed_turns, clock),
+        handovers=Handovers(database, conversations, channels, clock),
         orders=orders,
         followups=followups,
         delay_notices=DelayNotices(database, deliveries, clock),

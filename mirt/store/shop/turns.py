@@ -33,11 +33,15 @@ class Reply:
 
 @dataclass(frozen=True, slots=True)
 class Said:
-    """One line of the history: the role of its author, the text, and the actions of a reply."""
+    """One line of the history: the role of its author, the text, and the actions of a reply.
+
+    ``said_by`` is the person who wrote the line instead of the bot.
+    """
 
     role: Literal["user", "assistant"]
     content: str
     actions: Sequence[Mapping[str, Any]] = ()
+    said_by: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

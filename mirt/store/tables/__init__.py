@@ -2,7 +2,14 @@
 
 from mirt.store.tables.audit import audit
 from mirt.store.tables.columns import UtcDateTime, metadata
-from mirt.store.tables.conversations import conversations, followups, history, inbox, turns
+from mirt.store.tables.conversations import (
+    conversations,
+    followups,
+    handover_events,
+    history,
+    inbox,
+    turns,
+)
 from mirt.store.tables.effects import deliveries, orders
 from mirt.store.tables.schema import schema_versions
 from mirt.store.tables.tasks import (
@@ -24,6 +31,7 @@ __all__ = [
     "dead_letters",
     "deliveries",
     "followups",
+    "handover_events",
     "health_checks",
     "history",
     "holds",

@@ -22,6 +22,9 @@ deliveries = Table(
     Column("chat_id", String, nullable=False),
     Column("reply_to", String),
     Column("text", Text, nullable=False),
+    # The person who wrote the text instead of the bot, and its number in the conversation.
+    Column("said_by", String),
+    Column("reply_number", Integer),
     Column("state", String, nullable=False),
     Column("parts_sent", Integer, nullable=False, server_default="0"),
     Column("unknown", Integer, nullable=False, server_default="0"),
