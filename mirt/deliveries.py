@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import replace
 from datetime import datetime
+from functools import partial
 from typing import Any, TypeVar
 
 import structlog
@@ -32,6 +33,7 @@ from mirt.store.engine.database import Database
 from mirt.store.engine.retrying import commit_with_retry
 from mirt.store.queue import leases
 from mirt.store.queue.leases import Lease
+from mirt.store.queue.progress import read_progress, record_progress
 from mirt.store.shared.cooldowns import Cooldowns
 from mirt.store.shop import deliveries as store
 from mirt.store.shop import handovers
@@ -123,12 +125,14 @@ class Deliveries:
             return delivery
         return replace(delivery, state=DeliveryState.SENDING)
 
-    def mark(self, platform: str, chat_id: str, marks: Marks) -> dict[str, Any]:
+    def mark(self, lease: Lease, platform: str, chat_id: str, marks: Marks) -> dict[str, Any]:
         """Set the marks of a customer on the platform, and return the result of the task.
 
-        A platform that keeps no marks is skipped.
+        A platform that keeps no marks is skipped. Another attempt, or a replay, goes on after the
+        marks that were set.
 
         Raises:
+            LeaseLostError: another worker has the task.
             RateLimitError, ExternalServiceError, PermanentError: as ``MarkingChannel.mark``.
         """
         channel = self._channels.get(platform)
@@ -140,8 +144,13 @@ class Deliveries:
             self._respecting_cooldown(channel, chat_id),
             traces.span("mark customer", attributes=attributes),
         ):
-            channel.mark(chat_id, marks)
+            with self._database.transaction() as tx:
+                done = read_progress(tx, lease)
+            channel.mark(chat_id, marks, done=done, report=partial(self._marked, lease))
         return {"status": "marked", **about}
+
+    def _marked(self, lease: Lease, done: int) -> None:
+        commit_with_retry(self._database, lambda tx: record_progress(tx, lease, done))
 
     def _resume(self, lease: Lease, delivery_id: str) -> Delivery:
         with self._database.transaction() as tx:

@@ -49,6 +49,7 @@ from mirt.summaries import Summaries
 from mirt.task_names import TaskName
 from mirt.timeline import Timelines
 from mirt.turns import DirectTurns, FailedTurns, Handovers, Turns
+from mirt.turns.limits import AgentLimits
 from mirt.webhooks import Webhooks
 
 Show = Callable[[str, str], None]
@@ -125,6 +126,7 @@ def open_runtime(
         agent,
         clock,
         max_tokens_per_day=settings.agent_max_tokens_per_day,
+        limits=_limits(settings),
         texts=settings.texts,
     )
     failed_turns = FailedTurns(conversations, clock, settings.texts)
@@ -174,6 +176,17 @@ def open_runtime(
             UNKNOWN: failed_turns,
         },
         connections=connections,
+    )
+
+
+def _limits(settings: Settings) -> AgentLimits:
+    return AgentLimits(
+        orders_per_turn=settings.agent_max_orders_per_turn,
+        orders_per_day=settings.agent_max_orders_per_day,
+        order_total=settings.agent_max_order_total,
+        order_items=settings.agent_max_order_items,
+        tags=settings.manychat_tags,
+        fields=settings.manychat_fields,
     )
 
 

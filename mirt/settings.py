@@ -7,6 +7,7 @@ one line for each, naming the variable. No value is printed, since it may be a s
 import os
 import re
 from collections.abc import Iterator, Mapping
+from decimal import Decimal
 from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, Any, ClassVar, Final, Literal, Self
@@ -153,6 +154,13 @@ class Settings(BaseSettings):
         le=1000,
         description="Most processes that send; each uses its share of the rate without Redis.",
     )
+    manychat_tags: Annotated[tuple[str, ...] | None, NoDecode] = Field(
+        None,
+        description="Tags that the agent may set or remove, separated by commas; none: no tag.",
+    )
+    manychat_fields: Annotated[tuple[str, ...] | None, NoDecode] = Field(
+        None, description="Fields that the agent may set, separated by commas; none: no field."
+    )
     manychat_double_click_seconds: float = Field(
         5,
         ge=0,
@@ -191,6 +199,24 @@ class Settings(BaseSettings):
         500_000,
         ge=0,
         description="Tokens that one conversation may cost in 24 hours; 0: no limit.",
+    )
+    agent_max_orders_per_turn: int = Field(
+        1, ge=0, description="Orders that the agent may create in one answer; 0: no limit."
+    )
+    agent_max_orders_per_day: int = Field(
+        3,
+        ge=0,
+        description="Orders of one customer in 24 hours, after which a person confirms; 0: none.",
+    )
+    agent_max_order_total: Decimal = Field(
+        Decimal(20_000),
+        ge=0,
+        description="Sum above which a person confirms an order of the agent; 0: no limit.",
+    )
+    agent_max_order_items: int = Field(
+        20,
+        ge=0,
+        description="Pieces above which a person confirms an order of the agent; 0: no limit.",
     )
     prompt_file: Path | None = Field(
         None, description="Text file with the instructions of the LLM; default: those of MIRT."
@@ -295,6 +321,15 @@ class Settings(BaseSettings):
         if not is_sqlite(value.get_secret_value()):
             POSTGRES.check(value.get_secret_value())
         return value
+
+    @field_validator("manychat_tags", "manychat_fields", mode="before")
+    @classmethod
+    def _names(cls, value: object) -> object:
+        """Read names; ``none`` is the empty list, and without a value every name is allowed."""
+        if not isinstance(value, str):
+            return value
+        names = [name for part in value.split(",") if (name := part.strip())]
+        return [] if names == ["none"] else names
 
     @field_validator("followup_delays_hours", "manychat_followup_delays_hours", mode="before")
     @classmethod

@@ -44,7 +44,13 @@ def _beginning(text: str) -> str:
 
 
 def _notes(action: Mapping[str, Any]) -> Iterator[str]:
-    if items := action.get("items"):
+    items = action.get("items")
+    if items and action.get("approval"):
+        yield (
+            f"Замовлення чекає на підтвердження колеги: {'; '.join(items)}. Не оформлюй його "
+            "вдруге і не обіцяй, що його прийнято."
+        )
+    elif items:
         yield (
             f"Передано в оформлення замовлення: {'; '.join(items)}. Не оформлюй його вдруге. Якщо "
             "покупець хоче щось у ньому змінити, пообіцяй передати це колегам."
@@ -57,3 +63,5 @@ def _notes(action: Mapping[str, Any]) -> Iterator[str]:
             )
         else:
             yield "Замовлення не вдалося оформити; колеги про це знають."
+    elif action.get("action") == ORDER_TOOL and action.get("refused"):
+        yield "Ще одне замовлення не оформлено: за раз лише одне. Якщо покупець просить, оформи."

@@ -58,10 +58,11 @@ from mirt.store.shop.turn_steps import Opening
 from mirt.store.shop.turns import Recalled, Reply
 from mirt.task_names import TaskName
 from mirt.texts import OUR_TEXTS, Texts
-from mirt.turns.actions import ORDER, TOOLS, plan, stop_followups
+from mirt.turns.actions import MARKS, ORDER, plan, stop_followups, tools
 from mirt.turns.asking import ask
 from mirt.turns.content import lines_of, start_payload, unreadable_reply
 from mirt.turns.failed_turns import delivery_to
+from mirt.turns.limits import AgentLimits, Limit
 
 log = structlog.get_logger(__name__)
 
@@ -131,9 +132,13 @@ class Turns:
         clock: Clock,
         *,
         max_tokens_per_day: int = 0,
+        limits: AgentLimits | None = None,
         texts: Texts = OUR_TEXTS,
     ) -> None:
-        """Take the tokens that one conversation may cost in a day; 0: no limit."""
+        """Take the tokens that one conversation may cost in a day; 0: no limit.
+
+        ``limits`` are those of the agent's actions.
+        """
         self._database = database
         self._conversations = conversations
         self._deliveries = deliveries
@@ -141,9 +146,13 @@ class Turns:
         self._clock = clock
         self._texts = texts
         self._max_tokens = max_tokens_per_day
+        self._limits = limits or AgentLimits()
+        self._tools = tools(self._limits)
         # A series that begins with its first event has no growth, and raises no alert.
-        metrics.AGENT_LIMITS.inc(0, limit="tokens")
-        for outcome in ("failed", "changed"):
+        for limit in ("tokens", *Limit):
+            metrics.AGENT_LIMITS.inc(0, limit=limit)
+        metrics.AGENT_ACTIONS.inc(0, action=MARKS.name, outcome="refused")
+        for outcome in ("failed", "changed", "refused", "waits"):
             metrics.AGENT_ACTIONS.inc(0, action=ORDER.name, outcome=outcome)
 
     def answer(self, lease: Lease, mail: Mail) -> TaskOutcome:
@@ -302,7 +311,7 @@ class Turns:
             return Reply(self._texts.enough_for_today, model="limit")
         messages = [ChatMessage(role="user", content=line) for line, _ in lines_of(turn.mails)]
         with traces.span("agent answer", attributes={"mirt.messages": len(turn.mails)}) as span:
-            answer = ask(self._agent, turn.known, messages, tools=TOOLS)
+            answer = ask(self._agent, turn.known, messages, tools=self._tools)
             span.set_attributes(
                 {
                     "gen_ai.response.model": answer.model,
@@ -310,7 +319,14 @@ class Turns:
                     "gen_ai.usage.output_tokens": answer.completion_tokens,
                 }
             )
-        planned = plan(answer.text, answer.actions, turn.mails[0], self._texts)
+        planned = plan(
+            answer.text,
+            answer.actions,
+            turn.mails[0],
+            self._texts,
+            limits=self._limits,
+            orders_today=partial(self._orders_today, turn.mails[0].session_id),
+        )
         return Reply(
             planned.text,
             answer.model,
@@ -318,7 +334,12 @@ class Turns:
             answer.completion_tokens,
             planned.record,
             planned.tasks,
+            planned.to_approve,
         )
+
+    def _orders_today(self, session_id: str) -> int:
+        with self._database.transaction() as tx:
+            return store.count_orders(tx, session_id, since=self._clock() - DAY)
 
     def _store(self, lease: Lease, mail: Mail, turn: _Open, reply: Reply) -> _Answered | _Withheld:
         delivery = None

@@ -12,7 +12,7 @@ from mirt.store.queue.holds import Hold, open_holds
 from mirt.store.queue.pauses import Pause, PauseKind, all_pauses
 from mirt.store.reports import overview
 from mirt.store.reports.overview import Effect, Unknown
-from mirt.store.shop import webhooks
+from mirt.store.shop import order_approvals, webhooks
 from mirt.store.shop.mailbox import count_dead_heads
 from mirt.store.shop.webhooks import WebhookState
 from mirt.webhooks import problems_of
@@ -61,6 +61,7 @@ def findings(
         paused = all_pauses(tx)
         stuck = count_dead_heads(tx)
         states = webhooks.read(tx)
+        to_approve = order_approvals.count_waiting(tx)
     living_ids = {one.worker.id for one in now.workers}
     unhealthy = {worker: found for worker, found, _ in checks if worker in living_ids}
     return [
@@ -75,6 +76,7 @@ def findings(
         *_of_schedule(scheduled, now, "mirt up" if is_embedded else "mirt scheduler"),
         *_of_health(unhealthy),
         *_of_outcomes(unknown),
+        *_of_orders(*to_approve, now.at),
     ]
 
 
@@ -216,6 +218,18 @@ def _of_outcomes(unknown: Mapping[Effect, Unknown]) -> Iterator[Problem]:
             f"{_count(found.count, effect.value)} with an unknown outcome in the last 24 h",
             f"mirt trace {found.session_id or found.trace_id}",
             page,
+        )
+
+
+def _of_orders(count: int, since: datetime | None, now: datetime) -> Iterator[Problem]:
+    if count and since is not None:
+        verb = "waits" if count == 1 else "wait"
+        waited = format_duration((now - since).total_seconds())
+        yield Problem(
+            "orders",
+            f"{_count(count, 'order')} {verb} for a person to confirm, the oldest for {waited}",
+            "mirt orders list",
+            "/ops/orders",
         )
 
 

@@ -46,6 +46,12 @@ COMMANDS: Final = (
         is_brief=True,
     ),
     CommandSpec(
+        "orders",
+        "service.cli.orders:orders",
+        "List, approve or refuse orders that wait for a person.",
+        is_brief=True,
+    ),
+    CommandSpec(
         "purge",
         "service.cli.purge:purge",
         "Move the waiting tasks of a queue to the dead letters.",

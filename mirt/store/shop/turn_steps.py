@@ -16,6 +16,7 @@ from sqlalchemy import Connection, and_, func, null, or_, select, update
 from mirt.store.engine.statements import Query, Row, Statement, later, p
 from mirt.store.queue import outbox
 from mirt.store.queue.tasks import TaskMessage
+from mirt.store.shop import order_approvals
 from mirt.store.shop.deliveries import Delivery, DeliveryState
 from mirt.store.shop.handovers import note_withheld
 from mirt.store.shop.mailbox import KeptMail, Mail, MailState
@@ -278,6 +279,9 @@ def _add_turn(
         withheld_tasks=withheld_tasks,
         answered_at=now,
     )
+    # They wait for a person anyway, so also those of an answer that is withheld.
+    for order in reply.to_approve:
+        order_approvals.add(tx, order, now=now)
 
 
 def _answer_mail(tx: Connection, mail: Mail, reply: Reply, *, heard: Heard, now: datetime) -> None:

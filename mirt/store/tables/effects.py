@@ -75,5 +75,11 @@ Index(
     postgresql_where=orders.c.unknown > 0,
     sqlite_where=orders.c.unknown > 0,
 )
+Index(
+    "orders_to_approve",
+    orders.c.updated_at,
+    postgresql_where=orders.c.state == "needs_approval",
+    sqlite_where=orders.c.state == "needs_approval",
+)
 Index("orders_crm", orders.c.crm_order_id)
 Index("orders_session", orders.c.session_id)

@@ -36,6 +36,8 @@ tasks = Table(
     Column("starts", Integer, nullable=False, server_default="0"),
     # Seconds of cooldown that the other side asked for, over all attempts.
     Column("waited_s", Integer, nullable=False, server_default="0"),
+    # Steps of the task that are done, as its business counts them. The next attempt goes on there.
+    Column("progress", Integer, nullable=False, server_default="0"),
     # The outside service whose outage holds the task, also while the task runs as its probe; or
     # the pause that holds it (mirt.store.queue.pauses).
     Column("held_by", String),

@@ -22,10 +22,17 @@ PAGES = (
     "/ops/trace?id=7",
     "/ops/dead",
     "/ops/dead/letter?id=x",
+    "/ops/orders",
     "/ops/queues",
     "/ops/schedule",
 )
-FORMS = ("/ops/dead/decide", "/ops/queues", "/ops/pauses", "/ops/schedule")
+FORMS = (
+    "/ops/dead/decide",
+    "/ops/orders",
+    "/ops/queues",
+    "/ops/pauses",
+    "/ops/schedule",
+)
 
 
 class Visit:
