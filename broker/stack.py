@@ -27,7 +27,7 @@ from middleware.retries import Patience
 from middleware.settlement import Settlement
 from middleware.time_limits import TimeLimits
 from middleware.tracing import TaskTracing
-from mirt.clock import Clock, utc_now
+from mirt.clock import Clock
 from mirt.observe.logs import configure_ours
 from mirt.settings import Settings, load_settings
 from mirt.store.engine.stores import Stores, stores
@@ -36,13 +36,14 @@ from mirt.store.engine.stores import Stores, stores
 def install(
     settings: Settings,
     *,
-    clock: Clock = utc_now,
+    clock: Clock | None = None,
     worker_id: str | None = None,
     deadlines: DeadlineTable | None = None,
     outbox_only: bool = False,
 ) -> DurableBroker:
     """Bind every task to the broker that the settings ask for, and return it.
 
+    ``clock`` is the database's, if none is given.
     ``worker_id`` is the name under which this process holds leases; no two processes may share one.
     The supervisor enforces the hard limits in ``deadlines``; without a supervisor there are none.
     With ``outbox_only`` another process runs the tasks of the embedded mode.
@@ -52,6 +53,7 @@ def install(
     """
     registry.check()
     opened = stores(settings)
+    clock = clock or opened.database.clock
     stack = middleware(settings, opened, clock, worker_id or owner_name(), deadlines)
     broker = _broker(settings, opened, clock, stack, outbox_only=outbox_only)
     broker.find_failure_handlers = registry.failure_handlers

@@ -18,7 +18,7 @@ from mirt.channels import Channel, PollableChannel
 from mirt.channels.console import ConsoleChannel
 from mirt.channels.manychat import ManyChatChannel, Platform
 from mirt.channels.telegram import TelegramChannel
-from mirt.clock import Clock, utc_now
+from mirt.clock import Clock
 from mirt.conversations import Conversations
 from mirt.crm import Crm
 from mirt.crm.measured import MeasuredCrm
@@ -101,10 +101,14 @@ class Runtime:
 
 
 def open_runtime(
-    settings: Settings, *, clock: Clock = utc_now, show: Show = lambda _chat, _text: None
+    settings: Settings, *, clock: Clock | None = None, show: Show = lambda _chat, _text: None
 ) -> Runtime:
-    """Put the business together. Connections are opened by their first use."""
+    """Put the business together, by the database's clock if no other is given.
+
+    Connections are opened by their first use.
+    """
     database, redis = stores(settings).database, stores(settings).redis
+    clock = clock or database.clock
     connections = ExitStack()
     connections.callback(stores(settings).close)
     channels = _channels(settings, redis, show, connections)

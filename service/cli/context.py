@@ -5,7 +5,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from mirt.clock import Clock, utc_now
+from mirt.clock import Clock
 from mirt.settings import DatabaseSettings, Mode, Settings, load_settings
 from mirt.store.engine.database import Database
 from mirt.store.engine.revision import check_schema
@@ -20,7 +20,11 @@ class CommandContext:
 
     settings: Settings
     database: Database
-    clock: Clock = utc_now
+
+    @property
+    def clock(self) -> Clock:
+        """The clock of the database, which dates everything that a command reads."""
+        return self.database.clock
 
 
 @contextmanager

@@ -375,3 +375,10 @@ def test_the_environment_wins_over_the_file(env: pytest.MonkeyPatch, tmp_path: P
     env.setenv("WORKER_THREADS", "5")
     settings = load_settings(tmp_path / ".env")
     assert (settings.worker_threads, settings.result_timeout) == (5, 9)
+
+
+def test_equal_tokens_for_two_roles_are_refused_by_name_and_not_shown() -> None:
+    with pytest.raises(ValidationError) as refused:
+        Settings(_env_file=None, ops_token="the-same-for-both", ops_read_token="the-same-for-both")
+    assert "OPS_READ_TOKEN: must differ from OPS_TOKEN" in str(refused.value)
+    assert "the-same-for-both" not in str(refused.value)

@@ -3,6 +3,7 @@
 from sqlalchemy import (
     Boolean,
     Column,
+    Float,
     Index,
     Integer,
     String,
@@ -143,6 +144,8 @@ workers = Table(
     Column("stopping", Boolean, nullable=False),
     Column("started_at", UtcDateTime, nullable=False),
     Column("seen_at", UtcDateTime, nullable=False),
+    # Seconds by which the clock of its machine is ahead of this database's.
+    Column("clock_ahead_s", Float),
 )
 
 health_checks = Table(

@@ -138,6 +138,13 @@ def test_a_guesser_is_told_to_come_back_later_and_others_are_not(come: Come) -> 
     assert come(None).post("/ops/login", {"token": OPERATOR}, headers=other).status_code == 303
 
 
+def test_a_guesser_behind_our_proxy_has_one_address_whatever_it_claims(come: Come) -> None:
+    for number in range(MOST_WRONG + 1):
+        claimed = {"X-Forwarded-For": f"10.0.0.{number}, 192.0.2.1"}
+        answer = come(None).post("/ops/login", {"token": "guess"}, headers=claimed)
+    assert "Retry-After" in answer.headers
+
+
 def _guess_a_task(here: Ingress, token: str, address: str = "10.0.0.1") -> Result:
     headers = {"Authorization": f"Bearer {token}", "X-Forwarded-For": address}
     return here.client.simulate_post("/tasks/summarize", json={"session_id": "7"}, headers=headers)
