@@ -69,6 +69,15 @@ COMMANDS: Final = (
         is_brief=True,
     ),
     CommandSpec(
+        "pause",
+        "service.cli.pause:pause",
+        "Hold the work of a queue, task, channel or conversation.",
+        is_brief=True,
+    ),
+    CommandSpec(
+        "resume", "service.cli.pause:resume", "Let paused work go on, in its order.", is_brief=True
+    ),
+    CommandSpec(
         "doctor",
         "service.cli.doctor:doctor",
         "Check every dependency, and say what to do.",

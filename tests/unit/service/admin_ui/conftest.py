@@ -26,7 +26,13 @@ PAGES = (
     "/ops/queues",
     "/ops/schedule",
 )
-FORMS = ("/ops/dead/decide", "/ops/orders", "/ops/queues", "/ops/schedule")
+FORMS = (
+    "/ops/dead/decide",
+    "/ops/orders",
+    "/ops/queues",
+    "/ops/pauses",
+    "/ops/schedule",
+)
 
 
 class Visit:
