@@ -451,7 +451,8 @@ class Settings(BaseSettings):
     def _one_token_for_each(self) -> Self:
         acting = self._acting_tokens()
         if not acting.isdisjoint(accepted(self.ops_read_token)):
-            raise ValueError("OPS_READ_TOKEN: must differ from OPS_TOKEN and OPS_TOKENS, which may do more")
+            which = "OPS_TOKEN and OPS_TOKENS, which may do more"
+            raise ValueError(f"OPS_READ_TOKEN: must differ from {which}")
         owners: dict[SecretStr, str] = dict.fromkeys(accepted(self.ops_token), "OPS_TOKEN")
         for one in named_tokens(self.ops_tokens):
             if owners.setdefault(one.token, one.name) != one.name:

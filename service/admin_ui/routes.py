@@ -14,6 +14,7 @@ from service.admin_ui.pages.dead_letters import DeadLetterPage, DeadLettersPage,
 from service.admin_ui.pages.login import LoginPage, LogoutPage
 from service.admin_ui.pages.orders import OrdersPage
 from service.admin_ui.pages.overview import OverviewPage
+from service.admin_ui.pages.pauses import PausesPage
 from service.admin_ui.pages.queues import QueuesPage
 from service.admin_ui.pages.schedule import SchedulePage
 from service.admin_ui.pages.trace import TracePage
@@ -47,6 +48,7 @@ def routes(
     yield "/ops/dead/decide", DecisionPage(page_context)
     yield "/ops/orders", OrdersPage(page_context)
     yield "/ops/queues", QueuesPage(page_context)
+    yield "/ops/pauses", PausesPage(page_context)
     yield "/ops/schedule", SchedulePage(page_context)
     yield "/ops/audit", AuditPage(page_context)
     yield "/ops/static/{name}", static

@@ -54,6 +54,22 @@ def read_only() -> Iterator[CommandContext]:
 
 
 @contextmanager
+def database_only() -> Iterator[CommandContext]:
+    """Open the database for a change of rows that running processes heed by themselves.
+
+    It needs no key of an outside service. Raises as ``read_only``.
+    """
+    settings = load_settings(kind=DatabaseSettings)
+    _require_file(settings)
+    database = Database(settings.database_url.get_secret_value(), pool_size=1)
+    try:
+        check_schema(database)
+        yield CommandContext(settings, database)
+    finally:
+        database.close()
+
+
+@contextmanager
 def full_access() -> Iterator[CommandContext]:
     """Open everything that a replay or a purge needs, with every task bound to a broker.
 

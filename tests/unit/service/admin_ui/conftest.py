@@ -27,7 +27,13 @@ PAGES = (
     "/ops/schedule",
     "/ops/audit",
 )
-FORMS = ("/ops/dead/decide", "/ops/orders", "/ops/queues", "/ops/schedule")
+FORMS = (
+    "/ops/dead/decide",
+    "/ops/orders",
+    "/ops/queues",
+    "/ops/pauses",
+    "/ops/schedule",
+)
 
 
 class Visit:
