@@ -20,6 +20,7 @@ from middleware.holds import Holds
 from middleware.leases import LeaseKeeper, owner_name
 from middleware.log_context import LogContext
 from middleware.metrics import TaskMetrics
+from middleware.pauses import Pauses
 from middleware.presence import Presence
 from middleware.results import KeptResults, MemoryResults, RedisResults
 from middleware.retries import Patience
@@ -91,7 +92,14 @@ def middleware(
         UnreadMessages(opened.database, clock, registry.failure_handlers),
         # Before all that has effects: a task without a lease must not run. After all that may
         # still fail: its settlement is final.
-        Execution(opened.database, clock, keeper, settlement, registry.claim_hooks),
+        Execution(
+            opened.database,
+            clock,
+            keeper,
+            settlement,
+            registry.claim_hooks,
+            Pauses(opened.database, clock) if _has_workers(settings) else None,
+        ),
         # Inside the lease, which says whether the run is a probe.
         Holds(opened.database, clock),
         # Inside the lease: a wait for the database is not the task's own time.
@@ -102,9 +110,14 @@ def middleware(
     ]
 
 
+def _has_workers(settings: Settings) -> bool:
+    # With TASKS_ENABLED=false the sender runs its tasks itself.
+    return settings.tasks_enabled and not settings.tasks_eager
+
+
 def _patience(settings: Settings) -> Patience:
     longest_s = settings.outage_patience_seconds
-    if settings.tasks_eager or not settings.tasks_enabled:
+    if not _has_workers(settings):
         # Without workers no pause is kept and no hold would end: the waits are only added up.
         return Patience(min(longest_s, 3600), holds=False)
     return Patience(longest_s)
@@ -119,8 +132,7 @@ def _broker(
     outbox_only: bool,
 ) -> DurableBroker:
     database = opened.database
-    # With TASKS_ENABLED=false there are no workers: the sender runs its tasks itself.
-    if settings.tasks_eager or not settings.tasks_enabled:
+    if not _has_workers(settings):
         return EagerBroker(database=database, clock=clock, middleware=stack)
     if settings.rabbitmq_url is None:
         embedded = OutboxOnlyBroker if outbox_only else EmbeddedBroker

@@ -3,7 +3,10 @@
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
-from typing import Any, Protocol, runtime_checkable
+from typing import Any, Final, Protocol, runtime_checkable
+
+CHANNELS: Final = ("telegram", "manychat")
+"""Names of the platforms, as data and operators use them."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,6 +10,7 @@ from sqlalchemy import Row
 from mirt.channels.notes import unread_kinds
 from mirt.clock import format_duration
 from mirt.store.queue.events import EventKind, TaskEvent
+from mirt.store.queue.pauses import paused_subject
 from mirt.store.queue.tasks import TaskState
 from mirt.store.reports.timeline_rows import Known
 from mirt.store.shop.deliveries import DeliveryState
@@ -127,6 +128,8 @@ def _waits_for(task: Row[Any], service: str | None, now: datetime) -> str | None
     if task.state == TaskState.QUEUED:
         return "a free worker"
     if task.state == TaskState.DELAYED and task.held_by is not None:
+        if (subject := paused_subject(task.held_by)) is not None:
+            return f"an operator who resumes it: {subject} is paused"
         held = format_duration((now - task.held_since).total_seconds())
         return f"the end of an outage of {task.held_by}, which has held it for {held}"
     if task.state == TaskState.DELAYED:

@@ -18,8 +18,8 @@ from mirt.store.shop.deliveries import (
     add_delivery,
     find_delivery,
     reopen_delivery,
-    send_response_task,
 )
+from mirt.store.shop.delivery_task import send_response_task
 from mirt.store.shop.handovers import handed_over
 from mirt.store.shop.mailbox import Mail, MailState
 from mirt.store.shop.turns import reply_to
