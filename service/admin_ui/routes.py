@@ -10,6 +10,7 @@ from service.admin_ui.auth.sessions import Sessions
 from service.admin_ui.page import PAGE_TIMEOUT_S, THREADS, PageContext
 from service.admin_ui.pages.conversations import ConversationsPage
 from service.admin_ui.pages.dead_letters import DeadLetterPage, DeadLettersPage, DecisionPage
+from service.admin_ui.pages.forget import ForgetPage
 from service.admin_ui.pages.login import LoginPage, LogoutPage
 from service.admin_ui.pages.orders import OrdersPage
 from service.admin_ui.pages.overview import OverviewPage
@@ -40,6 +41,7 @@ def routes(runtime: Runtime, login_throttle: LoginThrottle) -> Iterator[tuple[st
     yield "/ops/dead", DeadLettersPage(page_context)
     yield "/ops/dead/letter", DeadLetterPage(page_context)
     yield "/ops/dead/decide", DecisionPage(page_context)
+    yield "/ops/forget", ForgetPage(page_context)
     yield "/ops/orders", OrdersPage(page_context)
     yield "/ops/queues", QueuesPage(page_context)
     yield "/ops/schedule", SchedulePage(page_context)
