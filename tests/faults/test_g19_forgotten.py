@@ -1,8 +1,6 @@
 """G19: a forgotten customer is nowhere, and nothing that runs or dies writes them back."""
 
 import json
-import os
-import signal
 from collections.abc import Iterator
 
 import pika
@@ -10,7 +8,7 @@ import pytest
 from redis import Redis
 
 from mirt.store.engine.database import Database
-from tests.deployment import Deployment, children, update
+from tests.deployment import Deployment, kill_tree, update
 from tests.everywhere import in_database, in_redis
 from tests.fakes import Hang, Status
 from tests.polling import wait_until
@@ -114,22 +112,14 @@ def test_a_worker_that_is_killed_in_its_turn_is_followed_by_none_that_repeats_it
     worker = deployed.start("worker", "llm")
     deployed.post(says(1))
     wait_until(lambda: deployed.services.requests("llm"))
-    [child] = children(worker)
-    os.kill(child, signal.SIGKILL)
+    kill_tree(worker.pid)
     forget(deployed)
     deployed.services.release()
+    deployed.start("worker", "llm")
     deployed.post(says(1, chat=8, name="Інша", words="інше"))
     wait_until(lambda: deployed.services.sent(8))
-    assert (
-        len(
-            [
-                r
-                for r in deployed.services.requests("llm")
-                if WORDS in json.dumps(r.body, ensure_ascii=False)
-            ]
-        )
-        == 1
-    )
+    asked = [json.dumps(r.body, ensure_ascii=False) for r in deployed.services.requests("llm")]
+    assert len([body for body in asked if WORDS in body]) == 1
     assert places(deployed, database) == []
 
 
@@ -153,14 +143,15 @@ def test_rejects_that_name_the_customer_are_deleted_and_others_stay(deployed: De
     deployed.post(says(1))
     with rabbitmq(deployed) as connection:
         channel = connection.channel()
-        for body in ({"kwargs": {"session_id": "7", "text": WORDS}}, {"kwargs": {"n": "8"}}):
-            channel.basic_publish("", "llm.dead", json.dumps(body).encode())
+        for reject in ({"kwargs": {"session_id": "7", "text": WORDS}}, {"kwargs": {"n": "8"}}):
+            channel.basic_publish("", "llm.dead", json.dumps(reject).encode())
     wait_until(lambda: depth(deployed, "llm.dead") == 2)
     done = deployed.json("forget", "7", "--yes")
     assert done["rejects"] == 1
     with rabbitmq(deployed) as connection:
         _, _, body = connection.channel().basic_get("llm.dead")
-    assert json.loads(body or b"{}") == {"kwargs": {"n": "8"}}
+    assert body is not None
+    assert json.loads(body) == {"kwargs": {"n": "8"}}
 
 
 def rabbitmq(deployed: Deployment) -> pika.BlockingConnection:

@@ -153,3 +153,13 @@ def test_a_conversation_that_has_cost_its_tokens_is_left_to_a_person(database: D
         shop.receive("t9")
         shop.answer("t9")
         assert shop.shown[-1] == ("7", "answer 3")
+
+
+def test_a_reply_without_end_is_cut_and_the_cut_is_recorded(database: Database) -> None:
+    with open_shop(database) as shop:
+        shop.agent.script = ["Слово. " * 10_000]
+        shop.receive("t1")
+        shop.answer("t1")
+        [turn] = rows(database, turns)
+    assert 15_000 < len(turn.reply) <= 16_000
+    assert turn.actions == [{"action": "reply", "cut_from": 70_000}]
