@@ -22,6 +22,7 @@ from mirt.clock import Clock, time_left, utc_now
 from mirt.errors import DatabaseError, SoftTimeLimitExceeded
 from mirt.store.engine.database_clock import DatabaseClock
 from mirt.store.engine.pipe import Limits, attach, pipe_of
+from mirt.store.engine.private_file import make_private
 from mirt.store.engine.timeouts import TIMED_OUT, BoundedConnection, statement_timeout
 from mirt.store.tables.storable import storable_json
 
@@ -88,7 +89,7 @@ class Database:
     def __init__(self, url: str, *, pool_size: int = 10, reads_only: bool = False) -> None:
         self.url = sqlalchemy_url(url)
         if self.is_sqlite and not reads_only and self.url.database not in {None, "", ":memory:"}:
-            Path(str(self.url.database)).parent.mkdir(parents=True, exist_ok=True)
+            make_private(Path(str(self.url.database)))
         self.engine = create_engine(
             self.url,
             hide_parameters=True,

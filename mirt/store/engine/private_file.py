@@ -1,0 +1,20 @@
+"""Keep the SQLite file of the embedded mode from other users: it has all customers' words."""
+
+import os
+from pathlib import Path
+
+
+def make_private(file: Path) -> None:
+    """Create the file (0600) and its folder (0700); close an old file of ours to other users.
+
+    A folder that exists stays as it is: it may be the home of other things. SQLite gives the files
+    beside its database the rights of the database.
+    """
+    file.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    descriptor = os.open(file, os.O_CREAT | os.O_RDWR, 0o600)
+    try:
+        status = os.fstat(descriptor)
+        if status.st_uid == os.geteuid() and status.st_mode & 0o077:
+            os.fchmod(descriptor, 0o600)
+    finally:
+        os.close(descriptor)
