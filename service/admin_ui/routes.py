@@ -16,6 +16,7 @@ from service.admin_ui.pages.overview import OverviewPage
 from service.admin_ui.pages.pauses import PausesPage
 from service.admin_ui.pages.queues import QueuesPage
 from service.admin_ui.pages.schedule import SchedulePage
+from service.admin_ui.pages.tasks import TasksPage
 from service.admin_ui.pages.trace import TracePage
 from service.admin_ui.static import StaticFiles
 from service.admin_ui.templates import Templates
@@ -43,6 +44,7 @@ def routes(runtime: Runtime, login_throttle: LoginThrottle) -> Iterator[tuple[st
     yield "/ops/dead/decide", DecisionPage(page_context)
     yield "/ops/orders", OrdersPage(page_context)
     yield "/ops/queues", QueuesPage(page_context)
+    yield "/ops/tasks", TasksPage(page_context)
     yield "/ops/pauses", PausesPage(page_context)
     yield "/ops/schedule", SchedulePage(page_context)
     yield "/ops/static/{name}", static

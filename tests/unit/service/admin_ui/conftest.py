@@ -32,6 +32,7 @@ FORMS = (
     "/ops/queues",
     "/ops/pauses",
     "/ops/schedule",
+    "/ops/tasks",
 )
 
 
