@@ -69,6 +69,12 @@ COMMANDS: Final = (
         is_brief=True,
     ),
     CommandSpec(
+        "audit",
+        "service.cli.audit:audit",
+        "Show what operators did: who, when, on what.",
+        is_brief=True,
+    ),
+    CommandSpec(
         "pause",
         "service.cli.pause:pause",
         "Hold the work of a queue, task, channel or conversation.",

@@ -12,7 +12,10 @@ import typer
 from mirt.channels import RegisteringChannel
 from mirt.errors import DatabaseError
 from mirt.observe.printable import printable
+from mirt.operators import acting_as
 from mirt.runtime import Runtime, open_runtime
+from service.admin import audit
+from service.cli.context import user_of_this_machine
 from service.cli.output import emit, say
 from service.processes.startup import read_settings, refuse
 
@@ -108,6 +111,8 @@ def _expect(runtime: Runtime, url: str | None) -> None:
         return  # a look at the file would create it
     try:
         runtime.webhooks.expect("telegram", url)
+        with acting_as(user_of_this_machine()):
+            audit.record(runtime, "set webhook" if url else "delete webhook", target=url)
     except DatabaseError as failed:
         print(f"The address could not be stored: {printable(failed.message)}", file=sys.stderr)
 

@@ -32,6 +32,7 @@ from mirt.settings import Settings
 from mirt.store.engine.migrate import upgrade
 from mirt.store.engine.stores import stores
 from mirt.store.queue import outbox
+from mirt.tokens import newest
 from service.app import create_app
 from service.dispatcher import dispatch_message
 from service.processes.polling import Arrival, LocalIngress, UpdatePoller
@@ -99,7 +100,7 @@ def _poller(runtime: Runtime, port: int) -> UpdatePoller | None:
         out.print(f"  messages  {escape(printable(arrival.in_words()))}")
         store(arrival)
 
-    secret = runtime.settings.telegram_webhook_secret
+    secret = newest(runtime.settings.telegram_webhook_secret)
     poller = UpdatePoller(bot, LocalIngress(HOST, port, secret), report)
     store(poller.arrival)
     return poller

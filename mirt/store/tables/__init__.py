@@ -12,6 +12,7 @@ from mirt.store.tables.conversations import (
 )
 from mirt.store.tables.effects import deliveries, orders
 from mirt.store.tables.schema import schema_versions
+from mirt.store.tables.sessions import ended_sessions
 from mirt.store.tables.tasks import (
     dead_letters,
     health_checks,
@@ -30,6 +31,7 @@ __all__ = [
     "conversations",
     "dead_letters",
     "deliveries",
+    "ended_sessions",
     "followups",
     "handover_events",
     "health_checks",

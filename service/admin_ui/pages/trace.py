@@ -9,6 +9,7 @@ from mirt.errors import ErrorCode, PermanentError
 from mirt.store.queue.pauses import Pause, PauseKind, Subject
 from mirt.store.reports.search import Conversation
 from mirt.timeline import Step, What
+from service.admin import audit
 from service.admin.pauses import paused
 from service.admin_ui.auth.access import Principal
 from service.admin_ui.page import ReadPage, View
@@ -39,6 +40,9 @@ class TracePage(ReadPage):
             return View("unknown.html", {"name": name}, status=falcon.HTTP_404)
         texts = req.get_param("texts") == "1"
         if texts:
+            about = timeline.conversation
+            session_id = about.session_id if about else None
+            audit.record(self.runtime, "show texts", target=name, session_id=session_id)
             self.page_context.log_action(principal, "texts shown", of=name)
         address = f"/ops/trace?id={quote(name, safe='')}"
         context = {

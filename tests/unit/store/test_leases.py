@@ -8,7 +8,7 @@ from sqlalchemy import Connection, select
 from mirt.errors import LeaseLostError
 from mirt.store.engine.database import Database
 from mirt.store.queue import outbox
-from mirt.store.queue.leases import Lease, finish, renew, verify
+from mirt.store.queue.leases import Lease, finish, renew, verify, was_finished
 from mirt.store.queue.tasks import TaskMessage, TaskState
 from mirt.store.tables import tasks
 from tests.clock import NOON
@@ -160,4 +160,19 @@ def test_only_what_is_still_held_is_renewed(database: Database) -> None:
 def test_of_two_runs_of_a_task_in_one_process_only_the_later_is_renewed(database: Database) -> None:
     lost, mine = held(database, "one"), held(database, "one", at=10)
     with database.transaction() as tx:
+        assert renew(tx, [lost], until=after(90)).held == set()
+    assert row(database).due_at == after(20)
+    with database.transaction() as tx:
         assert renew(tx, [lost, mine], until=after(100)).held == {mine}
+
+
+def test_only_the_run_that_has_finished_a_task_takes_its_end_for_its_own(
+    database: Database,
+) -> None:
+    lost, mine = held(database, "one"), held(database, "two", at=10)
+    with database.transaction() as tx:
+        assert not was_finished(tx, mine)
+        finish(tx, mine, now=after(11))
+    with database.transaction() as tx:
+        assert was_finished(tx, mine)
+        assert not was_finished(tx, lost)
