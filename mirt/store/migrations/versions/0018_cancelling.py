@@ -4,8 +4,8 @@ import sqlalchemy as sa
 
 from mirt.store.migrations.steps import add_column
 
-revision = "0017"
-down_revision = "0016"
+revision = "0018"
+down_revision = "0017"
 works_with = "0006"
 
 
