@@ -8,10 +8,13 @@ def make_private(file: Path) -> None:
     """Create the file (0600) and its folder (0700); close an old file of ours to other users.
 
     A folder that exists stays as it is: it may be the home of other things. SQLite gives the files
-    beside its database the rights of the database.
+    beside its database the rights of the database, and says itself why it cannot open one.
     """
     file.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-    descriptor = os.open(file, os.O_CREAT | os.O_RDWR, 0o600)
+    try:
+        descriptor = os.open(file, os.O_CREAT | os.O_RDWR, 0o600)
+    except OSError:
+        return
     try:
         status = os.fstat(descriptor)
         if status.st_uid == os.geteuid() and status.st_mode & 0o077:
