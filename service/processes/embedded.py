@@ -31,7 +31,7 @@ from mirt.observe.printable import printable, printable_block
 from mirt.runtime import Runtime, open_bot, open_runtime, use_runtime
 from mirt.settings import Settings
 from mirt.store.engine.migrate import upgrade
-from mirt.store.engine.private_file import make_private
+from mirt.store.engine.private_file import make_private, make_private_folder
 from mirt.store.engine.stores import stores
 from mirt.store.queue import outbox
 from mirt.tokens import newest
@@ -136,6 +136,7 @@ class _FileLock:
         self._file: IO[str] | None = None
 
     def __enter__(self) -> None:
+        make_private_folder(self._path.parent)
         make_private(self._path)
         self._file = self._path.open("w")
         try:

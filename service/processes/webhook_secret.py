@@ -9,7 +9,7 @@ from pydantic import SecretStr
 from mirt.observe import secrets as redaction
 from mirt.settings import Mode, Settings
 from mirt.store.engine.database import sqlalchemy_url
-from mirt.store.engine.private_file import make_private
+from mirt.store.engine.private_file import make_private, make_private_folder
 
 NAME: Final = "webhook-secret"
 
@@ -26,6 +26,7 @@ def with_webhook_secret(settings: Settings, *, make: bool) -> Settings:
     url = sqlalchemy_url(settings.database_url.get_secret_value())
     file = Path(str(url.database or "")).parent / NAME
     if make and not file.exists():
+        make_private_folder(file.parent)
         make_private(file)
         file.write_text(secrets.token_urlsafe(32), encoding="ascii")
     kept = file.read_text(encoding="ascii").strip() if file.exists() else ""

@@ -4,13 +4,17 @@ import os
 from pathlib import Path
 
 
-def make_private(file: Path) -> None:
-    """Create the file (0600) and its folder (0700); close an old file of ours to other users.
+def make_private_folder(folder: Path) -> None:
+    """Create the folder (0700). One that exists stays: it may be the home of other things."""
+    folder.mkdir(mode=0o700, parents=True, exist_ok=True)
 
-    A folder that exists stays as it is: it may be the home of other things. SQLite gives the files
-    beside its database the rights of the database, and says itself why it cannot open one.
+
+def make_private(file: Path) -> None:
+    """Create the file (0600), or close an old file of ours to other users.
+
+    SQLite gives the files beside its database the rights of the database, and says itself why it
+    cannot open one.
     """
-    file.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
     try:
         descriptor = os.open(file, os.O_CREAT | os.O_RDWR, 0o600)
     except OSError:
