@@ -18,9 +18,11 @@ from middleware.dead_letters import UnreadMessages
 from middleware.execution import Execution
 from middleware.hard_limits import DeadlineTable, HardLimits
 from middleware.holds import Holds
+from middleware.interruption import Interrupter
 from middleware.leases import LeaseKeeper, owner_name
 from middleware.log_context import LogContext
 from middleware.metrics import TaskMetrics
+from middleware.pauses import Pauses
 from middleware.presence import Presence
 from middleware.quarantine import Quarantine
 from middleware.results import KeptResults, MemoryResults, RedisResults
@@ -78,7 +80,10 @@ def middleware(
 ) -> list[Middleware]:
     """Return the middleware, outermost first: ``before`` runs downwards, ``after`` upwards."""
     lease = timedelta(seconds=settings.lease_seconds)
-    keeper = LeaseKeeper(opened.database, clock, owner=worker_id, lease=lease)
+    interrupter = Interrupter()
+    keeper = LeaseKeeper(
+        opened.database, clock, owner=worker_id, lease=lease, cancel=interrupter.cancel
+    )
     settlement = Settlement(
         opened.database,
         clock,
@@ -99,20 +104,33 @@ def middleware(
         UnreadMessages(opened.database, clock, registry.failure_handlers),
         # Before all that has effects: a task without a lease must not run. After all that may
         # still fail: its settlement is final.
-        Execution(opened.database, clock, keeper, settlement, registry.claim_hooks, quarantine),
+        Execution(
+            opened.database,
+            clock,
+            keeper,
+            settlement,
+            registry.claim_hooks,
+            Pauses(opened.database, clock) if _has_workers(settings) else None,
+            quarantine,
+        ),
         # Inside the lease, which says whether the run is a probe.
         Holds(opened.database, clock),
         # Inside the lease: a wait for the database is not the task's own time.
-        TimeLimits(),
+        TimeLimits(interrupter),
         *([HardLimits(deadlines)] if deadlines is not None else []),
         # Innermost, so that the result is stored before its task is done.
         KeptResults(_results(opened)),
     ]
 
 
+def _has_workers(settings: Settings) -> bool:
+    # With TASKS_ENABLED=false the sender runs its tasks itself.
+    return settings.tasks_enabled and not settings.tasks_eager
+
+
 def _patience(settings: Settings) -> Patience:
     longest_s = settings.outage_patience_seconds
-    if settings.tasks_eager or not settings.tasks_enabled:
+    if not _has_workers(settings):
         # Without workers no hold would end. The sender keeps a wait that it is asked for, but not
         # for hours; with TASKS_EAGER the waits are only added up.
         longest_here_s = 3600 if settings.tasks_eager else LONGEST_WAIT_HERE_S
@@ -129,8 +147,7 @@ def _broker(
     outbox_only: bool,
 ) -> DurableBroker:
     database = opened.database
-    # With TASKS_ENABLED=false there are no workers: the sender runs its tasks itself.
-    if settings.tasks_eager or not settings.tasks_enabled:
+    if not _has_workers(settings):
         waits = not settings.tasks_eager
         return EagerBroker(database=database, clock=clock, middleware=stack, waits=waits)
     if settings.rabbitmq_url is None:

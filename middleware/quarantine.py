@@ -36,7 +36,8 @@ class Quarantine:
 
 def is_last_start(lease: Lease) -> bool:
     """Whether this is the last start of a suspect, which has to run alone."""
-    return lease.starts == STARTS and lease.error_code is None
+    is_over = lease.error_code is not None or lease.cancelled_by is not None
+    return lease.starts == STARTS and not is_over
 
 
 def fatal_error(lease: Lease) -> PermanentError | None:

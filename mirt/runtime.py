@@ -163,7 +163,12 @@ def open_runtime(
         followups=followups,
         delay_notices=DelayNotices(database, deliveries, clock),
         summaries=Summaries(database, agent, clock, retention_days=settings.summary_retention_days),
-        housekeeping=Housekeeping(database, clock, retention_days=settings.retention_days),
+        housekeeping=Housekeeping(
+            database,
+            clock,
+            retention_days=settings.retention_days,
+            audit_retention_days=settings.audit_retention_days,
+        ),
         health=Health(
             database, {"database": database.ping, "redis": redis.ping if redis else None}, clock
         ),

@@ -73,7 +73,7 @@ class Handovers:
         answer that the agent is writing is stored and withheld.
 
         Raises:
-            PermanentError: INVALID_INPUT, there is no such conversation.
+            PermanentError: UNKNOWN_CONVERSATION.
             DatabaseError: nothing has changed.
         """
         now = self._clock()
@@ -99,21 +99,21 @@ class Handovers:
         operator has not read the others. A second call with the same ``reply_id`` changes nothing.
 
         Raises:
-            PermanentError: INVALID_INPUT: there is no such conversation, the bot has it, no chat of
-                it is known, or the text is too long; EMPTY_MESSAGE, the text is blank.
+            PermanentError: UNKNOWN_CONVERSATION; HANDOVER_REFUSED, the bot has it, or no chat of it
+                is known; EMPTY_MESSAGE, the text is blank; INVALID_INPUT, it is too long.
             DatabaseError: nothing has changed.
         """
         if not text.strip():
             raise PermanentError("text: it is blank", ErrorCode.EMPTY_MESSAGE)
         if len(text) > LONGEST_REPLY or "\0" in text:
-            raise _invalid(f"text: at most {LONGEST_REPLY} characters, without NUL")
+            why = f"text: at most {LONGEST_REPLY} characters, without NUL"
+            raise PermanentError(why, ErrorCode.INVALID_INPUT)
         now, operator = self._clock(), current_operator().name
         with self._database.transaction() as tx:
             handover = _lock(tx, session_id)
             if not handover.may(Move.SAY):
-                raise _invalid(
-                    f"the bot answers conversation {session_id}: take it over first, "
-                    f"mirt takeover {session_id}"
+                raise _refused(
+                    f"the bot answers {session_id}; take it over first: mirt takeover {session_id}"
                 )
             reply = self._reply(handover, text.strip(), operator, reply_id)
             if not store.add_reply(tx, reply, now=now):
@@ -133,14 +133,14 @@ class Handovers:
         """Give a conversation back to the bot, which answers the messages that wait in one turn.
 
         Raises:
-            PermanentError: INVALID_INPUT, there is no such conversation, or the bot has it.
+            PermanentError: UNKNOWN_CONVERSATION; HANDOVER_REFUSED, the bot has it.
             DatabaseError: nothing has changed.
         """
         now = self._clock()
         with self._database.transaction() as tx:
             handover = _lock(tx, session_id)
             if not handover.may(Move.HAND_BACK):
-                raise _invalid(f"the bot answers conversation {session_id} already")
+                raise _refused(f"the bot answers {session_id} already")
             by = current_operator().name
             store.record_move(tx, handover, Move.HAND_BACK, by=by, now=now)
             record_act(tx, "handback", session_id=session_id, now=now)
@@ -163,7 +163,7 @@ class Handovers:
     def _reply(self, handover: Handover, text: str, by: str, reply_id: str | None) -> Delivery:
         channel = self._channels.get(handover.platform)
         if channel is None or handover.chat_id is None:
-            raise _invalid(f"no chat of conversation {handover.session_id} is known to write to")
+            raise _refused(f"no chat of {handover.session_id} is known to write to")
         if not channel.split(text, handover.chat_id):
             raise PermanentError("text: it is blank", ErrorCode.EMPTY_MESSAGE)
         name = f"said:{handover.session_id}:{reply_id or uuid.uuid4().hex}"
@@ -181,7 +181,7 @@ class Handovers:
 def _lock(tx: Connection, session_id: str) -> Handover:
     handover = store.lock_handover(tx, session_id)
     if handover is None:
-        raise _invalid(f"there is no conversation {session_id}")
+        raise _unknown(session_id)
     return handover
 
 
@@ -193,10 +193,15 @@ def _acted(
 ) -> Acted:
     handover = store.find_handover(tx, session_id)
     if handover is None:
-        raise _invalid(f"there is no conversation {session_id}")
+        raise _unknown(session_id)
     waiting = len(mailbox.waiting_mail(tx, session_id, limit=None))
     return Acted(handover, waiting, to_publish, delivery_id)
 
 
-def _invalid(why: str) -> PermanentError:
-    return PermanentError(why, ErrorCode.INVALID_INPUT)
+def _unknown(session_id: str) -> PermanentError:
+    why = f"conversation: there is none with the id {session_id}"
+    return PermanentError(why, ErrorCode.UNKNOWN_CONVERSATION)
+
+
+def _refused(why: str) -> PermanentError:
+    return PermanentError(f"conversation: {why}", ErrorCode.HANDOVER_REFUSED)

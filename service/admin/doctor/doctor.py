@@ -11,7 +11,7 @@ from mirt.errors import WorkerError
 from mirt.runtime import open_checkable
 from mirt.settings import Settings
 from service.admin.doctor.finding import Finding, Severity
-from service.admin.doctor.machine import check_configuration
+from service.admin.doctor.machine import check_configuration, check_tokens
 from service.admin.doctor.outside import check_outside_service
 from service.admin.doctor.servers import check_database, check_rabbitmq, check_redis
 
@@ -28,6 +28,7 @@ def diagnose(settings: Settings, *, clock: Clock = utc_now) -> list[Finding]:
     return run(
         {
             "here": lambda: check_configuration(settings),
+            "tokens": lambda: check_tokens(settings),
             "database": lambda: check_database(settings, clock),
             "rabbitmq": lambda: check_rabbitmq(settings),
             "redis": lambda: check_redis(settings, clock),
