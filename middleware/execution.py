@@ -220,7 +220,7 @@ class Execution(Middleware):
             if is_last_start(lease) and not exclusive:
                 is_reported = self._quarantined.report is not None
                 # Due later: until then the process of its own has begun.
-                leases.give_back(tx, lease, due_at=now + REPUBLISH_AFTER * is_reported)
+                leases.give_back(tx, lease, now=now, pause=REPUBLISH_AFTER * is_reported)
                 return lease
             if lease.starts > 1:
                 events.add_events(tx, _restarted(lease, now))

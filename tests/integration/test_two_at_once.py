@@ -118,7 +118,7 @@ def test_an_end_that_comes_after_the_claim_of_another_ends_nothing(
     def ended() -> bool:
         try:
             with database.transaction() as tx:
-                (finish if ends == "finish" else give_back)(tx, lease, due_at=after(30))
+                (finish if ends == "finish" else give_back)(tx, lease, now=after(30))
         except LeaseLostError:
             return False
         return True

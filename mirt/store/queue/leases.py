@@ -323,13 +323,15 @@ def hold(
     )
 
 
-def give_back(tx: Connection, lease: Lease, *, due_at: datetime) -> None:
-    """Running → queued, for any worker; published at ``due_at``. This run counts as no start.
+def give_back(
+    tx: Connection, lease: Lease, *, now: datetime, pause: timedelta = timedelta()
+) -> None:
+    """Running → queued, for any worker; published again after ``pause``. This run counts as no start.
 
     Raises:
         LeaseLostError: another worker has claimed the task; nothing is written.
     """
-    _end(tx, lease, state=TaskState.QUEUED, due_at=due_at, starts=tasks.c.starts - 1)
+    _end(tx, lease, state=TaskState.QUEUED, due_at=now + pause, starts=tasks.c.starts - 1)
 
 
 def forget(tx: Connection, lease: Lease) -> None:

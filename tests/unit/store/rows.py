@@ -36,7 +36,7 @@ ENDINGS: dict[str, Ending] = {
     "mark_dead": lambda tx, lease: mark_dead(tx, lease, error_code="UNEXPECTED", now=after(5)),
     "postpone": lambda tx, lease: postpone(tx, lease, due_at=after(60), attempt=1),
     "hold": lambda tx, lease: hold(tx, lease, "llm", now=after(5), until=after(60), attempt=1),
-    "give_back": lambda tx, lease: give_back(tx, lease, due_at=after(5)),
+    "give_back": lambda tx, lease: give_back(tx, lease, now=after(5)),
     "forget": forget,
 }
 WRITES: dict[str, Ending] = {
