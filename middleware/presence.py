@@ -15,6 +15,7 @@ import structlog
 from dramatiq import Broker, Middleware, Worker
 from typing_extensions import override
 
+from middleware.task_broker import TaskBroker
 from mirt.clock import Clock
 from mirt.errors import DatabaseError
 from mirt.observe.memory import resident_mb
@@ -38,10 +39,13 @@ class Presence(Middleware):
         self._thread: threading.Thread | None = None
 
     @override
-    def after_worker_boot(self, broker: Broker, worker: Worker) -> None:
+    def after_worker_boot(self, broker: Any, worker: Worker) -> None:
         queues = sorted(worker.consumer_whitelist or broker.queues)
         self._thread = threading.Thread(
-            target=self._run, args=(queues, worker.worker_threads), name="presence", daemon=True
+            target=self._run,
+            args=(broker, queues, worker.worker_threads),
+            name="presence",
+            daemon=True,
         )
         self._thread.start()
 
@@ -68,7 +72,7 @@ class Presence(Middleware):
         with self._counting:
             self._finished += 1
 
-    def _run(self, queues: Sequence[str], threads: int) -> None:
+    def _run(self, broker: TaskBroker, queues: Sequence[str], threads: int) -> None:
         started_at = self._clock()
         while not self._stopped.is_set():
             stopping = self._stopping.is_set()
@@ -84,6 +88,7 @@ class Presence(Middleware):
                     stopping=stopping,
                     started_at=started_at,
                     seen_at=self._clock(),
+                    problems=broker.problems(),
                 )
             )
             # The beginning and the end of a stop are reported at once, the rest at intervals.

@@ -9,6 +9,7 @@ from urllib.parse import quote
 from mirt.clock import format_duration
 from mirt.store.queue.health_checks import checks_of_workers
 from mirt.store.queue.holds import Hold, open_holds
+from mirt.store.queue.workers import PUBLISHING
 from mirt.store.reports import overview
 from mirt.store.reports.overview import Effect, Unknown
 from mirt.store.shop import webhooks
@@ -16,7 +17,7 @@ from mirt.store.shop.mailbox import count_dead_heads
 from mirt.store.shop.webhooks import WebhookState
 from mirt.webhooks import problems_of
 from service.admin.context import AdminContext
-from service.admin.queues import Activity
+from service.admin.queues import Activity, transport_problems
 from service.admin.schedule import ScheduledTask
 
 NAMES: Final = {"llm": "the LLM", "crm": "the CRM", "telegram": "Telegram", "manychat": "ManyChat"}
@@ -54,6 +55,7 @@ def findings(
     return [
         *_of_holds(held, now),
         *_of_webhooks(states, now.at),
+        *_of_transport(now),
         *_of_queues(now),
         *_of_runs(now),
         *_of_heads(stuck),
@@ -100,6 +102,14 @@ def _of_webhooks(states: Sequence[WebhookState], now: datetime) -> Iterator[Prob
     for state in states:
         for problem in problems_of(state, now):
             yield Problem(problem.what, problem.command, "/ops")
+
+
+def _of_transport(now: Activity) -> Iterator[Problem]:
+    reasons = transport_problems(one.worker for one in now.workers)
+    for (subject, why), hosts in reasons.items():
+        verb = "cannot publish" if subject == PUBLISHING else f"receives nothing from {subject}"
+        who = f"the worker on {hosts[0]}" if len(hosts) == 1 else f"each of {len(hosts)} workers"
+        yield Problem(f"{who} {verb}: {why}", "mirt doctor", "/ops/queues")
 
 
 def _of_queues(now: Activity) -> Iterator[Problem]:
