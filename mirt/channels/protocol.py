@@ -117,7 +117,7 @@ class RegisteringChannel(Protocol):
         ...
 
     def webhook_report(self) -> WebhookReport:
-        """Return the state of the webhook; the platform has five seconds to answer.
+        """Return the state of the webhook; the platform has a few seconds to answer.
 
         Raises the same as ``Channel.send``.
         """

@@ -2,7 +2,7 @@
 
 No secret reaches a log. Every secret of the settings is redacted in every line: in our own, in
 those of libraries, in warnings and in uncaught exceptions. Texts of customers and of the LLM are
-logged only with LOG_TEXTS.
+logged only with LOG_TEXTS. No control character from outside reaches a log either.
 """
 
 import logging
@@ -17,6 +17,7 @@ import structlog
 from structlog.typing import EventDict, Processor, WrappedLogger
 
 from mirt.observe import secrets
+from mirt.observe.printable import printable, printable_block, printable_json
 from mirt.settings import Settings
 
 QUIET_LIBRARIES: Final = (
@@ -24,13 +25,16 @@ QUIET_LIBRARIES: Final = (
     *("urllib3", "opentelemetry"),
 )
 
+_BLOCKS: Final = ("exception", "stack")
+"""Values that the console shows in lines of their own."""
+
 log = structlog.get_logger(__name__)
 
 
 def configure(settings: Settings) -> None:
     """Let structlog and the standard library's loggers write the same lines to stderr."""
     secrets.use(settings.secrets)
-    shared, renderer = _shared(), _renderer(settings)
+    shared, renderers = _shared(), _renderers(settings)
     structlog.configure(
         processors=[*shared, structlog.stdlib.ProcessorFormatter.wrap_for_formatter],
         wrapper_class=structlog.make_filtering_bound_logger(
@@ -43,7 +47,7 @@ def configure(settings: Settings) -> None:
     lines.setFormatter(
         _WithoutSecrets(
             foreign_pre_chain=[structlog.stdlib.add_logger_name, *shared],
-            processors=[structlog.stdlib.ProcessorFormatter.remove_processors_meta, renderer],
+            processors=[structlog.stdlib.ProcessorFormatter.remove_processors_meta, *renderers],
         )
     )
     root = logging.getLogger()
@@ -69,7 +73,7 @@ def configure_ours(settings: Settings) -> None:
         return secrets.redact(str(line))
 
     structlog.configure(
-        processors=[*_shared(), _renderer(settings), write],
+        processors=[*_shared(), *_renderers(settings), write],
         wrapper_class=structlog.make_filtering_bound_logger(
             logging.getLevelName(settings.log_level)
         ),
@@ -89,10 +93,31 @@ def _shared() -> list[Processor]:
     ]
 
 
-def _renderer(settings: Settings) -> Processor:
+def _renderers(settings: Settings) -> list[Processor]:
     if settings.log_format == "json":
-        return structlog.processors.JSONRenderer(ensure_ascii=False)
-    return structlog.dev.ConsoleRenderer(colors=sys.stderr.isatty())
+        return [structlog.processors.JSONRenderer(ensure_ascii=False), _escape_json]
+    # Before the renderer, which adds control characters of its own: the colours.
+    return [_make_printable, structlog.dev.ConsoleRenderer(colors=sys.stderr.isatty())]
+
+
+def _escape_json(_logger: WrappedLogger, _method: str, line: Any) -> str:
+    return printable_json(str(line))
+
+
+def _make_printable(_logger: WrappedLogger, _method: str, event: EventDict) -> EventDict:
+    def clean(value: Any) -> Any:
+        if isinstance(value, dict):
+            return {clean(key): clean(inner) for key, inner in value.items()}
+        if isinstance(value, list):
+            return [clean(inner) for inner in value]
+        return printable(value) if isinstance(value, str) else value
+
+    return {
+        printable(key): printable_block(value)
+        if key in _BLOCKS and isinstance(value, str)
+        else clean(value)
+        for key, value in event.items()
+    }
 
 
 def redacting_processor(

@@ -23,7 +23,7 @@ from service.cli.dead_letter_filter import (
 )
 from service.cli.errors import misused, not_found
 from service.cli.options import Yes, confirm
-from service.cli.output import AsJson, Column, Row, emit, moment, say, table
+from service.cli.output import AsJson, Column, Row, emit, moment, quote, say, table
 
 dead = typer.Typer(
     help="Tasks that failed for good, with their errors: run them again, or delete them.",
@@ -120,7 +120,8 @@ def show(
     }.items():
         say(f"{name:<14}{value}", style="red" if name == "code" else None)
     if dead_letter.traceback:
-        say("", dead_letter.traceback.rstrip(), style="dim")
+        say("")
+        quote("│ ", dead_letter.traceback.rstrip())
     say("", f"mirt dead replay {task_id}", f"mirt dead discard {task_id}")
 
 

@@ -21,6 +21,7 @@ from mirt.settings import Mode, Settings, load_settings
 from mirt.store.engine.database import Database
 from mirt.store.reports.trace_outcome import TraceOutcome, read_outcome
 from service.cli.errors import CommandError, misused
+from service.cli.output import say_block
 from service.exit_codes import UNAVAILABLE, WRONG
 from service.processes.startup import DEFAULT_PORT, HOST, read_settings
 
@@ -59,7 +60,8 @@ def send(
     trace_id = _post(settings, base, _update(text, CHAT if chat is None else chat))
     with closing(_database(settings)) as database:
         outcome = _wait_for_the_end(database, base, trace_id, within_s=within)
-    print(*outcome.replies, sep="\n")
+    for reply in outcome.replies:
+        say_block(reply)
     if outcome.error_code is not None:
         problem = f"it failed: {outcome.error}; mirt trace {trace_id}"
         raise CommandError("reply", problem, outcome.error_code)

@@ -26,6 +26,7 @@ from middleware.policy import QUEUES
 from mirt.clock import Clock
 from mirt.errors import DatabaseError
 from mirt.observe import traces
+from mirt.observe.printable import printable, printable_block
 from mirt.runtime import Runtime, open_bot, open_runtime, use_runtime
 from mirt.settings import Settings
 from mirt.store.engine.migrate import upgrade
@@ -95,7 +96,7 @@ def _poller(runtime: Runtime, port: int) -> UpdatePoller | None:
             runtime.webhooks.report_polling(bot.name, arrival.failure)
 
     def report(arrival: Arrival) -> None:
-        out.print(f"  messages  {escape(arrival.in_words())}")
+        out.print(f"  messages  {escape(printable(arrival.in_words()))}")
         store(arrival)
 
     secret = runtime.settings.telegram_webhook_secret
@@ -162,7 +163,9 @@ def _show_reply(chat_id: str, text: str) -> None:
 
 
 def _line(arrow: str, colour: str, chat: str, text: str) -> None:
-    out.print(f"[{colour}]{arrow}[/] [dim]{escape(chat)}[/] {escape(text)}")
+    # Further lines are indented: they must not pass for other messages.
+    words = printable_block(text).replace("\n", "\n    ")
+    out.print(f"[{colour}]{arrow}[/] [dim]{escape(printable(chat))}[/] {escape(words)}")
 
 
 def _page(settings: Settings, port: int, *, token_is_made: bool) -> str:
@@ -179,9 +182,10 @@ def _print_banner(
     agent = settings.llm_model if settings.llm_api_key else scripted
     replies = "to Telegram" if settings.telegram_bot_token else "here (no TELEGRAM_BOT_TOKEN)"
     port_option = "" if port == DEFAULT_PORT else f" --port {port}"
-    messages = f"  messages  {escape(poller.arrival.in_words())}\n" if poller else ""
+    messages = f"  messages  {escape(printable(poller.arrival.in_words()))}\n" if poller else ""
     chat_option = " --chat YOUR_ID" if poller else ""
-    write = f"write to {poller.name} in Telegram, or " if poller and poller.name else ""
+    bot = printable(poller.name) if poller and poller.name else ""
+    write = f"write to {bot} in Telegram, or " if bot else ""
     out.print(
         f"[bold]MIRT[/] listens on http://{HOST}:{port}, in one process, "
         f"with {escape(str(stores(settings).database.url.database))}\n"

@@ -12,11 +12,19 @@ from mirt.channels.protocol import InboundMessage, Marks, Receipt
 from mirt.channels.splitting import well_formed
 from mirt.channels.webhook import header, present, same_secret
 from mirt.errors import ErrorCode, OutcomeUnknownError, PermanentError
-from mirt.http import Answer, ExternalService, Refusal, SettingNames
+from mirt.http import (
+    CHECK_S,
+    Answer,
+    ExternalService,
+    Refusal,
+    ServiceReport,
+    SettingNames,
+)
 from mirt.store.shared.rate_limits import RateLimiter
 
 MOST_BUBBLES: Final = 10
 """Bubbles that ManyChat takes in one request."""
+_PAGE_INFO: Final = "/fb/page/getInfo"
 
 
 class ManyChatChannel:
@@ -58,7 +66,7 @@ class ManyChatChannel:
             refusal_code=ErrorCode.CHANNEL_REFUSED,
             settings=SettingNames("MANYCHAT_API_KEY", "MANYCHAT_API_URL"),
             account_refusal=_account_refusal,
-            check=("GET", "/fb/page/getInfo"),
+            check=("GET", _PAGE_INFO),
             max_connections=max_connections,
         )
 
@@ -150,6 +158,20 @@ class ManyChatChannel:
             self._wait_for(self._mark_rate)
             body = {"subscriber_id": subscriber, **arguments}
             self._ask(f"/fb/subscriber/{name}", body, idempotent=True)
+
+    def check(self) -> ServiceReport:
+        """Return the name of the page that the key belongs to.
+
+        Raises:
+            OutageError, ExternalServiceError, RateLimitError, PermanentError: as ``send``.
+        """
+        answer = self._api.call(
+            "GET", _PAGE_INFO, idempotent=True, accept=range(400, 500), timeout=CHECK_S
+        )
+        _require_success(answer)
+        page = answer.body.get("data")
+        name = page.get("name") if isinstance(page, dict) else None
+        return ServiceReport(f"the page {name}" if name else "a page without a name")
 
     def close(self) -> None:
         """Close the connections. A later request opens new ones."""

@@ -41,7 +41,14 @@ from mirt.errors import (
     UnreachableError,
     WorkerError,
 )
-from mirt.http import Answer, ExternalService, Refusal, SettingNames
+from mirt.http import (
+    CHECK_S,
+    Answer,
+    ExternalService,
+    Refusal,
+    ServiceReport,
+    SettingNames,
+)
 
 LONGEST_TEXT: Final = 4096
 """UTF-16 code units that Telegram takes in one message."""
@@ -57,7 +64,6 @@ _CONFLICT: Final = 409
 _BLOCKED: Final = 403
 _COURTESY_SECONDS: Final = 2.0
 _LOOK_UP_SECONDS: Final = 0.8
-_LOOK_SECONDS: Final = 5.0
 _ANSWER_SECONDS: Final = 10.0
 """Seconds that an answer to a long poll may take beyond the poll itself."""
 _OTHER_UPDATES: Final = (
@@ -216,7 +222,7 @@ class TelegramChannel:
         Raises:
             ExternalServiceError, RateLimitError, PermanentError: as ``send``.
         """
-        answer = self._ask("getWebhookInfo", {}, timeout=_LOOK_SECONDS, idempotent=True)
+        answer = self._ask("getWebhookInfo", {}, timeout=CHECK_S, idempotent=True)
         result = _result(answer)
         return result if isinstance(result, dict) else {}
 
@@ -241,9 +247,17 @@ class TelegramChannel:
         Raises:
             ExternalServiceError, RateLimitError, PermanentError: as ``send``.
         """
-        me = _result(self._ask("getMe", {}, timeout=_LOOK_SECONDS, idempotent=True))
+        me = _result(self._ask("getMe", {}, timeout=CHECK_S, idempotent=True))
         name = me.get("username") if isinstance(me, dict) else None
         return f"@{name}" if isinstance(name, str) else "a bot without a name"
+
+    def check(self) -> ServiceReport:
+        """Return the name of the bot: Telegram tells it to the token of the bot alone.
+
+        Raises:
+            ExternalServiceError, RateLimitError, OutageError: as ``send``.
+        """
+        return ServiceReport(self.identify())
 
     def fetch_updates(self, confirm_until: int | None, *, wait_s: float) -> list[PolledUpdate]:
         """Return the updates that were not confirmed; wait up to ``wait_s`` s for one.

@@ -1,5 +1,6 @@
 """The tables as the code uses them. The migrations create them; a test compares the two."""
 
+from mirt.store.tables.audit import audit
 from mirt.store.tables.columns import UtcDateTime, metadata
 from mirt.store.tables.conversations import conversations, followups, history, inbox, turns
 from mirt.store.tables.effects import deliveries, orders
@@ -17,6 +18,7 @@ from mirt.store.tables.webhooks import webhooks
 
 __all__ = [
     "UtcDateTime",
+    "audit",
     "conversations",
     "dead_letters",
     "deliveries",

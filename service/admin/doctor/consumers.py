@@ -10,9 +10,8 @@ from mirt.clock import Clock
 from mirt.errors import BrokerUnavailableError, DatabaseError
 from mirt.settings import Settings
 from mirt.store.engine.database import Database
-from mirt.store.queue.workers import WorkerRow
 from service.admin.doctor.finding import Finding, Severity
-from service.admin.queues import activity, transport_problems
+from service.admin.queues import activity
 
 SETTLES_WITHIN_S: Final = 5.0
 """A worker reports itself before its consumers are connected, and a reconnect takes three seconds:
@@ -27,7 +26,7 @@ class _Context:
 
 
 def check_consumers(settings: Settings, clock: Clock) -> Iterator[Finding]:
-    """Report each queue with fewer consumers than workers, and each problem that workers report.
+    """Report each queue with fewer consumers than workers.
 
     Without RabbitMQ or the database there is no finding: their own checks report that.
     """
@@ -56,7 +55,6 @@ def _compare(settings: Settings, clock: Clock) -> Iterator[Finding]:
             time.sleep(PAUSE_S)
     finally:
         database.close()
-    yield from _reported(living)
     for queue, count in lacking.items():
         yield Finding(
             "consumers",
@@ -66,14 +64,3 @@ def _compare(settings: Settings, clock: Clock) -> Iterator[Finding]:
         )
     if wanted and not lacking:
         yield Finding("consumers", Severity.OK, "every worker receives from its queues")
-
-
-def _reported(living: list[WorkerRow]) -> Iterator[Finding]:
-    for (subject, why), hosts in transport_problems(living).items():
-        where = ", ".join(sorted(set(hosts)))
-        yield Finding(
-            "consumers",
-            Severity.ERROR,
-            f"{subject}: {why} ({where})",
-            "mend it in RabbitMQ; the workers try again every few seconds",
-        )

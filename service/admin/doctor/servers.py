@@ -45,7 +45,7 @@ def check_database(settings: Settings, clock: Clock) -> Iterator[Finding]:
         if not database.is_sqlite:
             yield _clock("PostgreSQL", facts.ahead_s)
         if facts.is_usable:
-            yield from check_workers(database, clock, settings)
+            yield from check_workers(database, clock)
     finally:
         database.close()
 
