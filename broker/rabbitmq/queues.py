@@ -60,8 +60,8 @@ class OpenQueue:
 def open_queue(connection: BlockingConnection, queue: str) -> OpenQueue:
     """Declare a queue and its rejects, or take them as they are.
 
-    A queue that somebody has made with other arguments works, but may lose its rejects. So does one
-    that exists while our user may not declare it. ``mirt doctor`` reports both.
+    A queue with other arguments works, but may lose its rejects; so does one that our user may not
+    declare. ``mirt doctor`` reports both.
 
     Raises:
         AMQPError: the queue does not exist and cannot be declared.

@@ -23,10 +23,7 @@ REJECTS_AT_ONCE: Final = 100
 
 @dataclass(frozen=True, slots=True)
 class Hooks:
-    """What the broker does with the messages of a queue that no worker can run.
-
-    Each function takes the queue first and may ask the database.
-    """
+    """The broker's functions for messages that no worker can run; each takes the queue first."""
 
     bury: Callable[[str, bytes], bool] = lambda _queue, _body: False
     """Store a body that cannot be decoded; False if the database cannot be asked."""
