@@ -18,7 +18,7 @@ from mirt.channels import Channel, PollableChannel
 from mirt.channels.console import ConsoleChannel
 from mirt.channels.manychat import ManyChatChannel, Platform
 from mirt.channels.telegram import TelegramChannel
-from mirt.clock import Clock, utc_now
+from mirt.clock import Clock
 from mirt.conversations import Conversations
 from mirt.crm import Crm
 from mirt.crm.measured import MeasuredCrm
@@ -48,7 +48,8 @@ from mirt.store.shared.seen_ids import NoSeenIds, RedisSeenIds
 from mirt.summaries import Summaries
 from mirt.task_names import TaskName
 from mirt.timeline import Timelines
-from mirt.turns import DirectTurns, FailedTurns, Turns
+from mirt.turns import DirectTurns, FailedTurns, Handovers, Turns
+from mirt.turns.limits import AgentLimits
 from mirt.webhooks import Webhooks
 
 Show = Callable[[str, str], None]
@@ -81,6 +82,7 @@ class Runtime:
     turns: Turns
     failed_turns: FailedTurns
     direct: DirectTurns
+    handovers: Handovers
     orders: Orders
     followups: FollowUps
     delay_notices: DelayNotices
@@ -99,10 +101,14 @@ class Runtime:
 
 
 def open_runtime(
-    settings: Settings, *, clock: Clock = utc_now, show: Show = lambda _chat, _text: None
+    settings: Settings, *, clock: Clock | None = None, show: Show = lambda _chat, _text: None
 ) -> Runtime:
-    """Put the business together. Connections are opened by their first use."""
+    """Put the business together, by the database's clock if no other is given.
+
+    Connections are opened by their first use.
+    """
     database, redis = stores(settings).database, stores(settings).redis
+    clock = clock or database.clock
     connections = ExitStack()
     connections.callback(stores(settings).close)
     channels = _channels(settings, redis, show, connections)
@@ -124,6 +130,7 @@ def open_runtime(
         agent,
         clock,
         max_tokens_per_day=settings.agent_max_tokens_per_day,
+        limits=_limits(settings),
         texts=settings.texts,
     )
     failed_turns = FailedTurns(conversations, clock, settings.texts)
@@ -151,11 +158,17 @@ def open_runtime(
         turns=turns,
         failed_turns=failed_turns,
         direct=DirectTurns(database, conversations, turns, failed_turns, clock),
+        handovers=Handovers(database, conversations, channels, clock),
         orders=orders,
         followups=followups,
         delay_notices=DelayNotices(database, deliveries, clock),
         summaries=Summaries(database, agent, clock, retention_days=settings.summary_retention_days),
-        housekeeping=Housekeeping(database, clock, retention_days=settings.retention_days),
+        housekeeping=Housekeeping(
+            database,
+            clock,
+            retention_days=settings.retention_days,
+            audit_retention_days=settings.audit_retention_days,
+        ),
         health=Health(
             database, {"database": database.ping, "redis": redis.ping if redis else None}, clock
         ),
@@ -172,6 +185,17 @@ def open_runtime(
             UNKNOWN: failed_turns,
         },
         connections=connections,
+    )
+
+
+def _limits(settings: Settings) -> AgentLimits:
+    return AgentLimits(
+        orders_per_turn=settings.agent_max_orders_per_turn,
+        orders_per_day=settings.agent_max_orders_per_day,
+        order_total=settings.agent_max_order_total,
+        order_items=settings.agent_max_order_items,
+        tags=settings.manychat_tags,
+        fields=settings.manychat_fields,
     )
 
 

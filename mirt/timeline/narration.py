@@ -1,6 +1,7 @@
 """Turn the rows of a conversation into steps with a text for operators."""
 
-from collections.abc import Iterator
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import Any, Final
 
@@ -9,6 +10,7 @@ from sqlalchemy import Row
 from mirt.channels.notes import unread_kinds
 from mirt.clock import format_duration
 from mirt.store.queue.events import EventKind, TaskEvent
+from mirt.store.queue.pauses import paused_subject
 from mirt.store.queue.tasks import TaskState
 from mirt.store.reports.timeline_rows import Known
 from mirt.store.shop.deliveries import DeliveryState
@@ -83,7 +85,12 @@ def _services_of(known: Known) -> dict[str, str]:
 def _progress(
     task: Row[Any], mail: Row[Any] | None, service: str | None, now: datetime
 ) -> Iterator[Step]:
-    details = {"task": task.actor, "attempt": task.attempt, "worker": task.owner}
+    details = {
+        "task": task.actor,
+        "state": task.state,
+        "attempt": task.attempt,
+        "worker": task.owner,
+    }
     if task.first_started_at is not None:
         yield Step(
             task.first_started_at,
@@ -94,7 +101,7 @@ def _progress(
             waited_for=_waited_for(task, mail),
             details=details,
         )
-    if task.state == TaskState.DONE and mail is None:
+    if task.state == TaskState.DONE and mail is None and task.error_code is None:
         yield Step(task.finished_at, What.DONE, f"{task.actor} is done", task.id, task.trace_id)
     elif waiting := _waits_for(task, service, now):
         yield Step(
@@ -126,6 +133,8 @@ def _waits_for(task: Row[Any], service: str | None, now: datetime) -> str | None
     if task.state == TaskState.QUEUED:
         return "a free worker"
     if task.state == TaskState.DELAYED and task.held_by is not None:
+        if (subject := paused_subject(task.held_by)) is not None:
+            return f"an operator who resumes it: {subject} is paused"
         held = format_duration((now - task.held_since).total_seconds())
         return f"the end of an outage of {task.held_by}, which has held it for {held}"
     if task.state == TaskState.DELAYED:
@@ -145,13 +154,26 @@ def _answered(turn: Row[Any], trace_id: str | None) -> Step:
     return Step(
         turn.answered_at,
         What.ANSWERED,
-        f"{turn.model} answered ({tokens})",
+        f"{turn.model} answered ({tokens}){_limited(turn.actions)}",
         turn.id,
         trace_id,
         waited_for="the agent",
         private=turn.reply,
         details={"actions": turn.actions},
     )
+
+
+def _limited(actions: Sequence[Mapping[str, Any]]) -> str:
+    """Return what of the agent's actions a limit has stopped, in words."""
+    stopped = Counter[str]()
+    for action in actions or ():
+        if limit := action.get("refused"):
+            stopped[f"refused {action['action']} ({limit})"] += 1
+        if limit := action.get("approval"):
+            stopped[f"an order waits for a person ({limit})"] += 1
+        if names := action.get("left_out"):
+            stopped[f"left out {', '.join(names)}"] += 1
+    return "".join(f"; {what}{f' × {n}' if n > 1 else ''}" for what, n in stopped.items())
 
 
 _NOT_DELIVERED: Final = {
@@ -202,6 +224,8 @@ def _ordered(order: Row[Any]) -> Step:
     text = {
         OrderState.CREATED: f"{name} is {order.crm_order_id} in the CRM ({order.status})",
         OrderState.UNKNOWN: f"{name} may be in the CRM or not: {order.error or 'no answer came'}",
+        OrderState.NEEDS_APPROVAL: f"{name} waits for a person to confirm it ({order.error})",
+        OrderState.REFUSED: f"{name} was refused by an operator",
         OrderState.REJECTED: f"{name} was refused by the CRM: {order.error}",
         OrderState.FAILED: f"{name} could not be created: {order.error or 'given up'}",
     }.get(order.state, f"{name} is on its way into the CRM")
@@ -228,6 +252,7 @@ def _event(event: TaskEvent, trace_id: str | None) -> Step:
         EventKind.REPLAYED: "replayed by an operator",
         EventKind.DISCARDED: "its dead letter was discarded by an operator",
         EventKind.PURGED: "removed from its queue by an operator",
+        EventKind.CANCELLED: f"cancelled {event.why}: it is not answered or done",
     }[event.kind]
     return Step(
         event.at,

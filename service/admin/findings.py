@@ -9,10 +9,11 @@ from urllib.parse import quote
 from mirt.clock import format_duration
 from mirt.store.queue.health_checks import checks_of_workers
 from mirt.store.queue.holds import Hold, open_holds
+from mirt.store.queue.pauses import Pause, PauseKind, all_pauses
 from mirt.store.queue.workers import PUBLISHING
 from mirt.store.reports import overview
 from mirt.store.reports.overview import Effect, Unknown
-from mirt.store.shop import webhooks
+from mirt.store.shop import order_approvals, webhooks
 from mirt.store.shop.mailbox import count_dead_heads
 from mirt.store.shop.webhooks import WebhookState
 from mirt.webhooks import problems_of
@@ -50,7 +51,7 @@ class Problem:
 def findings(
     context: AdminContext, now: Activity, scheduled: Sequence[ScheduledTask]
 ) -> list[Problem]:
-    """Return all problems, the worst first; none if all is well. Six queries.
+    """Return all problems, the worst first; none if all is well. Seven queries.
 
     Raises:
         DatabaseError: the database cannot be read.
@@ -60,12 +61,15 @@ def findings(
         unknown = overview.unknown_since(tx, now.at - UNKNOWN_SINCE)
         checks = list(checks_of_workers(tx, since=now.at - HEALTH_CHECK_VALID_FOR))
         held = open_holds(tx)
+        paused = all_pauses(tx)
         stuck = count_dead_heads(tx)
         states = webhooks.read(tx)
+        to_approve = order_approvals.count_waiting(tx)
     living_ids = {one.worker.id for one in now.workers}
     unhealthy = {worker: found for worker, found, _ in checks if worker in living_ids}
     return [
         *_of_holds(held, now),
+        *_of_pauses(paused, now),
         *_of_webhooks(states, now.at),
         *_of_transport(now),
         *_of_workers(now, "mirt up" if is_embedded else "mirt worker"),
@@ -76,6 +80,7 @@ def findings(
         *_of_schedule(scheduled, now, "mirt up" if is_embedded else "mirt scheduler"),
         *_of_health(unhealthy),
         *_of_outcomes(unknown),
+        *_of_orders(*to_approve, now.at),
     ]
 
 
@@ -83,16 +88,35 @@ def _of_holds(held: Sequence[Hold], now: Activity) -> Iterator[Problem]:
     for hold in held:
         name = NAMES.get(hold.service, hold.service)
         verb = "fails" if hold.setting is None else "refuses"
-        today = hold.since.date() == now.at.date()
-        since = f"{hold.since:%H:%M}" if today else f"{hold.since:%Y-%m-%d %H:%M}"
         waits = "waits" if hold.conversations == 1 else "wait"
         yield Problem(
             hold.service,
-            f"{name} {verb} ({f'{hold.code} {hold.reason}'.strip()}) since {since} UTC, "
+            f"{name} {verb} ({f'{hold.code} {hold.reason}'.strip()}) "
+            f"since {_since(hold.since, now)}, "
             f"{_count(hold.conversations, 'conversation')} {waits}",
             _cure(hold),
             "/ops/conversations?kind=waiting",
         )
+
+
+def _of_pauses(paused: Sequence[Pause], now: Activity) -> Iterator[Problem]:
+    for pause in paused:
+        subject, waits = pause.subject, "waits" if pause.conversations == 1 else "wait"
+        page = "/ops/queues"
+        if subject.kind is PauseKind.CONVERSATION:
+            page = f"/ops/trace?id={quote(subject.name, safe='')}"
+        yield Problem(
+            "paused",
+            f"{subject} is paused since {_since(pause.since, now)} by {pause.operator}, "
+            f"{_count(pause.conversations, 'conversation')} {waits}",
+            f"mirt resume {subject}",
+            page,
+        )
+
+
+def _since(at: datetime, now: Activity) -> str:
+    today = at.date() == now.at.date()
+    return f"{at:%H:%M} UTC" if today else f"{at:%Y-%m-%d %H:%M} UTC"
 
 
 def _cure(hold: Hold) -> str:
@@ -206,6 +230,18 @@ def _of_outcomes(unknown: Mapping[Effect, Unknown]) -> Iterator[Problem]:
             f"{_count(found.count, effect.value)} with an unknown outcome in the last 24 h",
             f"mirt trace {found.session_id or found.trace_id}",
             page,
+        )
+
+
+def _of_orders(count: int, since: datetime | None, now: datetime) -> Iterator[Problem]:
+    if count and since is not None:
+        verb = "waits" if count == 1 else "wait"
+        waited = format_duration((now - since).total_seconds())
+        yield Problem(
+            "orders",
+            f"{_count(count, 'order')} {verb} for a person to confirm, the oldest for {waited}",
+            "mirt orders list",
+            "/ops/orders",
         )
 
 

@@ -18,9 +18,11 @@ TEMPLATES: Final = Path(__file__).with_name("templates")
 PAGES: Final = (
     ("/ops", "Now"),
     ("/ops/conversations", "Conversations"),
+    ("/ops/orders", "Orders"),
     ("/ops/dead", "Dead letters"),
     ("/ops/queues", "Queues"),
     ("/ops/schedule", "Schedule"),
+    ("/ops/audit", "Audit"),
 )
 
 

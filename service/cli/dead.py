@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from typing import Annotated, Any
 
 import typer
@@ -206,6 +207,7 @@ def _confirm_and_act(
         CommandError: nothing matches, an id has no dead letter, or the operator says no.
     """
     with read_only() as context:
+        which = replace(which, until=context.clock())
         found = dead_letters.find(context, which, limit=len(which.task_ids or ()) or 1)
     if which.task_ids:
         known = {one.task.task_id for one in found.rows}

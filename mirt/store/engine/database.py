@@ -18,9 +18,11 @@ from sqlalchemy.dialects.sqlite import insert as sqlite_insert
 from sqlalchemy.exc import DBAPIError, DisconnectionError
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 
-from mirt.clock import time_left
+from mirt.clock import Clock, time_left, utc_now
 from mirt.errors import DatabaseError, SoftTimeLimitExceeded
+from mirt.store.engine.database_clock import DatabaseClock
 from mirt.store.engine.pipe import Limits, attach, pipe_of
+from mirt.store.engine.private_file import make_private, make_private_folder
 from mirt.store.engine.timeouts import TIMED_OUT, BoundedConnection, statement_timeout
 from mirt.store.tables.storable import storable_json
 
@@ -37,7 +39,8 @@ nothing but the database, so they are idle for milliseconds at most.
 _LIMITS: Final = """
 SELECT set_config('statement_timeout', %(statement)s, true),
        set_config('lock_timeout', %(lock)s, true),
-       set_config('idle_in_transaction_session_timeout', %(idle)s, true)
+       set_config('idle_in_transaction_session_timeout', %(idle)s, true),
+       extract(epoch FROM clock_timestamp())::float8
 """
 PING_AFTER_S: Final = 5.0
 """Seconds after which a pooled connection is asked whether it still lives, before it is used."""
@@ -86,7 +89,7 @@ class Database:
     def __init__(self, url: str, *, pool_size: int = 10, reads_only: bool = False) -> None:
         self.url = sqlalchemy_url(url)
         if self.is_sqlite and not reads_only and self.url.database not in {None, "", ":memory:"}:
-            Path(str(self.url.database)).parent.mkdir(parents=True, exist_ok=True)
+            make_private_folder(Path(str(self.url.database)).parent)
         self.engine = create_engine(
             self.url,
             hide_parameters=True,
@@ -94,7 +97,10 @@ class Database:
             **_engine_options(self.url, pool_size),
         )
         self._lost_at = 0.0
-        if self.is_sqlite:
+        self._server_clock = None if self.is_sqlite else DatabaseClock(self.ping)
+        if self._server_clock is None:
+            if not reads_only:
+                event.listen(self.engine, "do_connect", self._close_file_to_others)
             prepare = _prepare_reading_sqlite if reads_only else _prepare_sqlite
             event.listen(self.engine, "connect", prepare)
             event.listen(
@@ -104,12 +110,26 @@ class Database:
             event.listen(self.engine, "do_connect", _connect_postgres)
             event.listen(self.engine, "checkout", self._check_out)
             event.listen(self.engine, "checkin", _check_in)
-            attach(self.engine, "BEGIN READ ONLY" if reads_only else "BEGIN", _limits)
+            begin = "BEGIN READ ONLY" if reads_only else "BEGIN"
+            attach(self.engine, begin, _limits, self._server_clock)
 
     @property
     def is_sqlite(self) -> bool:
         """Whether this is the SQLite file of the embedded mode."""
         return self.url.get_backend_name() == "sqlite"
+
+    @property
+    def clock(self) -> Clock:
+        """The clock that everything in this database is dated by, the same on every machine."""
+        return self._server_clock or utc_now
+
+    def clock_ahead_s(self) -> float:
+        """Return the seconds by which the clock of this machine is ahead of ``clock``.
+
+        Raises:
+            DatabaseError: the database has not been reached yet, and cannot be reached now.
+        """
+        return self._server_clock.ahead_s() if self._server_clock else 0.0
 
     @contextmanager
     def transaction(self, *, lock_timeout_s: float = LOCK_TIMEOUT_S) -> Iterator[Connection]:
@@ -147,6 +167,10 @@ class Database:
             return DatabaseError(why)
         # The others are bugs in our statement; a retry does not help.
         return StatementError(why)
+
+    def _close_file_to_others(self, *_: object) -> None:
+        if self.url.database not in {None, "", ":memory:"}:
+            make_private(Path(str(self.url.database)))
 
     def _check_out(self, connection: Any, record: Any, _proxy: object) -> None:
         """Replace a pooled connection that the server has ended meanwhile.

@@ -10,21 +10,39 @@ from typing import Any, Final
 
 from sqlalchemy import Connection, Engine, event
 
+from mirt.store.engine.database_clock import DatabaseClock, steady_s
+
 Limits = tuple[str, Mapping[str, Any]]
-"""The statement that sets the limits of a transaction, and its parameters."""
+"""The statement that sets the limits of a transaction, and its parameters. The last column of its
+row is the time of the server, in seconds since 1970."""
 _KEY: Final = "pipe"
 
 
 class Pipe:
     """The part of one transaction that has not been sent yet."""
 
-    __slots__ = ("_begin", "_connection", "_find_limits", "_is_begun", "lock_timeout_s", "waiting")
+    __slots__ = (
+        "_begin",
+        "_clock",
+        "_connection",
+        "_find_limits",
+        "_is_begun",
+        "lock_timeout_s",
+        "waiting",
+    )
 
-    def __init__(self, connection: Any, begin: str, find_limits: Callable[[float], Limits]) -> None:
+    def __init__(
+        self,
+        connection: Any,
+        begin: str,
+        find_limits: Callable[[float], Limits],
+        clock: DatabaseClock,
+    ) -> None:
         self.waiting: list[tuple[str, Mapping[str, Any]]] = []
         self._connection = connection
         self._begin = begin
         self._find_limits = find_limits
+        self._clock = clock
         self._is_begun = False
         self.lock_timeout_s = 0.0
 
@@ -36,14 +54,20 @@ class Pipe:
         """
         connection = self._connection
         waiting, self.waiting = self.waiting, []
+        limits = None
+        asked_at = steady_s()
         with connection.pipeline():
             if not self._is_begun:
                 self._is_begun = True
                 connection.execute(self._begin)
-                connection.execute(*self._find_limits(self.lock_timeout_s))
+                limits = connection.execute(*self._find_limits(self.lock_timeout_s))
             for one in waiting:
                 connection.execute(*one)
-            return [connection.execute(*one) for one in statements]
+            cursors = [connection.execute(*one) for one in statements]
+        if limits is not None:
+            server_s = limits.fetchone()[-1]
+            self._clock.heard(server_s, asked_at=asked_at, answered_at=steady_s())
+        return cursors
 
     def send_and_commit(self, text: str, values: Mapping[str, Any] | None) -> Any:
         """Send the waiting statements, this last one and COMMIT; return the cursor of the last.
@@ -71,8 +95,10 @@ def pipe_of(tx: Connection) -> Pipe | None:
     return tx.info.get(_KEY)
 
 
-def attach(engine: Engine, begin: str, find_limits: Callable[[float], Limits]) -> None:
-    """Have every transaction of this engine begin and end through a pipe.
+def attach(
+    engine: Engine, begin: str, find_limits: Callable[[float], Limits], clock: DatabaseClock
+) -> None:
+    """Have every transaction of this engine begin and end through a pipe, and set this clock.
 
     Statements that SQLAlchemy runs itself are sent one by one, after the waiting ones.
     """
@@ -80,7 +106,7 @@ def attach(engine: Engine, begin: str, find_limits: Callable[[float], Limits]) -
     @event.listens_for(engine, "begin")
     def _begin(tx: Connection) -> None:
         driver = tx.connection.driver_connection
-        tx.info[_KEY] = Pipe(driver, begin, find_limits)
+        tx.info[_KEY] = Pipe(driver, begin, find_limits, clock)
 
     @event.listens_for(engine, "before_cursor_execute")
     def _before(tx: Connection, *_: Any) -> None:

@@ -36,6 +36,8 @@ class WorkerRow:
     stopping: bool
     started_at: datetime
     seen_at: datetime
+    clock_ahead_s: float | None = None
+    """Seconds by which the clock of its machine is ahead of the database's; None if not told."""
     problems: Mapping[str, str] | None = None
 
     def receives(self, queue: str) -> bool:

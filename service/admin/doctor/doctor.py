@@ -12,7 +12,7 @@ from mirt.runtime import open_checkable
 from mirt.settings import Settings
 from service.admin.doctor.consumers import check_consumers
 from service.admin.doctor.finding import Finding, Severity
-from service.admin.doctor.machine import check_configuration
+from service.admin.doctor.machine import check_configuration, check_tokens
 from service.admin.doctor.outside import check_outside_service
 from service.admin.doctor.servers import check_database, check_rabbitmq, check_redis
 
@@ -29,6 +29,7 @@ def diagnose(settings: Settings, *, clock: Clock = utc_now) -> list[Finding]:
     return run(
         {
             "here": lambda: check_configuration(settings),
+            "tokens": lambda: check_tokens(settings),
             "database": lambda: check_database(settings, clock),
             "rabbitmq": lambda: check_rabbitmq(settings),
             "consumers": lambda: check_consumers(settings, clock),

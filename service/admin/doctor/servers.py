@@ -13,12 +13,11 @@ from mirt.store.reports.server_info import DatabaseFacts, database_facts
 from service.admin.doctor.finding import Finding, Severity
 from service.admin.doctor.versions import check_version
 from service.admin.doctor.workers import check_workers
+from service.admin.queues import MAX_CLOCK_SKEW_S
 
 if TYPE_CHECKING:
     from broker.rabbitmq.management import BrokerFacts
 
-MAX_CLOCK_SKEW_S: Final = 2.0
-"""Largest allowed difference of two clocks, because leases and presence depend on them."""
 REDIS_TIMEOUT_S: Final = 3.0
 
 
@@ -45,7 +44,7 @@ def check_database(settings: Settings, clock: Clock) -> Iterator[Finding]:
         if not database.is_sqlite:
             yield _clock("PostgreSQL", facts.ahead_s)
         if facts.is_usable:
-            yield from check_workers(database, clock)
+            yield from check_workers(database)
     finally:
         database.close()
 

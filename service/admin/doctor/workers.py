@@ -7,7 +7,7 @@ from mirt.clock import Clock
 from mirt.store.engine.database import Database
 from service.admin.doctor.finding import Finding, Severity
 from service.admin.findings import SCHEDULER, WEBHOOK, WORKERS, findings
-from service.admin.queues import Activity, activity
+from service.admin.queues import MAX_CLOCK_SKEW_S, Activity, activity
 from service.admin.schedule import ScheduledTask, schedule
 
 
@@ -17,7 +17,7 @@ class _Context:
     clock: Clock
 
 
-def check_workers(database: Database, clock: Clock) -> Iterator[Finding]:
+def check_workers(database: Database) -> Iterator[Finding]:
     """Report every problem of the running service, and workers and scheduler that are well.
 
     What is wrong here is wrong for ``mirt inspect`` and on ``/ops``, and the other way round. Only
@@ -26,14 +26,16 @@ def check_workers(database: Database, clock: Clock) -> Iterator[Finding]:
     Raises:
         DatabaseError: the database cannot be read.
     """
-    context = _Context(database, clock)
+    context = _Context(database, database.clock)
     now, scheduled = activity(context), schedule(context)
     problems = [one for one in findings(context, now, scheduled) if one.about != WEBHOOK]
     wrong = {problem.about for problem in problems}
     if WORKERS not in wrong:
         yield _workers(now)
+    if not database.is_sqlite:
+        yield from _clocks(now)
     if SCHEDULER not in wrong:
-        yield _scheduler(scheduled, clock)
+        yield _scheduler(scheduled, database.clock)
     for problem in problems:
         yield Finding(problem.about, Severity.ERROR, problem.what, problem.command)
 
@@ -42,6 +44,18 @@ def _workers(now: Activity) -> Finding:
     threads = sum(one.worker.threads for one in now.workers)
     found = f"{len(now.workers)} with {threads} threads, every queue is served"
     return Finding(WORKERS, Severity.OK, found)
+
+
+def _clocks(now: Activity) -> Iterator[Finding]:
+    ahead = {one.worker.host: one.worker.clock_ahead_s or 0.0 for one in now.workers}
+    wrong = {host: by for host, by in ahead.items() if abs(by) > MAX_CLOCK_SKEW_S}
+    for host, by in wrong.items():
+        found = f"{host} is {abs(by):.2f} s {'ahead of' if by > 0 else 'behind'} the database"
+        yield Finding("worker clocks", Severity.WARNING, found, "synchronise its clock by NTP")
+    if ahead and not wrong:
+        most = max(map(abs, ahead.values()))
+        found = f"at most {most:.2f} s from the database's"
+        yield Finding("worker clocks", Severity.OK, found)
 
 
 def _scheduler(scheduled: Sequence[ScheduledTask], clock: Clock) -> Finding:

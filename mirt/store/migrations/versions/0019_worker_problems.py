@@ -5,8 +5,8 @@ import sqlalchemy as sa
 from mirt.store.migrations.steps import add_column
 from mirt.store.tables.columns import Json
 
-revision = "0013"
-down_revision = "0012"
+revision = "0019"
+down_revision = "0018"
 works_with = "0006"
 
 
