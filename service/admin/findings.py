@@ -51,7 +51,9 @@ class Problem:
 def findings(
     context: AdminContext, now: Activity, scheduled: Sequence[ScheduledTask]
 ) -> list[Problem]:
-    """Return all problems, the worst first; none if all is well. Seven queries.
+    """Return all problems, the worst first; none if all is well.
+
+    The number of queries does not grow with the number of rows.
 
     Raises:
         DatabaseError: the database cannot be read.
