@@ -94,10 +94,10 @@ def _work(
 ) -> None:
     """Run the tasks of the queues until a stop signal."""
     worker = start_worker(broker, queues=set(options.queues), threads=options.threads)
-    heartbeat = Heartbeat(options.heartbeat, lambda: is_ready(worker))
+    heartbeat = Heartbeat(options.heartbeat, lambda: faults_of(worker, broker))
     heartbeat.start()
     while not stop.wait(POLL_S):
-        if is_ready(worker):
+        if not faults_of(worker, broker):
             stats.mark_ready()
             stop.wait()
     heartbeat.stop()
@@ -118,13 +118,18 @@ def start_worker(
     return worker
 
 
-def is_ready(worker: Worker) -> bool:
-    """Whether every thread of the worker lives and every consumer has its connection."""
+def faults_of(worker: Worker, broker: DurableBroker) -> list[str]:
+    """Return why the worker is not ready: a thread has died, or a consumer receives nothing."""
     threads = [*worker.workers, *worker.consumers.values()]
-    return all(thread.is_alive() for thread in threads) and all(
-        isinstance(thread.consumer, RabbitConsumer) and thread.consumer.connected
-        for thread in worker.consumers.values()
-    )
+    why = broker.problems()
+    return [
+        *("a thread has died" for thread in threads if not thread.is_alive()),
+        *(
+            f"{queue}: {why.get(queue, 'no consumer yet')}"
+            for queue, thread in worker.consumers.items()
+            if not (isinstance(thread.consumer, RabbitConsumer) and thread.consumer.connected)
+        ),
+    ]
 
 
 def stop_worker(worker: Worker, *, grace_s: float) -> None:
