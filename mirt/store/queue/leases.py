@@ -326,7 +326,7 @@ def hold(
 def give_back(
     tx: Connection, lease: Lease, *, now: datetime, pause: timedelta = timedelta()
 ) -> None:
-    """Running → queued, for any worker; published again after ``pause``. This run counts as no start.
+    """Running → queued, for any worker, published after ``pause``. This run counts as no start.
 
     Raises:
         LeaseLostError: another worker has claimed the task; nothing is written.
