@@ -22,7 +22,7 @@ from mirt.clock import Clock
 from mirt.errors import BrokerUnavailableError, DatabaseError
 from mirt.observe import metrics, traces
 from mirt.store.engine.database import Database
-from mirt.store.queue import holds, outbox
+from mirt.store.queue import holds, outbox, pauses
 from mirt.store.queue.failure_handler import FailureHandlers
 from mirt.store.queue.tasks import TaskMessage
 
@@ -88,6 +88,8 @@ class DurableBroker(Broker):
     every_message_is_a_row = False
     open_holds: Collection[str] = frozenset()
     """The outside services that had a hold when the outbox was read last."""
+    paused: Collection[str] | None = None
+    """The subjects that were paused when the outbox was read last; None if it was not read yet."""
     find_failure_handlers: Callable[[], FailureHandlers] = staticmethod(dict)
 
     @property
@@ -115,6 +117,13 @@ class DurableBroker(Broker):
         It raises BrokerUnavailableError if the server cannot be asked.
         """
         return None
+
+    def problems(self) -> Mapping[str, str]:
+        """Return why this process does not receive from a queue, or cannot publish; none in memory.
+
+        A problem that passes within a few seconds is not reported.
+        """
+        return {}
 
     @abstractmethod
     def transmit(self, messages: Sequence[Message[Any]], *, within_s: float) -> PublishResult:
@@ -278,8 +287,8 @@ class DurableBroker(Broker):
         """
         now = self.clock()
         with self.database.transaction() as tx:
-            due, next_due, [found] = outbox.take_due_and_read(
-                tx, [holds.reading_open()], now=now, limit=limit
+            due, next_due, [found, paused] = outbox.take_due_and_read(
+                tx, [holds.reading_open(), pauses.reading_paused()], now=now, limit=limit
             )
             probes = [
                 holds.take_probe(tx, hold.service, now=now)
@@ -287,6 +296,7 @@ class DurableBroker(Broker):
                 if hold.probe_at <= now
             ]
         self.open_holds = {hold.service for hold in found}
+        self.paused = {pause.subject for pause in paused}
         published = self.publish([*due, *filter(None, probes)])
         next_due_s = inf if next_due is None else (next_due - now).total_seconds()
         return PublishRound(published, is_full=published >= limit, next_due_s=next_due_s)

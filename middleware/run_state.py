@@ -19,8 +19,10 @@ class RunState:
     """No worker could run the message, so it returns to its queue."""
     buried: bool = False
     """The failure is stored, so the message is acknowledged and does not become a reject."""
+    cancelled: bool = False
+    """An operator has cancelled the task."""
     held: bool = False
-    """The task waits for the end of an outage."""
+    """The task waits for the end of an outage or of a pause."""
     taken_at: float | None = None
     """Reading of ``perf_counter`` when a thread took the message."""
     claimed_at: float | None = None

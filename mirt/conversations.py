@@ -28,7 +28,7 @@ from mirt.store.reports.backlog import Backlog, measure
 from mirt.store.shared.seen_ids import SeenIds
 from mirt.store.shop import accepting, corrections, mailbox
 from mirt.store.shop import turn_steps as steps
-from mirt.store.shop.deliveries import send_response_task
+from mirt.store.shop.delivery_task import send_response_task
 from mirt.store.shop.handovers import (
     Handover,
     HandoverState,

@@ -9,6 +9,7 @@ import re
 from collections.abc import Iterator, Mapping
 from decimal import Decimal
 from enum import StrEnum
+from ipaddress import IPv4Network, IPv6Network, ip_network
 from pathlib import Path
 from typing import Annotated, Any, ClassVar, Final, Literal, Self
 from urllib.parse import unquote, urlsplit
@@ -29,6 +30,7 @@ from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 from mirt.quiet_hours import QuietHours
 from mirt.server_urls import POSTGRES, RABBITMQ, REDIS, is_sqlite
 from mirt.texts import Texts, TextsError, read_text_file, read_texts
+from mirt.tokens import SHORTEST, accepted, named_tokens
 
 OLD_NAMES: Final[Mapping[str, str]] = {
     "CELERY_ENABLED": "TASKS_ENABLED",
@@ -42,9 +44,25 @@ OLD_NAMES: Final[Mapping[str, str]] = {
 The old names still work, and are reported at the start.
 """
 
+Network = IPv4Network | IPv6Network
+
 EMBEDDED_DATABASE: Final = "sqlite:///var/mirt.db"
 MANYCHAT_WINDOW_H: Final = 24
 
+
+TOKENS: Final = (
+    "telegram_webhook_secret",
+    "manychat_verify_token",
+    "ops_token",
+    "ops_read_token",
+    "tasks_token",
+    "session_key",
+)
+"""Secrets of callers: each may have two values, ``new,old``, while one is replaced."""
+TOO_SHORT: Final = (
+    f"needs at least {SHORTEST} characters when RABBITMQ_URL is set; "
+    'python -c "import secrets; print(secrets.token_urlsafe(24))"'
+)
 
 EMPTY_IS_NONE: Final = ("llm_max_tokens", "llm_temperature")
 """Settings with a default that an empty variable turns off. Others are then as if not set."""
@@ -256,11 +274,37 @@ class Settings(BaseSettings):
     retention_days: int = Field(
         30, ge=1, description="Days to keep finished mailbox rows, deliveries and tasks."
     )
+    audit_retention_days: int = Field(365, ge=1, description="Days to keep the acts of operators.")
+    handover_minutes: float = Field(
+        60,
+        ge=0,
+        description="Minutes without an act of a person until the bot answers again; 0: never.",
+    )
+    staff_chat_id: str | None = Field(
+        None,
+        pattern=r"^-?\d+(#\d+)?$",
+        description="Chat of Telegram that is told when a customer asks for a person.",
+    )
+    staff_webhook_url: SecretStr | None = Field(
+        None, description="URL that gets a POST with JSON when a customer asks for a person."
+    )
     ops_token: SecretStr | None = Field(
-        None, description="Operators' token for /ops; also the bearer token for /tasks."
+        None, description="Operators' token for /ops; for /tasks too, without TASKS_TOKEN."
+    )
+    ops_tokens: SecretStr | None = Field(
+        None, description="A token for each operator, so that acts have names: olena:token,…"
     )
     ops_read_token: SecretStr | None = Field(
         None, description="Token for read-only access to /ops."
+    )
+    tasks_token: SecretStr | None = Field(
+        None, description="Bearer token for /tasks; default: OPS_TOKEN."
+    )
+    session_key: SecretStr | None = Field(
+        None, description="Random key that signs the sessions of /ops; default: from the tokens."
+    )
+    trusted_proxies: Annotated[tuple[Network, ...], NoDecode] = Field(
+        (), description="Addresses or networks of proxies whose X-Forwarded-… headers count."
     )
     log_format: Literal["console", "json"] = Field("console", description="Format of log lines.")
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = Field(
@@ -297,8 +341,22 @@ class Settings(BaseSettings):
     @field_validator("telegram_webhook_secret")
     @classmethod
     def _as_telegram_allows(cls, value: SecretStr | None) -> SecretStr | None:
-        if value and not re.fullmatch(r"[A-Za-z0-9_-]{1,256}", value.get_secret_value()):
-            raise ValueError("Telegram allows 1-256 of A-Z a-z 0-9 _ -")
+        for one in accepted(value):
+            if not re.fullmatch(r"[A-Za-z0-9_-]{1,256}", one.get_secret_value()):
+                raise ValueError("Telegram allows 1-256 of A-Z a-z 0-9 _ -")
+        return value
+
+    @field_validator(*TOKENS)
+    @classmethod
+    def _with_a_value(cls, value: SecretStr | None) -> SecretStr | None:
+        if value is not None and not accepted(value):
+            raise ValueError("has no value between its commas")
+        return value
+
+    @field_validator("ops_tokens")
+    @classmethod
+    def _of_names(cls, value: SecretStr | None) -> SecretStr | None:
+        named_tokens(value)
         return value
 
     @field_validator("rabbitmq_url")
@@ -352,6 +410,25 @@ class Settings(BaseSettings):
             raise ValueError(f"must be below {MANYCHAT_WINDOW_H}: ManyChat takes no later message")
         return value
 
+    @field_validator("trusted_proxies", mode="before")
+    @classmethod
+    def _of_networks(cls, value: object) -> object:
+        if not isinstance(value, str):
+            return value
+        parts = [part.strip() for part in value.split(",") if part.strip()]
+        try:
+            return tuple(ip_network(part, strict=False) for part in parts)
+        except ValueError:
+            raise ValueError("addresses or networks, like 10.0.0.0/8,127.0.0.1") from None
+
+    @field_validator("staff_webhook_url")
+    @classmethod
+    def _of_a_webhook(cls, value: SecretStr | None) -> SecretStr | None:
+        url = urlsplit(value.get_secret_value()) if value else None
+        if url is not None and not (url.scheme in {"http", "https"} and url.netloc):
+            raise ValueError("must be an address like https://host/path")
+        return value
+
     @field_validator("shop_timezone")
     @classmethod
     def _of_a_zone(cls, value: str) -> str:
@@ -392,10 +469,39 @@ class Settings(BaseSettings):
         return self
 
     @model_validator(mode="after")
-    def _two_tokens_for_two_roles(self) -> Self:
-        if self.ops_token and self.ops_token == self.ops_read_token:
-            raise ValueError("OPS_READ_TOKEN: must differ from OPS_TOKEN, which may do more")
+    def _one_token_for_each(self) -> Self:
+        acting = self._acting_tokens()
+        if not acting.isdisjoint(accepted(self.ops_read_token)):
+            which = "OPS_TOKEN and OPS_TOKENS, which may do more"
+            raise ValueError(f"OPS_READ_TOKEN: must differ from {which}")
+        owners: dict[SecretStr, str] = dict.fromkeys(accepted(self.ops_token), "OPS_TOKEN")
+        for one in named_tokens(self.ops_tokens):
+            if owners.setdefault(one.token, one.name) != one.name:
+                raise ValueError("OPS_TOKENS: each operator needs a token that no other has")
         return self
+
+    def _acting_tokens(self) -> set[SecretStr]:
+        named = (one.token for one in named_tokens(self.ops_tokens))
+        return {*accepted(self.ops_token), *named}
+
+    @model_validator(mode="after")
+    def _long_enough_when_distributed(self) -> Self:
+        if self.mode is Mode.EMBEDDED or not self.calls_outside:
+            return self
+        short = [f"{name.upper()}: {TOO_SHORT}" for name in self.tokens_shorter_than(SHORTEST)]
+        if short:
+            raise ValueError("\n".join(short))
+        return self
+
+    def tokens_shorter_than(self, characters: int) -> list[str]:
+        """Return the settings with a token, an old one too, of fewer characters than that."""
+        values = {name: accepted(getattr(self, name)) for name in TOKENS}
+        values["ops_tokens"] = tuple(one.token for one in named_tokens(self.ops_tokens))
+        return [
+            name
+            for name, tokens in values.items()
+            if any(len(one.get_secret_value()) < characters for one in tokens)
+        ]
 
     @model_validator(mode="after")
     def _complete_when_distributed(self) -> Self:
@@ -444,11 +550,14 @@ class Settings(BaseSettings):
     def secrets(self) -> list[str]:
         """All secret values in force, for redaction.
 
-        For a URL also its password, as written and percent-decoded.
+        For a URL also its password, as written and percent-decoded; each value of a list of tokens.
         """
         values = (getattr(self, name) for name in type(self).model_fields)
         secrets = [v.get_secret_value() for v in values if isinstance(v, SecretStr)]
         passwords = [p for secret in secrets if "://" in secret and (p := _password(secret))]
+        tokens = [one for name in TOKENS for one in accepted(getattr(self, name))]
+        tokens += (one.token for one in named_tokens(self.ops_tokens))
+        secrets += (one.get_secret_value() for one in tokens)
         return list(dict.fromkeys([*secrets, *passwords, *map(unquote, passwords)]))
 
     def masked(self) -> dict[str, Any]:

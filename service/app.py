@@ -21,12 +21,14 @@ from service.admin_ui.headers import PageHeaders
 from service.dispatcher import Dispatch, accepting, dispatch_message
 from service.web.bearer import Bearer
 from service.web.bulkhead import Bulkhead
+from service.web.clients import Clients
 from service.web.errors import answer_errors
 from service.web.health import Liveness, Readiness, probes_of
 from service.web.ingress import IngressApp
 from service.web.intake import ANSWER_WITHIN_S, Intake
 from service.web.load_shedding import LoadShedder
 from service.web.login_throttle import LoginThrottle
+from service.web.loopback import LoopbackGuard
 from service.web.metrics import MetricsResource
 from service.web.request_log import RequestLog, RequestMetrics
 from service.web.tasks import TASK_DISPATCHERS, TaskResource
@@ -45,13 +47,17 @@ def create_app(
     *,
     dispatch: Dispatch = dispatch_message,
     probes: Mapping[str, Probe] | None = None,
+    guard: LoopbackGuard | None = None,
 ) -> IngressApp:
     """Return the ASGI application. ``mirt.runtime.use_runtime`` must know this runtime already.
 
     Call it in the process that serves: it starts threads. ``dispatch`` replaces the way in which a
-    message is stored, ``probes`` the dependencies that ``/readyz`` asks.
+    message is stored, ``probes`` the dependencies that ``/readyz`` asks. With ``guard`` requests of
+    other machines are refused.
     """
     app: IngressApp = IngressApp(middleware=[RequestMetrics(), RequestLog()])
+    if guard is not None:
+        app.refuse_foreign(guard)
     _prepare(app)
     accept, record = _accept(runtime, dispatch), _record(runtime)
     webhooks = {f"/webhooks/{name}": channel for name, channel in runtime.channels.items()}
@@ -67,8 +73,10 @@ def _in_threads(runtime: Runtime, probes: Mapping[str, Probe] | None) -> falcon.
     outermost_first: list[Any] = [RequestMetrics(), RequestLog(), PageHeaders()]
     app = falcon.App(middleware=outermost_first)
     _prepare(app)
-    attempts = LoginThrottle()
-    bearer = Bearer(runtime.settings.ops_token, attempts)
+    settings = runtime.settings
+    clients = Clients(settings.trusted_proxies)
+    attempts = LoginThrottle(clients)
+    bearer = Bearer(settings.tasks_token or settings.ops_token, attempts)
     for name, dispatch_task in TASK_DISPATCHERS.items():
         app.add_route(f"/tasks/{name}", TaskResource(bearer, dispatch_task))
     app.add_route(
@@ -76,7 +84,7 @@ def _in_threads(runtime: Runtime, probes: Mapping[str, Probe] | None) -> falcon.
         Readiness(probes_of(runtime) if probes is None else probes, runtime.health.latest),
     )
     app.add_route("/metrics", MetricsResource(runtime))
-    for address, page in ops.routes(runtime, attempts):
+    for address, page in ops.routes(runtime, attempts, clients):
         app.add_route(address, page)
     return app
 

@@ -3,7 +3,10 @@
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
-from typing import Any, Protocol, runtime_checkable
+from typing import Any, Final, Protocol, runtime_checkable
+
+CHANNELS: Final = ("telegram", "manychat")
+"""Names of the platforms, as data and operators use them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -146,6 +149,10 @@ class PollableChannel(RegisteringChannel, Protocol):
     """A platform whose events can be fetched while no webhook is set."""
 
     name: str
+
+    def authenticate(self, headers: Mapping[str, str]) -> bool:
+        """Whether a webhook has our secret. As ``Channel.authenticate``."""
+        ...
 
     def identify(self) -> str:
         """Return the name under which customers find the bot. Raises as ``Channel.send``."""

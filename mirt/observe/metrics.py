@@ -129,6 +129,7 @@ HOLDS: Final = LookupGauge(
     "Work is held: 1 if the service fails, 2 if it refuses our key or account; else 0.",
     "service",
 )
+PAUSES: Final = LookupGauge("mirt_pauses", "Subjects that operators have paused.", "kind")
 LAST_TICK_AGE: Final = LookupGauge(
     "mirt_last_tick_age_seconds", "Time since the last tick of a scheduled task.", "task"
 )

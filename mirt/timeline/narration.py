@@ -10,6 +10,7 @@ from sqlalchemy import Row
 from mirt.channels.notes import unread_kinds
 from mirt.clock import format_duration
 from mirt.store.queue.events import EventKind, TaskEvent
+from mirt.store.queue.pauses import paused_subject
 from mirt.store.queue.tasks import TaskState
 from mirt.store.reports.timeline_rows import Known
 from mirt.store.shop.deliveries import DeliveryState
@@ -84,7 +85,12 @@ def _services_of(known: Known) -> dict[str, str]:
 def _progress(
     task: Row[Any], mail: Row[Any] | None, service: str | None, now: datetime
 ) -> Iterator[Step]:
-    details = {"task": task.actor, "attempt": task.attempt, "worker": task.owner}
+    details = {
+        "task": task.actor,
+        "state": task.state,
+        "attempt": task.attempt,
+        "worker": task.owner,
+    }
     if task.first_started_at is not None:
         yield Step(
             task.first_started_at,
@@ -95,7 +101,7 @@ def _progress(
             waited_for=_waited_for(task, mail),
             details=details,
         )
-    if task.state == TaskState.DONE and mail is None:
+    if task.state == TaskState.DONE and mail is None and task.error_code is None:
         yield Step(task.finished_at, What.DONE, f"{task.actor} is done", task.id, task.trace_id)
     elif waiting := _waits_for(task, service, now):
         yield Step(
@@ -127,6 +133,8 @@ def _waits_for(task: Row[Any], service: str | None, now: datetime) -> str | None
     if task.state == TaskState.QUEUED:
         return "a free worker"
     if task.state == TaskState.DELAYED and task.held_by is not None:
+        if (subject := paused_subject(task.held_by)) is not None:
+            return f"an operator who resumes it: {subject} is paused"
         held = format_duration((now - task.held_since).total_seconds())
         return f"the end of an outage of {task.held_by}, which has held it for {held}"
     if task.state == TaskState.DELAYED:
@@ -246,6 +254,7 @@ def _event(event: TaskEvent, trace_id: str | None) -> Step:
         EventKind.REPLAYED: "replayed by an operator",
         EventKind.DISCARDED: "its dead letter was discarded by an operator",
         EventKind.PURGED: "removed from its queue by an operator",
+        EventKind.CANCELLED: f"cancelled {event.why}: it is not answered or done",
     }[event.kind]
     return Step(
         event.at,

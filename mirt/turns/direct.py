@@ -25,7 +25,8 @@ from mirt.store.queue.dead_letters import write_failure
 from mirt.store.queue.leases import Lease
 from mirt.store.queue.tasks import TaskMessage, TaskOutcome
 from mirt.store.shop import mailbox
-from mirt.store.shop.deliveries import Delivery, find_delivery, send_response_task
+from mirt.store.shop.deliveries import Delivery, find_delivery
+from mirt.store.shop.delivery_task import send_response_task
 from mirt.store.shop.handovers import handed_over
 from mirt.store.shop.mailbox import KeptMail, Mail, MailState
 from mirt.task_names import TaskName

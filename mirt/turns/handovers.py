@@ -12,7 +12,7 @@ import uuid
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Final
+from typing import Any, Final
 
 import structlog
 from sqlalchemy import Connection
@@ -25,15 +25,18 @@ from mirt.observe import traces
 from mirt.operators import current_operator
 from mirt.store.engine.database import Database
 from mirt.store.queue.audit import record_act
-from mirt.store.queue.tasks import TaskMessage
+from mirt.store.queue.tasks import TaskMessage, TaskOutcome
 from mirt.store.shop import handovers as store
 from mirt.store.shop import mailbox
 from mirt.store.shop.deliveries import Delivery
 from mirt.store.shop.handovers import Handover, HandoverState, Move
+from mirt.turns.attendance import NO_LIMIT, Attendance
 from mirt.turns.content import lines_of
 
 log = structlog.get_logger(__name__)
 
+OVER: Final = "over"
+ATTENDED: Final = "attended"
 LONGEST_REPLY: Final = 8_000
 """Most characters of one reply of a person."""
 
@@ -60,7 +63,10 @@ class Handovers:
         conversations: Conversations,
         channels: Mapping[str, Channel],
         clock: Clock,
+        *,
+        attendance: Attendance = NO_LIMIT,
     ) -> None:
+        self._attendance = attendance
         self._database = database
         self._conversations = conversations
         self._channels = channels
@@ -73,7 +79,7 @@ class Handovers:
         answer that the agent is writing is stored and withheld.
 
         Raises:
-            PermanentError: INVALID_INPUT, there is no such conversation.
+            PermanentError: UNKNOWN_CONVERSATION.
             DatabaseError: nothing has changed.
         """
         now = self._clock()
@@ -99,21 +105,21 @@ class Handovers:
         operator has not read the others. A second call with the same ``reply_id`` changes nothing.
 
         Raises:
-            PermanentError: INVALID_INPUT: there is no such conversation, the bot has it, no chat of
-                it is known, or the text is too long; EMPTY_MESSAGE, the text is blank.
+            PermanentError: UNKNOWN_CONVERSATION; HANDOVER_REFUSED, the bot has it, or no chat of it
+                is known; EMPTY_MESSAGE, the text is blank; INVALID_INPUT, it is too long.
             DatabaseError: nothing has changed.
         """
         if not text.strip():
             raise PermanentError("text: it is blank", ErrorCode.EMPTY_MESSAGE)
         if len(text) > LONGEST_REPLY or "\0" in text:
-            raise _invalid(f"text: at most {LONGEST_REPLY} characters, without NUL")
+            why = f"text: at most {LONGEST_REPLY} characters, without NUL"
+            raise PermanentError(why, ErrorCode.INVALID_INPUT)
         now, operator = self._clock(), current_operator().name
         with self._database.transaction() as tx:
             handover = _lock(tx, session_id)
             if not handover.may(Move.SAY):
-                raise _invalid(
-                    f"the bot answers conversation {session_id}: take it over first, "
-                    f"mirt takeover {session_id}"
+                raise _refused(
+                    f"the bot answers {session_id}; take it over first: mirt takeover {session_id}"
                 )
             reply = self._reply(handover, text.strip(), operator, reply_id)
             if not store.add_reply(tx, reply, now=now):
@@ -133,14 +139,14 @@ class Handovers:
         """Give a conversation back to the bot, which answers the messages that wait in one turn.
 
         Raises:
-            PermanentError: INVALID_INPUT, there is no such conversation, or the bot has it.
+            PermanentError: UNKNOWN_CONVERSATION; HANDOVER_REFUSED, the bot has it.
             DatabaseError: nothing has changed.
         """
         now = self._clock()
         with self._database.transaction() as tx:
             handover = _lock(tx, session_id)
             if not handover.may(Move.HAND_BACK):
-                raise _invalid(f"the bot answers conversation {session_id} already")
+                raise _refused(f"the bot answers {session_id} already")
             by = current_operator().name
             store.record_move(tx, handover, Move.HAND_BACK, by=by, now=now)
             record_act(tx, "handback", session_id=session_id, now=now)
@@ -148,10 +154,38 @@ class Handovers:
         log.info("conversation_handed_back", session_id=session_id, waiting=acted.waiting)
         return acted
 
+    def expire(self, session_id: str, since: str) -> TaskOutcome:
+        """Give a conversation back to the bot if no person has done anything for too long.
+
+        ``since`` names the handover: its beginning in ISO 8601. Returns the result of the task:
+        ``handed_back``, or ``skipped`` with a reason: ``over``, or ``attended``; then a later task
+        looks again.
+
+        Raises:
+            DatabaseError: nothing has changed.
+        """
+        now = self._clock()
+        with self._database.transaction() as tx:
+            handover = store.lock_handover(tx, session_id)
+            reason = _reason_to_stay(handover, since, now)
+            if handover is None or handover.since is None or reason == OVER:
+                return TaskOutcome(_skipped(session_id, OVER))
+            if reason is not None:
+                until = handover.until
+                self._attendance.watch_until(tx, session_id, handover.since, until, now=now)
+                return TaskOutcome(_skipped(session_id, reason))
+            store.record_move(tx, handover, Move.EXPIRE, now=now)
+            tasks = self._go_on(tx, session_id, now)
+        log.warning("handover_expired", session_id=session_id, state=handover.state)
+        return TaskOutcome({"status": "handed_back", "session_id": session_id}, tasks)
+
     def _take(self, tx: Connection, handover: Handover, move: Move, now: datetime) -> None:
-        store.record_move(tx, handover, move, by=current_operator().name, now=now)
+        until, by = self._attendance.until(now), current_operator().name
+        store.record_move(tx, handover, move, by=by, until=until, now=now)
         if handover.state is not HandoverState.PERSON:
             store.silence_head(tx, handover, now=now)
+        if handover.state is not HandoverState.PERSON or handover.by != by:
+            self._attendance.watch(tx, handover.session_id, now, now=now)
 
     def _go_on(self, tx: Connection, session_id: str, now: datetime) -> list[TaskMessage]:
         """Make the next head if there is none, and return its task."""
@@ -163,7 +197,7 @@ class Handovers:
     def _reply(self, handover: Handover, text: str, by: str, reply_id: str | None) -> Delivery:
         channel = self._channels.get(handover.platform)
         if channel is None or handover.chat_id is None:
-            raise _invalid(f"no chat of conversation {handover.session_id} is known to write to")
+            raise _refused(f"no chat of {handover.session_id} is known to write to")
         if not channel.split(text, handover.chat_id):
             raise PermanentError("text: it is blank", ErrorCode.EMPTY_MESSAGE)
         name = f"said:{handover.session_id}:{reply_id or uuid.uuid4().hex}"
@@ -178,10 +212,23 @@ class Handovers:
         )
 
 
+def _reason_to_stay(handover: Handover | None, since: str, now: datetime) -> str | None:
+    """Return why a handover does not end now; None if no person attends to it."""
+    if handover is None or not handover.may(Move.EXPIRE) or handover.since is None:
+        return OVER
+    if handover.since != datetime.fromisoformat(since) or handover.until is None:
+        return OVER
+    return ATTENDED if handover.until > now else None
+
+
+def _skipped(session_id: str, reason: str) -> dict[str, Any]:
+    return {"status": "skipped", "session_id": session_id, "reason": reason}
+
+
 def _lock(tx: Connection, session_id: str) -> Handover:
     handover = store.lock_handover(tx, session_id)
     if handover is None:
-        raise _invalid(f"there is no conversation {session_id}")
+        raise _unknown(session_id)
     return handover
 
 
@@ -193,10 +240,15 @@ def _acted(
 ) -> Acted:
     handover = store.find_handover(tx, session_id)
     if handover is None:
-        raise _invalid(f"there is no conversation {session_id}")
+        raise _unknown(session_id)
     waiting = len(mailbox.waiting_mail(tx, session_id, limit=None))
     return Acted(handover, waiting, to_publish, delivery_id)
 
 
-def _invalid(why: str) -> PermanentError:
-    return PermanentError(why, ErrorCode.INVALID_INPUT)
+def _unknown(session_id: str) -> PermanentError:
+    why = f"conversation: there is none with the id {session_id}"
+    return PermanentError(why, ErrorCode.UNKNOWN_CONVERSATION)
+
+
+def _refused(why: str) -> PermanentError:
+    return PermanentError(f"conversation: {why}", ErrorCode.HANDOVER_REFUSED)

@@ -22,6 +22,7 @@ PAGES: Final = (
     ("/ops/dead", "Dead letters"),
     ("/ops/queues", "Queues"),
     ("/ops/schedule", "Schedule"),
+    ("/ops/audit", "Audit"),
 )
 
 

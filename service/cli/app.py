@@ -40,6 +40,17 @@ COMMANDS: Final = (
         is_brief=True,
     ),
     CommandSpec(
+        "takeover",
+        "service.cli.handover:takeover",
+        "Answer a conversation yourself: the bot is silent in it.",
+    ),
+    CommandSpec(
+        "say", "service.cli.handover:say", "Write to the customer of a conversation you have."
+    ),
+    CommandSpec(
+        "handback", "service.cli.handover:handback", "Let the bot answer a conversation again."
+    ),
+    CommandSpec(
         "dead",
         "service.cli.dead:dead",
         "List, replay or delete dead letters: tasks that failed for good.",
@@ -67,6 +78,30 @@ COMMANDS: Final = (
         "purge",
         "service.cli.purge:purge",
         "Move the waiting tasks of a queue to the dead letters.",
+        is_brief=True,
+    ),
+    CommandSpec(
+        "audit",
+        "service.cli.audit:audit",
+        "Show what operators did: who, when, on what.",
+        is_brief=True,
+    ),
+    CommandSpec(
+        "pause",
+        "service.cli.pause:pause",
+        "Hold the work of a queue, task, channel or conversation.",
+        is_brief=True,
+    ),
+    CommandSpec(
+        "resume", "service.cli.pause:resume", "Let paused work go on, in its order.", is_brief=True
+    ),
+    CommandSpec(
+        "cancel", "service.cli.tasks:cancel", "Cancel a task that waits or runs.", is_brief=True
+    ),
+    CommandSpec(
+        "retry",
+        "service.cli.tasks:retry",
+        "Let a delayed task run now.",
         is_brief=True,
     ),
     CommandSpec(

@@ -12,9 +12,13 @@ import typer
 from mirt.channels import RegisteringChannel
 from mirt.errors import DatabaseError
 from mirt.observe.printable import printable
+from mirt.operators import acting_as
 from mirt.runtime import Runtime, open_runtime
+from service.admin import audit
+from service.cli.context import user_of_this_machine
 from service.cli.output import emit, say
 from service.processes.startup import read_settings, refuse
+from service.processes.webhook_secret import with_webhook_secret
 
 PATH: Final = "/webhooks/telegram"
 PORTS: Final = (443, 80, 88, 8443)
@@ -43,7 +47,7 @@ def set_webhook(
         bot.set_webhook(address)
         _expect(runtime, address)
 
-    _ask(register)
+    _ask(register, make_secret=True)
     say(f"Telegram sends messages to {address}")
 
 
@@ -108,12 +112,15 @@ def _expect(runtime: Runtime, url: str | None) -> None:
         return  # a look at the file would create it
     try:
         runtime.webhooks.expect("telegram", url)
+        with acting_as(user_of_this_machine()):
+            audit.record(runtime, "set webhook" if url else "delete webhook", target=url)
     except DatabaseError as failed:
         print(f"The address could not be stored: {printable(failed.message)}", file=sys.stderr)
 
 
-def _ask(question: Callable[[RegisteringChannel, Runtime], T]) -> T:
-    runtime = open_runtime(read_settings(quiet=True))
+def _ask(question: Callable[[RegisteringChannel, Runtime], T], *, make_secret: bool = False) -> T:
+    settings = with_webhook_secret(read_settings(quiet=True), make=make_secret)
+    runtime = open_runtime(settings)
     with runtime.connections:
         bot = runtime.channels["telegram"]
         if not isinstance(bot, RegisteringChannel):

@@ -40,8 +40,8 @@ def read_settings(*, quiet: bool = False, kind: type[Settings] = Settings) -> Se
 
 
 def with_ops_token(settings: Settings) -> Settings:
-    """Return the settings with an OPS_TOKEN: a random one for this start, if none is set."""
-    if settings.ops_token is not None:
+    """Return the settings with an OPS_TOKEN: a random one for this start, if there is none."""
+    if settings.ops_token is not None or settings.ops_tokens is not None:
         return settings
     token = SecretStr(secrets.token_urlsafe(24))
     return settings.model_copy(update={"ops_token": token})

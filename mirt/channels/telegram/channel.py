@@ -49,6 +49,7 @@ from mirt.http import (
     ServiceReport,
     SettingNames,
 )
+from mirt.tokens import newest
 
 LONGEST_TEXT: Final = 4096
 """UTF-16 code units that Telegram takes in one message."""
@@ -203,8 +204,9 @@ class TelegramChannel:
         Raises:
             ExternalServiceError, RateLimitError, PermanentError: as ``send``.
         """
-        secret = self._secret.get_secret_value() if self._secret else None
-        body = present(url=url, allowed_updates=list(UPDATES), secret_token=secret)
+        secret = newest(self._secret)
+        token = secret.get_secret_value() if secret else None
+        body = present(url=url, allowed_updates=list(UPDATES), secret_token=token)
         _result(self._ask("setWebhook", body, idempotent=True))
 
     def delete_webhook(self) -> None:

@@ -18,12 +18,9 @@ from typing import Any, Final
 
 from sqlalchemy import Connection, Row, case, select, update
 
-from mirt.observe import traces
 from mirt.store.engine.database import upsert
-from mirt.store.queue.tasks import TaskMessage
 from mirt.store.shop.reachability import mark_unreachable
 from mirt.store.tables import deliveries
-from mirt.task_names import TaskName
 
 
 class DeliveryState(StrEnum):
@@ -186,25 +183,6 @@ def reopen_delivery(tx: Connection, delivery_id: str) -> None:
         update(deliveries)
         .where(deliveries.c.id == delivery_id, deliveries.c.state == DeliveryState.FAILED)
         .values(state=DeliveryState.PENDING, finished_at=None)
-    )
-
-
-def send_response_task(delivery: Delivery) -> TaskMessage:
-    """Return the task that sends the text of a delivery. Its id is the id of the delivery."""
-    return TaskMessage(
-        task_id=delivery.id,
-        actor=TaskName.SEND_RESPONSE,
-        kwargs={
-            "platform": delivery.platform,
-            "chat_id": delivery.chat_id,
-            "response_text": delivery.text,
-            "reply_to_message_id": delivery.reply_to,
-        },
-        options={
-            "trace_id": delivery.trace_id,
-            "session_id": delivery.session_id,
-            **traces.context_of(delivery.trace_id),
-        },
     )
 
 

@@ -25,6 +25,7 @@ from sqlalchemy import (
 )
 
 from mirt.store.queue.audit import forget_in_audit
+from mirt.store.queue.pauses import PauseKind, Subject
 from mirt.store.queue.tasks import TaskState
 from mirt.store.shop.mailbox import MailState
 from mirt.store.shop.orders import OrderState
@@ -37,6 +38,7 @@ from mirt.store.tables import (
     history,
     inbox,
     orders,
+    pauses,
     task_events,
     tasks,
     turns,
@@ -70,6 +72,7 @@ _BY_SESSION: Final = (
     handover_events,
     orders,
     inbox,
+    pauses,
     conversations,
 )
 """The tables whose rows are found by their conversation, in the order in which they are erased."""
@@ -189,6 +192,7 @@ _EMPTY_TASK: Final[Mapping[str, Any]] = {
     "starts": 0,
     "held_by": None,
     "error_code": None,
+    "cancelled_by": None,
 }
 _EMPTY_MAIL: Final[Mapping[str, Any]] = {
     "session_id": "",
@@ -251,6 +255,8 @@ def _conditions(table: Table, person: Person) -> Iterator[ColumnElement[bool]]:
 
 
 def _is_about(table: Table, names: Sequence[str]) -> ColumnElement[bool]:
+    if table is pauses:
+        return pauses.c.subject.in_([str(Subject(PauseKind.CONVERSATION, one)) for one in names])
     is_named = table.c.session_id.in_(names)
     if table is not tasks:
         return is_named

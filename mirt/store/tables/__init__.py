@@ -12,10 +12,12 @@ from mirt.store.tables.conversations import (
 )
 from mirt.store.tables.effects import deliveries, orders
 from mirt.store.tables.schema import schema_versions
+from mirt.store.tables.sessions import ended_sessions
 from mirt.store.tables.tasks import (
     dead_letters,
     health_checks,
     holds,
+    pauses,
     task_events,
     tasks,
     ticks,
@@ -29,6 +31,7 @@ __all__ = [
     "conversations",
     "dead_letters",
     "deliveries",
+    "ended_sessions",
     "followups",
     "handover_events",
     "health_checks",
@@ -37,6 +40,7 @@ __all__ = [
     "inbox",
     "metadata",
     "orders",
+    "pauses",
     "schema_versions",
     "task_events",
     "tasks",

@@ -1,4 +1,4 @@
-"""The tables of the queue: tasks, holds, events, dead letters, workers, health checks, ticks."""
+"""The tables of the queue: tasks and what holds them, events, dead letters, workers, ticks."""
 
 from sqlalchemy import (
     Boolean,
@@ -39,11 +39,14 @@ tasks = Table(
     Column("waited_s", Integer, nullable=False, server_default="0"),
     # Steps of the task that are done, as its business counts them. The next attempt goes on there.
     Column("progress", Integer, nullable=False, server_default="0"),
-    # The outside service whose outage holds the task; also while the task runs as its probe.
+    # The outside service whose outage holds the task, also while the task runs as its probe; or
+    # the pause that holds it (mirt.store.queue.pauses).
     Column("held_by", String),
     # When an outage held the task for the first time. From then on its patience counts.
     Column("held_since", UtcDateTime),
     Column("error_code", String),
+    # The operator who has asked to stop the task while it ran.
+    Column("cancelled_by", String),
     Column("created_at", UtcDateTime, nullable=False),
     # Since when a worker could have run the task: after its delay, or after its replay.
     Column("waits_since", UtcDateTime),
@@ -80,6 +83,15 @@ holds = Table(
     # The number of tasks that went on at the end.
     Column("held", Integer, nullable=False, server_default="0"),
     Column("ended_at", UtcDateTime),
+)
+
+pauses = Table(
+    "pauses",
+    metadata,
+    # A queue, task, channel or conversation that an operator has paused, as ``queue llm``.
+    Column("subject", String, primary_key=True),
+    Column("since", UtcDateTime, nullable=False),
+    Column("operator", String, nullable=False),
 )
 
 task_events = Table(
@@ -132,6 +144,8 @@ workers = Table(
     Column("finished", Integer, nullable=False),
     Column("memory_mb", Integer, nullable=False),
     Column("stopping", Boolean, nullable=False),
+    # Why it receives nothing from a queue, or cannot publish; null if all is well.
+    Column("problems", Json),
     Column("started_at", UtcDateTime, nullable=False),
     Column("seen_at", UtcDateTime, nullable=False),
     # Seconds by which the clock of its machine is ahead of this database's.

@@ -54,6 +54,8 @@ def fill(table: Table, session_id: str, word: str) -> dict[str, Any]:
 def _value(table: Table, column: Column[Any], session_id: str, word: str) -> Any:
     if column.name == "session_id":
         return session_id
+    if column.name == "subject":
+        return f"conversation {session_id}"
     if column.name == "state":
         return "created" if table.name == "orders" else "done"
     if column.name in {"id", "task_id"}:

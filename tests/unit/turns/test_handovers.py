@@ -384,16 +384,17 @@ Say = Callable[[Shop], object]
 @pytest.mark.parametrize(
     ("act", "why"),
     [
-        (lambda shop: shop.handovers.take_over("nobody"), "no conversation nobody"),
+        (lambda shop: shop.handovers.take_over("x"), "none with the id x"),
         (lambda shop: shop.handovers.say("s", "Привіт"), "mirt takeover s"),
-        (lambda shop: shop.handovers.hand_back("s"), "the bot answers conversation s already"),
+        (lambda shop: shop.handovers.hand_back("s"), "the bot answers s already"),
     ],
 )
 def test_an_act_that_is_impossible_says_why(shop: Shop, act: Say, why: str) -> None:
     shop.receive("t1")
     with pytest.raises(PermanentError, match=why) as refused:
         act(shop)
-    assert refused.value.error_code == ErrorCode.INVALID_INPUT
+    refusals = {ErrorCode.UNKNOWN_CONVERSATION, ErrorCode.HANDOVER_REFUSED}
+    assert refused.value.error_code in refusals
 
 
 @pytest.mark.parametrize("text", ["", " \n", "a" * 8_001, "a\0b"])
