@@ -10,10 +10,12 @@ WorkerError
 │   ├── DatabaseError              PostgreSQL could not be reached
 │   ├── RedisUnavailableError      Redis could not be reached, and the caller needs it
 │   └── BrokerUnavailableError     RabbitMQ has not confirmed, or could not be reached
+│       └── MessageRefusedError    … it refuses this message, for example because a queue is full
 ├── PermanentError                 trying again cannot help; carries an error code
 │   ├── PromptRefusedError         … with these messages: with less of the history it may
 │   └── UnreachableError           the customer has blocked us: a state, not a failure
 ├── SoftTimeLimitExceeded          the task's soft limit has passed
+│   └── TaskCancelledError         … or an operator has cancelled the task
 └── LeaseLostError                 another worker has the task now: stop, change nothing
 """
 
@@ -35,7 +37,9 @@ class ErrorCode(StrEnum):
     TIME_LIMIT = "TIME_LIMIT"
     UNKNOWN_ACTOR = "UNKNOWN_ACTOR"
     UNDECODABLE = "UNDECODABLE"
+    DROPPED = "DROPPED"
     PURGED = "PURGED"
+    CANCELLED = "CANCELLED"
     UNKNOWN_CONVERSATION = "UNKNOWN_CONVERSATION"
     HANDOVER_REFUSED = "HANDOVER_REFUSED"
     UNEXPECTED = "UNEXPECTED"
@@ -50,6 +54,8 @@ def code_of(error: BaseException) -> str:
             return ErrorCode.RETRIES_EXHAUSTED
         case PermanentError(error_code=code):
             return code or ErrorCode.INVALID_INPUT
+        case TaskCancelledError():
+            return ErrorCode.CANCELLED
         case SoftTimeLimitExceeded():
             return ErrorCode.TIME_LIMIT
         case _:
@@ -139,6 +145,10 @@ class BrokerUnavailableError(RetryableError):
     """RabbitMQ has not confirmed a message in time: it may be in the queue or not."""
 
 
+class MessageRefusedError(BrokerUnavailableError):
+    """RabbitMQ refuses a message, for example of a queue whose length a policy limits."""
+
+
 class PermanentError(WorkerError):
     """A failure that every further attempt would repeat. ``error_code`` goes to the dead letter."""
 
@@ -173,6 +183,16 @@ class SoftTimeLimitExceeded(WorkerError):  # noqa: N818 - the name its users kno
     """
 
     def __init__(self, message: str = "the soft time limit has passed") -> None:
+        super().__init__(message)
+
+
+class TaskCancelledError(SoftTimeLimitExceeded):
+    """An operator has cancelled the task: it stops as at its soft limit, and makes no dead letter.
+
+    It is raised between two instructions, or within a second of a wait for HTTP.
+    """
+
+    def __init__(self, message: str = "an operator has cancelled the task") -> None:
         super().__init__(message)
 
 

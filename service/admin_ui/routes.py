@@ -11,12 +11,14 @@ from service.admin_ui.page import PAGE_TIMEOUT_S, THREADS, PageContext
 from service.admin_ui.pages.audit import AuditPage
 from service.admin_ui.pages.conversations import ConversationsPage
 from service.admin_ui.pages.dead_letters import DeadLetterPage, DeadLettersPage, DecisionPage
+from service.admin_ui.pages.forget import ForgetPage
 from service.admin_ui.pages.login import LoginPage, LogoutPage
 from service.admin_ui.pages.orders import OrdersPage
 from service.admin_ui.pages.overview import OverviewPage
 from service.admin_ui.pages.pauses import PausesPage
 from service.admin_ui.pages.queues import QueuesPage
 from service.admin_ui.pages.schedule import SchedulePage
+from service.admin_ui.pages.tasks import TasksPage
 from service.admin_ui.pages.trace import TracePage
 from service.admin_ui.static import StaticFiles
 from service.admin_ui.templates import Templates
@@ -46,8 +48,10 @@ def routes(
     yield "/ops/dead", DeadLettersPage(page_context)
     yield "/ops/dead/letter", DeadLetterPage(page_context)
     yield "/ops/dead/decide", DecisionPage(page_context)
+    yield "/ops/forget", ForgetPage(page_context)
     yield "/ops/orders", OrdersPage(page_context)
     yield "/ops/queues", QueuesPage(page_context)
+    yield "/ops/tasks", TasksPage(page_context)
     yield "/ops/pauses", PausesPage(page_context)
     yield "/ops/schedule", SchedulePage(page_context)
     yield "/ops/audit", AuditPage(page_context)

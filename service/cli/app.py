@@ -63,6 +63,18 @@ COMMANDS: Final = (
         is_brief=True,
     ),
     CommandSpec(
+        "forget",
+        "service.cli.personal_data:forget",
+        "Erase all that is stored about a customer.",
+        is_brief=True,
+    ),
+    CommandSpec(
+        "export",
+        "service.cli.personal_data:export",
+        "Print all that is stored about a customer, as JSON.",
+        is_brief=True,
+    ),
+    CommandSpec(
         "purge",
         "service.cli.purge:purge",
         "Move the waiting tasks of a queue to the dead letters.",
@@ -82,6 +94,15 @@ COMMANDS: Final = (
     ),
     CommandSpec(
         "resume", "service.cli.pause:resume", "Let paused work go on, in its order.", is_brief=True
+    ),
+    CommandSpec(
+        "cancel", "service.cli.tasks:cancel", "Cancel a task that waits or runs.", is_brief=True
+    ),
+    CommandSpec(
+        "retry",
+        "service.cli.tasks:retry",
+        "Let a delayed task run now.",
+        is_brief=True,
     ),
     CommandSpec(
         "doctor",

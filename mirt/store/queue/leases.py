@@ -3,14 +3,14 @@
 A write with the fence of an older lease changes nothing and raises ``LeaseLostError``.
 """
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Sequence, Set
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Any, Final
 
 from sqlalchemy import Connection, and_, delete, exists, func, or_, select, tuple_, update
 
-from mirt.errors import LeaseLostError
+from mirt.errors import ErrorCode, LeaseLostError
 from mirt.store.engine.statements import Dialected, Query, Row, Statement, fetch_all, one_of, p
 from mirt.store.queue.tasks import TaskMessage, TaskState, envelope
 from mirt.store.tables import pauses, tasks
@@ -27,6 +27,7 @@ class Lease:
     ``attempt`` counts the failures before this run. ``starts`` counts the runs that have not ended,
     including this one. ``waited_s`` is the sum of the cooldowns, in seconds. ``held_by`` is the
     outside service whose outage this run probes; ``held_since`` is when an outage held it first.
+    ``cancelled_by`` is the operator who has asked to stop the task.
     """
 
     task_id: str
@@ -39,6 +40,7 @@ class Lease:
     held_by: str | None = None
     held_since: datetime | None = None
     error_code: str | None = None
+    cancelled_by: str | None = None
     created_at: datetime | None = None
     published_at: datetime | None = None
     opened: object = field(default=None, compare=False)
@@ -96,6 +98,7 @@ _CLAIMED: Final = (
     "held_by",
     "held_since",
     "error_code",
+    "cancelled_by",
     "created_at",
     "published_at",
 )
@@ -182,8 +185,16 @@ def verify_and_read(tx: Connection, lease: Lease, reads: Sequence[Query]) -> lis
     return found
 
 
-def renew(tx: Connection, held: Collection[Lease], *, until: datetime) -> set[Lease]:
-    """Extend the leases of one owner; return those that were still held. ``held`` is not empty."""
+@dataclass(frozen=True, slots=True)
+class Renewed:
+    """The leases that were still held, and those of them whose task an operator has cancelled."""
+
+    held: Set[Lease]
+    cancelled: Set[Lease]
+
+
+def renew(tx: Connection, held: Collection[Lease], *, until: datetime) -> Renewed:
+    """Extend the leases of one owner that are still held. ``held`` is not empty."""
     owner = next(iter(held)).owner
     runs = [(lease.task_id, lease.fence) for lease in held]
     renewed = tx.execute(
@@ -194,10 +205,12 @@ def renew(tx: Connection, held: Collection[Lease], *, until: datetime) -> set[Le
             tuple_(tasks.c.id, tasks.c.fence).in_(runs),
         )
         .values(due_at=until, state=TaskState.RUNNING)
-        .returning(tasks.c.id, tasks.c.fence)
+        .returning(tasks.c.id, tasks.c.fence, tasks.c.cancelled_by)
     )
-    still_held = {(row.id, row.fence) for row in renewed}
-    return {lease for lease in held if (lease.task_id, lease.fence) in still_held}
+    operators = {(row.id, row.fence): row.cancelled_by for row in renewed}
+    still_held = {lease for lease in held if (lease.task_id, lease.fence) in operators}
+    cancelled = {lease for lease in still_held if operators[lease.task_id, lease.fence]}
+    return Renewed(still_held, cancelled)
 
 
 _FINISH: Final = Statement(
@@ -259,6 +272,25 @@ def mark_dead(tx: Connection, lease: Lease, *, error_code: str, now: datetime) -
     _end(tx, lease, state=TaskState.DEAD, due_at=None, finished_at=now, error_code=error_code)
 
 
+def cancel(tx: Connection, lease: Lease, *, now: datetime) -> str:
+    """Running → done, since an operator has cancelled the task; return the name of the operator.
+
+    Raises:
+        LeaseLostError: another worker has claimed the task; nothing is written.
+    """
+    query = select(tasks.c.cancelled_by).where(tasks.c.id == lease.task_id)
+    operator = tx.execute(query).scalar_one_or_none()
+    _end(
+        tx,
+        lease,
+        state=TaskState.DONE,
+        due_at=None,
+        finished_at=now,
+        error_code=ErrorCode.CANCELLED,
+    )
+    return operator or "an operator"
+
+
 def postpone(
     tx: Connection, lease: Lease, *, due_at: datetime, attempt: int, waited_s: int = 0
 ) -> None:
@@ -291,13 +323,15 @@ def hold(
     )
 
 
-def give_back(tx: Connection, lease: Lease, *, now: datetime) -> None:
-    """Running → queued, due at once, for any worker. This run does not count as a start.
+def give_back(
+    tx: Connection, lease: Lease, *, now: datetime, pause: timedelta = timedelta()
+) -> None:
+    """Running → queued, for any worker, published after ``pause``. This run counts as no start.
 
     Raises:
         LeaseLostError: another worker has claimed the task; nothing is written.
     """
-    _end(tx, lease, state=TaskState.QUEUED, due_at=now, starts=tasks.c.starts - 1)
+    _end(tx, lease, state=TaskState.QUEUED, due_at=now + pause, starts=tasks.c.starts - 1)
 
 
 def forget(tx: Connection, lease: Lease) -> None:

@@ -45,6 +45,8 @@ tasks = Table(
     # When an outage held the task for the first time. From then on its patience counts.
     Column("held_since", UtcDateTime),
     Column("error_code", String),
+    # The operator who has asked to stop the task while it ran.
+    Column("cancelled_by", String),
     Column("created_at", UtcDateTime, nullable=False),
     # Since when a worker could have run the task: after its delay, or after its replay.
     Column("waits_since", UtcDateTime),
@@ -142,6 +144,8 @@ workers = Table(
     Column("finished", Integer, nullable=False),
     Column("memory_mb", Integer, nullable=False),
     Column("stopping", Boolean, nullable=False),
+    # Why it receives nothing from a queue, or cannot publish; null if all is well.
+    Column("problems", Json),
     Column("started_at", UtcDateTime, nullable=False),
     Column("seen_at", UtcDateTime, nullable=False),
     # Seconds by which the clock of its machine is ahead of this database's.
