@@ -1,5 +1,6 @@
 """Validate an order: its fields, their limits and formats. Money is ``Decimal``, never float."""
 
+import re
 from collections.abc import Mapping, Sequence
 from decimal import Decimal
 from typing import Annotated, Any, Final, TypeVar
