@@ -95,7 +95,7 @@ def mark_customer(
     Returns ``{status: "marked", platform, chat_id}``, or skipped if the platform has no marks.
     """
     marks = Marks(fields or {}, add_tags or (), remove_tags or ())
-    return current_runtime().deliveries.mark(platform, chat_id, marks)
+    return current_runtime().deliveries.mark(current_lease(), platform, chat_id, marks)
 
 
 def _answer(actor: str, message: InboundMessage) -> dict[str, Any]:

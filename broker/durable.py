@@ -22,7 +22,7 @@ from mirt.clock import Clock
 from mirt.errors import BrokerUnavailableError, DatabaseError
 from mirt.observe import metrics, traces
 from mirt.store.engine.database import Database
-from mirt.store.queue import holds, outbox
+from mirt.store.queue import holds, outbox, pauses
 from mirt.store.queue.failure_handler import FailureHandlers
 from mirt.store.queue.tasks import TaskMessage
 
@@ -33,6 +33,10 @@ SEND_S: Final = 3.0
 CALL_S: Final = 0.5
 """Seconds to wait for the confirm of a message with a row. The row is safe, so a webhook, for
 example, need not wait long."""
+
+EARLY_TICK: Final = timedelta(seconds=1)
+"""Time before a full minute in which a tick is already that of the minute: a scheduler that is a
+little ahead of the database must not lose it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,6 +88,8 @@ class DurableBroker(Broker):
     every_message_is_a_row = False
     open_holds: Collection[str] = frozenset()
     """The outside services that had a hold when the outbox was read last."""
+    paused: Collection[str] | None = None
+    """The subjects that were paused when the outbox was read last; None if it was not read yet."""
     find_failure_handlers: Callable[[], FailureHandlers] = staticmethod(dict)
 
     @property
@@ -180,7 +186,7 @@ class DurableBroker(Broker):
         """
         message.encode()
         if tick := message.options.get("scheduled_at"):
-            self.tick(datetime.fromisoformat(tick))
+            self._tick_by_its_machine(datetime.fromisoformat(tick))
             return message
         message = _under_its_task_id(message)
         named = message.options.pop("task_id", None) is not None
@@ -226,6 +232,15 @@ class DurableBroker(Broker):
             log.info("ticked", tasks=[task.task_id for task in due])
         self.publish(due)
 
+    def _tick_by_its_machine(self, at: datetime) -> None:
+        """Send the ticks of a scheduler, whose machine may have another time than the database."""
+        try:
+            ahead_s = self.database.clock_ahead_s()
+        except DatabaseError as failed:
+            log.warning("ticks_missed", why=failed.message)
+            return
+        self.tick(at + EARLY_TICK - timedelta(seconds=ahead_s))
+
     def publish(self, tasks: Sequence[TaskMessage], *, within_s: float = CALL_S) -> int:
         """Wake workers for tasks with committed rows; return how many the transport took.
 
@@ -265,8 +280,8 @@ class DurableBroker(Broker):
         """
         now = self.clock()
         with self.database.transaction() as tx:
-            due, next_due, [found] = outbox.take_due_and_read(
-                tx, [holds.reading_open()], now=now, limit=limit
+            due, next_due, [found, paused] = outbox.take_due_and_read(
+                tx, [holds.reading_open(), pauses.reading_paused()], now=now, limit=limit
             )
             probes = [
                 holds.take_probe(tx, hold.service, now=now)
@@ -274,6 +289,7 @@ class DurableBroker(Broker):
                 if hold.probe_at <= now
             ]
         self.open_holds = {hold.service for hold in found}
+        self.paused = {pause.subject for pause in paused}
         published = self.publish([*due, *filter(None, probes)])
         next_due_s = inf if next_due is None else (next_due - now).total_seconds()
         return PublishRound(published, is_full=published >= limit, next_due_s=next_due_s)

@@ -20,6 +20,7 @@ from mirt.observe import metrics
 from mirt.store.engine.database import Database
 from mirt.store.queue import dead_letters as store
 from mirt.store.queue import outbox
+from mirt.store.queue.audit import count_more, record_act
 from mirt.store.queue.dead_letters import DeadLetter, DeadLetterFilter, write_dead_letter
 from mirt.store.queue.events import EventKind, TaskEvent, add_events
 from mirt.store.queue.failure_handler import UNKNOWN, FailureHandlers
@@ -139,7 +140,7 @@ def replay(broker: TaskBroker, database: Database, wanted: DeadLetterFilter, clo
     Raises:
         DatabaseError: the batches before have been replayed, the rest is unchanged.
     """
-    replayed = 0
+    replayed, act_id = 0, None
     wanted = replace(wanted, until=wanted.until or clock())
     while True:
         may_run: set[str] = set()
@@ -151,6 +152,17 @@ def replay(broker: TaskBroker, database: Database, wanted: DeadLetterFilter, clo
                     may_run.add(dead.task.task_id)
                 event = TaskEvent(dead.task.task_id, EventKind.REPLAYED, clock(), dead.attempts)
                 add_events(tx, event)
+            if act_id is None:
+                act_id = record_act(
+                    tx,
+                    "replay",
+                    target=wanted.in_words(),
+                    session_id=wanted.session_id,
+                    count=len(batch),
+                    now=clock(),
+                )
+            else:
+                count_more(tx, act_id, len(batch))
         for dead in batch:
             log.info(
                 "message_replayed",

@@ -4,7 +4,7 @@ A message is acknowledged only after the row of its task is settled. If that fai
 goes back to its queue.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextvars import ContextVar
 from dataclasses import replace
 from datetime import datetime
@@ -17,6 +17,7 @@ from dramatiq.middleware import MiddlewareError, SkipMessage
 from middleware import lifecycle
 from middleware.envelopes import to_task
 from middleware.leases import LeaseKeeper
+from middleware.pauses import Pauses, subjects_of
 from middleware.quarantine import SharedExclusiveLock, fatal_error, is_last_start
 from middleware.run_state import run_state
 from middleware.settlement import Settlement
@@ -68,8 +69,13 @@ class Execution(Middleware):
         keeper: LeaseKeeper,
         settlement: Settlement,
         find_hooks: Callable[[], ClaimHooks] = dict,
+        pauses: Pauses | None = None,
     ) -> None:
-        """``find_hooks`` returns the business's claim hooks; it is asked with each claim."""
+        """``find_hooks`` returns the business's claim hooks; it is asked with each claim.
+
+        Without ``pauses`` no task is held by one: its caller waits, and none would run it later.
+        """
+        self._pauses = pauses
         self._database = database
         self._clock = clock
         self._keeper = keeper
@@ -84,11 +90,11 @@ class Execution(Middleware):
             SkipMessage: this copy has nothing to do; the task's row decides what happens next.
             NotNow: the database is unreachable, or the worker stops.
         """
-        lease = self._enter(message, exclusive=False)
+        lease = self._enter(broker, message, exclusive=False)
         if is_last_start(lease):
             # The lease is given back: another process, idle sooner, may run the task alone.
             self._admission.release()
-            lease = self._enter(message, exclusive=True)
+            lease = self._enter(broker, message, exclusive=True)
         self._keeper.add(lease)
         lifecycle.claimed(message, lease)
         if fatal := fatal_error(lease):
@@ -143,7 +149,7 @@ class Execution(Middleware):
         self._admission.release()
         self._keeper.remove(lease)
 
-    def _enter(self, message: Any, *, exclusive: bool) -> Lease:
+    def _enter(self, broker: Any, message: Any, *, exclusive: bool) -> Lease:
         """Wait for admission, then claim the task.
 
         A waiting thread holds no lease, so another process can run the task.
@@ -152,7 +158,7 @@ class Execution(Middleware):
             run_state(message).give_back = True
             raise NotNow("the worker stops")
         try:
-            lease = self._claim(message, exclusive=exclusive)
+            lease = self._claim(broker, message, exclusive=exclusive)
             if lease is None:
                 raise SkipMessage(f"task {message.message_id} cannot run now")
         except BaseException:
@@ -160,40 +166,53 @@ class Execution(Middleware):
             raise
         return lease
 
-    def _claim(self, message: Any, *, exclusive: bool) -> Lease | None:
-        """Claim the task; None if its row does not allow a run now.
-
-        The lease of a suspect that is not alone is given back in the same transaction.
-        """
-        task, now = to_task(message), self._clock()
-        hook = self._find_hooks().get(task.actor)
+    def _claim(self, broker: Any, message: Any, *, exclusive: bool) -> Lease | None:
+        """Claim the task; None if its row does not allow a run now, or if it is paused."""
+        subjects = subjects_of(message) if self._pauses else ()
         try:
-            with self._database.transaction() as tx:
-                lease, found = leases.claim_and_read(
-                    tx,
-                    task,
-                    hook.reads(task) if hook else (),
-                    owner=self._keeper.owner,
-                    now=now,
-                    duration=self._keeper.lease,
-                )
-                if lease is None:
-                    return None
-                if is_last_start(lease) and not exclusive:
-                    leases.give_back(tx, lease, now=now)
-                    return lease
-                if lease.starts > 1:
-                    events.add_events(tx, _restarted(lease, now))
-                if hook and fatal_error(lease) is None:
-                    lease = replace(lease, opened=hook.claimed(tx, lease, task, found))
+            if self._pauses and self._pauses.hold(broker, message, subjects):
+                return None
+            lease = self._claim_row(message, subjects, exclusive=exclusive)
+            if lease is None and self._pauses:
+                # Perhaps it was paused a moment ago. Otherwise it is a copy with nothing to do.
+                broker.paused = None
+                self._pauses.hold(broker, message, subjects)
         except DatabaseError as failed:
             run_state(message).give_back = True
             raise NotNow(failed.message) from None
         except Exception:
             # Dramatiq would go on and run the task without a lease.
-            log.exception("not_claimed", task_id=task.task_id)
+            log.exception("not_claimed", task_id=message.message_id)
             run_state(message).give_back = True
-            raise NotNow(f"task {task.task_id} could not be claimed") from None
+            raise NotNow(f"task {message.message_id} could not be claimed") from None
+        return lease
+
+    def _claim_row(self, message: Any, subjects: Sequence[str], *, exclusive: bool) -> Lease | None:
+        """Claim the row of the task, and let the business read and open its own rows.
+
+        The lease of a suspect that is not alone is given back in the same transaction.
+        """
+        task, now = to_task(message), self._clock()
+        hook = self._find_hooks().get(task.actor)
+        with self._database.transaction() as tx:
+            lease, found = leases.claim_and_read(
+                tx,
+                task,
+                hook.reads(task) if hook else (),
+                owner=self._keeper.owner,
+                now=now,
+                duration=self._keeper.lease,
+                subjects=subjects,
+            )
+            if lease is None:
+                return None
+            if is_last_start(lease) and not exclusive:
+                leases.give_back(tx, lease, now=now)
+                return lease
+            if lease.starts > 1:
+                events.add_events(tx, _restarted(lease, now))
+            if hook and fatal_error(lease) is None:
+                lease = replace(lease, opened=hook.claimed(tx, lease, task, found))
         return lease
 
     def _quarantine(self, broker: Any, message: Any, lease: Lease, fatal: PermanentError) -> None:

@@ -77,6 +77,13 @@ def held(message: Any, error: BaseException) -> None:
     log.info("message_held", why=str(error), ms=_ms(message))
 
 
+def paused(message: Any, subject: str) -> None:
+    """Log that the task waits until an operator resumes its work."""
+    _outcome("paused")
+    run_state(message).held = True
+    log.info("message_paused", by=subject)
+
+
 def service_held(outage: Outage) -> None:
     """Log the beginning of a hold: one error for all its tasks."""
     log.error(

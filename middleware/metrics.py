@@ -13,10 +13,10 @@ from mirt.observe import metrics
 class TaskMetrics(Middleware):
     """Counts each message when a thread takes it, and again by its outcome when it is settled.
 
-    Outcomes are ``done``, ``retried``, ``held`` (by an outage), ``dead``, ``skipped`` (a copy with
-    nothing to do, or a task that waits for its turn), ``given_back`` (the message returned to its
-    queue) and ``dropped`` (another worker has the task). A message that was started and not
-    finished still runs, or died with its process.
+    Outcomes are ``done``, ``retried``, ``held`` (by an outage or a pause), ``dead``, ``skipped``
+    (a copy with nothing to do, or a task that waits for its turn), ``given_back`` (the message
+    returned to its queue) and ``dropped`` (another worker has the task). A message that was
+    started and not finished still runs, or died with its process.
     """
 
     _threads = 0

@@ -44,6 +44,8 @@ class TaskPolicy:
     """Cron line in UTC; None for a task that is not scheduled."""
     session_argument: str = "session_id"
     """Argument that names the conversation; a dot leads into a dictionary."""
+    channel_argument: str | None = None
+    """Argument that names the channel to which the task sends, if it sends to one."""
 
 
 QUEUES: Final[Mapping[str, QueuePolicy]] = {
@@ -68,36 +70,72 @@ def _task(
     limits: tuple[float, float] | None = None,
     schedule: str | None = None,
     session_argument: str = "session_id",
+    channel_argument: str | None = None,
 ) -> TaskPolicy:
     soft_s, hard_s = limits or (QUEUES[queue].soft_s, QUEUES[queue].hard_s)
     return TaskPolicy(
-        name, queue, soft_s, hard_s, retries, max_backoff_s, schedule, session_argument
+        name,
+        queue,
+        soft_s,
+        hard_s,
+        retries,
+        max_backoff_s,
+        schedule,
+        session_argument,
+        channel_argument,
     )
 
 
 TASKS: Final[Mapping[str, TaskPolicy]] = {
     task.name: task
     for task in (
-        _task(TaskName.PROCESS_MESSAGE, "llm", retries=3, max_backoff_s=300),
-        _task(TaskName.PROCESS_AND_RESPOND, "llm", retries=3, max_backoff_s=300, limits=(85, 90)),
+        _task(
+            TaskName.PROCESS_MESSAGE,
+            "llm",
+            retries=3,
+            max_backoff_s=300,
+            channel_argument="platform",
+        ),
+        _task(
+            TaskName.PROCESS_AND_RESPOND,
+            "llm",
+            retries=3,
+            max_backoff_s=300,
+            limits=(85, 90),
+            channel_argument="platform",
+        ),
         _task(
             TaskName.SEND_RESPONSE,
             "webhooks",
             retries=5,
             max_backoff_s=300,
             session_argument="chat_id",
+            channel_argument="platform",
         ),
-        _task(TaskName.SEND_DELAY_NOTICE, "webhooks", retries=1, max_backoff_s=10),
+        _task(
+            TaskName.SEND_DELAY_NOTICE,
+            "webhooks",
+            retries=1,
+            max_backoff_s=10,
+            channel_argument="platform",
+        ),
         _task(
             TaskName.MARK_CUSTOMER,
             "webhooks",
             retries=5,
             max_backoff_s=300,
             session_argument="chat_id",
+            channel_argument="platform",
         ),
         _task(TaskName.SUMMARIZE_SESSION, "summarization", retries=3, max_backoff_s=600),
         _task(TaskName.CHECK_ALL_SESSIONS_FOR_SUMMARIZATION, "summarization", schedule="0 * * * *"),
-        _task(TaskName.SEND_FOLLOWUP, "followups", retries=3, max_backoff_s=300),
+        _task(
+            TaskName.SEND_FOLLOWUP,
+            "followups",
+            retries=3,
+            max_backoff_s=300,
+            channel_argument="channel",
+        ),
         _task(TaskName.SCHEDULE_FOLLOWUP, "followups", retries=3, max_backoff_s=300),
         _task(TaskName.SET_FOLLOWUPS, "followups", retries=3, max_backoff_s=300),
         _task(TaskName.CHECK_ALL_SESSIONS_FOR_FOLLOWUPS, "followups", schedule="*/15 * * * *"),

@@ -8,7 +8,10 @@ not renewed disappears.
 import os
 import socket
 import threading
-from collections.abc import Sequence
+import time
+from collections.abc import Callable, Sequence
+from datetime import timedelta
+from functools import partial
 from typing import Any
 
 import structlog
@@ -69,35 +72,43 @@ class Presence(Middleware):
             self._finished += 1
 
     def _run(self, queues: Sequence[str], threads: int) -> None:
-        started_at = self._clock()
+        began = time.monotonic()
         while not self._stopped.is_set():
             stopping = self._stopping.is_set()
-            self._report(
-                workers.WorkerRow(
-                    id=self._worker_id,
-                    host=socket.gethostname(),
-                    pid=os.getpid(),
-                    queues=queues,
-                    threads=threads,
-                    finished=self._finished,
-                    memory_mb=round(resident_mb(os.getpid())),
-                    stopping=stopping,
-                    started_at=started_at,
-                    seen_at=self._clock(),
-                )
-            )
+            self._try(partial(self._report, queues, threads, began, stopping=stopping))
             # The beginning and the end of a stop are reported at once, the rest at intervals.
             (self._stopped if stopping else self._stopping).wait(
                 workers.REPORT_EVERY.total_seconds()
             )
-        self._report(None)
+        self._try(self._leave)
 
-    def _report(self, worker: workers.WorkerRow | None) -> None:
+    def _try(self, write: Callable[[], None]) -> None:
         try:
-            with self._database.transaction() as tx:
-                if worker is None:
-                    workers.leave(tx, self._worker_id)
-                else:
-                    workers.report(tx, worker)
+            write()
         except DatabaseError as failed:
             log.warning("presence_not_reported", why=failed.message)
+        except Exception:
+            # The thread must go on after any error: no other one in this process reports.
+            log.exception("presence_failed")
+
+    def _report(self, queues: Sequence[str], threads: int, began: float, *, stopping: bool) -> None:
+        now = self._clock()
+        worker = workers.WorkerRow(
+            id=self._worker_id,
+            host=socket.gethostname(),
+            pid=os.getpid(),
+            queues=queues,
+            threads=threads,
+            finished=self._finished,
+            memory_mb=round(resident_mb(os.getpid())),
+            stopping=stopping,
+            started_at=now - timedelta(seconds=time.monotonic() - began),
+            seen_at=now,
+            clock_ahead_s=round(self._database.clock_ahead_s(), 3),
+        )
+        with self._database.transaction() as tx:
+            workers.report(tx, worker)
+
+    def _leave(self) -> None:
+        with self._database.transaction() as tx:
+            workers.leave(tx, self._worker_id)

@@ -11,6 +11,7 @@ from middleware.task_broker import TaskBroker
 from mirt.clock import Clock
 from mirt.errors import ErrorCode
 from mirt.store.engine.database import Database
+from mirt.store.queue.audit import count_more, record_act
 from mirt.store.queue.dead_letters import DeadLetter, write_dead_letter
 from mirt.store.queue.events import EventKind, TaskEvent, add_events
 from mirt.store.queue.tasks import TaskMessage
@@ -27,7 +28,7 @@ def purge(broker: TaskBroker, database: Database, queue: str, clock: Clock) -> i
         BrokerUnavailableError: the transport's queue could not be emptied; no task has moved.
         DatabaseError: the batches before have moved, the rest is unchanged.
     """
-    removed = 0
+    removed, act_id = 0, None
     broker.drain(queue)
     while True:
         with database.transaction() as tx:
@@ -41,6 +42,11 @@ def purge(broker: TaskBroker, database: Database, queue: str, clock: Clock) -> i
                 add_events(tx, event)
                 if handler := broker.failure_handlers.get(gone.task.actor):
                     to_publish += handler.purged(tx, gone.task.task_id)
+            if act_id is None:
+                count = len(batch)
+                act_id = record_act(tx, "purge", target=f"queue {queue}", count=count, now=clock())
+            else:
+                count_more(tx, act_id, len(batch))
         broker.publish(to_publish)
         removed += len(batch)
         if len(batch) < BATCH:

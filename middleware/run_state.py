@@ -20,7 +20,7 @@ class RunState:
     buried: bool = False
     """The failure is stored, so the message is acknowledged and does not become a reject."""
     held: bool = False
-    """The task waits for the end of an outage."""
+    """The task waits for the end of an outage or of a pause."""
     taken_at: float | None = None
     """Reading of ``perf_counter`` when a thread took the message."""
     claimed_at: float | None = None

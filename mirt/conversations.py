@@ -28,6 +28,14 @@ from mirt.store.reports.backlog import Backlog, measure
 from mirt.store.shared.seen_ids import SeenIds
 from mirt.store.shop import accepting, corrections, mailbox
 from mirt.store.shop import turn_steps as steps
+from mirt.store.shop.delivery_task import send_response_task
+from mirt.store.shop.handovers import (
+    Handover,
+    HandoverState,
+    lock_handover,
+    next_reply,
+    release_withheld,
+)
 from mirt.store.shop.mailbox import KeptMail, Mail, MailState
 from mirt.task_names import TaskName
 
@@ -217,7 +225,7 @@ class Conversations:
         """
         if mailbox.lock_head(tx, session_id) != after:
             return None
-        return self._promote_oldest(tx, session_id, now=now)
+        return self.promote_oldest(tx, session_id, now=now)
 
     def closing_reads(self, session_id: str) -> list[Query]:
         """Return the queries that ``promote`` needs, so that they travel with others."""
@@ -233,9 +241,12 @@ class Conversations:
         now: datetime,
     ) -> TaskMessage | None:
         """Do as ``promote_next``, with what the queries of ``closing_reads`` have found."""
-        head, waiting = steps.read_closing(found)
-        if head != after:
+        closing = steps.read_closing(found)
+        if closing.head != after:
             return None
+        if not closing.is_ordinary:
+            return self.promote_oldest(tx, session_id, now=now)
+        waiting = closing.waiting
         if not waiting:
             steps.set_head(tx, session_id, None)
             return None
@@ -248,8 +259,9 @@ class Conversations:
 
     def head_among(self, found: Sequence[Sequence[Row]]) -> TaskMessage | None:
         """Return the task of the head, if what ``closing_reads`` has found begins with it."""
-        head, waiting = steps.read_closing(found)
-        return as_task(waiting[0]) if waiting and waiting[0].task_id == head else None
+        closing = steps.read_closing(found)
+        waiting = closing.waiting
+        return as_task(waiting[0]) if waiting and waiting[0].task_id == closing.head else None
 
     def _quiet_after(self, mail: Mail) -> timedelta:
         """Return the time without a new message before the turn of this one begins."""
@@ -270,7 +282,7 @@ class Conversations:
         with self._database.transaction() as tx:
             for session_id in sorted(mailbox.conversations_without_head(tx, limit=100)):
                 if mailbox.lock_head(tx, session_id) is None:
-                    tasks.append(self._promote_oldest(tx, session_id, now=now))
+                    tasks.append(self.promote_oldest(tx, session_id, now=now))
             for session_id in sorted(mailbox.conversations_with_dead_head(tx, limit=100)):
                 tasks.append(self._replace_dead_head(tx, session_id, now=now))
         return [task for task in tasks if task]
@@ -291,7 +303,7 @@ class Conversations:
             mailbox.settle(tx, turn_id=head, task_id=head, state=MailState.FAILED, now=now)
         elif (kept := mailbox.find(tx, head)) is not None and kept.state is MailState.WAITING:
             outbox.forget_done(tx, head)
-        return self._promote_oldest(tx, session_id, now=now)
+        return self.promote_oldest(tx, session_id, now=now)
 
     def _clicked_before(self, tx: Connection, mail: Mail, *, now: datetime) -> str | None:
         """Return the task id of the same message a moment ago, if this one is a double click.
@@ -308,23 +320,52 @@ class Conversations:
         return next((kept.task_id for kept in same), None)
 
     def _enter(self, tx: Connection, mail: Mail, *, now: datetime) -> TaskMessage | None:
-        head = mailbox.record_activity_and_lock(tx, mail, now=now)
-        if head is None:
+        locked = mailbox.record_activity_and_lock(tx, mail, now=now)
+        if locked.is_idle:
             if self._has_delay_notice(mail):
                 outbox.add(tx, _delay_notice(mail), now=now, due_at=now + self._delay_notice)
             return self._make_head(tx, mail, received=now, last=now, now=now)
-        if quiet := self._quiet_after(mail):
+        head, quiet = locked.head, self._quiet_after(mail)
+        if quiet and head is not None:
             outbox.delay_unstarted(tx, head, until=now + quiet, at_most=quiet * LONGEST_QUIET)
         return None
 
-    def _promote_oldest(
+    def promote_oldest(
         self, tx: Connection, session_id: str, *, now: datetime
     ) -> TaskMessage | None:
+        """Make the head: the oldest reply of a person, else the oldest waiting message.
+
+        Return the task to publish, if there is one. While a person has the conversation, its
+        messages wait. The caller has locked the conversation, which has no head that goes on.
+        """
+        handover = lock_handover(tx, session_id)
+        if handover is not None and not handover.is_ordinary:
+            return self._promote_in_handover(tx, handover, now=now)
         waiting = mailbox.waiting_mail(tx, session_id, limit=TURN_MESSAGES)
         if not waiting:
             mailbox.set_head(tx, session_id, None)
             return None
         head, last = waiting[0], waiting[-1]
+        return self._make_head(tx, head, received=head.received_at, last=last.received_at, now=now)
+
+    def _promote_in_handover(
+        self, tx: Connection, handover: Handover, *, now: datetime
+    ) -> TaskMessage | None:
+        session_id = handover.session_id
+        if reply := next_reply(tx, handover):
+            mailbox.set_head(tx, session_id, reply.id)
+            task = send_response_task(reply)
+            return task if outbox.add(tx, task, now=now) else None
+        if handover.state is not HandoverState.BOT:
+            mailbox.set_head(tx, session_id, None)
+            return None
+        waiting = mailbox.waiting_mail(tx, session_id, limit=TURN_MESSAGES + 1)
+        release_withheld(tx, handover, waiting)
+        if not waiting:
+            mailbox.set_head(tx, session_id, None)
+            return None
+        head, last = waiting[0], waiting[-1]
+        outbox.forget_done(tx, head.task_id)  # its turn ended, and its answer was withheld
         return self._make_head(tx, head, received=head.received_at, last=last.received_at, now=now)
 
     def _make_head(

@@ -9,6 +9,7 @@ from mirt.store.queue import leases
 from mirt.store.queue.leases import Lease
 from mirt.store.shop import mailbox
 from mirt.store.shop.deliveries import Delivery, DeliveryState, add_delivery, find_delivery
+from mirt.store.shop.handovers import handed_over
 from mirt.store.shop.mailbox import MailState
 from mirt.texts import DELAY_NOTICE
 
@@ -52,12 +53,16 @@ class DelayNotices:
                 reason = "answered"
             elif begun is not None and (begun.unknown or begun.state is DeliveryState.SENDING):
                 reason = "perhaps_sent"
+            elif handed_over(tx, session_id):
+                reason = "handed_over"
             else:
                 add_delivery(tx, delivery, now=self._clock())
         if reason is None:
             result = self._deliveries.deliver(lease, delivery.id)
             if result["status"] == DeliveryState.UNREACHABLE:
                 reason = "unreachable"
+            elif result["status"] == DeliveryState.WITHHELD:
+                reason = "handed_over"
         if reason is not None:
             return {"status": "skipped", "session_id": session_id, "reason": reason}
         return {"status": "sent", "session_id": session_id}

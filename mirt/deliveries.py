@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import replace
 from datetime import datetime
+from functools import partial
 from typing import Any, TypeVar
 
 import structlog
@@ -19,6 +20,7 @@ from mirt.clock import Clock
 from mirt.errors import (
     CooldownError,
     ErrorCode,
+    LeaseLostError,
     OutcomeUnknownError,
     PermanentError,
     RateLimitError,
@@ -31,8 +33,10 @@ from mirt.store.engine.database import Database
 from mirt.store.engine.retrying import commit_with_retry
 from mirt.store.queue import leases
 from mirt.store.queue.leases import Lease
+from mirt.store.queue.progress import read_progress, record_progress
 from mirt.store.shared.cooldowns import Cooldowns
 from mirt.store.shop import deliveries as store
+from mirt.store.shop import handovers
 from mirt.store.shop import turn_steps as steps
 from mirt.store.shop.deliveries import Delivery, DeliveryState
 
@@ -59,7 +63,8 @@ class Deliveries:
     def deliver(self, lease: Lease, delivery_id: str) -> dict[str, Any]:
         """Send the parts of the delivery that have not been sent, and return its result.
 
-        Its ``status`` is ``sent``, or ``unreachable`` if the customer takes no messages from us.
+        Its ``status`` is ``sent``, ``unreachable`` if the customer takes no messages from us, or
+        ``withheld`` if a person has the conversation.
 
         Raises:
             RateLimitError, ExternalServiceError: the next attempt sends the rest.
@@ -84,11 +89,16 @@ class Deliveries:
             is_announced = True
         channel, parts = self._parts_of(delivery)
         ended: list[T] = []
-        while delivery.state not in {DeliveryState.SENT, DeliveryState.UNREACHABLE}:
-            if not is_announced:
-                self._announce(lease, channel, delivery)
+
+        def end_once(tx: Connection) -> None:
+            ended.append(end(tx))
+
+        while delivery.state not in store.ENDED:
+            if not is_announced and not self._announce(lease, channel, delivery, end_once):
+                delivery = replace(delivery, state=DeliveryState.WITHHELD)
+                break
             is_announced = False
-            delivery = self._send_part(channel, delivery, parts, lambda tx: ended.append(end(tx)))
+            delivery = self._send_part(channel, delivery, parts, end_once)
         if not ended:
             with self._database.transaction() as tx:
                 ended.append(end(tx))
@@ -115,12 +125,14 @@ class Deliveries:
             return delivery
         return replace(delivery, state=DeliveryState.SENDING)
 
-    def mark(self, platform: str, chat_id: str, marks: Marks) -> dict[str, Any]:
+    def mark(self, lease: Lease, platform: str, chat_id: str, marks: Marks) -> dict[str, Any]:
         """Set the marks of a customer on the platform, and return the result of the task.
 
-        A platform that keeps no marks is skipped.
+        A platform that keeps no marks is skipped. Another attempt, or a replay, goes on after the
+        marks that were set.
 
         Raises:
+            LeaseLostError: another worker has the task.
             RateLimitError, ExternalServiceError, PermanentError: as ``MarkingChannel.mark``.
         """
         channel = self._channels.get(platform)
@@ -132,13 +144,21 @@ class Deliveries:
             self._respecting_cooldown(channel, chat_id),
             traces.span("mark customer", attributes=attributes),
         ):
-            channel.mark(chat_id, marks)
+            with self._database.transaction() as tx:
+                done = read_progress(tx, lease)
+            channel.mark(chat_id, marks, done=done, report=partial(self._marked, lease))
         return {"status": "marked", **about}
+
+    def _marked(self, lease: Lease, done: int) -> None:
+        commit_with_retry(self._database, lambda tx: record_progress(tx, lease, done))
 
     def _resume(self, lease: Lease, delivery_id: str) -> Delivery:
         with self._database.transaction() as tx:
             leases.verify(tx, lease)
             delivery = store.find_delivery(tx, delivery_id)
+            if delivery is None and handovers.was_withheld(tx, delivery_id):
+                # Its mail waits again, and the row of the task decides what happens next.
+                raise LeaseLostError(f"the reply {delivery_id} was withheld")
             if delivery is None:
                 raise PermanentError(f"no delivery {delivery_id}", ErrorCode.INVALID_INPUT)
             if delivery.state is not DeliveryState.SENDING:
@@ -158,12 +178,32 @@ class Deliveries:
             raise PermanentError("response_text: it is blank", ErrorCode.EMPTY_MESSAGE)
         return channel, parts
 
-    def _announce(self, lease: Lease, channel: Channel, delivery: Delivery) -> None:
-        """Write that the next part is about to be sent."""
+    def _announce(
+        self,
+        lease: Lease,
+        channel: Channel,
+        delivery: Delivery,
+        end: Callable[[Connection], object],
+    ) -> bool:
+        """Write that the next part is about to be sent.
+
+        If a person has the conversation, withhold the delivery, together with ``end``, and return
+        False.
+        """
         self._cooldowns.check(channel.rate_limit_scope(delivery.chat_id))
         with self._database.transaction() as tx:
-            leases.verify(tx, lease)
-            store.begin_part(tx, delivery)
+            reads = [handovers.reading_voice(delivery.session_id)]
+            [voice] = leases.verify_and_read(tx, lease, reads)
+            if handovers.may_speak(voice, delivery):
+                if not store.begin_part(tx, delivery):
+                    raise LeaseLostError(f"the delivery {delivery.id} was withheld meanwhile")
+                return True
+            is_answered = handovers.has_answered(voice)
+            handovers.withhold(tx, delivery, answered_by_person=is_answered, now=self._clock())
+            end(tx)
+        _count(delivery, "withheld")
+        log.info("reply_withheld", delivery=delivery.id)
+        return False
 
     def _send_part(
         self,

@@ -49,6 +49,9 @@ ORDER_LASTS: Final = timedelta(days=7)
 QUIET_HOURS: Final = "quiet_hours"
 """The reason of a skip after which the follow-up is due again."""
 
+HANDED_OVER: Final = "handed_over"
+"""The reason of a skip while a person has the conversation."""
+
 WindowOf = Callable[[str], timedelta | None]
 """Function from a chat to the time after its last message in which we may write; None: always."""
 
@@ -174,6 +177,8 @@ class FollowUps:
         result = self._deliveries.deliver(lease, lease.task_id)
         if result["status"] == DeliveryState.UNREACHABLE:
             return _skipped(session_id, "unreachable")
+        if result["status"] == DeliveryState.WITHHELD:
+            return _skipped(session_id, HANDED_OVER)
         with self._database.transaction() as tx:
             leases.verify(tx, lease)
             store.add_to_history(tx, followup, delivery.text, now=self._clock())
@@ -277,6 +282,8 @@ class FollowUps:
     def _skip_reason(self, tx: Connection, followup: FollowUp, silence: Silence) -> str | None:
         if silence.since != followup.since:
             return "customer_wrote"
+        if silence.handover_state is not None:
+            return HANDED_OVER
         if silence.head_task_id is not None:
             return "not_answered_yet"
         if silence.chat_id is None:

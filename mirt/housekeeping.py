@@ -1,4 +1,4 @@
-"""Remove rows that are older than RETENTION_DAYS and no longer needed."""
+"""Remove rows that are older than their retention and no longer needed."""
 
 from collections import deque
 from dataclasses import dataclass
@@ -11,7 +11,7 @@ from sqlalchemy.exc import SQLAlchemyError
 from mirt.clock import Clock, time_left
 from mirt.errors import DatabaseError
 from mirt.store.engine.database import Database
-from mirt.store.shop.retention import OLD, Cursor, OldRows, remove_batch
+from mirt.store.shop.retention import ACTS, OLD, Cursor, OldRows, remove_batch
 
 log = structlog.get_logger(__name__)
 
@@ -28,6 +28,7 @@ class _Walk:
     """The way through one table. ``cursor`` is None at its beginning and at its end."""
 
     rows: OldRows
+    before: datetime
     cursor: Cursor | None = None
     removed: int = 0
     is_done: bool = False
@@ -40,10 +41,18 @@ class _Walk:
 class Housekeeping:
     """The removal of rows that are finished and past their retention."""
 
-    def __init__(self, database: Database, clock: Clock, *, retention_days: int) -> None:
+    def __init__(
+        self,
+        database: Database,
+        clock: Clock,
+        *,
+        retention_days: int,
+        audit_retention_days: int,
+    ) -> None:
         self._database = database
         self._clock = clock
         self._retention = timedelta(days=retention_days)
+        self._audit_retention = timedelta(days=audit_retention_days)
 
     def remove_old_rows(self) -> dict[str, int]:
         """Remove old rows and return how many, by table. Each batch is a transaction of its own.
@@ -54,13 +63,14 @@ class Housekeeping:
         Raises:
             DatabaseError, SQLAlchemyError: a table has failed; the others are done.
         """
-        before = self._clock() - self._retention
-        walks = [_Walk(rows) for rows in OLD]
+        now = self._clock()
+        walks = [_Walk(rows, now - self._retention) for rows in OLD]
+        walks.append(_Walk(ACTS, now - self._audit_retention))
         unfinished, failure = deque(walks), None
         while unfinished and (left := _left()) >= 0:
             walk = unfinished.popleft()
             try:
-                self._continue(walk, before, until_left=left - left / (len(unfinished) + 1))
+                self._continue(walk, until_left=left - left / (len(unfinished) + 1))
             except (DatabaseError, SQLAlchemyError) as failed:
                 failure = failure or failed
                 log.warning("old_rows_not_removed", table=walk.table, why=type(failed).__name__)
@@ -73,11 +83,13 @@ class Housekeeping:
             raise failure
         return {walk.table: walk.removed for walk in walks}
 
-    def _continue(self, walk: _Walk, before: datetime, *, until_left: float) -> None:
+    def _continue(self, walk: _Walk, *, until_left: float) -> None:
         """Walk on by at least one batch, until the end or until so many seconds are left."""
         while True:
             with self._database.transaction() as tx:
-                batch = remove_batch(tx, walk.rows, before=before, cursor=walk.cursor, limit=BATCH)
+                batch = remove_batch(
+                    tx, walk.rows, before=walk.before, cursor=walk.cursor, limit=BATCH
+                )
             walk.removed += batch.removed
             walk.cursor, walk.is_done = batch.cursor, batch.cursor is None
             if walk.is_done or _left() <= until_left:

@@ -1,5 +1,6 @@
 """Read the metrics of the whole service from the database, at the moment of a scrape."""
 
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from datetime import timedelta
 from itertools import product
@@ -14,6 +15,7 @@ from mirt.store.engine.database import Database
 from mirt.store.queue import ticks
 from mirt.store.queue.health_checks import checks_of_workers
 from mirt.store.queue.holds import open_holds
+from mirt.store.queue.pauses import PauseKind, all_pauses
 from mirt.store.queue.tasks import TaskState
 from mirt.store.reports import counts
 from mirt.store.reports.backlog import measure
@@ -93,6 +95,11 @@ def _holds(tx: Connection, _clock: Clock) -> Sequence[Metric]:
     return [metrics.HOLDS.of(*found.items())]
 
 
+def _pauses(tx: Connection, _clock: Clock) -> Sequence[Metric]:
+    found = Counter(pause.subject.kind for pause in all_pauses(tx))
+    return [metrics.PAUSES.of(*((kind.value, found[kind]) for kind in PauseKind))]
+
+
 def _ticks(tx: Connection, clock: Clock) -> Sequence[Metric]:
     now = clock()
     ages = ((task, (now - at).total_seconds()) for task, at in ticks.last_ticks(tx).items())
@@ -134,6 +141,7 @@ _READERS: Final[tuple[Callable[[Connection, Clock], Sequence[Metric]], ...]] = (
     _dead,
     _unknown,
     _holds,
+    _pauses,
     _ticks,
     _health,
     _webhooks,

@@ -8,6 +8,7 @@ import threading
 from collections.abc import Callable, Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass
+from functools import partial
 from typing import Final
 
 from pydantic import SecretStr
@@ -17,7 +18,7 @@ from mirt.channels import Channel, PollableChannel
 from mirt.channels.console import ConsoleChannel
 from mirt.channels.manychat import ManyChatChannel, Platform
 from mirt.channels.telegram import TelegramChannel
-from mirt.clock import Clock, utc_now
+from mirt.clock import Clock
 from mirt.conversations import Conversations
 from mirt.crm import Crm
 from mirt.crm.measured import MeasuredCrm
@@ -28,6 +29,7 @@ from mirt.deliveries import Deliveries
 from mirt.followups import FollowUps
 from mirt.health import Health
 from mirt.housekeeping import Housekeeping
+from mirt.http import CheckableService
 from mirt.llm import Agent
 from mirt.llm.measured import MeasuredAgent
 from mirt.llm.openai import OpenAiAgent
@@ -46,7 +48,8 @@ from mirt.store.shared.seen_ids import NoSeenIds, RedisSeenIds
 from mirt.summaries import Summaries
 from mirt.task_names import TaskName
 from mirt.timeline import Timelines
-from mirt.turns import DirectTurns, FailedTurns, Turns
+from mirt.turns import DirectTurns, FailedTurns, Handovers, Turns
+from mirt.turns.limits import AgentLimits
 from mirt.webhooks import Webhooks
 
 Show = Callable[[str, str], None]
@@ -79,6 +82,7 @@ class Runtime:
     turns: Turns
     failed_turns: FailedTurns
     direct: DirectTurns
+    handovers: Handovers
     orders: Orders
     followups: FollowUps
     delay_notices: DelayNotices
@@ -97,10 +101,14 @@ class Runtime:
 
 
 def open_runtime(
-    settings: Settings, *, clock: Clock = utc_now, show: Show = lambda _chat, _text: None
+    settings: Settings, *, clock: Clock | None = None, show: Show = lambda _chat, _text: None
 ) -> Runtime:
-    """Put the business together. Connections are opened by their first use."""
+    """Put the business together, by the database's clock if no other is given.
+
+    Connections are opened by their first use.
+    """
     database, redis = stores(settings).database, stores(settings).redis
+    clock = clock or database.clock
     connections = ExitStack()
     connections.callback(stores(settings).close)
     channels = _channels(settings, redis, show, connections)
@@ -122,6 +130,7 @@ def open_runtime(
         agent,
         clock,
         max_tokens_per_day=settings.agent_max_tokens_per_day,
+        limits=_limits(settings),
         texts=settings.texts,
     )
     failed_turns = FailedTurns(conversations, clock, settings.texts)
@@ -149,11 +158,17 @@ def open_runtime(
         turns=turns,
         failed_turns=failed_turns,
         direct=DirectTurns(database, conversations, turns, failed_turns, clock),
+        handovers=Handovers(database, conversations, channels, clock),
         orders=orders,
         followups=followups,
         delay_notices=DelayNotices(database, deliveries, clock),
         summaries=Summaries(database, agent, clock, retention_days=settings.summary_retention_days),
-        housekeeping=Housekeeping(database, clock, retention_days=settings.retention_days),
+        housekeeping=Housekeeping(
+            database,
+            clock,
+            retention_days=settings.retention_days,
+            audit_retention_days=settings.audit_retention_days,
+        ),
         health=Health(
             database, {"database": database.ping, "redis": redis.ping if redis else None}, clock
         ),
@@ -170,6 +185,17 @@ def open_runtime(
             UNKNOWN: failed_turns,
         },
         connections=connections,
+    )
+
+
+def _limits(settings: Settings) -> AgentLimits:
+    return AgentLimits(
+        orders_per_turn=settings.agent_max_orders_per_turn,
+        orders_per_day=settings.agent_max_orders_per_day,
+        order_total=settings.agent_max_order_total,
+        order_items=settings.agent_max_order_items,
+        tags=settings.manychat_tags,
+        fields=settings.manychat_fields,
     )
 
 
@@ -204,23 +230,52 @@ def open_bot(settings: Settings) -> PollableChannel | None:
     )
 
 
+def open_checkable(settings: Settings) -> dict[str, CheckableService | None]:
+    """Return the outside services by name, each with connections of its own, for a check.
+
+    None for one that is not configured, as ``outside_services``.
+    """
+    opening: dict[str, Callable[[OutsideService], CheckableService]] = {
+        "telegram": partial(_telegram, settings),
+        "manychat": partial(_manychat, settings, None),
+        "llm": partial(_llm, settings),
+        "crm": partial(_snitkix, settings),
+    }
+    return {
+        name: None if api is None else opening[name](api)
+        for name, api in outside_services(settings).items()
+    }
+
+
 def _channels(
     settings: Settings, redis: Redis | None, show: Show, connections: ExitStack
 ) -> dict[str, Channel]:
     services = outside_services(settings)
-    telegram_api = services["telegram"] or _UNUSED
-    manychat_api = services["manychat"] or _UNUSED
-    telegram = TelegramChannel(
-        token=telegram_api.key,
+    telegram = _telegram(settings, services["telegram"] or _UNUSED)
+    manychat = _manychat(settings, redis, services["manychat"] or _UNUSED)
+    channels: dict[str, Channel] = {}
+    for channel in (telegram, manychat):
+        connections.callback(channel.close)
+        is_configured = services[channel.name] is not None
+        channels[channel.name] = channel if is_configured else ConsoleChannel(channel, show)
+    return channels
+
+
+def _telegram(settings: Settings, api: OutsideService) -> TelegramChannel:
+    return TelegramChannel(
+        token=api.key,
         secret=settings.telegram_webhook_secret,
-        api_url=telegram_api.url,
+        api_url=api.url,
         groups=settings.telegram_groups,
         max_connections=settings.worker_threads,
     )
-    manychat = ManyChatChannel(
-        api_key=manychat_api.key,
+
+
+def _manychat(settings: Settings, redis: Redis | None, api: OutsideService) -> ManyChatChannel:
+    return ManyChatChannel(
+        api_key=api.key,
         token=settings.manychat_verify_token or _missing_secret(settings),
-        api_url=manychat_api.url,
+        api_url=api.url,
         default_platform=Platform(settings.manychat_platform),
         max_connections=settings.worker_threads,
         send_rate=_rate_limiter(
@@ -230,12 +285,6 @@ def _channels(
             settings, redis, "manychat:call", settings.manychat_calls_per_second
         ),
     )
-    channels: dict[str, Channel] = {}
-    for channel in (telegram, manychat):
-        connections.callback(channel.close)
-        is_configured = services[channel.name] is not None
-        channels[channel.name] = channel if is_configured else ConsoleChannel(channel, show)
-    return channels
 
 
 def _missing_secret(settings: Settings) -> SecretStr | None:
@@ -266,9 +315,15 @@ def _agent(settings: Settings, connections: ExitStack) -> Agent:
     llm = outside_services(settings)["llm"]
     if llm is None:
         return MeasuredAgent(ScriptedAgent(), "scripted")
-    agent = OpenAiAgent(
-        api_key=llm.key,
-        base_url=llm.url,
+    agent = _llm(settings, llm)
+    connections.callback(agent.close)
+    return MeasuredAgent(agent, settings.llm_model)
+
+
+def _llm(settings: Settings, api: OutsideService) -> OpenAiAgent:
+    return OpenAiAgent(
+        api_key=api.key,
+        base_url=api.url,
         model=settings.llm_model,
         prompt=settings.prompt,
         summary_prompt=settings.texts.summary_prompt,
@@ -278,22 +333,24 @@ def _agent(settings: Settings, connections: ExitStack) -> Agent:
         sends_tools=settings.llm_tools,
         max_connections=settings.worker_threads,
     )
-    connections.callback(agent.close)
-    return MeasuredAgent(agent, settings.llm_model)
 
 
 def _crm(settings: Settings, connections: ExitStack) -> Crm:
     api = outside_services(settings)["crm"]
     if api is None:
         return NoCrm()
-    crm = SnitkixCrm(
+    crm = _snitkix(settings, api)
+    connections.callback(crm.close)
+    return MeasuredCrm(crm)
+
+
+def _snitkix(settings: Settings, api: OutsideService) -> SnitkixCrm:
+    return SnitkixCrm(
         api_key=api.key,
         api_url=api.url,
         orders_path=settings.snitkix_orders_path,
         max_connections=settings.worker_threads,
     )
-    connections.callback(crm.close)
-    return MeasuredCrm(crm)
 
 
 _lock = threading.Lock()

@@ -7,7 +7,9 @@ one line for each, naming the variable. No value is printed, since it may be a s
 import os
 import re
 from collections.abc import Iterator, Mapping
+from decimal import Decimal
 from enum import StrEnum
+from ipaddress import IPv4Network, IPv6Network, ip_network
 from pathlib import Path
 from typing import Annotated, Any, ClassVar, Final, Literal, Self
 from urllib.parse import unquote, urlsplit
@@ -28,6 +30,7 @@ from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 from mirt.quiet_hours import QuietHours
 from mirt.server_urls import POSTGRES, RABBITMQ, REDIS, is_sqlite
 from mirt.texts import Texts, TextsError, read_text_file, read_texts
+from mirt.tokens import SHORTEST, accepted, named_tokens
 
 OLD_NAMES: Final[Mapping[str, str]] = {
     "CELERY_ENABLED": "TASKS_ENABLED",
@@ -41,9 +44,25 @@ OLD_NAMES: Final[Mapping[str, str]] = {
 The old names still work, and are reported at the start.
 """
 
+Network = IPv4Network | IPv6Network
+
 EMBEDDED_DATABASE: Final = "sqlite:///var/mirt.db"
 MANYCHAT_WINDOW_H: Final = 24
 
+
+TOKENS: Final = (
+    "telegram_webhook_secret",
+    "manychat_verify_token",
+    "ops_token",
+    "ops_read_token",
+    "tasks_token",
+    "session_key",
+)
+"""Secrets of callers: each may have two values, ``new,old``, while one is replaced."""
+TOO_SHORT: Final = (
+    f"needs at least {SHORTEST} characters when RABBITMQ_URL is set; "
+    'python -c "import secrets; print(secrets.token_urlsafe(24))"'
+)
 
 EMPTY_IS_NONE: Final = ("llm_max_tokens", "llm_temperature")
 """Settings with a default that an empty variable turns off. Others are then as if not set."""
@@ -153,6 +172,13 @@ class Settings(BaseSettings):
         le=1000,
         description="Most processes that send; each uses its share of the rate without Redis.",
     )
+    manychat_tags: Annotated[tuple[str, ...] | None, NoDecode] = Field(
+        None,
+        description="Tags that the agent may set or remove, separated by commas; none: no tag.",
+    )
+    manychat_fields: Annotated[tuple[str, ...] | None, NoDecode] = Field(
+        None, description="Fields that the agent may set, separated by commas; none: no field."
+    )
     manychat_double_click_seconds: float = Field(
         5,
         ge=0,
@@ -192,6 +218,24 @@ class Settings(BaseSettings):
         ge=0,
         description="Tokens that one conversation may cost in 24 hours; 0: no limit.",
     )
+    agent_max_orders_per_turn: int = Field(
+        1, ge=0, description="Orders that the agent may create in one answer; 0: no limit."
+    )
+    agent_max_orders_per_day: int = Field(
+        3,
+        ge=0,
+        description="Orders of one customer in 24 hours, after which a person confirms; 0: none.",
+    )
+    agent_max_order_total: Decimal = Field(
+        Decimal(20_000),
+        ge=0,
+        description="Sum above which a person confirms an order of the agent; 0: no limit.",
+    )
+    agent_max_order_items: int = Field(
+        20,
+        ge=0,
+        description="Pieces above which a person confirms an order of the agent; 0: no limit.",
+    )
     prompt_file: Path | None = Field(
         None, description="Text file with the instructions of the LLM; default: those of MIRT."
     )
@@ -230,11 +274,24 @@ class Settings(BaseSettings):
     retention_days: int = Field(
         30, ge=1, description="Days to keep finished mailbox rows, deliveries and tasks."
     )
+    audit_retention_days: int = Field(365, ge=1, description="Days to keep the acts of operators.")
     ops_token: SecretStr | None = Field(
-        None, description="Operators' token for /ops; also the bearer token for /tasks."
+        None, description="Operators' token for /ops; for /tasks too, without TASKS_TOKEN."
+    )
+    ops_tokens: SecretStr | None = Field(
+        None, description="A token for each operator, so that acts have names: olena:token,…"
     )
     ops_read_token: SecretStr | None = Field(
         None, description="Token for read-only access to /ops."
+    )
+    tasks_token: SecretStr | None = Field(
+        None, description="Bearer token for /tasks; default: OPS_TOKEN."
+    )
+    session_key: SecretStr | None = Field(
+        None, description="Random key that signs the sessions of /ops; default: from the tokens."
+    )
+    trusted_proxies: Annotated[tuple[Network, ...], NoDecode] = Field(
+        (), description="Addresses or networks of proxies whose X-Forwarded-… headers count."
     )
     log_format: Literal["console", "json"] = Field("console", description="Format of log lines.")
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = Field(
@@ -271,8 +328,22 @@ class Settings(BaseSettings):
     @field_validator("telegram_webhook_secret")
     @classmethod
     def _as_telegram_allows(cls, value: SecretStr | None) -> SecretStr | None:
-        if value and not re.fullmatch(r"[A-Za-z0-9_-]{1,256}", value.get_secret_value()):
-            raise ValueError("Telegram allows 1-256 of A-Z a-z 0-9 _ -")
+        for one in accepted(value):
+            if not re.fullmatch(r"[A-Za-z0-9_-]{1,256}", one.get_secret_value()):
+                raise ValueError("Telegram allows 1-256 of A-Z a-z 0-9 _ -")
+        return value
+
+    @field_validator(*TOKENS)
+    @classmethod
+    def _with_a_value(cls, value: SecretStr | None) -> SecretStr | None:
+        if value is not None and not accepted(value):
+            raise ValueError("has no value between its commas")
+        return value
+
+    @field_validator("ops_tokens")
+    @classmethod
+    def _of_names(cls, value: SecretStr | None) -> SecretStr | None:
+        named_tokens(value)
         return value
 
     @field_validator("rabbitmq_url")
@@ -296,6 +367,15 @@ class Settings(BaseSettings):
             POSTGRES.check(value.get_secret_value())
         return value
 
+    @field_validator("manychat_tags", "manychat_fields", mode="before")
+    @classmethod
+    def _names(cls, value: object) -> object:
+        """Read names; ``none`` is the empty list, and without a value every name is allowed."""
+        if not isinstance(value, str):
+            return value
+        names = [name for part in value.split(",") if (name := part.strip())]
+        return [] if names == ["none"] else names
+
     @field_validator("followup_delays_hours", "manychat_followup_delays_hours", mode="before")
     @classmethod
     def _comma_separated(cls, value: object) -> object:
@@ -316,6 +396,17 @@ class Settings(BaseSettings):
         if value and value[-1] >= MANYCHAT_WINDOW_H:
             raise ValueError(f"must be below {MANYCHAT_WINDOW_H}: ManyChat takes no later message")
         return value
+
+    @field_validator("trusted_proxies", mode="before")
+    @classmethod
+    def _of_networks(cls, value: object) -> object:
+        if not isinstance(value, str):
+            return value
+        parts = [part.strip() for part in value.split(",") if part.strip()]
+        try:
+            return tuple(ip_network(part, strict=False) for part in parts)
+        except ValueError:
+            raise ValueError("addresses or networks, like 10.0.0.0/8,127.0.0.1") from None
 
     @field_validator("shop_timezone")
     @classmethod
@@ -357,10 +448,39 @@ class Settings(BaseSettings):
         return self
 
     @model_validator(mode="after")
-    def _two_tokens_for_two_roles(self) -> Self:
-        if self.ops_token and self.ops_token == self.ops_read_token:
-            raise ValueError("OPS_READ_TOKEN: must differ from OPS_TOKEN, which may do more")
+    def _one_token_for_each(self) -> Self:
+        acting = self._acting_tokens()
+        if not acting.isdisjoint(accepted(self.ops_read_token)):
+            which = "OPS_TOKEN and OPS_TOKENS, which may do more"
+            raise ValueError(f"OPS_READ_TOKEN: must differ from {which}")
+        owners: dict[SecretStr, str] = dict.fromkeys(accepted(self.ops_token), "OPS_TOKEN")
+        for one in named_tokens(self.ops_tokens):
+            if owners.setdefault(one.token, one.name) != one.name:
+                raise ValueError("OPS_TOKENS: each operator needs a token that no other has")
         return self
+
+    def _acting_tokens(self) -> set[SecretStr]:
+        named = (one.token for one in named_tokens(self.ops_tokens))
+        return {*accepted(self.ops_token), *named}
+
+    @model_validator(mode="after")
+    def _long_enough_when_distributed(self) -> Self:
+        if self.mode is Mode.EMBEDDED or not self.calls_outside:
+            return self
+        short = [f"{name.upper()}: {TOO_SHORT}" for name in self.tokens_shorter_than(SHORTEST)]
+        if short:
+            raise ValueError("\n".join(short))
+        return self
+
+    def tokens_shorter_than(self, characters: int) -> list[str]:
+        """Return the settings with a token, an old one too, of fewer characters than that."""
+        values = {name: accepted(getattr(self, name)) for name in TOKENS}
+        values["ops_tokens"] = tuple(one.token for one in named_tokens(self.ops_tokens))
+        return [
+            name
+            for name, tokens in values.items()
+            if any(len(one.get_secret_value()) < characters for one in tokens)
+        ]
 
     @model_validator(mode="after")
     def _complete_when_distributed(self) -> Self:
@@ -409,11 +529,14 @@ class Settings(BaseSettings):
     def secrets(self) -> list[str]:
         """All secret values in force, for redaction.
 
-        For a URL also its password, as written and percent-decoded.
+        For a URL also its password, as written and percent-decoded; each value of a list of tokens.
         """
         values = (getattr(self, name) for name in type(self).model_fields)
         secrets = [v.get_secret_value() for v in values if isinstance(v, SecretStr)]
         passwords = [p for secret in secrets if "://" in secret and (p := _password(secret))]
+        tokens = [one for name in TOKENS for one in accepted(getattr(self, name))]
+        tokens += (one.token for one in named_tokens(self.ops_tokens))
+        secrets += (one.get_secret_value() for one in tokens)
         return list(dict.fromkeys([*secrets, *passwords, *map(unquote, passwords)]))
 
     def masked(self) -> dict[str, Any]:

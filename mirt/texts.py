@@ -25,6 +25,13 @@ ORDER_TAKEN: Final = "Дякую! Замовлення прийнято, нев�
 ORDER_NOT_TAKEN: Final = (
     "Перепрошую, зараз не вдалося оформити замовлення. Ми вже перевіряємо його й напишемо вам."
 )
+ORDER_NEEDS_APPROVAL: Final = (
+    "Дякую! Замовлення передано колезі: він перевірить його й підтвердить вам. "
+    "До підтвердження воно ще не прийняте."
+)
+ONE_ORDER_AT_A_TIME: Final = (
+    "За один раз можу оформити лише одне замовлення. Про решту напишіть, будь ласка, ще раз."
+)
 NO_MORE_FOLLOWUPS: Final = (
     "Добре, більше не нагадуватиму про себе. Якщо щось знадобиться, просто напишіть сюди."
 )
@@ -97,6 +104,8 @@ class Texts:
     enough_for_today: str = ENOUGH_FOR_TODAY
     order_taken: str = ORDER_TAKEN
     order_not_taken: str = ORDER_NOT_TAKEN
+    order_needs_approval: str = ORDER_NEEDS_APPROVAL
+    one_order_at_a_time: str = ONE_ORDER_AT_A_TIME
     understood: str = UNDERSTOOD
     received: str = RECEIVED
     unreadable: str = CANNOT_READ

@@ -103,6 +103,17 @@ class Webhooks:
         store.write(tx, state)
 
 
+def report_now(stored: WebhookState, channel: RegisteringChannel, now: datetime) -> WebhookState:
+    """Return the state of a webhook as its platform reports it now; nothing is stored.
+
+    The stored state knows the address that an operator has set.
+
+    Raises:
+        WorkerError: the platform does not report it.
+    """
+    return replace(stored, checked_at=now, failure=None, **asdict(channel.webhook_report()))
+
+
 def problems_of(state: WebhookState, now: datetime) -> Iterator[WebhookProblem]:
     """Yield the reasons why messages of this channel do not arrive; none if they do."""
     if state.checked_at is None or now - state.checked_at > CHECK_LASTS:

@@ -21,6 +21,7 @@ from service.admin_ui.headers import PageHeaders
 from service.dispatcher import Dispatch, accepting, dispatch_message
 from service.web.bearer import Bearer
 from service.web.bulkhead import Bulkhead
+from service.web.clients import Clients
 from service.web.errors import answer_errors
 from service.web.health import Liveness, Readiness, probes_of
 from service.web.ingress import IngressApp
@@ -67,8 +68,10 @@ def _in_threads(runtime: Runtime, probes: Mapping[str, Probe] | None) -> falcon.
     outermost_first: list[Any] = [RequestMetrics(), RequestLog(), PageHeaders()]
     app = falcon.App(middleware=outermost_first)
     _prepare(app)
-    attempts = LoginThrottle()
-    bearer = Bearer(runtime.settings.ops_token, attempts)
+    settings = runtime.settings
+    clients = Clients(settings.trusted_proxies)
+    attempts = LoginThrottle(clients)
+    bearer = Bearer(settings.tasks_token or settings.ops_token, attempts)
     for name, dispatch_task in TASK_DISPATCHERS.items():
         app.add_route(f"/tasks/{name}", TaskResource(bearer, dispatch_task))
     app.add_route(
@@ -76,7 +79,7 @@ def _in_threads(runtime: Runtime, probes: Mapping[str, Probe] | None) -> falcon.
         Readiness(probes_of(runtime) if probes is None else probes, runtime.health.latest),
     )
     app.add_route("/metrics", MetricsResource(runtime))
-    for address, page in ops.routes(runtime, attempts):
+    for address, page in ops.routes(runtime, attempts, clients):
         app.add_route(address, page)
     return app
 

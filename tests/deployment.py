@@ -88,7 +88,8 @@ class Deployment:
     def web(self) -> "subprocess.Popen[bytes]":
         """Start the ingress; return it when it answers."""
         process = self.start("web", "--port", str(self.port))
-        wait_until(self.is_alive, within_s=START_WITHIN_S)
+        wait_until(lambda: self.is_alive() or process.poll() is not None, within_s=START_WITHIN_S)
+        assert process.poll() is None, f"the ingress has ended:\n{self.log_text()[-2000:]}"
         return process
 
     def is_alive(self) -> bool:

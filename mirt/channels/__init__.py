@@ -5,6 +5,7 @@ a time. Not here: conversations, deliveries, retries, or any rule of the busines
 """
 
 from mirt.channels.protocol import (
+    CHANNELS,
     Channel,
     Ignored,
     InboundMessage,
@@ -19,6 +20,7 @@ from mirt.channels.protocol import (
 )
 
 __all__ = [
+    "CHANNELS",
     "Channel",
     "Ignored",
     "InboundMessage",

@@ -1,9 +1,12 @@
 """Define the interface of a channel, and the values that it takes and returns."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
-from typing import Any, Protocol, runtime_checkable
+from typing import Any, Final, Protocol, runtime_checkable
+
+CHANNELS: Final = ("telegram", "manychat")
+"""Names of the platforms, as data and operators use them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,12 +71,21 @@ class Marks:
     remove_tags: Sequence[str] = ()
 
 
+def ignore(_done: int) -> None:
+    """Do nothing with the number of marks that are set."""
+
+
 @runtime_checkable
 class MarkingChannel(Protocol):
     """A platform that keeps marks of its customers; Telegram keeps none."""
 
-    def mark(self, chat_id: str, marks: Marks) -> None:
-        """Set the marks. A second call changes nothing.
+    def mark(
+        self, chat_id: str, marks: Marks, *, done: int = 0, report: Callable[[int], None] = ignore
+    ) -> None:
+        """Set the marks, the tags to remove first. A second call changes nothing.
+
+        ``done`` of them were set before and are passed over; ``report`` gets the number of those
+        that are set, after each.
 
         Raises the same as ``Channel.send``, except ``OutcomeUnknownError``.
         """
@@ -117,7 +129,7 @@ class RegisteringChannel(Protocol):
         ...
 
     def webhook_report(self) -> WebhookReport:
-        """Return the state of the webhook; the platform has five seconds to answer.
+        """Return the state of the webhook; the platform has a few seconds to answer.
 
         Raises the same as ``Channel.send``.
         """

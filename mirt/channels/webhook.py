@@ -10,6 +10,7 @@ from pydantic_core import ErrorDetails
 
 from mirt.channels.splitting import well_formed
 from mirt.errors import ErrorCode, PermanentError
+from mirt.tokens import accepted
 
 Text = Annotated[
     str, BeforeValidator(lambda value: well_formed(value) if isinstance(value, str) else value)
@@ -88,10 +89,13 @@ def header(headers: Mapping[str, str], name: str) -> str:
 
 
 def same_secret(given: str, secret: SecretStr) -> bool:
-    """Compare in constant time. An empty secret equals nothing."""
-    expected = secret.get_secret_value().encode(errors="surrogatepass")
-    same = hmac.compare_digest(given.encode(errors="surrogatepass"), expected)
-    return same and bool(expected)
+    """Compare with every accepted value, in constant time. An empty secret equals nothing."""
+    bytes_given = given.encode(errors="surrogatepass")
+    same = [
+        hmac.compare_digest(bytes_given, one.get_secret_value().encode(errors="surrogatepass"))
+        for one in accepted(secret)
+    ]
+    return any(same)
 
 
 def present(**values: Any) -> dict[str, Any]:

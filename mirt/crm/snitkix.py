@@ -7,9 +7,17 @@ from pydantic import SecretStr
 
 from mirt.crm.protocol import CrmOrder
 from mirt.errors import ErrorCode, ExternalServiceError, OutcomeUnknownError, PermanentError
-from mirt.http import Answer, ExternalService, Refusal, SettingNames
+from mirt.http import (
+    CHECK_S,
+    Answer,
+    ExternalService,
+    Refusal,
+    ServiceReport,
+    SettingNames,
+)
 
 TIMEOUT_S: Final = 15.0
+_OF_NO_ORDER: Final = "mirt-check"
 OUR_WORDS: Final = {"pending": "pending_payment"}
 """Our name for each status that Snitkix names differently."""
 
@@ -52,7 +60,16 @@ class SnitkixCrm:
 
     def find(self, external_id: str) -> CrmOrder | None:
         """Look an order up by our ``external_id``."""
-        answer = self._ask("GET", self._path, params={"external_id": external_id}, idempotent=True)
+        return self._find(external_id, TIMEOUT_S)
+
+    def _find(self, external_id: str, timeout: float) -> CrmOrder | None:
+        answer = self._ask(
+            "GET",
+            self._path,
+            params={"external_id": external_id},
+            idempotent=True,
+            timeout=timeout,
+        )
         body = answer.body if isinstance(answer.body, dict) else {}
         found = body.get("data", body.get("orders"))
         if not isinstance(found, list):
@@ -72,6 +89,23 @@ class SnitkixCrm:
         if found is None or not found.status:
             raise ExternalServiceError("crm", f"answered {answer.status} without an order's status")
         return found
+
+    def check(self) -> ServiceReport:
+        """Look up an order that cannot exist: that proves the key and the path of the orders.
+
+        ``/api/health`` would answer without a key.
+
+        Raises:
+            OutageError, ExternalServiceError, RateLimitError, PermanentError: as ``find``.
+        """
+        try:
+            self._find(_OF_NO_ORDER, CHECK_S)
+        except PermanentError as refused:
+            advice = "correct SNITKIX_API_URL or SNITKIX_ORDERS_PATH"
+            return ServiceReport(
+                f"{self._path} cannot be searched: {refused.message}", advice, works=False
+            )
+        return ServiceReport("its orders can be searched")
 
     def close(self) -> None:
         """Close the connections. A later request opens new ones."""

@@ -5,6 +5,15 @@ the adapter of the service knows.
 """
 
 from mirt.http.answer import Answer
+from mirt.http.report import CHECK_S, CheckableService, ServiceReport
 from mirt.http.service import ExternalService, Refusal, SettingNames
 
-__all__ = ["Answer", "ExternalService", "Refusal", "SettingNames"]
+__all__ = [
+    "CHECK_S",
+    "Answer",
+    "CheckableService",
+    "ExternalService",
+    "Refusal",
+    "ServiceReport",
+    "SettingNames",
+]

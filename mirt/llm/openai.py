@@ -7,13 +7,15 @@ tests/unit/llm/test_shapes.py lists the known shapes, with what happens after ea
 from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any, Final
+from urllib.parse import urlsplit
 
 import structlog
 from pydantic import SecretStr
 
 from mirt.errors import ErrorCode, PermanentError, PromptRefusedError
-from mirt.http import Answer, ExternalService, SettingNames
+from mirt.http import CHECK_S, Answer, ExternalService, ServiceReport, SettingNames
 from mirt.llm import prompts
+from mirt.llm.body import at
 from mirt.llm.completions import CutOffError, Usage, read_completion, service_failure
 from mirt.llm.failures import Failure, ParameterRefusedError, account_refusal
 from mirt.llm.protocol import ChatMessage, Completion, Tool
@@ -22,6 +24,8 @@ log = structlog.get_logger(__name__)
 
 MORE_ROOM: Final = 4
 """How many times ``max_tokens`` an answer gets after it was cut off before it said anything."""
+KEY_PATHS: Final = {"openrouter.ai": "/key"}
+"""Paths that tell about our key, by host, where the list of models is public."""
 _TOKENS: Final = ("max_tokens", "max_completion_tokens")
 
 
@@ -52,6 +56,7 @@ class OpenAiAgent:
         completion. Without ``sends_tools`` the model has no tools.
         """
         self._model = model
+        self._key_path = KEY_PATHS.get(urlsplit(base_url).hostname or "")
         self._prompt = prompt or prompts.ANSWER
         self._summary_prompt = summary_prompt or prompts.SUMMARY
         self._sends_tools = sends_tools
@@ -92,6 +97,38 @@ class OpenAiAgent:
         asked = _message("user", prompts.transcript(conversation))
         return self._complete(
             [*_instructions(self._summary_prompt, before), asked], must_be_whole=True
+        )
+
+    def check(self) -> ServiceReport:
+        """Ask for the list of models, and for the credit of the key where that can be asked.
+
+        Raises:
+            OutageError, ExternalServiceError, RateLimitError: as ``answer``.
+        """
+        if self._key_path is None:
+            return self._check_models()
+        credit = at(self._get(self._key_path).body, "data", "limit_remaining")
+        if not isinstance(credit, int | float):
+            return self._check_models()
+        if credit <= 0:
+            return ServiceReport("the key has no credit left", "buy credit", works=False)
+        models = self._check_models()
+        return replace(models, found=f"{models.found}, credit left: {credit:.2f}")
+
+    def _check_models(self) -> ServiceReport:
+        answer = self._get("/models")
+        listed = at(answer.body, "data")
+        if answer.status >= 400 or not isinstance(listed, list):
+            return ServiceReport(f"it lists no models ({answer.status}), so the key was not tried")
+        names = {at(model, "id") for model in listed}
+        if names and self._model not in names:
+            found = f"{self._model} is not among its {len(names)} models"
+            return ServiceReport(found, "correct LLM_MODEL")
+        return ServiceReport(f"the key is taken, {self._model} is there")
+
+    def _get(self, path: str) -> Answer:
+        return self._service.call(
+            "GET", path, idempotent=True, accept=range(400, 500), timeout=CHECK_S
         )
 
     def close(self) -> None:

@@ -5,7 +5,7 @@ files that a supervisor shares with its workers.
 """
 
 from collections.abc import Iterable, Sequence
-from typing import Final
+from typing import Final, Literal
 
 import prometheus_client
 from prometheus_client.core import GaugeMetricFamily, Metric
@@ -14,8 +14,11 @@ from typing_extensions import override
 # The series with creation times would double the number of series, and have no use here.
 prometheus_client.disable_created_metrics()
 
+Several = Literal["livesum", "livemostrecent"]
 LIVE_SUM: Final = "livesum"
 """Gauges of several processes are added up; those of dead processes vanish."""
+LATEST: Final = "livemostrecent"
+"""Of several living processes the gauge that was set last counts: they measure the same."""
 
 
 class Instrument:
@@ -59,12 +62,18 @@ class Counter(Instrument):
 
 
 class Gauge(Instrument):
-    """An amount at this moment."""
+    """An amount at this moment. ``several`` says what counts if several processes have one."""
+
+    def __init__(
+        self, name: str, help_text: str, *labels: str, several: Several = LIVE_SUM
+    ) -> None:
+        self._several = several
+        super().__init__(name, help_text, *labels)
 
     @override
     def reopen(self) -> None:
         self._metric = prometheus_client.Gauge(
-            self.name, self.help_text, self.labels, registry=None, multiprocess_mode=LIVE_SUM
+            self.name, self.help_text, self.labels, registry=None, multiprocess_mode=self._several
         )
 
     def inc(self, by: float = 1, **labels: str) -> None:

@@ -2,13 +2,13 @@
 
 No secret reaches a log. Every secret of the settings is redacted in every line: in our own, in
 those of libraries, in warnings and in uncaught exceptions. Texts of customers and of the LLM are
-logged only with LOG_TEXTS.
+logged only with LOG_TEXTS. No control character from outside reaches a log either.
 """
 
 import logging
 import sys
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from types import TracebackType
 from typing import Any, Final
@@ -17,6 +17,7 @@ import structlog
 from structlog.typing import EventDict, Processor, WrappedLogger
 
 from mirt.observe import secrets
+from mirt.observe.printable import printable, printable_block, printable_json
 from mirt.settings import Settings
 
 QUIET_LIBRARIES: Final = (
@@ -24,13 +25,16 @@ QUIET_LIBRARIES: Final = (
     *("urllib3", "opentelemetry"),
 )
 
+_BLOCKS: Final = ("exception", "stack")
+"""Values that the console shows in lines of their own."""
+
 log = structlog.get_logger(__name__)
 
 
 def configure(settings: Settings) -> None:
     """Let structlog and the standard library's loggers write the same lines to stderr."""
     secrets.use(settings.secrets)
-    renderer = _renderer(settings)
+    renderers = _renderers(settings)
     lines = _Lines(sys.stderr)
     lines.setFormatter(
         _WithoutSecrets(
@@ -39,10 +43,10 @@ def configure(settings: Settings) -> None:
                 *_facts(),
                 redacting_processor(secrets.redact),
             ],
-            processors=[structlog.stdlib.ProcessorFormatter.remove_processors_meta, renderer],
+            processors=[structlog.stdlib.ProcessorFormatter.remove_processors_meta, *renderers],
         )
     )
-    _configure_structlog(settings, renderer, lines.write_line)
+    _configure_structlog(settings, renderers, lines.write_line)
     root = logging.getLogger()
     root.handlers[:] = [lines]
     root.setLevel(settings.log_level)
@@ -61,15 +65,15 @@ def configure_ours(settings: Settings) -> None:
     if structlog.is_configured():
         return
     secrets.use(settings.secrets)
-    _configure_structlog(settings, _renderer(settings), _Lines(sys.stderr).write_line)
+    _configure_structlog(settings, _renderers(settings), _Lines(sys.stderr).write_line)
 
 
 def _configure_structlog(
-    settings: Settings, renderer: Processor, write: Callable[[str], None]
+    settings: Settings, renderers: Sequence[Processor], write: Callable[[str], None]
 ) -> None:
     """Let our own lines go to ``write`` at once: a logger of the library costs as much again."""
     structlog.configure(
-        processors=[*_facts(), _rendering(renderer)],
+        processors=[*_facts(), _rendering(renderers)],
         wrapper_class=structlog.make_filtering_bound_logger(
             logging.getLevelName(settings.log_level)
         ),
@@ -95,7 +99,7 @@ def _facts() -> list[Processor]:
     ]
 
 
-def _rendering(renderer: Processor) -> Processor:
+def _rendering(renderers: Sequence[Processor]) -> Processor:
     """Return the processor that makes a line without secrets.
 
     The line of nearly every event has no sign of a secret and is done. For the others each value is
@@ -103,22 +107,48 @@ def _rendering(renderer: Processor) -> Processor:
     """
     plain, redacted = redacting_processor(str), redacting_processor(secrets.redact)
 
+    def line_of(make_plain: Processor, logger: WrappedLogger, method: str, event: Any) -> str:
+        for step in (make_plain, *renderers):
+            event = step(logger, method, event)
+        return str(event)
+
     def render(logger: WrappedLogger, method: str, event: EventDict) -> str:
         try:
-            line = str(renderer(logger, method, plain(logger, method, event)))
+            line = line_of(plain, logger, method, event)
             if secrets.may_be_in(line):
-                line = str(renderer(logger, method, redacted(logger, method, event)))
+                line = line_of(redacted, logger, method, event)
         except Exception as failed:  # noqa: BLE001 - a log line must not fail its task
-            line = f"a line could not be made of {_text(event.get('event'))}: {type(failed)}"
+            line = f"a line could not be made of {_text(event.get('event'))!r}: {type(failed)}"
         return secrets.redact(line)
 
     return render
 
 
-def _renderer(settings: Settings) -> Processor:
+def _renderers(settings: Settings) -> list[Processor]:
     if settings.log_format == "json":
-        return structlog.processors.JSONRenderer(ensure_ascii=False)
-    return structlog.dev.ConsoleRenderer(colors=sys.stderr.isatty())
+        return [structlog.processors.JSONRenderer(ensure_ascii=False), _escape_json]
+    # Before the renderer, which adds control characters of its own: the colours.
+    return [_make_printable, structlog.dev.ConsoleRenderer(colors=sys.stderr.isatty())]
+
+
+def _escape_json(_logger: WrappedLogger, _method: str, line: Any) -> str:
+    return printable_json(str(line))
+
+
+def _make_printable(_logger: WrappedLogger, _method: str, event: EventDict) -> EventDict:
+    def clean(value: Any) -> Any:
+        if isinstance(value, dict):
+            return {clean(key): clean(inner) for key, inner in value.items()}
+        if isinstance(value, list):
+            return [clean(inner) for inner in value]
+        return printable(value) if isinstance(value, str) else value
+
+    return {
+        printable(key): printable_block(value)
+        if key in _BLOCKS and isinstance(value, str)
+        else clean(value)
+        for key, value in event.items()
+    }
 
 
 def redacting_processor(

@@ -8,7 +8,14 @@ Prometheus.
 from collections.abc import Mapping
 from typing import Final
 
-from mirt.observe.instruments import Counter, Gauge, Histogram, Instrument, LookupGauge
+from mirt.observe.instruments import (
+    LATEST,
+    Counter,
+    Gauge,
+    Histogram,
+    Instrument,
+    LookupGauge,
+)
 
 QUICK: Final = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 0.75, 1, 2.5, 5)
 """For HTTP requests: a webhook is answered within a second."""
@@ -21,6 +28,11 @@ WAIT: Final = (0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 120, 300, 900, 3600)
 
 # Every process.
 PROCESSES: Final = Gauge("mirt_processes", "Processes that live.")
+CLOCK_AHEAD: Final = Gauge(
+    "mirt_clock_ahead_seconds",
+    "Time by which the clock of this machine is ahead of the database's; negative if behind.",
+    several=LATEST,
+)
 PROCESS_STARTS: Final = Counter("mirt_process_starts_total", "Processes that have started.")
 
 # The ingress.
@@ -117,6 +129,7 @@ HOLDS: Final = LookupGauge(
     "Work is held: 1 if the service fails, 2 if it refuses our key or account; else 0.",
     "service",
 )
+PAUSES: Final = LookupGauge("mirt_pauses", "Subjects that operators have paused.", "kind")
 LAST_TICK_AGE: Final = LookupGauge(
     "mirt_last_tick_age_seconds", "Time since the last tick of a scheduled task.", "task"
 )

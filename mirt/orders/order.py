@@ -6,6 +6,7 @@ from decimal import Decimal
 from typing import Annotated, Any, Final, TypeVar
 
 from pydantic import (
+    AfterValidator,
     BaseModel,
     BeforeValidator,
     ConfigDict,
@@ -18,6 +19,7 @@ from pydantic import (
 from pydantic_core import ErrorDetails
 
 from mirt.errors import ErrorCode, PermanentError
+from mirt.observe.printable import printable
 
 LARGEST_PRICE: Final = Decimal(1_000_000)
 MOST_ITEMS: Final = 100
@@ -61,7 +63,20 @@ def exact(written: object) -> object:
     return str(written) if isinstance(written, float) else written
 
 
+def no_formula(text: str) -> str:
+    """Return a text that a spreadsheet takes for no formula.
+
+    Raises:
+        ValueError: it begins like a formula; exports of orders are opened in spreadsheets.
+    """
+    if len(text) > 1 and text[0] in "=+-@":
+        raise ValueError("must not begin with = + - @")
+    return text
+
+
 ShortText = Annotated[str, StringConstraints(strip_whitespace=True, min_length=1, max_length=200)]
+Words = Annotated[ShortText, AfterValidator(no_formula)]
+WordOrNumber = Annotated[ShortText, Field(coerce_numbers_to_str=True), AfterValidator(no_formula)]
 Phone = Annotated[
     str, BeforeValidator(normalised_phone), WithJsonSchema({"type": "string"}, mode="validation")
 ]
@@ -78,9 +93,9 @@ class _Part(BaseModel):
 
     @field_validator("*")
     @classmethod
-    def _can_be_stored(cls, value: object) -> object:
-        if isinstance(value, str) and "\0" in value:
-            raise ValueError("a NUL character cannot be stored")
+    def _is_printable(cls, value: object) -> object:
+        if isinstance(value, str) and (printable(value) != value or "\t" in value):
+            raise ValueError("must not contain control characters")
         return value
 
 
@@ -91,11 +106,17 @@ class Customer(_Part):
     """The receiver of an order, and the address."""
 
     full_name: Annotated[
-        str, StringConstraints(strip_whitespace=True, min_length=2, max_length=100)
+        str,
+        StringConstraints(strip_whitespace=True, min_length=2, max_length=100),
+        AfterValidator(no_formula),
     ]
     phone: Phone
-    city: Annotated[str, StringConstraints(strip_whitespace=True, min_length=2, max_length=50)]
-    nova_poshta_branch: ShortText | None = None
+    city: Annotated[
+        str,
+        StringConstraints(strip_whitespace=True, min_length=2, max_length=50),
+        AfterValidator(no_formula),
+    ]
+    nova_poshta_branch: Words | None = None
     telegram_id: Annotated[str, Field(coerce_numbers_to_str=True)] | None = None
     manychat_id: Annotated[str, Field(coerce_numbers_to_str=True)] | None = None
 
@@ -103,13 +124,13 @@ class Customer(_Part):
 class Item(_Part):
     """A product with size, color, price and quantity."""
 
-    product_id: Annotated[ShortText, Field(coerce_numbers_to_str=True)]
-    product_name: ShortText
-    size: Annotated[ShortText, Field(coerce_numbers_to_str=True)]
-    color: ShortText
+    product_id: WordOrNumber
+    product_name: Words
+    size: WordOrNumber
+    color: Words
     price: Price
     quantity: Annotated[int, Field(ge=1, le=1000, strict=True)] = 1
-    sku: Annotated[ShortText, Field(coerce_numbers_to_str=True)] | None = None
+    sku: WordOrNumber | None = None
 
     @property
     def cost(self) -> Decimal:
@@ -122,8 +143,8 @@ class AgreedOrder(_Part):
 
     customer: Customer
     items: Annotated[list[Item], Field(min_length=1, max_length=MOST_ITEMS)]
-    payment_method: ShortText | None = None
-    delivery_method: ShortText | None = None
+    payment_method: Words | None = None
+    delivery_method: Words | None = None
 
     @property
     def subtotal(self) -> Decimal:

@@ -1,6 +1,7 @@
 """Turn the rows of a conversation into steps with a text for operators."""
 
-from collections.abc import Iterator
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import Any, Final
 
@@ -9,6 +10,7 @@ from sqlalchemy import Row
 from mirt.channels.notes import unread_kinds
 from mirt.clock import format_duration
 from mirt.store.queue.events import EventKind, TaskEvent
+from mirt.store.queue.pauses import paused_subject
 from mirt.store.queue.tasks import TaskState
 from mirt.store.reports.timeline_rows import Known
 from mirt.store.shop.deliveries import DeliveryState
@@ -126,6 +128,8 @@ def _waits_for(task: Row[Any], service: str | None, now: datetime) -> str | None
     if task.state == TaskState.QUEUED:
         return "a free worker"
     if task.state == TaskState.DELAYED and task.held_by is not None:
+        if (subject := paused_subject(task.held_by)) is not None:
+            return f"an operator who resumes it: {subject} is paused"
         held = format_duration((now - task.held_since).total_seconds())
         return f"the end of an outage of {task.held_by}, which has held it for {held}"
     if task.state == TaskState.DELAYED:
@@ -145,13 +149,26 @@ def _answered(turn: Row[Any], trace_id: str | None) -> Step:
     return Step(
         turn.answered_at,
         What.ANSWERED,
-        f"{turn.model} answered ({tokens})",
+        f"{turn.model} answered ({tokens}){_limited(turn.actions)}",
         turn.id,
         trace_id,
         waited_for="the agent",
         private=turn.reply,
         details={"actions": turn.actions},
     )
+
+
+def _limited(actions: Sequence[Mapping[str, Any]]) -> str:
+    """Return what of the agent's actions a limit has stopped, in words."""
+    stopped = Counter[str]()
+    for action in actions or ():
+        if limit := action.get("refused"):
+            stopped[f"refused {action['action']} ({limit})"] += 1
+        if limit := action.get("approval"):
+            stopped[f"an order waits for a person ({limit})"] += 1
+        if names := action.get("left_out"):
+            stopped[f"left out {', '.join(names)}"] += 1
+    return "".join(f"; {what}{f' × {n}' if n > 1 else ''}" for what, n in stopped.items())
 
 
 _NOT_DELIVERED: Final = {
@@ -202,6 +219,8 @@ def _ordered(order: Row[Any]) -> Step:
     text = {
         OrderState.CREATED: f"{name} is {order.crm_order_id} in the CRM ({order.status})",
         OrderState.UNKNOWN: f"{name} may be in the CRM or not: {order.error or 'no answer came'}",
+        OrderState.NEEDS_APPROVAL: f"{name} waits for a person to confirm it ({order.error})",
+        OrderState.REFUSED: f"{name} was refused by an operator",
         OrderState.REJECTED: f"{name} was refused by the CRM: {order.error}",
         OrderState.FAILED: f"{name} could not be created: {order.error or 'given up'}",
     }.get(order.state, f"{name} is on its way into the CRM")

@@ -2,6 +2,7 @@
 
 from mirt.turns.direct import DirectTurns
 from mirt.turns.failed_turns import FailedTurns
+from mirt.turns.handovers import Handovers
 from mirt.turns.turn import Turns
 
-__all__ = ["DirectTurns", "FailedTurns", "Turns"]
+__all__ = ["DirectTurns", "FailedTurns", "Handovers", "Turns"]

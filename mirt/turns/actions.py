@@ -3,10 +3,12 @@
 The agent asks in a structured call, never in free text. Each call is first taken for what it means
 (``mirt.turns.arguments``), then validated. An order that lacks something creates no task: the reply
 asks the customer for it, and replaces the agent's text. If what is wrong is nothing that a customer
-can answer for, the order has failed: the customer is told, the log and a metric say so.
+can answer for, the order has failed: the customer is told, the log and a metric say so. What is
+beyond the limits (``mirt.turns.limits``) is refused, or waits for a person.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections import Counter
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final
 
@@ -17,6 +19,7 @@ from mirt.llm import Action, Tool
 from mirt.observe import metrics, traces
 from mirt.orders import (
     AGREED_SCHEMA,
+    AgreedOrder,
     Item,
     OrderProblems,
     external_id,
@@ -24,9 +27,11 @@ from mirt.orders import (
 )
 from mirt.store.queue.tasks import TaskMessage
 from mirt.store.shop.mailbox import KeptMail
+from mirt.store.shop.orders import NewOrder
 from mirt.task_names import TaskName
 from mirt.texts import OUR_TEXTS, Texts
 from mirt.turns.arguments import understand
+from mirt.turns.limits import MOST_NAMED, AgentLimits, Limit
 from mirt.turns.notes import ORDER_TOOL
 
 log = structlog.get_logger(__name__)
@@ -62,42 +67,193 @@ FOLLOWUPS: Final = Tool(
     "знову просить нагадувати (wanted: true).",
     _Wanted.model_json_schema(),
 )
-TOOLS: Final = (ORDER, MARKS, FOLLOWUPS)
+NO_LIMITS_OF_NAMES: Final = AgentLimits()
+
+
+def tools(limits: AgentLimits = NO_LIMITS_OF_NAMES) -> Sequence[Tool]:
+    """Return the tools that the agent gets, with the names of marks that the shop allows."""
+    return [tool for tool in (ORDER, limits.tool_of_marks(MARKS), FOLLOWUPS) if tool is not None]
+
+
+TOOLS: Final = tools()
 
 
 @dataclass(frozen=True, slots=True)
 class Plan:
     """The result of the agent's answer: the text for the customer, and the tasks to create.
 
-    ``record`` has an entry for each action: its task id, with the items of an order, or its wrong
-    fields.
+    ``record`` has an entry for each action: its task id, with the items of an order; or its wrong
+    fields, or the limit by which it was refused or waits for a person. ``to_approve`` are the
+    orders that wait.
     """
 
     text: str
     tasks: Sequence[TaskMessage] = ()
     record: Sequence[Mapping[str, Any]] = field(default_factory=list)
+    to_approve: Sequence[NewOrder] = ()
 
 
-def plan(text: str, actions: Iterable[Action], mail: KeptMail, texts: Texts = OUR_TEXTS) -> Plan:
-    """Make tasks of the actions of a turn. Their ids derive from the turn's, so they exist once."""
-    tasks: list[TaskMessage] = []
-    record: list[dict[str, Any]] = []
+def plan(
+    text: str,
+    actions: Iterable[Action],
+    mail: KeptMail,
+    texts: Texts = OUR_TEXTS,
+    *,
+    limits: AgentLimits = NO_LIMITS_OF_NAMES,
+    orders_today: Callable[[], int] = lambda: 0,
+) -> Plan:
+    """Make tasks of the actions of a turn. Their ids derive from the turn's, so they exist once.
+
+    ``orders_today`` returns the number of orders of this customer in the last 24 hours.
+    """
+    planner = _Planner(text, mail, texts, limits, orders_today)
     for number, action in enumerate(actions):
+        planner.take(action, f"{mail.task_id}:{number}")
+    return planner.plan()
+
+
+class _RefusedError(Exception):
+    """An action beyond a limit; ``left_out`` names the marks that were not allowed."""
+
+    def __init__(self, limit: Limit, left_out: Sequence[str] = ()) -> None:
+        super().__init__(limit)
+        self.limit = limit
+        self.left_out = left_out
+
+
+class _UnreadableError(Exception):
+    """Arguments of an action that cannot be understood."""
+
+
+class _Planner:
+    """The plan of one turn while its actions are taken, one after the other."""
+
+    def __init__(
+        self,
+        text: str,
+        mail: KeptMail,
+        texts: Texts,
+        limits: AgentLimits,
+        orders_today: Callable[[], int],
+    ) -> None:
+        self._text = text
+        self._mail = mail
+        self._texts = texts
+        self._limits = limits
+        self._orders_today = orders_today
+        self._taken = Counter[str]()
+        self._refused_orders = 0
+        self._tasks: list[TaskMessage] = []
+        self._to_approve: list[NewOrder] = []
+        self._record: list[dict[str, Any]] = []
+
+    def take(self, action: Action, task_id: str) -> None:
+        """Add the task of an action to the plan, or the reason why it has none."""
         entry: dict[str, Any] = {"action": action.name}
         try:
-            task, items = _task(action, mail, f"{mail.task_id}:{number}")
+            self._check_number(action)
+            entry |= self._effect(action, task_id)
+            self._taken[action.name] += 1
         except OrderProblems as wrong:
-            text = _refuse_order(wrong.fields, texts)
-            record.append({**entry, "wrong": wrong.fields})
+            self._text = _refuse_order(wrong.fields, self._texts)
+            entry["wrong"] = wrong.fields
         except (ValidationError, _UnreadableError):
             _count(action, "failed")
             log.warning("marks_not_understood")
-            record.append({**entry, "wrong": ["arguments"]})
+            entry["wrong"] = ["arguments"]
+        except _RefusedError as refused:
+            entry |= self._refuse(action, refused)
+        self._record.append(entry)
+
+    def plan(self) -> Plan:
+        """Return the plan of the actions that were taken."""
+        text = self._text or _text_for(self._tasks, self._texts)
+        if self._to_approve:
+            text = self._texts.order_needs_approval
+        elif self._refused_orders:
+            text = f"{text}\n\n{self._texts.one_order_at_a_time}"
+        return Plan(text, self._tasks, self._record, self._to_approve)
+
+    def _check_number(self, action: Action) -> None:
+        taken = self._taken[action.name]
+        if action.name == ORDER.name:
+            if self._limits.orders_per_turn and taken >= self._limits.orders_per_turn:
+                raise _RefusedError(Limit.ORDERS_PER_TURN)
+        elif taken:
+            raise _RefusedError(Limit.CALLS_PER_TURN)
+
+    def _effect(self, action: Action, task_id: str) -> dict[str, Any]:
+        """Plan what an action causes, and return what its record says of it."""
+        if action.name == ORDER.name:
+            return self._order(action, task_id)
+        if not action.is_readable:
+            raise _UnreadableError
+        if action.name == FOLLOWUPS.name:
+            arguments = understand(action.arguments, FOLLOWUPS.parameters)
+            wanted = _Wanted.model_validate(arguments).wanted
+            self._tasks.append(_set_followups(self._mail, task_id, wanted=wanted))
+            left_out: Sequence[str] = ()
         else:
-            _count(action, "taken")
-            tasks.append(task)
-            record.append({**entry, "task_id": task.task_id, **({"items": items} if items else {})})
-    return Plan(text or _text_for(tasks, texts), tasks, record)
+            left_out = self._mark(action, task_id)
+        _count(action, "taken")
+        named = {"left_out": left_out[:MOST_NAMED]} if left_out else {}
+        return {"task_id": task_id, **named}
+
+    def _order(self, action: Action, task_id: str) -> dict[str, Any]:
+        if not action.is_readable:
+            raise OrderProblems({"arguments": "cannot be understood"})
+        mail = self._mail
+        agreed = read_agreed_order(understand(action.arguments, AGREED_SCHEMA))
+        name = external_id(agreed, mail.platform, mail.session_id, mail.received_at.date())
+        data = {
+            **agreed.model_dump(mode="json"),
+            "external_id": name,
+            "source": mail.platform,
+            "source_id": mail.session_id,
+        }
+        about = {"order": name, "items": [_in_words(item) for item in agreed.items]}
+        if limit := self._approval_of(agreed):
+            _count(action, "waits")
+            metrics.AGENT_LIMITS.inc(limit=limit)
+            log.warning("order_needs_approval", external_id=name, limit=limit)
+            self._to_approve.append(
+                NewOrder(name, task_id, mail.session_id, mail.platform, data, mail.trace_id, limit)
+            )
+            return {**about, "approval": limit}
+        _count(action, "taken")
+        options, kwargs = _options(mail), {"order_data": data}
+        self._tasks.append(
+            TaskMessage(task_id, TaskName.CREATE_CRM_ORDER, kwargs=kwargs, options=options)
+        )
+        return {"task_id": task_id, **about}
+
+    def _approval_of(self, order: AgreedOrder) -> Limit | None:
+        before = self._orders_today() + self._taken[ORDER.name]
+        return self._limits.approval_of(order, orders_today=before)
+
+    def _mark(self, action: Action, task_id: str) -> Sequence[str]:
+        """Plan the marks that are allowed, and return the others in words."""
+        marks = _Marks.model_validate(understand(action.arguments, MARKS.parameters))
+        allowed, left_out = self._limits.allowed_marks(marks.model_dump())
+        if left_out and not any(allowed.values()):
+            raise _RefusedError(Limit.MARKS, left_out)
+        if left_out:
+            metrics.AGENT_LIMITS.inc(limit=Limit.MARKS)
+            log.warning("marks_left_out", number=len(left_out))
+        mail = self._mail
+        kwargs = {"platform": mail.platform, "chat_id": mail.chat_id or mail.session_id, **allowed}
+        self._tasks.append(
+            TaskMessage(task_id, TaskName.MARK_CUSTOMER, kwargs=kwargs, options=_options(mail))
+        )
+        return left_out
+
+    def _refuse(self, action: Action, refused: _RefusedError) -> dict[str, Any]:
+        _count(action, "refused")
+        metrics.AGENT_LIMITS.inc(limit=refused.limit)
+        log.warning("action_refused", action=action.name, limit=refused.limit)
+        self._refused_orders += action.name == ORDER.name
+        named = {"left_out": refused.left_out[:MOST_NAMED]} if refused.left_out else {}
+        return {"refused": refused.limit, **named}
 
 
 def stop_followups(mail: KeptMail, texts: Texts) -> Plan:
@@ -142,40 +298,6 @@ def _refuse_order(wrong: Sequence[str], texts: Texts) -> str:
 
 def _count(action: Action, outcome: str) -> None:
     metrics.AGENT_ACTIONS.inc(action=action.name, outcome=outcome)
-
-
-class _UnreadableError(Exception):
-    """Marks whose arguments cannot be understood."""
-
-
-def _task(action: Action, mail: KeptMail, task_id: str) -> tuple[TaskMessage, list[str]]:
-    """Return the task of an action, and the items of an order in words."""
-    options = _options(mail)
-    if action.name != ORDER.name and not action.is_readable:
-        raise _UnreadableError
-    if action.name == FOLLOWUPS.name:
-        wanted = _Wanted.model_validate(understand(action.arguments, FOLLOWUPS.parameters)).wanted
-        return _set_followups(mail, task_id, wanted=wanted), []
-    if action.name == MARKS.name:
-        marks = _Marks.model_validate(understand(action.arguments, MARKS.parameters)).model_dump()
-        customer = {"platform": mail.platform, "chat_id": mail.chat_id or mail.session_id}
-        kwargs = {**customer, **marks}
-        return TaskMessage(task_id, TaskName.MARK_CUSTOMER, kwargs=kwargs, options=options), []
-    if not action.is_readable:
-        raise OrderProblems({"arguments": "cannot be understood"})
-    agreed = read_agreed_order(understand(action.arguments, AGREED_SCHEMA))
-    order = {
-        **agreed.model_dump(mode="json"),
-        "external_id": external_id(agreed, mail.platform, mail.session_id, mail.received_at.date()),
-        "source": mail.platform,
-        "source_id": mail.session_id,
-    }
-    return (
-        TaskMessage(
-            task_id, TaskName.CREATE_CRM_ORDER, kwargs={"order_data": order}, options=options
-        ),
-        [_in_words(item) for item in agreed.items],
-    )
 
 
 def _in_words(item: Item) -> str:

@@ -11,7 +11,7 @@ import uuid
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from datetime import timedelta
-from typing import Final
+from typing import Any, Final
 
 import structlog
 
@@ -26,9 +26,11 @@ from mirt.store.queue.leases import Lease
 from mirt.store.queue.tasks import TaskMessage, TaskOutcome
 from mirt.store.shop import mailbox
 from mirt.store.shop.deliveries import Delivery, find_delivery
-from mirt.store.shop.mailbox import KeptMail, Mail
+from mirt.store.shop.delivery_task import send_response_task
+from mirt.store.shop.handovers import handed_over
+from mirt.store.shop.mailbox import KeptMail, Mail, MailState
 from mirt.task_names import TaskName
-from mirt.turns.failed_turns import FailedTurns, send_response_task
+from mirt.turns.failed_turns import FailedTurns
 from mirt.turns.turn import Turns
 
 log = structlog.get_logger(__name__)
@@ -71,6 +73,7 @@ class DirectTurns:
     def answer(self, mail: Mail, *, queue_of: QueueOf) -> TaskOutcome:
         """Store the message, wait for its turn, run it, and return its outcome.
 
+        While a person has the conversation the outcome is ``handed_over``, with an empty response.
         A failed turn becomes a dead letter of the queue that its task would have been in.
 
         Raises:
@@ -83,6 +86,8 @@ class DirectTurns:
         with deadline_in(LIMIT_S):
             while (result := self._turns.result_of(mail)) is None:
                 if not self._take_head(mail, caller):
+                    if self._waits_for_person(mail):
+                        return TaskOutcome(_handed_over(mail), caller.agent_tasks)
                     time.sleep(remaining(LOOK_AGAIN_S))
         return TaskOutcome(result, caller.agent_tasks)
 
@@ -98,6 +103,12 @@ class DirectTurns:
         if head is not None:
             return self._take_turn(mail, head, caller)
         return apology is not None and self._apologise(apology, caller)
+
+    def _waits_for_person(self, mail: Mail) -> bool:
+        with self._database.transaction() as tx:
+            kept = mailbox.find(tx, mail.task_id)
+            waits = kept is not None and kept.state is MailState.WAITING
+            return waits and handed_over(tx, mail.session_id)
 
     def _take_turn(self, mail: Mail, head: KeptMail, caller: _Caller) -> bool:
         task = as_task(head)
@@ -152,3 +163,14 @@ class DirectTurns:
         metrics.BURIED.inc(task=task.actor, code=code)
         for apology in filter(None, apologies):
             self._apologise(apology, caller)
+
+
+def _handed_over(mail: Mail) -> dict[str, Any]:
+    return {
+        "status": "handed_over",
+        "session_id": mail.session_id,
+        "response": "",
+        "response_length": 0,
+        "platform": mail.platform,
+        "chat_id": mail.chat_id,
+    }

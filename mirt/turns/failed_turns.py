@@ -8,7 +8,6 @@ from sqlalchemy import Connection
 
 from mirt.clock import Clock
 from mirt.conversations import Conversations
-from mirt.observe import traces
 from mirt.store.queue import outbox
 from mirt.store.queue.tasks import TaskMessage
 from mirt.store.shop import mailbox
@@ -20,6 +19,8 @@ from mirt.store.shop.deliveries import (
     find_delivery,
     reopen_delivery,
 )
+from mirt.store.shop.delivery_task import send_response_task
+from mirt.store.shop.handovers import handed_over
 from mirt.store.shop.mailbox import Mail, MailState
 from mirt.store.shop.turns import reply_to
 from mirt.task_names import TaskName
@@ -40,8 +41,8 @@ class FailedTurns:
         """Settle a turn that has failed for good, in the transaction that writes its dead letter.
 
         Return the apology as the new head. There is none if the channel has refused the reply, a
-        part of it was sent or has an unknown outcome, or no chat is known. Then the oldest waiting
-        message is the new head.
+        part of it was sent or has an unknown outcome, no chat is known, or a person has the
+        conversation. Then the oldest waiting message is the new head.
         """
         now = self._clock()
         mail, reply = mailbox.find(tx, task_id), find_delivery(tx, task_id)
@@ -52,6 +53,7 @@ class FailedTurns:
         is_head = mailbox.lock_head(tx, mail.session_id) == task_id
         if (
             is_head
+            and not handed_over(tx, mail.session_id)
             and mail.chat_id
             and mail.actor == TaskName.PROCESS_AND_RESPOND
             and _is_apology_due(reply)
@@ -99,9 +101,10 @@ class FailedTurns:
             return True
         head = mailbox.lock_head(tx, mail.session_id)
         mailbox.reopen(tx, task_id)
-        if head is None:
+        is_free = head is None and not handed_over(tx, mail.session_id)
+        if is_free:
             mailbox.set_head(tx, mail.session_id, task_id)
-        return head is None or mail.state is not MailState.FAILED
+        return is_free or mail.state is not MailState.FAILED
 
     def _promote_next(self, tx: Connection, session_id: str, task_id: str) -> list[TaskMessage]:
         head = self._conversations.promote_next(tx, session_id, after=task_id, now=self._clock())
@@ -119,25 +122,6 @@ def delivery_to(mail: Mail, delivery_id: str, text: str) -> Delivery:
         text=text,
         trace_id=mail.trace_id,
         reply_to=reply_to if isinstance(reply_to, str) else None,
-    )
-
-
-def send_response_task(delivery: Delivery) -> TaskMessage:
-    """Return the task that sends the text of a delivery. Its id is the id of the delivery."""
-    return TaskMessage(
-        task_id=delivery.id,
-        actor=TaskName.SEND_RESPONSE,
-        kwargs={
-            "platform": delivery.platform,
-            "chat_id": delivery.chat_id,
-            "response_text": delivery.text,
-            "reply_to_message_id": delivery.reply_to,
-        },
-        options={
-            "trace_id": delivery.trace_id,
-            "session_id": delivery.session_id,
-            **traces.context_of(delivery.trace_id),
-        },
     )
 
 

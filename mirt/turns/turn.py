@@ -15,8 +15,8 @@ An interrupted turn starts again at 1 and continues from the stored state.
 
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass, field
-from datetime import timedelta
+from dataclasses import dataclass, field, replace
+from datetime import datetime, timedelta
 from functools import partial
 from typing import Any, Final
 
@@ -52,15 +52,17 @@ from mirt.store.shop.deliveries import (
     add_delivery,
     find_delivery,
 )
+from mirt.store.shop.handovers import withheld_name
 from mirt.store.shop.mailbox import KeptMail, Mail, MailState
 from mirt.store.shop.turn_steps import Opening
 from mirt.store.shop.turns import Recalled, Reply
 from mirt.task_names import TaskName
 from mirt.texts import OUR_TEXTS, Texts
-from mirt.turns.actions import ORDER, TOOLS, plan, stop_followups
+from mirt.turns.actions import MARKS, ORDER, plan, stop_followups, tools
 from mirt.turns.asking import ask
 from mirt.turns.content import lines_of, start_payload, unreadable_reply
 from mirt.turns.failed_turns import delivery_to
+from mirt.turns.limits import AgentLimits, Limit
 
 log = structlog.get_logger(__name__)
 
@@ -91,6 +93,11 @@ class _Answered:
 
 
 @dataclass(frozen=True, slots=True)
+class _Withheld:
+    """A turn whose answer is stored and not sent: a person has taken the conversation over."""
+
+
+@dataclass(frozen=True, slots=True)
 class _Parked:
     """A message that waits in its mailbox: another one is the head."""
 
@@ -102,7 +109,7 @@ class _Refused:
     error: PermanentError
 
 
-_Stage = _Open | _Answered | _Parked | _Refused
+_Stage = _Open | _Answered | _Parked | _Refused | _Withheld
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,9 +132,13 @@ class Turns:
         clock: Clock,
         *,
         max_tokens_per_day: int = 0,
+        limits: AgentLimits | None = None,
         texts: Texts = OUR_TEXTS,
     ) -> None:
-        """Take the tokens that one conversation may cost in a day; 0: no limit."""
+        """Take the tokens that one conversation may cost in a day; 0: no limit.
+
+        ``limits`` are those of the agent's actions.
+        """
         self._database = database
         self._conversations = conversations
         self._deliveries = deliveries
@@ -135,9 +146,13 @@ class Turns:
         self._clock = clock
         self._texts = texts
         self._max_tokens = max_tokens_per_day
+        self._limits = limits or AgentLimits()
+        self._tools = tools(self._limits)
         # A series that begins with its first event has no growth, and raises no alert.
-        metrics.AGENT_LIMITS.inc(0, limit="tokens")
-        for outcome in ("failed", "changed"):
+        for limit in ("tokens", *Limit):
+            metrics.AGENT_LIMITS.inc(0, limit=limit)
+        metrics.AGENT_ACTIONS.inc(0, action=MARKS.name, outcome="refused")
+        for outcome in ("failed", "changed", "refused", "waits"):
             metrics.AGENT_ACTIONS.inc(0, action=ORDER.name, outcome=outcome)
 
     def answer(self, lease: Lease, mail: Mail) -> TaskOutcome:
@@ -159,6 +174,8 @@ class Turns:
         if isinstance(stage, _Open):
             self._measure_wait(stage)
             stage = self._store(lease, mail, stage, self._ask(stage))
+        if isinstance(stage, _Withheld):
+            return TaskOutcome(None, parked=True, finished=True)
         result = _result(mail, stage.reply)
         close = partial(self._close, lease, mail.session_id)
         if mail.actor == TaskName.PROCESS_AND_RESPOND and stage.turn_id == mail.task_id:
@@ -241,14 +258,14 @@ class Turns:
         """Put a message into its mailbox that was sent straight to the broker."""
         now = self._clock()
         mailbox.add(tx, mail, now=now)
-        if mailbox.record_activity_and_lock(tx, mail, now=now) is None:
+        if mailbox.record_activity_and_lock(tx, mail, now=now).is_idle:
             mailbox.set_head(tx, mail.session_id, mail.task_id)
 
     def _begin(
         self, tx: Connection, lease: Lease, opening: Opening, mail: KeptMail | None
     ) -> _Stage:
         if opening.answered is not None:
-            return _Answered(*opening.answered)
+            return self._continue(tx, opening, *opening.answered)
         if opening.head != lease.task_id:
             leases.forget(tx, lease)
             return _Parked()
@@ -262,6 +279,15 @@ class Turns:
         if is_command(mails[0]):
             return _Open(mails)
         return _Open(mails, opening.known)
+
+    def _continue(self, tx: Connection, opening: Opening, turn_id: str, reply: Reply) -> _Answered:
+        """Go on with a stored reply. One that was withheld answers its mail only now."""
+        mails = [mail for mail in opening.waiting if mail.turn_id == turn_id]
+        if not mails:
+            return _Answered(turn_id, reply)
+        now, heard = self._clock(), _heard(tx, mails)
+        tasks = steps.release_answer(tx, mails[0], reply, heard=heard, now=now)
+        return _Answered(turn_id, replace(reply, agent_tasks=tasks))
 
     def _measure_wait(self, turn: _Open) -> None:
         now = self._clock()
@@ -285,7 +311,7 @@ class Turns:
             return Reply(self._texts.enough_for_today, model="limit")
         messages = [ChatMessage(role="user", content=line) for line, _ in lines_of(turn.mails)]
         with traces.span("agent answer", attributes={"mirt.messages": len(turn.mails)}) as span:
-            answer = ask(self._agent, turn.known, messages, tools=TOOLS)
+            answer = ask(self._agent, turn.known, messages, tools=self._tools)
             span.set_attributes(
                 {
                     "gen_ai.response.model": answer.model,
@@ -293,7 +319,14 @@ class Turns:
                     "gen_ai.usage.output_tokens": answer.completion_tokens,
                 }
             )
-        planned = plan(answer.text, answer.actions, turn.mails[0], self._texts)
+        planned = plan(
+            answer.text,
+            answer.actions,
+            turn.mails[0],
+            self._texts,
+            limits=self._limits,
+            orders_today=partial(self._orders_today, turn.mails[0].session_id),
+        )
         return Reply(
             planned.text,
             answer.model,
@@ -301,21 +334,41 @@ class Turns:
             answer.completion_tokens,
             planned.record,
             planned.tasks,
+            planned.to_approve,
         )
 
-    def _store(self, lease: Lease, mail: Mail, turn: _Open, reply: Reply) -> _Answered:
+    def _orders_today(self, session_id: str) -> int:
+        with self._database.transaction() as tx:
+            return store.count_orders(tx, session_id, since=self._clock() - DAY)
+
+    def _store(self, lease: Lease, mail: Mail, turn: _Open, reply: Reply) -> _Answered | _Withheld:
         delivery = None
         if mail.actor == TaskName.PROCESS_AND_RESPOND:
             delivery = self._deliveries.announced(
                 delivery_to(turn.mails[-1], mail.task_id, reply.text)
             )
 
-        def write(tx: Connection) -> None:
-            [stored] = leases.verify_and_read(tx, lease, [steps.finding_turn(mail.task_id)])
+        withheld_as = withheld_name(mail.task_id, self._clock())
+
+        def write(tx: Connection) -> bool:
+            reads = [steps.locking_head(mail.session_id), steps.finding_turn(mail.task_id)]
+            try:
+                head, stored = leases.verify_and_read(tx, lease, reads)
+            except LeaseLostError:
+                if leases.was_finished(tx, lease):  # by a commit that was not confirmed
+                    return False
+                raise
+            if not stored and not steps.is_head(head, mail.task_id):
+                steps.store_withheld(tx, mail, reply, withheld_as, delivery, now=self._clock())
+                leases.finish(tx, lease, now=self._clock())
+                return False
             if not stored:
                 self._write(tx, mail, turn, reply, delivery)
+            return True
 
-        commit_with_retry(self._database, write)
+        if not commit_with_retry(self._database, write):
+            log.info("answer_withheld", messages=len(turn.mails), tokens=reply.completion_tokens)
+            return _Withheld()
         others = [other.trace_id for other in turn.mails if other.task_id != mail.task_id]
         log.info(
             "answered",
@@ -329,10 +382,7 @@ class Turns:
     def _write(
         self, tx: Connection, mail: Mail, turn: _Open, reply: Reply, delivery: Delivery | None
     ) -> None:
-        heard = lines_of(turn.mails)
-        if is_command(turn.mails[0]) and start_payload(turn.mails[0]) is None:
-            mailbox.restart(tx, mail.session_id)
-            heard = []
+        heard = _heard(tx, turn.mails)
         steps.store_answer(tx, mail, reply, heard=heard, delivery=delivery, now=self._clock())
 
     def _close(self, lease: Lease, session_id: str, tx: Connection) -> "_Closing":
@@ -368,6 +418,14 @@ class _Closing:
         if self.is_lost:
             raise LeaseLostError(f"the lease on task {self.lease.task_id} is lost")
         return [self.head] if self.head else []
+
+
+def _heard(tx: Connection, mails: Sequence[KeptMail]) -> list[tuple[str, datetime]]:
+    """Return what the history gets of this mail; a customer who begins afresh leaves nothing."""
+    if is_command(mails[0]) and start_payload(mails[0]) is None:
+        mailbox.restart(tx, mails[0].session_id)
+        return []
+    return lines_of(mails)
 
 
 def _result(mail: Mail, reply: Reply) -> dict[str, Any]:

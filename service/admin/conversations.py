@@ -6,6 +6,7 @@ from datetime import datetime
 
 from mirt.clock import format_duration
 from mirt.store.queue.events import EventKind, TaskEvent, events_of
+from mirt.store.queue.pauses import paused_subject
 from mirt.store.queue.tasks import TaskState
 from mirt.store.reports import search
 from mirt.store.reports.search import (
@@ -78,6 +79,8 @@ def _why(conversation: WaitingConversation, last: TaskEvent | None, now: datetim
         running_s = (now - conversation.started_at).total_seconds()
         return f"it has been running for {format_duration(running_s)}"
     if conversation.state == TaskState.DELAYED and conversation.held_by is not None:
+        if (subject := paused_subject(conversation.held_by)) is not None:
+            return f"{subject} is paused"
         since = conversation.held_since or now
         held = format_duration((now - since).total_seconds())
         return f"an outage of {conversation.held_by} has held it for {held}"

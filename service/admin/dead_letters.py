@@ -9,6 +9,7 @@ from typing import Final
 from middleware.policy import QUEUES, TASKS
 from mirt.errors import ErrorCode, PermanentError
 from mirt.store.queue import dead_letters as store
+from mirt.store.queue.audit import record_act
 from mirt.store.queue.dead_letters import DeadLetter, DeadLetterFilter
 from service.admin.context import AdminContext
 
@@ -121,5 +122,15 @@ def replay(context: AdminContext, which: DeadLetterFilter) -> int:
 
 def discard(context: AdminContext, which: DeadLetterFilter) -> int:
     """Delete these dead letters for good; return their number."""
+    now = context.clock()
     with context.database.transaction() as tx:
-        return store.discard_dead(tx, which, now=context.clock())
+        count = store.discard_dead(tx, which, now=now)
+        record_act(
+            tx,
+            "discard",
+            target=which.in_words(),
+            session_id=which.session_id,
+            count=count,
+            now=now,
+        )
+    return count

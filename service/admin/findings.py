@@ -9,9 +9,10 @@ from urllib.parse import quote
 from mirt.clock import format_duration
 from mirt.store.queue.health_checks import checks_of_workers
 from mirt.store.queue.holds import Hold, open_holds
+from mirt.store.queue.pauses import Pause, PauseKind, all_pauses
 from mirt.store.reports import overview
 from mirt.store.reports.overview import Effect, Unknown
-from mirt.store.shop import webhooks
+from mirt.store.shop import order_approvals, webhooks
 from mirt.store.shop.mailbox import count_dead_heads
 from mirt.store.shop.webhooks import WebhookState
 from mirt.webhooks import problems_of
@@ -21,6 +22,11 @@ from service.admin.schedule import ScheduledTask
 
 NAMES: Final = {"llm": "the LLM", "crm": "the CRM", "telegram": "Telegram", "manychat": "ManyChat"}
 """Names of the outside services in a sentence."""
+WORKERS: Final = "workers"
+SCHEDULER: Final = "scheduler"
+WEBHOOK: Final = "webhook"
+FIRST_TICK_S: Final = 120.0
+"""Seconds of uptime in which a deployment may not have sent its first tick yet."""
 WAITS_LONG_S: Final = 60.0
 UNKNOWN_SINCE: Final = timedelta(hours=24)
 HEALTH_CHECK_VALID_FOR: Final = timedelta(minutes=15)
@@ -28,8 +34,12 @@ HEALTH_CHECK_VALID_FOR: Final = timedelta(minutes=15)
 
 @dataclass(frozen=True, slots=True)
 class Problem:
-    """A problem. ``command`` solves it or shows more; ``page`` is the page of ``/ops`` to open."""
+    """A problem. ``command`` solves it or shows more; ``page`` is the page of ``/ops`` to open.
 
+    ``about`` names its subject in a word.
+    """
+
+    about: str
     what: str
     command: str
     page: str
@@ -38,29 +48,35 @@ class Problem:
 def findings(
     context: AdminContext, now: Activity, scheduled: Sequence[ScheduledTask]
 ) -> list[Problem]:
-    """Return all problems, the worst first; none if all is well. Six queries.
+    """Return all problems, the worst first; none if all is well. Seven queries.
 
     Raises:
         DatabaseError: the database cannot be read.
     """
+    is_embedded = context.database.is_sqlite
     with context.database.transaction() as tx:
         unknown = overview.unknown_since(tx, now.at - UNKNOWN_SINCE)
         checks = list(checks_of_workers(tx, since=now.at - HEALTH_CHECK_VALID_FOR))
         held = open_holds(tx)
+        paused = all_pauses(tx)
         stuck = count_dead_heads(tx)
         states = webhooks.read(tx)
+        to_approve = order_approvals.count_waiting(tx)
     living_ids = {one.worker.id for one in now.workers}
     unhealthy = {worker: found for worker, found, _ in checks if worker in living_ids}
     return [
         *_of_holds(held, now),
+        *_of_pauses(paused, now),
         *_of_webhooks(states, now.at),
+        *_of_workers(now, "mirt up" if is_embedded else "mirt worker"),
         *_of_queues(now),
         *_of_runs(now),
         *_of_heads(stuck),
         *_of_dead_letters(now),
-        *_of_schedule(scheduled),
+        *_of_schedule(scheduled, now, "mirt up" if is_embedded else "mirt scheduler"),
         *_of_health(unhealthy),
         *_of_outcomes(unknown),
+        *_of_orders(*to_approve, now.at),
     ]
 
 
@@ -68,15 +84,35 @@ def _of_holds(held: Sequence[Hold], now: Activity) -> Iterator[Problem]:
     for hold in held:
         name = NAMES.get(hold.service, hold.service)
         verb = "fails" if hold.setting is None else "refuses"
-        today = hold.since.date() == now.at.date()
-        since = f"{hold.since:%H:%M}" if today else f"{hold.since:%Y-%m-%d %H:%M}"
         waits = "waits" if hold.conversations == 1 else "wait"
         yield Problem(
-            f"{name} {verb} ({f'{hold.code} {hold.reason}'.strip()}) since {since} UTC, "
+            hold.service,
+            f"{name} {verb} ({f'{hold.code} {hold.reason}'.strip()}) "
+            f"since {_since(hold.since, now)}, "
             f"{_count(hold.conversations, 'conversation')} {waits}",
             _cure(hold),
             "/ops/conversations?kind=waiting",
         )
+
+
+def _of_pauses(paused: Sequence[Pause], now: Activity) -> Iterator[Problem]:
+    for pause in paused:
+        subject, waits = pause.subject, "waits" if pause.conversations == 1 else "wait"
+        page = "/ops/queues"
+        if subject.kind is PauseKind.CONVERSATION:
+            page = f"/ops/trace?id={quote(subject.name, safe='')}"
+        yield Problem(
+            "paused",
+            f"{subject} is paused since {_since(pause.since, now)} by {pause.operator}, "
+            f"{_count(pause.conversations, 'conversation')} {waits}",
+            f"mirt resume {subject}",
+            page,
+        )
+
+
+def _since(at: datetime, now: Activity) -> str:
+    today = at.date() == now.at.date()
+    return f"{at:%H:%M} UTC" if today else f"{at:%Y-%m-%d %H:%M} UTC"
 
 
 def _cure(hold: Hold) -> str:
@@ -89,6 +125,7 @@ def _of_heads(stuck: int) -> Iterator[Problem]:
     if stuck:
         verb = "has" if stuck == 1 else "have"
         yield Problem(
+            "mailboxes",
             f"{_count(stuck, 'conversation')} {verb} a head that is not alive; "
             "the next sweep makes another one",
             "mirt inspect",
@@ -99,19 +136,28 @@ def _of_heads(stuck: int) -> Iterator[Problem]:
 def _of_webhooks(states: Sequence[WebhookState], now: datetime) -> Iterator[Problem]:
     for state in states:
         for problem in problems_of(state, now):
-            yield Problem(problem.what, problem.command, "/ops")
+            yield Problem(WEBHOOK, problem.what, problem.command, "/ops")
+
+
+def _of_workers(now: Activity, start: str) -> Iterator[Problem]:
+    idle = [queue for queue in now.queues if not queue.workers]
+    if not now.workers:
+        yield Problem(WORKERS, "no worker is running", start, "/ops")
+    elif idle:
+        names = [queue.name for queue in idle]
+        found = f"no worker serves {', '.join(names)}"
+        if ready := sum(queue.ready for queue in idle):
+            found += f", where {_count(ready, 'task')} {'waits' if ready == 1 else 'wait'}"
+        yield Problem(WORKERS, found, f"{start} {' '.join(names)}", "/ops")
 
 
 def _of_queues(now: Activity) -> Iterator[Problem]:
-    if not now.workers:
-        yield Problem("no worker is running", "mirt worker", "/ops")
     for queue in now.queues:
         verb = "waits" if queue.ready == 1 else "wait"
         waits = f"{_count(queue.ready, 'task')} {verb} in {queue.name}"
-        if queue.ready and not queue.workers:
-            yield Problem(f"{waits} and no worker serves it", f"mirt worker {queue.name}", "/ops")
-        elif queue.oldest_wait_s > WAITS_LONG_S:
+        if queue.workers and queue.oldest_wait_s > WAITS_LONG_S:
             yield Problem(
+                queue.name,
                 f"{waits}, the oldest for {format_duration(queue.oldest_wait_s)}",
                 "mirt inspect active",
                 "/ops/conversations?kind=waiting",
@@ -123,6 +169,7 @@ def _of_runs(now: Activity) -> Iterator[Problem]:
         if run.is_late:
             subject = f" for conversation {run.session_id}" if run.session_id else ""
             yield Problem(
+                run.queue,
                 f"{run.task}{subject} has been running for {format_duration(run.running_s)} "
                 f"(limit {format_duration(run.soft_s)}), attempt {run.attempt}",
                 f"mirt trace {run.task_id}",
@@ -135,15 +182,21 @@ def _of_dead_letters(now: Activity) -> Iterator[Problem]:
     if dead:
         where = ", ".join(f"{count:,} of {name}" for name, count in dead.items())
         total = sum(dead.values())
-        yield Problem(f"{_count(total, 'dead letter')}: {where}", "mirt dead list", "/ops/dead")
+        found = f"{_count(total, 'dead letter')}: {where}"
+        yield Problem("dead letters", found, "mirt dead list", "/ops/dead")
 
 
-def _of_schedule(scheduled: Sequence[ScheduledTask]) -> Iterator[Problem]:
+def _of_schedule(
+    scheduled: Sequence[ScheduledTask], now: Activity, start: str
+) -> Iterator[Problem]:
     late = [one.task for one in scheduled if one.is_late]
     if late:
-        yield Problem(
-            f"the scheduler sent no tick for {', '.join(late)}", "mirt scheduler", "/ops/schedule"
-        )
+        found = f"the scheduler sent no tick for {', '.join(late)}"
+        yield Problem(SCHEDULER, found, start, "/ops/schedule")
+    has_ticked = any(one.last_at is not None for one in scheduled)
+    is_new = any(one.uptime_s < FIRST_TICK_S for one in now.workers)
+    if scheduled and not has_ticked and not is_new:
+        yield Problem(SCHEDULER, "the scheduler has never sent a tick", start, "/ops/schedule")
 
 
 def _of_health(unhealthy: dict[str, dict[str, str]]) -> Iterator[Problem]:
@@ -151,7 +204,8 @@ def _of_health(unhealthy: dict[str, dict[str, str]]) -> Iterator[Problem]:
         failing = {name: found for name, found in checks.items() if found not in {"ok", "off"}}
         if failing:
             found = ", ".join(f"{name} ({why})" for name, why in failing.items())
-            yield Problem(f"worker {worker} cannot reach {found}", "mirt doctor", "/ops")
+            what = f"worker {worker} cannot reach {found}"
+            yield Problem(WORKERS, what, "mirt doctor", "/ops")
 
 
 def _of_outcomes(unknown: Mapping[Effect, Unknown]) -> Iterator[Problem]:
@@ -160,9 +214,22 @@ def _of_outcomes(unknown: Mapping[Effect, Unknown]) -> Iterator[Problem]:
         if found.session_id is None:
             page = f"/ops/trace?id={quote(found.trace_id, safe='')}"
         yield Problem(
+            "outcomes",
             f"{_count(found.count, effect.value)} with an unknown outcome in the last 24 h",
             f"mirt trace {found.session_id or found.trace_id}",
             page,
+        )
+
+
+def _of_orders(count: int, since: datetime | None, now: datetime) -> Iterator[Problem]:
+    if count and since is not None:
+        verb = "waits" if count == 1 else "wait"
+        waited = format_duration((now - since).total_seconds())
+        yield Problem(
+            "orders",
+            f"{_count(count, 'order')} {verb} for a person to confirm, the oldest for {waited}",
+            "mirt orders list",
+            "/ops/orders",
         )
 
 

@@ -14,6 +14,9 @@ from service.admin.context import AdminContext
 
 RATE_OVER: Final = timedelta(minutes=5)
 MOST_RUNS: Final = 500
+MAX_CLOCK_SKEW_S: Final = 2.0
+"""Difference of two clocks from which it is named. Tasks go by the database's clock, but logs and
+traces carry the time of their machine."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,6 +67,11 @@ class WorkerView:
     busy: int
     uptime_s: float
     seen_s_ago: float
+
+    @property
+    def clock_is_off(self) -> bool:
+        """Whether the clock of its machine differs from the database's by seconds."""
+        return abs(self.worker.clock_ahead_s or 0) > MAX_CLOCK_SKEW_S
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,8 +9,11 @@ import falcon
 import structlog
 
 from mirt.errors import PermanentError, RetryableError
+from mirt.operators import Operator, acting_as
 from mirt.runtime import Runtime
-from service.admin_ui.auth.access import FORM_TOKEN, Access, AccessDenied, Principal
+from mirt.store.queue.audit import Outcome
+from service.admin import audit, sessions
+from service.admin_ui.auth.access import FORM_TOKEN, Access, AccessDenied, Principal, ReadOnly
 from service.admin_ui.auth.roles import Tokens
 from service.admin_ui.templates import Templates
 from service.admin_ui.zone import zone_of
@@ -57,9 +60,10 @@ class PageContext:
     bulkhead: Bulkhead
 
     def log_action(self, principal: Principal, did: str, **about: Any) -> None:
-        """Log an action of an operator, with the role and the session."""
+        """Log an action of an operator, with the name, the role and the session."""
         session = principal.session.id[:6] if principal.session else "bearer"
-        log.info("operator", did=did, role=principal.role.value, session=session, **about)
+        role = principal.role.value
+        log.info("operator", did=did, name=principal.name, role=role, session=session, **about)
 
 
 class Page:
@@ -81,14 +85,17 @@ class Page:
                 self._render(req, resp, None, View("off.html", status=falcon.HTTP_404))
                 return
             principal = self.page_context.access.principal(req)
-            if principal is None:
+            if principal is None or self._has_logged_out(principal):
                 self._render(req, resp, None, ask_to_log_in(req))
                 return
-            answer = work(principal)
+            with acting_as(principal.operator):
+                answer = work(principal)
         except TooManyAttempts as error:
             answer = too_many_attempts(resp, error)
         except AccessDenied as error:
             log.warning("ops_refused", path=req.path, why=str(error))
+            if isinstance(error, ReadOnly) and principal is not None:
+                self._audit(principal.operator, f"POST {req.path}", outcome=Outcome.REFUSED)
             answer = _error_page(falcon.HTTP_403, "Not allowed", str(error))
         except PermanentError as error:
             answer = _error_page(falcon.HTTP_400, "Invalid request", error.message)
@@ -103,6 +110,20 @@ class Page:
             self._render(req, resp, principal, answer)
         elif principal is not None:
             self._redirect(req, resp, principal, answer)
+
+    def _has_logged_out(self, principal: Principal) -> bool:
+        session = principal.session
+        return session is not None and self.page_context.bulkhead.call(
+            lambda: sessions.has_ended(self.runtime, session.id)
+        )
+
+    def _audit(self, operator: Operator, act: str, outcome: Outcome = Outcome.DONE) -> None:
+        """Record an act that needs no database itself; without a database the log has it."""
+        try:
+            with acting_as(operator):
+                audit.record(self.runtime, act, outcome=outcome)
+        except RetryableError as error:
+            log.warning("act_not_recorded", act=act, name=operator.name, why=error.message)
 
     def _render(
         self, req: falcon.Request, resp: falcon.Response, principal: Principal | None, view: View

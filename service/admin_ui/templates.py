@@ -1,4 +1,4 @@
-"""Render the templates of the page; every value is escaped as text."""
+"""Render the templates of the page; every value is escaped as text and made printable."""
 
 import json
 from datetime import UTC, datetime, tzinfo
@@ -7,8 +7,10 @@ from typing import Any, Final
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined, pass_context
 from jinja2.runtime import Context
+from markupsafe import Markup
 
 from mirt.clock import format_duration
+from mirt.observe.printable import printable_block
 from service.admin_ui.static import StaticFiles
 from service.admin_ui.zone import zone_name
 
@@ -16,9 +18,11 @@ TEMPLATES: Final = Path(__file__).with_name("templates")
 PAGES: Final = (
     ("/ops", "Now"),
     ("/ops/conversations", "Conversations"),
+    ("/ops/orders", "Orders"),
     ("/ops/dead", "Dead letters"),
     ("/ops/queues", "Queues"),
     ("/ops/schedule", "Schedule"),
+    ("/ops/audit", "Audit"),
 )
 
 
@@ -30,6 +34,7 @@ class Templates:
             loader=FileSystemLoader(TEMPLATES),
             autoescape=True,
             undefined=StrictUndefined,
+            finalize=_printable,
             trim_blocks=True,
             lstrip_blocks=True,
         )
@@ -50,6 +55,12 @@ class Templates:
     def render(self, template: str, **context: Any) -> str:
         """Return the HTML of a whole page; an undefined name raises jinja2.UndefinedError."""
         return self._templates.get_template(template).render(**context)
+
+
+def _printable(value: Any) -> Any:
+    # Markup is ours, with every value in it escaped and made printable before.
+    is_text = isinstance(value, str) and not isinstance(value, Markup)
+    return printable_block(value) if is_text else value
 
 
 def _count(number: int, singular: str, plural: str | None = None) -> str:

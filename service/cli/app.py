@@ -40,9 +40,26 @@ COMMANDS: Final = (
         is_brief=True,
     ),
     CommandSpec(
+        "takeover",
+        "service.cli.handover:takeover",
+        "Answer a conversation yourself: the bot is silent in it.",
+    ),
+    CommandSpec(
+        "say", "service.cli.handover:say", "Write to the customer of a conversation you have."
+    ),
+    CommandSpec(
+        "handback", "service.cli.handover:handback", "Let the bot answer a conversation again."
+    ),
+    CommandSpec(
         "dead",
         "service.cli.dead:dead",
         "List, replay or delete dead letters: tasks that failed for good.",
+        is_brief=True,
+    ),
+    CommandSpec(
+        "orders",
+        "service.cli.orders:orders",
+        "List, approve or refuse orders that wait for a person.",
         is_brief=True,
     ),
     CommandSpec(
@@ -50,6 +67,21 @@ COMMANDS: Final = (
         "service.cli.purge:purge",
         "Move the waiting tasks of a queue to the dead letters.",
         is_brief=True,
+    ),
+    CommandSpec(
+        "audit",
+        "service.cli.audit:audit",
+        "Show what operators did: who, when, on what.",
+        is_brief=True,
+    ),
+    CommandSpec(
+        "pause",
+        "service.cli.pause:pause",
+        "Hold the work of a queue, task, channel or conversation.",
+        is_brief=True,
+    ),
+    CommandSpec(
+        "resume", "service.cli.pause:resume", "Let paused work go on, in its order.", is_brief=True
     ),
     CommandSpec(
         "doctor",

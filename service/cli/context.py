@@ -1,11 +1,15 @@
 """Opens what a command needs: the database to read, or the whole service to change something."""
 
+import getpass
+import os
+import socket
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from mirt.clock import Clock, utc_now
+from mirt.clock import Clock
+from mirt.operators import Door, Operator, acting_as
 from mirt.settings import DatabaseSettings, Mode, Settings, load_settings
 from mirt.store.engine.database import Database
 from mirt.store.engine.revision import check_schema
@@ -20,7 +24,11 @@ class CommandContext:
 
     settings: Settings
     database: Database
-    clock: Clock = utc_now
+
+    @property
+    def clock(self) -> Clock:
+        """The clock of the database, which dates everything that a command reads."""
+        return self.database.clock
 
 
 @contextmanager
@@ -46,10 +54,27 @@ def read_only() -> Iterator[CommandContext]:
 
 
 @contextmanager
+def database_only() -> Iterator[CommandContext]:
+    """Open the database for a change of rows that running processes heed by themselves.
+
+    It needs no key of an outside service. Raises as ``read_only``.
+    """
+    settings = load_settings(kind=DatabaseSettings)
+    _require_file(settings)
+    database = Database(settings.database_url.get_secret_value(), pool_size=1)
+    try:
+        check_schema(database)
+        yield CommandContext(settings, database)
+    finally:
+        database.close()
+
+
+@contextmanager
 def full_access() -> Iterator[CommandContext]:
     """Open everything that a replay or a purge needs, with every task bound to a broker.
 
-    The broker writes to the outbox only; the running service publishes from there.
+    The broker writes to the outbox only; the running service publishes from there. The acts of the
+    body are those of the user of this machine.
 
     Raises:
         CommandError, DatabaseError, SchemaError, SettingsError: as for ``read_only``.
@@ -70,10 +95,20 @@ def full_access() -> Iterator[CommandContext]:
     check_schema(runtime.database)
     broker = install(settings, outbox_only=True)
     try:
-        yield CommandContext(settings, runtime.database)
+        with acting_as(user_of_this_machine()):
+            yield CommandContext(settings, runtime.database)
     finally:
         broker.close()
         runtime.close()
+
+
+def user_of_this_machine() -> Operator:
+    """Return the operator of a command: the user of the operating system, and the machine."""
+    try:
+        user = getpass.getuser()
+    except (KeyError, OSError):  # as in a container, whose user has a number and no name
+        user = f"uid {os.getuid()}"
+    return Operator(f"{user}@{socket.gethostname()}", Door.COMMAND)
 
 
 def _require_file(settings: Settings) -> None:

@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from typing import Annotated, Any
 
 import typer
@@ -23,7 +24,7 @@ from service.cli.dead_letter_filter import (
 )
 from service.cli.errors import misused, not_found
 from service.cli.options import Yes, confirm
-from service.cli.output import AsJson, Column, Row, emit, moment, say, table
+from service.cli.output import AsJson, Column, Row, emit, moment, quote, say, table
 
 dead = typer.Typer(
     help="Tasks that failed for good, with their errors: run them again, or delete them.",
@@ -120,7 +121,8 @@ def show(
     }.items():
         say(f"{name:<14}{value}", style="red" if name == "code" else None)
     if dead_letter.traceback:
-        say("", dead_letter.traceback.rstrip(), style="dim")
+        say("")
+        quote("│ ", dead_letter.traceback.rstrip())
     say("", f"mirt dead replay {task_id}", f"mirt dead discard {task_id}")
 
 
@@ -205,6 +207,7 @@ def _confirm_and_act(
         CommandError: nothing matches, an id has no dead letter, or the operator says no.
     """
     with read_only() as context:
+        which = replace(which, until=context.clock())
         found = dead_letters.find(context, which, limit=len(which.task_ids or ()) or 1)
     if which.task_ids:
         known = {one.task.task_id for one in found.rows}

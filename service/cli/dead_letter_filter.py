@@ -1,6 +1,7 @@
 """Read the options that choose dead letters."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Annotated
 
 import typer
@@ -29,14 +30,15 @@ All = Annotated[bool, typer.Option("--all", help="All dead letters.")]
 
 
 def read_filter(ids: Sequence[str] | None, **typed: str | None) -> DeadLetterFilter:
-    """Return the filter of the options that were given; later dead letters never match.
+    """Return the filter of the options that were given.
 
     Raises:
         CommandError: an option is empty, is no time, or names an unknown queue, task or code.
     """
     given = {name: text.strip() for name, text in typed.items() if text is not None}
     try:
-        return parse_filter(given, utc_now(), task_ids=ids or ())
+        # The clock of this machine may be behind: it must hide no dead letter.
+        return replace(parse_filter(given, utc_now(), task_ids=ids or ()), until=None)
     except PermanentError as error:
         field, _, problem = error.message.partition(": ")
         raise misused("ID" if field == "id" else f"--{field}", problem) from None

@@ -30,7 +30,7 @@ def doctor(*, as_json: AsJson = False) -> None:
     for finding in findings:
         _say(finding)
     if errors:
-        say("", f"{len(errors)} error(s)", style="red")
+        say("", "1 error" if len(errors) == 1 else f"{len(errors)} errors", style="red")
         raise typer.Exit(WRONG)
     say("", "nothing is wrong", style="green")
 

@@ -5,6 +5,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import NoReturn
 
+from mirt.observe.printable import printable_block
 from service.exit_codes import CONFIGURATION, UNAVAILABLE, USAGE, WRONG
 
 
@@ -48,7 +49,9 @@ def exit_on_error() -> Iterator[None]:
 
 
 def _end(error: CommandError) -> NoReturn:
-    print(f"{error.field}: {error.problem} ({error.code})", file=sys.stderr)
+    # The problem may have a line for each wrong setting.
+    text = printable_block(f"{error.field}: {error.problem} ({error.code})")
+    print(text, file=sys.stderr)
     raise SystemExit(error.exit_code)
 
 

@@ -49,6 +49,17 @@ def tasks(incomplete: str) -> Iterator[tuple[str, str]]:
     yield from ((t.name, t.queue) for t in TASKS.values() if t.name.startswith(incomplete))
 
 
+def subjects(ctx: typer.Context, incomplete: str) -> Iterator[tuple[str, str]]:
+    """Complete what can be paused, by the kind before it."""
+    kind = ctx.params.get("kind")
+    if kind == "queue":
+        yield from queues(incomplete)
+    elif kind == "task":
+        yield from tasks(incomplete)
+    elif kind == "channel":
+        yield from ((n, "") for n in ("telegram", "manychat") if n.startswith(incomplete))
+
+
 def codes(incomplete: str) -> Iterator[str]:
     """Complete the error code of a dead letter."""
     from mirt.errors import ErrorCode

@@ -1,6 +1,7 @@
 """Prints the results of commands: tables that fit the terminal, one JSON document, readable times.
 
-Only a terminal gets colours and folded lines. Piped output is plain, and a line stays a line.
+Only a terminal gets colours and folded lines. Piped output is plain, and a line stays a line. Every
+text is made printable here, so nothing from outside is obeyed by the terminal.
 """
 
 import json
@@ -12,6 +13,8 @@ from textwrap import wrap
 from typing import TYPE_CHECKING, Annotated, Any, Final, Literal
 
 import typer
+
+from mirt.observe.printable import printable, printable_block, printable_json
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -52,26 +55,32 @@ def console() -> "Console":
 
 
 def say(*lines: str, style: str | None = None) -> None:
-    """Print lines."""
+    """Print lines; a line break within one of them is shown, and ends no line."""
     out = console()
     for line in lines:
-        out.print(line, style=style, soft_wrap=not out.is_terminal)
+        out.print(printable(line), style=style, soft_wrap=not out.is_terminal)
+
+
+def say_block(text: str, *, style: str | None = None) -> None:
+    """Print a text that may have several lines."""
+    say(*printable_block(text).split("\n"), style=style)
 
 
 def hang(lead: str, text: str, *, style: str | None = None) -> None:
-    """Print a text after its lead; on a terminal, further lines are indented below the text."""
-    out = console()
-    lines = text.splitlines() or [""]
-    if out.is_terminal:
-        room = max(MIN_TEXT, out.width - len(lead))
-        lines = [part for line in lines for part in (wrap(line, room) or [""])]
-    for number, line in enumerate(lines):
-        out.print((lead if number == 0 else " " * len(lead)) + line, style=style, soft_wrap=True)
+    """Print one line after its lead; where a terminal folds it, it goes on below its beginning."""
+    _hang(lead, " " * len(lead), printable(text), style)
+
+
+def quote(lead: str, text: str) -> None:
+    """Print a text of several lines, each after the lead, so that none passes for one of ours."""
+    for line in printable_block(text).split("\n"):
+        _hang(lead, lead, line, None)
 
 
 def emit(document: Any) -> None:
     """Print one JSON document: dataclasses as objects, times in ISO 8601 and UTC."""
-    print(json.dumps(_plain(document), ensure_ascii=False, indent=2, default=str))
+    text = json.dumps(_plain(document), ensure_ascii=False, indent=2, default=str)
+    print(printable_json(text))
 
 
 def table(columns: Sequence[Column], rows: Sequence[Row], *, empty: str) -> None:
@@ -111,6 +120,14 @@ def moment(at: datetime | None) -> str:
     return "never" if at is None else f"{at.astimezone(UTC):%Y-%m-%d %H:%M:%S}"
 
 
+def _hang(lead: str, further: str, line: str, style: str | None) -> None:
+    out = console()
+    room = max(MIN_TEXT, out.width - len(lead))
+    parts = wrap(line, room) if out.is_terminal else [line]
+    for number, part in enumerate(parts or [""]):
+        out.print((further if number else lead) + part, style=style, soft_wrap=True)
+
+
 def _natural_widths(columns: Sequence[Column], cells: list[list[str]]) -> list[int]:
     from rich.cells import cell_len
 
@@ -144,7 +161,7 @@ def _fit(columns: Sequence[Column], natural: Sequence[int], width: int) -> dict[
 def _format(cell: Cell) -> str:
     if cell is None:
         return "-"
-    return f"{cell:.1f}" if isinstance(cell, float) else str(cell)
+    return f"{cell:.1f}" if isinstance(cell, float) else printable(str(cell))
 
 
 def _plain(value: Any) -> Any:

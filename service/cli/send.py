@@ -17,10 +17,15 @@ from typing import Annotated, Any, Final
 import typer
 
 from mirt.observe.logs import configure
+from mirt.operators import acting_as
 from mirt.settings import Mode, Settings, load_settings
 from mirt.store.engine.database import Database
+from mirt.store.queue.audit import record_act
 from mirt.store.reports.trace_outcome import TraceOutcome, read_outcome
+from mirt.tokens import newest
+from service.cli.context import user_of_this_machine
 from service.cli.errors import CommandError, misused
+from service.cli.output import say_block
 from service.exit_codes import UNAVAILABLE, WRONG
 from service.processes.startup import DEFAULT_PORT, HOST, read_settings
 
@@ -59,13 +64,25 @@ def send(
     trace_id = _post(settings, base, _update(text, CHAT if chat is None else chat))
     with closing(_database(settings)) as database:
         outcome = _wait_for_the_end(database, base, trace_id, within_s=within)
-    print(*outcome.replies, sep="\n")
+    _record(settings, str(chat or CHAT))
+    for reply in outcome.replies:
+        say_block(reply)
     if outcome.error_code is not None:
         problem = f"it failed: {outcome.error}; mirt trace {trace_id}"
         raise CommandError("reply", problem, outcome.error_code)
     if not outcome.is_over:
         problem = f"no reply within {within:g} s; what it waits for: mirt trace {trace_id}"
         raise CommandError("reply", problem, "TIMEOUT")
+
+
+def _record(settings: Settings, session_id: str) -> None:
+    with (
+        closing(Database(settings.database_url.get_secret_value(), pool_size=1)) as database,
+        acting_as(user_of_this_machine()),
+        database.transaction() as tx,
+    ):
+        about = f"conversation {session_id}"
+        record_act(tx, "send", target=about, session_id=session_id, now=database.clock())
 
 
 def demo() -> None:
@@ -154,7 +171,7 @@ def _post(settings: Settings, base: str, update: dict[str, Any]) -> str:
         data=json.dumps(update).encode(),
         headers={"Content-Type": "application/json"},
     )
-    if secret := settings.telegram_webhook_secret:
+    if secret := newest(settings.telegram_webhook_secret):
         request.add_header("X-Telegram-Bot-Api-Secret-Token", secret.get_secret_value())
     try:
         with urllib.request.urlopen(request, timeout=10) as answer:  # noqa: S310

@@ -1,6 +1,5 @@
 """``mirt telegram``: sets, deletes and shows the webhook to which Telegram sends messages."""
 
-import json
 import sys
 from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
@@ -12,7 +11,12 @@ import typer
 
 from mirt.channels import RegisteringChannel
 from mirt.errors import DatabaseError
+from mirt.observe.printable import printable
+from mirt.operators import acting_as
 from mirt.runtime import Runtime, open_runtime
+from service.admin import audit
+from service.cli.context import user_of_this_machine
+from service.cli.output import emit, say
 from service.processes.startup import read_settings, refuse
 
 PATH: Final = "/webhooks/telegram"
@@ -43,7 +47,7 @@ def set_webhook(
         _expect(runtime, address)
 
     _ask(register)
-    print(f"Telegram sends messages to {address}")
+    say(f"Telegram sends messages to {address}")
 
 
 @telegram.command("delete-webhook")
@@ -57,7 +61,7 @@ def delete_webhook() -> None:
         return before
 
     before = _ask(delete)
-    print(f"Telegram no longer sends messages to {before}" if before else "No webhook was set")
+    say(f"Telegram no longer sends messages to {before}" if before else "No webhook was set")
 
 
 @telegram.command()
@@ -69,10 +73,10 @@ def info(
     """Show the webhook as Telegram knows it: its address, pending updates, the last error."""
     found = _ask(lambda bot, _: bot.webhook_info())
     if as_json:
-        print(json.dumps(found, ensure_ascii=False))
+        emit(found)
         return
     for name, value in _lines(found).items():
-        print(f"{name:<12}{value}")
+        say(f"{name:<12}{value}")
 
 
 def _lines(found: Mapping[str, Any]) -> dict[str, str]:
@@ -107,8 +111,10 @@ def _expect(runtime: Runtime, url: str | None) -> None:
         return  # a look at the file would create it
     try:
         runtime.webhooks.expect("telegram", url)
+        with acting_as(user_of_this_machine()):
+            audit.record(runtime, "set webhook" if url else "delete webhook", target=url)
     except DatabaseError as failed:
-        print(f"The address could not be stored: {failed.message}", file=sys.stderr)
+        print(f"The address could not be stored: {printable(failed.message)}", file=sys.stderr)
 
 
 def _ask(question: Callable[[RegisteringChannel, Runtime], T]) -> T:

@@ -10,7 +10,7 @@ from mirt.timeline import Step, Timelines, What
 from mirt.timeline.timelines import Timeline
 from service.cli.context import read_only
 from service.cli.errors import not_found
-from service.cli.output import AsJson, emit, hang, say
+from service.cli.output import AsJson, emit, hang, quote, say
 
 Texts = Annotated[
     bool, typer.Option("--texts", help="Also show the texts of messages and replies.")
@@ -74,7 +74,7 @@ def _say_step(step: Step, *, texts: bool) -> None:
     if step.waited_for and step.what is not What.NOW:
         hang(" " * len(lead), f"waited for {step.waited_for}", style="dim")
     if texts and step.private:
-        hang(f"{'':{len(lead)}}│ ", step.private)
+        quote(f"{'':{len(lead)}}│ ", step.private)
 
 
 def _document(found: Timeline, *, texts: bool) -> dict[str, object]:

@@ -26,11 +26,13 @@ from middleware.policy import QUEUES
 from mirt.clock import Clock
 from mirt.errors import DatabaseError
 from mirt.observe import traces
+from mirt.observe.printable import printable, printable_block
 from mirt.runtime import Runtime, open_bot, open_runtime, use_runtime
 from mirt.settings import Settings
 from mirt.store.engine.migrate import upgrade
 from mirt.store.engine.stores import stores
 from mirt.store.queue import outbox
+from mirt.tokens import newest
 from service.app import create_app
 from service.dispatcher import dispatch_message
 from service.processes.polling import Arrival, LocalIngress, UpdatePoller
@@ -95,10 +97,10 @@ def _poller(runtime: Runtime, port: int) -> UpdatePoller | None:
             runtime.webhooks.report_polling(bot.name, arrival.failure)
 
     def report(arrival: Arrival) -> None:
-        out.print(f"  messages  {escape(arrival.in_words())}")
+        out.print(f"  messages  {escape(printable(arrival.in_words()))}")
         store(arrival)
 
-    secret = runtime.settings.telegram_webhook_secret
+    secret = newest(runtime.settings.telegram_webhook_secret)
     poller = UpdatePoller(bot, LocalIngress(HOST, port, secret), report)
     store(poller.arrival)
     return poller
@@ -162,7 +164,9 @@ def _show_reply(chat_id: str, text: str) -> None:
 
 
 def _line(arrow: str, colour: str, chat: str, text: str) -> None:
-    out.print(f"[{colour}]{arrow}[/] [dim]{escape(chat)}[/] {escape(text)}")
+    # Further lines are indented: they must not pass for other messages.
+    words = printable_block(text).replace("\n", "\n    ")
+    out.print(f"[{colour}]{arrow}[/] [dim]{escape(printable(chat))}[/] {escape(words)}")
 
 
 def _page(settings: Settings, port: int, *, token_is_made: bool) -> str:
@@ -179,9 +183,10 @@ def _print_banner(
     agent = settings.llm_model if settings.llm_api_key else scripted
     replies = "to Telegram" if settings.telegram_bot_token else "here (no TELEGRAM_BOT_TOKEN)"
     port_option = "" if port == DEFAULT_PORT else f" --port {port}"
-    messages = f"  messages  {escape(poller.arrival.in_words())}\n" if poller else ""
+    messages = f"  messages  {escape(printable(poller.arrival.in_words()))}\n" if poller else ""
     chat_option = " --chat YOUR_ID" if poller else ""
-    write = f"write to {poller.name} in Telegram, or " if poller and poller.name else ""
+    bot = printable(poller.name) if poller and poller.name else ""
+    write = f"write to {bot} in Telegram, or " if bot else ""
     out.print(
         f"[bold]MIRT[/] listens on http://{HOST}:{port}, in one process, "
         f"with {escape(str(stores(settings).database.url.database))}\n"

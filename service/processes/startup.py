@@ -8,6 +8,7 @@ import structlog
 from pydantic import SecretStr
 
 from mirt.observe.logs import configure
+from mirt.observe.printable import printable_block
 from mirt.settings import Settings, SettingsError, load_settings, old_names_in_use
 from mirt.store.engine.database import Database
 from mirt.store.engine.revision import SchemaError, check_schema
@@ -39,8 +40,8 @@ def read_settings(*, quiet: bool = False, kind: type[Settings] = Settings) -> Se
 
 
 def with_ops_token(settings: Settings) -> Settings:
-    """Return the settings with an OPS_TOKEN: a random one for this start, if none is set."""
-    if settings.ops_token is not None:
+    """Return the settings with an OPS_TOKEN: a random one for this start, if there is none."""
+    if settings.ops_token is not None or settings.ops_tokens is not None:
         return settings
     token = SecretStr(secrets.token_urlsafe(24))
     return settings.model_copy(update={"ops_token": token})
@@ -63,5 +64,6 @@ def require_schema(settings: Settings) -> None:
 
 def refuse(problem: str, reason: str) -> NoReturn:
     """Print the problem and its reason to standard error; exit with 78 (CONFIGURATION)."""
-    print(problem, *(f"  {line}" for line in reason.splitlines()), sep="\n", file=sys.stderr)
+    lines = printable_block(reason).split("\n")
+    print(problem, *(f"  {line}" for line in lines), sep="\n", file=sys.stderr)
     raise SystemExit(CONFIGURATION)

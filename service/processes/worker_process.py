@@ -14,7 +14,7 @@ import structlog
 from middleware.hard_limits import DeadlineTable, RunningTask
 from middleware.leases import owner_name
 from middleware.worker_stats import WorkerStats
-from mirt.clock import deadline_in, utc_now
+from mirt.clock import deadline_in
 from mirt.errors import DatabaseError, ErrorCode, SoftTimeLimitExceeded
 from mirt.observe.memory import resident_mb
 from mirt.observe.multiprocess import ProcessNumbers
@@ -164,7 +164,10 @@ class WorkerProcess:
         try:
             with deadline_in(DATABASE_S), self._database.transaction() as tx:
                 released = leases.release_owner(
-                    tx, self.worker_id, count_as_crash=not self.told_to_stop, now=utc_now()
+                    tx,
+                    self.worker_id,
+                    count_as_crash=not self.told_to_stop,
+                    now=self._database.clock(),
                 )
                 workers.leave(tx, self.worker_id)
         except (DatabaseError, SoftTimeLimitExceeded) as failed:
@@ -199,7 +202,8 @@ class WorkerProcess:
             return
         try:
             with deadline_in(DATABASE_S), self._database.transaction() as tx:
-                leases.renew(tx, running, until=utc_now() + self._config.lease)
+                until = self._database.clock() + self._config.lease
+                leases.renew(tx, running, until=until)
         except (DatabaseError, SoftTimeLimitExceeded) as failed:
             log.warning("lease_renewal_failed", why=failed.message, tasks=len(running))
 

@@ -1,4 +1,4 @@
-"""Authenticate requests to ``/tasks/…`` by the bearer token OPS_TOKEN."""
+"""Authenticate requests to ``/tasks/…`` by the bearer token TASKS_TOKEN, or else OPS_TOKEN."""
 
 import falcon
 from pydantic import SecretStr
@@ -8,7 +8,7 @@ from service.web.login_throttle import LoginThrottle, TooManyAttempts
 
 
 class Bearer:
-    """The bearer token of operators. Without a configured token every request is refused."""
+    """The bearer token of callers. Without a configured token every request is refused."""
 
     def __init__(self, token: SecretStr | None, login_throttle: LoginThrottle) -> None:
         self._token = token
@@ -22,12 +22,11 @@ class Bearer:
             falcon.HTTPTooManyRequests: too many wrong tokens came from this address.
         """
         scheme, _, given = (req.get_header("Authorization") or "").partition(" ")
-        is_right = False
         if self._token is not None and scheme.lower() == "bearer":
-            is_right = same_secret(given.strip(), self._token)
+            if same_secret(given.strip(), self._token):
+                return
             try:
-                self._login_throttle.check(req, is_right=is_right)
+                self._login_throttle.refuse(req)
             except TooManyAttempts as refused:
                 raise falcon.HTTPTooManyRequests(retry_after=refused.retry_after) from None
-        if not is_right:
-            raise falcon.HTTPUnauthorized(headers={"WWW-Authenticate": "Bearer"})
+        raise falcon.HTTPUnauthorized(headers={"WWW-Authenticate": "Bearer"})

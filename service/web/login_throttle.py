@@ -10,6 +10,8 @@ from typing import Final
 import falcon
 import structlog
 
+from service.web.clients import Clients
+
 log = structlog.get_logger(__name__)
 
 WITHIN_S: Final = 60.0
@@ -23,33 +25,40 @@ class TooManyAttempts(Exception):  # noqa: N818 - the outcome of a request
     def __init__(self, wait_s: float) -> None:
         super().__init__(f"too many wrong tokens; try again in {wait_s:.0f} s")
         self.retry_after = math.floor(wait_s) + 1
-        """Whole seconds until a right token is accepted again."""
+        """Whole seconds until this address may try again."""
 
 
 class LoginThrottle:
     """The wrong tokens of each address within the last ``WITHIN_S`` seconds, in this process.
 
-    The login, the page and ``/tasks/…`` share one throttle. It refuses at once and never waits:
-    an address that guesses must not block the threads that webhooks need.
+    The login, the page and ``/tasks/…`` share one throttle. It refuses at once and never waits.
+    The form of the login is refused whatever it holds. A right bearer token always passes: a
+    stranger with the address of the shop's server must not stop its orders.
     """
 
-    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
+    def __init__(
+        self, clients: Clients | None = None, clock: Callable[[], float] = time.monotonic
+    ) -> None:
+        self._clients = clients or Clients()
         self._clock = clock
         self._lock = threading.Lock()
         self._wrong: OrderedDict[str, list[float]] = OrderedDict()
 
-    def check(self, req: falcon.Request, *, is_right: bool) -> None:
-        """Count the token of a request if it is wrong.
+    def admit(self, req: falcon.Request) -> None:
+        """Return if the address of this request may try a token.
 
         Raises:
-            TooManyAttempts: there were too many before; then a right token is refused as well.
+            TooManyAttempts: too many wrong tokens came from it.
         """
-        address = address_of(req)
-        if wait_s := self.wait_s(address):
+        if wait_s := self.wait_s(self._clients.address_of(req)):
             raise TooManyAttempts(wait_s)
-        if not is_right:
-            self.count_wrong(address)
-            log.warning("ops_wrong_token", address=address, path=req.path)
+
+    def refuse(self, req: falcon.Request) -> None:
+        """Count the wrong token of a request. Raises as ``admit``."""
+        self.admit(req)
+        address = self._clients.address_of(req)
+        self.count_wrong(address)
+        log.warning("ops_wrong_token", address=address, path=req.path)
 
     def wait_s(self, address: str) -> float:
         """Return the seconds until this address may try again; 0 if it may now."""
@@ -68,10 +77,3 @@ class LoginThrottle:
     def _recent(self, address: str) -> list[float]:
         since = self._clock() - WITHIN_S
         return [at for at in self._wrong.get(address, ()) if at > since]
-
-
-def address_of(req: falcon.Request) -> str:
-    """Return the address that a request comes from."""
-    # Our proxy wrote the last entry. The entries before it come from the client and may be forged.
-    forwarded = (req.get_header("X-Forwarded-For") or "").rpartition(",")[2].strip()
-    return forwarded[:64] or req.remote_addr

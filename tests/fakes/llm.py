@@ -28,14 +28,17 @@ class LlmApi:
         """When each was asked for, in seconds since the epoch, and its text."""
         self.calls: Callable[[Messages], list[tuple[str, str]]] = lambda _: []
         """The tools that are called: name and arguments, as the model writes them."""
+        self.models = ["openai/gpt-4o-mini"]
 
     def answer(self, request: Request) -> Reply:
-        """Answer ``/v1/chat/completions``."""
+        """Answer ``/v1/chat/completions`` and ``/v1/models``."""
         body = request.body if isinstance(request.body, dict) else {}
-        if not request.path.endswith("/chat/completions"):
+        if not request.path.endswith(("/chat/completions", "/models")):
             return Reply(404, {"error": {"message": "no such path"}})
         if not request.headers.get("authorization", "").removeprefix("Bearer "):
             return Reply(401, {"error": {"message": "No auth credentials found"}})
+        if request.path.endswith("/models"):
+            return Reply(200, {"object": "list", "data": [{"id": name} for name in self.models]})
         if not body.get("model") or not body.get("messages"):
             return Reply(400, {"error": {"message": "model and messages are required"}})
         text = self.reply(body["messages"])

@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Callable
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
@@ -14,7 +14,7 @@ from mirt.store.tables import conversations, turns
 from mirt.texts import ORDER_TAKEN
 from service import dispatcher
 from tests.clock import FakeClock
-from tests.fakes import FakeServices
+from tests.fakes import FakeServices, Status
 from tests.integration.conftest import TRANSPORTS, Running
 from tests.polling import wait_until
 from tests.unit.orders.examples import order
@@ -226,3 +226,16 @@ def test_without_tasks_the_caller_creates_it(
     answer = dispatcher.dispatch_message("42", "Так", chat_id="42", fire_and_forget=True)
     assert answer["response"] == ORDER_TAKEN
     assert len(services.crm.orders) == 1
+
+
+def test_an_order_reaches_the_crm_although_the_first_delivery_of_its_reply_fails(
+    run: Callable[..., Running], services: FakeServices, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("mirt.store.queue.outbox.REPUBLISH_AFTER", timedelta(seconds=0.5))
+    run("embedded", snitkix_api_key="crm-key", snitkix_api_url=services.crm_url)
+    confirm(services)
+    services.misbehave("telegram", Status(502))
+    dispatcher.dispatch_message("42", "Так", "telegram", "42", fire_and_forget=True)
+    wait_until(lambda: services.crm.orders and services.sent("42"))
+    assert (len(services.crm.orders), services.sent("42")) == (1, [ORDER_TAKEN])
+    assert len(services.requests("llm")) == 1

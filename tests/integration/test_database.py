@@ -78,6 +78,18 @@ def test_a_server_that_says_nothing_is_waited_for_no_longer_than_one_that_works(
     database.ping()
 
 
+def test_the_server_itself_ends_a_statement_a_lock_and_an_idle_transaction(
+    database: Database,
+) -> None:
+    limits = ("statement_timeout", "lock_timeout", "idle_in_transaction_session_timeout")
+    with database.transaction() as tx:
+        found = [tx.execute(text(f"SHOW {limit}")).scalar_one() for limit in limits]
+    assert found == ["8s", "5s", "10s"]
+    with deadline_in(2.0), database.transaction() as tx:
+        short = tx.execute(text("SHOW statement_timeout")).scalar_one()
+    assert short.endswith("ms") or short in {"1s", "2s"}
+
+
 def test_an_outcome_after_the_deadline_is_stored(database: Database) -> None:
     with deadline_in(-1):
         execute(database, "CREATE TABLE noted ()")

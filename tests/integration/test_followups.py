@@ -418,3 +418,20 @@ def test_a_member_of_a_group_is_not_reminded_before_all(shop: Shop) -> None:
     dispatcher.dispatch_message("-100:42", "Є сукня?", "telegram", "-100#12", fire_and_forget=True)
     shop.clock.advance(hours=24)
     assert result_of(send_followup.send("-100:42"))["reason"] == "window_closed"
+
+
+def test_a_customer_who_waits_for_an_answer_gets_no_followup(
+    run: Callable[..., Running], services: FakeServices
+) -> None:
+    clock = FakeClock()
+    run("embedded", work=False, clock=clock)
+    shop = Shop(services, clock)
+    shop.hear()
+    clock.advance(hours=24)
+    asked = send_followup.send(CHAT)
+    worker = start_worker(registry.broker, queues={"followups"}, threads=1, idle_ms=50)
+    try:
+        assert result_of(asked)["reason"] == "not_answered_yet"
+    finally:
+        stop_worker(worker, grace_s=10)
+    assert services.sent(CHAT) == []

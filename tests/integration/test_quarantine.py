@@ -66,3 +66,19 @@ def test_a_suspect_that_waits_to_be_alone_does_not_begin_when_its_worker_stops(
     stop_worker(running.worker, grace_s=10)
     assert (services.sent("8"), services.sent("7")) == (["hello"], [])
     assert of_chat(running, "7") == ("queued", 3, 2)
+
+
+def test_copies_that_have_nothing_to_do_keep_no_suspect_from_its_last_start(
+    run: Run, services: FakeServices
+) -> None:
+    running = run("embedded")
+    done = send_response.send_with_options(args=("telegram", "6", "once"), task_id="done")
+    wait_until(lambda: of_chat(running, "6")[0] == "done")
+    running.broker.transmit([done] * 3, within_s=1)
+    wait_until(lambda: running.broker.queues["webhooks"].unfinished_tasks == 0)
+    killed_twice(running, "7")
+    running.broker.publish_due()
+    wait_until(lambda: services.sent("7"))
+    send_response.send("telegram", "8", "hello")
+    wait_until(lambda: services.sent("8"))
+    assert services.sent("6") == ["once"]

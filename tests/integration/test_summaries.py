@@ -12,6 +12,7 @@ from mirt import summaries
 from mirt.errors import DatabaseError
 from mirt.runtime import current_runtime
 from mirt.store.tables import conversations, dead_letters, history
+from mirt.texts import GREETING
 from service import dispatcher
 from tests.clock import FakeClock
 from tests.fakes import FakeServices, Hang, Status
@@ -130,6 +131,27 @@ def test_of_two_summaries_at_once_the_second_overwrites_nothing(
     outcomes = [results.get_result(one, block=True, timeout=10_000) for one in both]
     assert sorted(one["status"] for one in outcomes) == ["skipped", "summarized"]
     assert summary() == "echo: Покупець: Є сукня?\nКонсультант: echo: Є сукня?"
+
+
+def test_a_summary_that_comes_after_a_restart_is_thrown_away(
+    run: Callable[..., Running], services: FakeServices
+) -> None:
+    run("embedded")
+    shop = Shop(services, FakeClock())
+    shop.hear("Є сукня?")
+    wait_until(lambda: len(said()) == 2)
+    hanging = services.misbehave("llm", Hang(), match=PROMPT)
+    late = summarize_session.send(CHAT)
+    services.wait_until(lambda: hanging.used == 1, 40)
+    shop.hear("/restart")
+    wait_until(lambda: GREETING in services.sent(CHAT))
+    services.release()
+    assert result_of(late)["reason"] == "changed_meanwhile"
+    shop.hear("Є шапка?")
+    wait_until(lambda: "echo: Є шапка?" in services.sent(CHAT))
+    assert summary() is None
+    told = services.requests("llm")[-1].body["messages"]
+    assert not any("сукня" in one["content"] for one in told)
 
 
 def test_a_conversation_begun_afresh_is_not_summed_up_with_the_old_one(shop: Shop) -> None:

@@ -15,6 +15,7 @@ class Management:
     """Asks the management API at ``url``, an address with the user and the password in it."""
 
     def __init__(self, url: str) -> None:
+        self.url = url
         parts = urlsplit(url)
         self._user = parts.username or "guest"
         self._base = parts._replace(netloc=f"{parts.hostname}:{parts.port or 15672}").geturl()

@@ -136,6 +136,13 @@ class RabbitMQ(Server):
             self.start()
             self.management.delete_vhost(name)
 
+    def limit_queues(self, url: str, *, to: int) -> None:
+        """Let the queues of this virtual host refuse messages beyond that number."""
+        vhost = urlsplit(url).path[1:]
+        refusing = {"max-length": to, "overflow": "reject-publish"}
+        policy = {"pattern": ".*", "apply-to": "queues", "definition": refusing}
+        self.management.request("PUT", "policies", vhost, "limit", body=policy)
+
     def answers(self) -> bool:
         return self._listens() and self._shakes_hands() and self._can_be_managed()
 

@@ -25,6 +25,7 @@ def wrong(deployed: Deployment) -> set[str]:
 
 
 def test_a_deployment_that_is_well_is_said_to_be_well(deployed: Deployment) -> None:
+    deployed.services.telegram.webhook = {"url": "https://shop.example/webhooks/telegram"}
     deployed.start("worker")
     wait_until(lambda: "workers" not in wrong(deployed))
     wait_until(lambda: findings(deployed)["queues"]["verdict"] == "ok")
@@ -39,7 +40,8 @@ def test_a_deployment_that_is_well_is_said_to_be_well(deployed: Deployment) -> N
         ("schema", "as this version expects"),
         ("clock", "this machine"),
         ("versions", "dramatiq "),
-        ("telegram", "connects"),
+        ("telegram", "@fake_bot"),
+        ("webhook", "messages come to https://shop.example/webhooks/telegram"),
     ):
         assert found[about]["verdict"] == "ok", found[about]
         assert text in found[about]["found"]
@@ -51,6 +53,7 @@ def test_nobody_at_work_is_wrong_and_the_command_that_starts_them_is_named(
 ) -> None:
     found = findings(deployed)
     assert found["workers"]["advice"] == "mirt worker"
+    assert found["webhook"]["found"] == "Telegram sends messages nowhere: no webhook is set"
     assert found["scheduler"]["advice"] == "mirt scheduler"
     assert found["queues"]["verdict"] == "warning", "no worker has declared them yet"
     deployed.start("worker", "llm", "webhooks")

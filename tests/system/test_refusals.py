@@ -44,7 +44,7 @@ def test_a_schema_that_is_not_known_is_refused_with_what_to_run(
         "REDIS_URL": "redis://127.0.0.1:1",
         "DATABASE_URL": postgres_without_schema,
         "TELEGRAM_BOT_TOKEN": "123456:token",
-        "TELEGRAM_WEBHOOK_SECRET": "secret",
+        "TELEGRAM_WEBHOOK_SECRET": "webhook-secret",
         "LLM_API_KEY": "key",
     }
     refused = embedded.mirt(command)

@@ -375,3 +375,73 @@ def test_the_environment_wins_over_the_file(env: pytest.MonkeyPatch, tmp_path: P
     env.setenv("WORKER_THREADS", "5")
     settings = load_settings(tmp_path / ".env")
     assert (settings.worker_threads, settings.result_timeout) == (5, 9)
+
+
+TOKENS = (
+    "TELEGRAM_WEBHOOK_SECRET",
+    "MANYCHAT_VERIFY_TOKEN",
+    "OPS_TOKEN",
+    "OPS_READ_TOKEN",
+    "TASKS_TOKEN",
+    "SESSION_KEY",
+)
+
+
+@pytest.mark.parametrize("name", TOKENS)
+@pytest.mark.parametrize("value", ["x", "seven-7", "long-enough-1,short"])
+def test_a_short_token_is_refused_when_distributed(
+    env: pytest.MonkeyPatch, name: str, value: str
+) -> None:
+    manychat = {"MANYCHAT_API_KEY": "key"} if name == "MANYCHAT_VERIFY_TOKEN" else {}
+    (line,) = refused(env, **{**COMPLETE, **manychat, name: value})
+    assert line.startswith(f"{name}: needs at least 8 characters")
+    assert value not in line
+
+
+def test_a_short_token_of_a_named_operator_is_refused(env: pytest.MonkeyPatch) -> None:
+    (line,) = refused(env, **COMPLETE, OPS_TOKENS="olena:long-enough-1,taras:short")
+    assert line.startswith("OPS_TOKENS: needs at least 8 characters")
+
+
+def test_a_short_token_is_taken_in_the_embedded_mode(env: pytest.MonkeyPatch) -> None:
+    assert read(env, OPS_TOKEN="x").tokens_shorter_than(16) == ["ops_token"]
+
+
+@pytest.mark.parametrize("value", ["no-colon", "olena:", ":token", "o\nx:token-1"])
+def test_an_entry_that_is_no_name_and_token_is_refused_without_its_value(
+    env: pytest.MonkeyPatch, value: str
+) -> None:
+    (line,) = refused(env, OPS_TOKENS=value)
+    assert line == "OPS_TOKENS: entry 1 is no name:token"
+
+
+def test_two_operators_have_two_tokens(env: pytest.MonkeyPatch) -> None:
+    (line,) = refused(env, OPS_TOKENS="olena:the-same-token,taras:the-same-token")
+    assert line == "OPS_TOKENS: each operator needs a token that no other has"
+
+
+@pytest.mark.parametrize("acting", ["OPS_TOKEN", "OPS_TOKENS"])
+def test_a_reader_has_no_token_of_an_operator(env: pytest.MonkeyPatch, acting: str) -> None:
+    token = "olena:the-same-token" if acting == "OPS_TOKENS" else "another,the-same-token"
+    (line,) = refused(env, **{acting: token, "OPS_READ_TOKEN": "the-same-token"})
+    assert line.startswith("OPS_READ_TOKEN: must differ")
+
+
+def test_every_value_of_a_token_is_a_secret(env: pytest.MonkeyPatch) -> None:
+    settings = read(env, OPS_TOKEN="new-token,old-token", OPS_TOKENS="olena:her-token")
+    assert {"new-token", "old-token", "her-token"} <= set(settings.secrets)
+    assert settings.masked()["ops_tokens"] == "set"
+
+
+def test_a_proxy_is_an_address_or_a_network(env: pytest.MonkeyPatch) -> None:
+    settings = read(env, TRUSTED_PROXIES="10.0.0.0/8, ::1")
+    assert [str(one) for one in settings.trusted_proxies] == ["10.0.0.0/8", "::1/128"]
+    (line,) = refused(env, TRUSTED_PROXIES="proxy.internal")
+    assert line == "TRUSTED_PROXIES: addresses or networks, like 10.0.0.0/8,127.0.0.1"
+
+
+def test_equal_tokens_for_two_roles_are_refused_by_name_and_not_shown() -> None:
+    with pytest.raises(ValidationError) as refused:
+        Settings(_env_file=None, ops_token="the-same-for-both", ops_read_token="the-same-for-both")
+    assert "OPS_READ_TOKEN: must differ from OPS_TOKEN" in str(refused.value)
+    assert "the-same-for-both" not in str(refused.value)

@@ -1,6 +1,6 @@
 """Talk to ManyChat's API: take the requests of flows, send content, set fields and tags."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from datetime import timedelta
 from typing import Any, Final
 
@@ -8,15 +8,23 @@ from pydantic import SecretStr
 
 from mirt.channels.manychat.events import Event
 from mirt.channels.manychat.platforms import Address, Platform
-from mirt.channels.protocol import InboundMessage, Marks, Receipt
+from mirt.channels.protocol import InboundMessage, Marks, Receipt, ignore
 from mirt.channels.splitting import well_formed
 from mirt.channels.webhook import header, present, same_secret
 from mirt.errors import ErrorCode, OutcomeUnknownError, PermanentError
-from mirt.http import Answer, ExternalService, Refusal, SettingNames
+from mirt.http import (
+    CHECK_S,
+    Answer,
+    ExternalService,
+    Refusal,
+    ServiceReport,
+    SettingNames,
+)
 from mirt.store.shared.rate_limits import RateLimiter
 
 MOST_BUBBLES: Final = 10
 """Bubbles that ManyChat takes in one request."""
+_PAGE_INFO: Final = "/fb/page/getInfo"
 
 
 class ManyChatChannel:
@@ -58,7 +66,7 @@ class ManyChatChannel:
             refusal_code=ErrorCode.CHANNEL_REFUSED,
             settings=SettingNames("MANYCHAT_API_KEY", "MANYCHAT_API_URL"),
             account_refusal=_account_refusal,
-            check=("GET", "/fb/page/getInfo"),
+            check=("GET", _PAGE_INFO),
             max_connections=max_connections,
         )
 
@@ -135,21 +143,38 @@ class ManyChatChannel:
         self._ask("/fb/sending/sendContent", body)
         return Receipt(provider_message_id=None, chat_id=chat_id)
 
-    def mark(self, chat_id: str, marks: Marks) -> None:
-        """Set the fields and the tags of a subscriber. A second call changes nothing."""
+    def mark(
+        self, chat_id: str, marks: Marks, *, done: int = 0, report: Callable[[int], None] = ignore
+    ) -> None:
+        """Remove the tags, then set the fields and tags of a subscriber."""
         calls = [
+            *(("removeTagByName", {"tag_name": tag}) for tag in marks.remove_tags),
             *(
                 ("setCustomFieldByName", {"field_name": name, "field_value": value})
                 for name, value in marks.fields.items()
             ),
             *(("addTagByName", {"tag_name": tag}) for tag in marks.add_tags),
-            *(("removeTagByName", {"tag_name": tag}) for tag in marks.remove_tags),
         ]
         subscriber = self._address(chat_id).subscriber
-        for name, arguments in calls:
+        for number, (name, arguments) in enumerate(calls[done:], start=done + 1):
             self._wait_for(self._mark_rate)
             body = {"subscriber_id": subscriber, **arguments}
             self._ask(f"/fb/subscriber/{name}", body, idempotent=True)
+            report(number)
+
+    def check(self) -> ServiceReport:
+        """Return the name of the page that the key belongs to.
+
+        Raises:
+            OutageError, ExternalServiceError, RateLimitError, PermanentError: as ``send``.
+        """
+        answer = self._api.call(
+            "GET", _PAGE_INFO, idempotent=True, accept=range(400, 500), timeout=CHECK_S
+        )
+        _require_success(answer)
+        page = answer.body.get("data")
+        name = page.get("name") if isinstance(page, dict) else None
+        return ServiceReport(f"the page {name}" if name else "a page without a name")
 
     def close(self) -> None:
         """Close the connections. A later request opens new ones."""

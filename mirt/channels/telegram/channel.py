@@ -41,7 +41,15 @@ from mirt.errors import (
     UnreachableError,
     WorkerError,
 )
-from mirt.http import Answer, ExternalService, Refusal, SettingNames
+from mirt.http import (
+    CHECK_S,
+    Answer,
+    ExternalService,
+    Refusal,
+    ServiceReport,
+    SettingNames,
+)
+from mirt.tokens import newest
 
 LONGEST_TEXT: Final = 4096
 """UTF-16 code units that Telegram takes in one message."""
@@ -57,7 +65,6 @@ _CONFLICT: Final = 409
 _BLOCKED: Final = 403
 _COURTESY_SECONDS: Final = 2.0
 _LOOK_UP_SECONDS: Final = 0.8
-_LOOK_SECONDS: Final = 5.0
 _ANSWER_SECONDS: Final = 10.0
 """Seconds that an answer to a long poll may take beyond the poll itself."""
 _OTHER_UPDATES: Final = (
@@ -197,8 +204,9 @@ class TelegramChannel:
         Raises:
             ExternalServiceError, RateLimitError, PermanentError: as ``send``.
         """
-        secret = self._secret.get_secret_value() if self._secret else None
-        body = present(url=url, allowed_updates=list(UPDATES), secret_token=secret)
+        secret = newest(self._secret)
+        token = secret.get_secret_value() if secret else None
+        body = present(url=url, allowed_updates=list(UPDATES), secret_token=token)
         _result(self._ask("setWebhook", body, idempotent=True))
 
     def delete_webhook(self) -> None:
@@ -216,7 +224,7 @@ class TelegramChannel:
         Raises:
             ExternalServiceError, RateLimitError, PermanentError: as ``send``.
         """
-        answer = self._ask("getWebhookInfo", {}, timeout=_LOOK_SECONDS, idempotent=True)
+        answer = self._ask("getWebhookInfo", {}, timeout=CHECK_S, idempotent=True)
         result = _result(answer)
         return result if isinstance(result, dict) else {}
 
@@ -241,9 +249,17 @@ class TelegramChannel:
         Raises:
             ExternalServiceError, RateLimitError, PermanentError: as ``send``.
         """
-        me = _result(self._ask("getMe", {}, timeout=_LOOK_SECONDS, idempotent=True))
+        me = _result(self._ask("getMe", {}, timeout=CHECK_S, idempotent=True))
         name = me.get("username") if isinstance(me, dict) else None
         return f"@{name}" if isinstance(name, str) else "a bot without a name"
+
+    def check(self) -> ServiceReport:
+        """Return the name of the bot: Telegram tells it to the token of the bot alone.
+
+        Raises:
+            ExternalServiceError, RateLimitError, OutageError: as ``send``.
+        """
+        return ServiceReport(self.identify())
 
     def fetch_updates(self, confirm_until: int | None, *, wait_s: float) -> list[PolledUpdate]:
         """Return the updates that were not confirmed; wait up to ``wait_s`` s for one.

@@ -18,8 +18,9 @@ from sqlalchemy.dialects.sqlite import insert as sqlite_insert
 from sqlalchemy.exc import DBAPIError, DisconnectionError
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 
-from mirt.clock import time_left
+from mirt.clock import Clock, time_left, utc_now
 from mirt.errors import DatabaseError, SoftTimeLimitExceeded
+from mirt.store.engine.database_clock import DatabaseClock
 from mirt.store.engine.pipe import Limits, attach, pipe_of
 from mirt.store.engine.piped_connection import PipedConnection
 from mirt.store.engine.timeouts import TIMED_OUT, statement_timeout
@@ -38,7 +39,8 @@ nothing but the database, so they are idle for milliseconds at most.
 _LIMITS: Final = """
 SELECT set_config('statement_timeout', %(statement)s, true),
        set_config('lock_timeout', %(lock)s, true),
-       set_config('idle_in_transaction_session_timeout', %(idle)s, true)
+       set_config('idle_in_transaction_session_timeout', %(idle)s, true),
+       extract(epoch FROM clock_timestamp())::float8
 """
 PING_AFTER_S: Final = 5.0
 """Seconds after which a pooled connection is asked whether it still lives, before it is used."""
@@ -95,7 +97,8 @@ class Database:
             **_engine_options(self.url, pool_size),
         )
         self._lost_at = 0.0
-        if self.is_sqlite:
+        self._server_clock = None if self.is_sqlite else DatabaseClock(self.ping)
+        if self._server_clock is None:
             prepare = _prepare_reading_sqlite if reads_only else _prepare_sqlite
             event.listen(self.engine, "connect", prepare)
             event.listen(
@@ -105,12 +108,26 @@ class Database:
             event.listen(self.engine, "do_connect", _connect_postgres)
             event.listen(self.engine, "checkout", self._check_out)
             event.listen(self.engine, "checkin", _check_in)
-            attach(self.engine, "BEGIN READ ONLY" if reads_only else "BEGIN", _limits)
+            begin = "BEGIN READ ONLY" if reads_only else "BEGIN"
+            attach(self.engine, begin, _limits, self._server_clock)
 
     @property
     def is_sqlite(self) -> bool:
         """Whether this is the SQLite file of the embedded mode."""
         return self.url.get_backend_name() == "sqlite"
+
+    @property
+    def clock(self) -> Clock:
+        """The clock that everything in this database is dated by, the same on every machine."""
+        return self._server_clock or utc_now
+
+    def clock_ahead_s(self) -> float:
+        """Return the seconds by which the clock of this machine is ahead of ``clock``.
+
+        Raises:
+            DatabaseError: the database has not been reached yet, and cannot be reached now.
+        """
+        return self._server_clock.ahead_s() if self._server_clock else 0.0
 
     @contextmanager
     def transaction(self, *, lock_timeout_s: float = LOCK_TIMEOUT_S) -> Iterator[Connection]:

@@ -10,25 +10,40 @@ from typing import Any, Final
 
 from sqlalchemy import Connection, Engine, event
 
+from mirt.store.engine.database_clock import DatabaseClock, steady_s
 from mirt.store.engine.piped_connection import PipedConnection, TextAndValues
 
 Limits = tuple[str, Mapping[str, Any]]
-"""The statement that sets the limits of a transaction, and its parameters."""
+"""The statement that sets the limits of a transaction, and its parameters. The last column of its
+row is the time of the server, in seconds since 1970."""
 _KEY: Final = "pipe"
 
 
 class Pipe:
     """The part of one transaction that has not been sent yet."""
 
-    __slots__ = ("_begin", "_connection", "_find_limits", "_is_begun", "lock_timeout_s", "waiting")
+    __slots__ = (
+        "_begin",
+        "_clock",
+        "_connection",
+        "_find_limits",
+        "_is_begun",
+        "lock_timeout_s",
+        "waiting",
+    )
 
     def __init__(
-        self, connection: PipedConnection, begin: str, find_limits: Callable[[float], Limits]
+        self,
+        connection: PipedConnection,
+        begin: str,
+        find_limits: Callable[[float], Limits],
+        clock: DatabaseClock,
     ) -> None:
         self.waiting: list[TextAndValues] = []
         self._connection = connection
         self._begin = begin
         self._find_limits = find_limits
+        self._clock = clock
         self._is_begun = False
         self.lock_timeout_s = 0.0
 
@@ -39,10 +54,16 @@ class Pipe:
             psycopg.Error: one of them has failed; the transaction can only be rolled back.
         """
         before, self.waiting = self.waiting, []
-        if not self._is_begun:
+        is_first = not self._is_begun
+        if is_first:
             self._is_begun = True
             before = [(self._begin, None), self._find_limits(self.lock_timeout_s), *before]
-        return self._connection.exchange([*before, *statements])[len(before) :]
+        asked_at = steady_s()
+        found = self._connection.exchange([*before, *statements])
+        if is_first:
+            [[*_, server_s]] = found[1]
+            self._clock.heard(server_s, asked_at=asked_at, answered_at=steady_s())
+        return found[len(before) :]
 
     def send_and_commit(self, text: str, values: Mapping[str, Any] | None) -> list[Any]:
         """Send the waiting statements, this last one and COMMIT; return the rows of the last.
@@ -70,8 +91,10 @@ def pipe_of(tx: Connection) -> Pipe | None:
     return tx.info.get(_KEY)
 
 
-def attach(engine: Engine, begin: str, find_limits: Callable[[float], Limits]) -> None:
-    """Have every transaction of this engine begin and end through a pipe.
+def attach(
+    engine: Engine, begin: str, find_limits: Callable[[float], Limits], clock: DatabaseClock
+) -> None:
+    """Have every transaction of this engine begin and end through a pipe, and set this clock.
 
     Statements that SQLAlchemy runs itself are sent one by one, after the waiting ones.
     """
@@ -79,7 +102,7 @@ def attach(engine: Engine, begin: str, find_limits: Callable[[float], Limits]) -
     @event.listens_for(engine, "begin")
     def _begin(tx: Connection) -> None:
         driver: Any = tx.connection.driver_connection
-        tx.info[_KEY] = Pipe(driver, begin, find_limits)
+        tx.info[_KEY] = Pipe(driver, begin, find_limits, clock)
 
     @event.listens_for(engine, "before_cursor_execute")
     def _before(tx: Connection, *_: Any) -> None:

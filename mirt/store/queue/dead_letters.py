@@ -19,6 +19,8 @@ from mirt.store.queue.outbox import REPUBLISH_AFTER
 from mirt.store.queue.tasks import TaskMessage, TaskState, envelope, session_of
 from mirt.store.tables import dead_letters, tasks
 
+MOST_NAMED: Final = 5
+"""Task ids that the description of a filter names."""
 LONGEST_TRACEBACK: Final = 20_000
 """Characters of a traceback that are kept, counted from its end."""
 
@@ -57,6 +59,20 @@ class DeadLetterFilter:
     since: datetime | None = None
     until: datetime | None = None
     session_id: str | None = None
+
+    def in_words(self) -> str:
+        """Describe the criteria for the audit, without the moment of the count."""
+        ids = self.task_ids or ()
+        criteria = {
+            "queue": self.queue,
+            "task": self.actor,
+            "code": self.error_code,
+            "conversation": self.session_id,
+            "since": None if self.since is None else f"{self.since:%Y-%m-%d %H:%M:%S} UTC",
+        }
+        words = [f"{name} {value}" for name, value in criteria.items() if value is not None]
+        named = ", ".join(ids[:MOST_NAMED]) + (" and others" if len(ids) > MOST_NAMED else "")
+        return ", ".join([named, *words] if ids else words) or "all dead letters"
 
 
 def write_dead_letter(tx: Connection, dead_letter: DeadLetter, *, now: datetime) -> None:

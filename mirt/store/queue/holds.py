@@ -162,7 +162,17 @@ def release(tx: Connection, service: str, *, now: datetime) -> tuple[int, dateti
     ).one_or_none()
     if hold is None:
         return None
-    is_held = and_(tasks.c.held_by == service, tasks.c.state == TaskState.DELAYED)
+    count = release_held(tx, service, now=now)
+    tx.execute(update(holds).where(holds.c.service == service).values(held=count))
+    return count, hold.since
+
+
+def release_held(tx: Connection, held_by: str, *, now: datetime) -> int:
+    """Make the tasks that are held so due in the order of their age, spread over some seconds.
+
+    Return their number. The caller holds a lock without which no further task is held so.
+    """
+    is_held = and_(tasks.c.held_by == held_by, tasks.c.state == TaskState.DELAYED)
     ids = tx.execute(select(tasks.c.id).where(is_held).order_by(tasks.c.created_at)).scalars().all()
     for second, some in enumerate(_chunks(ids)):
         tx.execute(
@@ -170,8 +180,7 @@ def release(tx: Connection, service: str, *, now: datetime) -> tuple[int, dateti
             .where(tasks.c.id.in_(some), is_held)
             .values(held_by=None, due_at=now + timedelta(seconds=second))
         )
-    tx.execute(update(holds).where(holds.c.service == service).values(held=len(ids)))
-    return len(ids), hold.since
+    return len(ids)
 
 
 def open_holds(tx: Connection) -> list[Hold]:

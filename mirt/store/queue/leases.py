@@ -8,12 +8,12 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Any, Final
 
-from sqlalchemy import Connection, and_, delete, func, or_, select, tuple_, update
+from sqlalchemy import Connection, and_, delete, exists, func, or_, select, tuple_, update
 
 from mirt.errors import LeaseLostError
 from mirt.store.engine.statements import Dialected, Query, Row, Statement, fetch_all, one_of, p
 from mirt.store.queue.tasks import TaskMessage, TaskState, envelope
-from mirt.store.tables import tasks
+from mirt.store.tables import pauses, tasks
 
 HELD: Final = (TaskState.RUNNING, TaskState.QUEUED)
 """States in which an owner may hold a task. A task whose lease ran out is queued again, but its
@@ -45,6 +45,8 @@ class Lease:
     """Data that the claim hook of the task has read in the transaction of the claim."""
 
 
+MOST_SUBJECTS: Final = 4
+"""Subjects of pauses that a task has at most: its queue, task, channel and conversation."""
 _ENVELOPE: Final = ("id", "actor", "args", "kwargs", "options", "trace_id", "session_id")
 
 
@@ -68,6 +70,8 @@ def _build_claim(d: Dialected) -> Any:
     is_free = or_(
         tasks.c.state == TaskState.QUEUED, and_(one_of(tasks.c.state, timed), tasks.c.due_at <= at)
     )
+    subjects = [p(f"subject_{n}", pauses.c.subject) for n in range(MOST_SUBJECTS)]
+    is_paused = exists().where(one_of(pauses.c.subject, subjects))
     again = {
         **taken,
         "first_started_at": func.coalesce(tasks.c.first_started_at, at),
@@ -77,7 +81,9 @@ def _build_claim(d: Dialected) -> Any:
     return (
         d.insert(tasks)
         .values(first)
-        .on_conflict_do_update(index_elements=[tasks.c.id], set_=again, where=is_free)
+        .on_conflict_do_update(
+            index_elements=[tasks.c.id], set_=again, where=and_(is_free, ~is_paused)
+        )
         .returning(*(tasks.c[name] for name in _CLAIMED))
     )
 
@@ -101,7 +107,8 @@ def claim(
 ) -> Lease | None:
     """(none), queued, due → running: claim the task for ``duration``; None if it may not run.
 
-    It may not run if another worker holds it, its delay is not over, or it is done or dead. Then
+    It may not run if another worker holds it, its delay is not over, it is paused, or it is done or
+    dead. Then
     the row decides what happens next, and the caller may drop its copy of the message. A task
     without a row, sent straight to the broker, gets its row here.
     """
@@ -116,12 +123,16 @@ def claim_and_read(
     owner: str,
     now: datetime,
     duration: timedelta,
+    subjects: Sequence[str] = (),
 ) -> tuple[Lease | None, list[list[Row]]]:
     """Claim a task and run ``reads`` after that, in one round trip.
 
-    Returns the lease, as ``claim`` does, and the rows of each query.
+    The row of a task is not claimed while one of its ``subjects`` (``mirt.store.queue.pauses``) is
+    paused. Returns the lease, as ``claim`` does, and the rows of each query.
     """
     values = {**envelope(task), "owner": owner, "at": now, "until": now + duration}
+    for number in range(MOST_SUBJECTS):
+        values[f"subject_{number}"] = subjects[number] if number < len(subjects) else ""
     [claimed, *found] = fetch_all(tx, [(_CLAIM, values), *reads])
     if not claimed:
         return None, found

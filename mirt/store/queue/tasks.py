@@ -12,11 +12,13 @@ of the row passes, and the outbox publishes the task again. A delay is a ``due_a
        ▲───────────────────────────────┴───take_due───┘   (which also takes a running task
                                                            whose lease has run out)
 
-A held task is a delayed one that waits for the end of an outage (``mirt.store.queue.holds``).
+A held task is a delayed one that waits for the end of an outage (``mirt.store.queue.holds``) or of
+a pause (``mirt.store.queue.pauses``).
 
 Rarer moves: ``claim`` of a delayed task that is due, ``take_retry`` and ``take_probe`` (delayed →
-queued), ``bury_unbegun`` ((none), queued → dead), ``revive`` (dead → queued), ``remove_waiting``
-(queued, delayed → dead) and ``forget`` (running → (none)).
+queued), ``hold_paused`` ((none), queued, due → delayed), ``bury_unbegun`` ((none), queued → dead),
+``revive`` (dead → queued), ``remove_waiting`` (queued, delayed → dead) and ``forget`` (running →
+(none)).
 """
 
 from collections.abc import Mapping, Sequence

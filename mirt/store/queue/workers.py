@@ -30,6 +30,8 @@ class WorkerRow:
     stopping: bool
     started_at: datetime
     seen_at: datetime
+    clock_ahead_s: float | None = None
+    """Seconds by which the clock of its machine is ahead of the database's; None if not told."""
 
 
 def report(tx: Connection, worker: WorkerRow) -> None:

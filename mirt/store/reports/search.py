@@ -41,6 +41,7 @@ class Conversation:
     attempt: int | None
     started_at: datetime | None
     due_at: datetime | None
+    held_by: str | None
 
 
 Cursor = tuple[datetime, str]
@@ -61,6 +62,7 @@ _CONVERSATION: Final = select(
     tasks.c.attempt,
     tasks.c.started_at,
     tasks.c.due_at,
+    tasks.c.held_by,
 ).outerjoin(tasks, tasks.c.id == _c.head_task_id)
 
 

@@ -1,7 +1,8 @@
 """Accept many messages in one transaction: all that a batch needs is one statement.
 
 Each message enters its mailbox once. An idle conversation gets its first new message as the head,
-whose task enters the outbox. Everything else waits behind the head.
+whose task enters the outbox. Everything else waits behind the head, or for the person who has the
+conversation.
 """
 
 from collections.abc import Sequence
@@ -59,7 +60,8 @@ WITH given AS (
         customer_name = coalesce(excluded.customer_name, c.customer_name),
         last_customer_at = excluded.last_customer_at, followups_taken = 0, summary_awaited = true,
         unreachable_since = NULL,
-        head_task_id = coalesce(c.head_task_id, excluded.head_task_id)
+        head_task_id = CASE WHEN c.handover_state IS NULL
+            THEN coalesce(c.head_task_id, excluded.head_task_id) ELSE c.head_task_id END
     WHERE c.platform = excluded.platform
     RETURNING c.session_id, c.head_task_id
 ), queued AS (

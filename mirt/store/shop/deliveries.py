@@ -5,6 +5,7 @@ pending ──begin_part──► sending ──part_sent──► pending (more
                            ├──part_blocked───► unreachable, and so is the conversation
                            ├──part_not_sent──► pending
                            └──(killed, or timed out)──► found sending: unknown, then again
+pending ──withhold──► withheld: a person has taken the conversation over
 
 A worker may settle a part late, after another worker has claimed the task. So a delivery that is
 sent stays sent, and an outcome other than sent changes only the part that was begun.
@@ -13,7 +14,7 @@ sent stays sent, and an outcome other than sent changes only the part that was b
 from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
-from typing import Any
+from typing import Any, Final
 
 from sqlalchemy import Connection, Row, case, select, update
 
@@ -31,11 +32,20 @@ class DeliveryState(StrEnum):
     FAILED = "failed"
     UNREACHABLE = "unreachable"
     """The customer takes no messages from us. No worker sends the delivery again."""
+    WITHHELD = "withheld"
+    """A person has the conversation (``mirt.store.shop.handovers``). What was not sent stays so."""
+
+
+ENDED: Final = frozenset({DeliveryState.SENT, DeliveryState.UNREACHABLE, DeliveryState.WITHHELD})
+"""States in which nothing is left to send."""
 
 
 @dataclass(frozen=True, slots=True)
 class Delivery:
-    """A text for a chat. ``unknown`` counts the requests with an unknown outcome."""
+    """A text for a chat. ``unknown`` counts the requests with an unknown outcome.
+
+    ``said_by`` is the person who wrote it, None for the bot.
+    """
 
     id: str
     session_id: str
@@ -48,6 +58,7 @@ class Delivery:
     parts_sent: int = 0
     unknown: int = 0
     error: str | None = None
+    said_by: str | None = None
 
 
 def add_delivery(tx: Connection, delivery: Delivery, *, now: datetime) -> None:
@@ -89,9 +100,13 @@ def traced(tx: Connection, trace_id: str) -> list[Delivery]:
     return [_delivery(row) for row in rows]
 
 
-def begin_part(tx: Connection, delivery: Delivery) -> None:
-    """Pending → sending: announce the next part. The caller commits this before the request."""
-    _set(tx, delivery, state=DeliveryState.SENDING)
+def begin_part(tx: Connection, delivery: Delivery) -> bool:
+    """Pending → sending: announce the next part; return False if it is not there to be sent.
+
+    The caller commits this before the request.
+    """
+    unsent = (state for state in DeliveryState if state not in ENDED)
+    return _set(tx, delivery, *unsent, state=DeliveryState.SENDING) == 1
 
 
 def part_sent(
@@ -171,7 +186,7 @@ def reopen_delivery(tx: Connection, delivery_id: str) -> None:
     )
 
 
-def _set(tx: Connection, delivery: Delivery, *only_from: DeliveryState, **values: Any) -> None:
+def _set(tx: Connection, delivery: Delivery, *only_from: DeliveryState, **values: Any) -> int:
     at_this_part = [
         deliveries.c.id == delivery.id,
         deliveries.c.parts_sent == delivery.parts_sent,
@@ -179,7 +194,7 @@ def _set(tx: Connection, delivery: Delivery, *only_from: DeliveryState, **values
     ]
     if only_from:
         at_this_part.append(deliveries.c.state.in_(only_from))
-    tx.execute(update(deliveries).where(*at_this_part).values(**values))
+    return tx.execute(update(deliveries).where(*at_this_part).values(**values)).rowcount
 
 
 def _delivery(row: Row[Any]) -> Delivery:

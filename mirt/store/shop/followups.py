@@ -26,6 +26,8 @@ class Silence:
     followups_off: bool
     """Whether the customer wants no follow-ups."""
     unreachable_since: datetime | None
+    handover_state: str | None
+    """Set if a person has the conversation, or was asked for."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,6 +51,7 @@ _SILENCE = select(
     conversations.c.followups_taken,
     conversations.c.followups_off,
     conversations.c.unreachable_since,
+    conversations.c.handover_state,
 )
 
 
@@ -56,6 +59,8 @@ def lock_silent(
     tx: Connection, platforms: Collection[str], *, fewer_than: int, until: datetime, limit: int
 ) -> list[Silence]:
     """Lock silences that began by ``until`` and have fewer follow-ups than ``fewer_than``.
+
+    A conversation that a person has taken over is left out.
 
     Uses an index. Concurrent callers get different silences. A silence without a follow-up recorded
     in this transaction is found again.
@@ -66,6 +71,7 @@ def lock_silent(
             conversations.c.last_customer_at <= until,
             conversations.c.chat_id.is_not(None),
             conversations.c.platform.in_(platforms),
+            conversations.c.handover_state.is_(None),
         )
         .limit(limit)
         .with_for_update(skip_locked=True)

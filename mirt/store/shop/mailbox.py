@@ -68,8 +68,21 @@ def add(tx: Connection, mail: Mail, *, now: datetime) -> bool:
     return added.scalar_one_or_none() is not None
 
 
-def record_activity_and_lock(tx: Connection, mail: Mail, *, now: datetime) -> str | None:
-    """Record that the customer has written, and lock the conversation; return the id of its head.
+@dataclass(frozen=True, slots=True)
+class Locked:
+    """A locked conversation: the id of its head, and whether it is with a person, not the bot."""
+
+    head: str | None
+    is_handed_over: bool
+
+    @property
+    def is_idle(self) -> bool:
+        """Whether new mail becomes the head: nothing is being answered, and the bot answers."""
+        return self.head is None and not self.is_handed_over
+
+
+def record_activity_and_lock(tx: Connection, mail: Mail, *, now: datetime) -> Locked:
+    """Record that the customer has written, and lock the conversation.
 
     This ends the silence that follow-ups and a summary wait for, and begins the next one. A
     conversation without a row gets one. A chat or user that the mail does not name stays known. A
@@ -87,13 +100,13 @@ def record_activity_and_lock(tx: Connection, mail: Mail, *, now: datetime) -> st
         activity["customer_name"] = str(name)
     known = {name: value for name, value in activity.items() if value is not None}
     known["unreachable_since"] = None
-    head: str | None = tx.execute(
+    found = tx.execute(
         upsert(tx, conversations)
         .values(session_id=mail.session_id, created_at=now, **activity)
         .on_conflict_do_update(index_elements=[conversations.c.session_id], set_=known)
-        .returning(conversations.c.head_task_id)
-    ).scalar_one()
-    return head
+        .returning(conversations.c.head_task_id, conversations.c.handover_state)
+    ).one()
+    return Locked(found.head_task_id, found.handover_state is not None)
 
 
 def head_of(tx: Connection, session_id: str) -> str | None:
@@ -159,6 +172,20 @@ def waiting_mail(
     return [_kept(row) for row in rows]
 
 
+def failed_since(tx: Connection, session_id: str, since: datetime) -> list[KeptMail]:
+    """Return the mail of turns that have failed for good since then, the oldest first."""
+    rows = tx.execute(
+        select(inbox)
+        .where(
+            inbox.c.session_id == session_id,
+            inbox.c.state == MailState.FAILED,
+            inbox.c.finished_at >= since,
+        )
+        .order_by(inbox.c.id)
+    )
+    return [_kept(row) for row in rows]
+
+
 def assign_to_turn(tx: Connection, ids: Collection[int], *, turn_id: str) -> None:
     """Record which waiting mail the turn answers."""
     tx.execute(update(inbox).where(inbox.c.id.in_(ids)).values(turn_id=turn_id))
@@ -201,11 +228,16 @@ def restart(tx: Connection, session_id: str) -> None:
 
 
 def conversations_without_head(tx: Connection, *, limit: int) -> list[str]:
-    """Return conversations that have waiting mail and no head. There should be none."""
+    """Return conversations with mail that waits for the bot, and no head. There should be none."""
+    c = conversations.c
     rows = tx.execute(
         select(inbox.c.session_id)
-        .join(conversations, conversations.c.session_id == inbox.c.session_id)
-        .where(inbox.c.state == MailState.WAITING, conversations.c.head_task_id.is_(None))
+        .join(conversations, c.session_id == inbox.c.session_id)
+        .where(
+            inbox.c.state == MailState.WAITING,
+            c.head_task_id.is_(None),
+            c.handover_state.is_(None),
+        )
         .distinct()
         .limit(limit)
     )

@@ -8,7 +8,10 @@ request clears it: no end of a task and no later task does.
                      │                ├──lost─────────► unknown (counted; looked up, then asked)
                      │                ├──rejected─────► rejected
                      │                └──(killed)─────► found asking: lost
-                     └──begin, by a later task── failed, rejected
+                     └──begin, by a later task── failed, rejected, refused
+
+An order that a person has to confirm is ``needs_approval`` before all of this
+(``mirt.store.shop.order_approvals``).
 """
 
 from collections.abc import Mapping
@@ -27,6 +30,8 @@ from mirt.store.tables import conversations, orders, tasks
 class OrderState(StrEnum):
     """The states of an order."""
 
+    NEEDS_APPROVAL = "needs_approval"
+    REFUSED = "refused"
     CREATING = "creating"
     ASKING = "asking"
     UNKNOWN = "unknown"
@@ -35,7 +40,7 @@ class OrderState(StrEnum):
     FAILED = "failed"
 
 
-OVER: Final = frozenset({OrderState.REJECTED, OrderState.FAILED})
+OVER: Final = frozenset({OrderState.REJECTED, OrderState.FAILED, OrderState.REFUSED})
 """States of an order that ended without being created; a later task may try it again."""
 
 
@@ -56,7 +61,10 @@ class KeptOrder:
 
 @dataclass(frozen=True, slots=True)
 class NewOrder:
-    """The data of an order that its task stores when it begins."""
+    """The data of an order that its task stores when it begins.
+
+    ``approval`` is the limit for which a person has to confirm the order first.
+    """
 
     external_id: str
     task_id: str
@@ -64,6 +72,7 @@ class NewOrder:
     source: str
     order_data: Mapping[str, Any]
     trace_id: str
+    approval: str | None = None
 
 
 def is_under_way(tx: Connection, external_id: str, *, since: datetime) -> bool:

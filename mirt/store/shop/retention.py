@@ -26,6 +26,7 @@ from sqlalchemy import (
 
 from mirt.store.queue.tasks import TaskState
 from mirt.store.tables import (
+    audit,
     conversations,
     dead_letters,
     deliveries,
@@ -161,3 +162,8 @@ OLD: Final = (
 )
 """The old rows of each table. Tables whose rows point at others come before them. Conversations,
 orders and dead letters stay."""
+
+ACTS: Final = OldRows(
+    audit, audit.c.id, (audit.c.at, audit.c.id), lambda before: audit.c.at < before
+)
+"""The acts of operators, which have a retention of their own."""

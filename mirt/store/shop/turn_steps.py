@@ -7,7 +7,7 @@ snapshot from before the wait, and miss a message that arrived meanwhile.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass, replace
 from datetime import datetime
 from typing import Any, Final
 
@@ -16,18 +16,22 @@ from sqlalchemy import Connection, and_, func, null, or_, select, update
 from mirt.store.engine.statements import Query, Row, Statement, later, p
 from mirt.store.queue import outbox
 from mirt.store.queue.tasks import TaskMessage
+from mirt.store.shop import order_approvals
 from mirt.store.shop.deliveries import Delivery, DeliveryState
+from mirt.store.shop.handovers import note_withheld
 from mirt.store.shop.mailbox import KeptMail, Mail, MailState
 from mirt.store.shop.turns import Recalled, Reply, Said
 from mirt.store.tables import conversations, deliveries, history, inbox, turns
 
 _c, _i, _t, _h, _d = conversations.c, inbox.c, turns.c, history.c, deliveries.c
+Heard = Sequence[tuple[str, datetime]]
+"""The texts of a customer, with their times."""
 _MAIL: Final = [column for column in inbox.c if column.name != "finished_at"]
 _IS_WAITING: Final = _i.state == MailState.WAITING
 
 _LOCK: Final = Statement(
     lambda _: (
-        select(_c.head_task_id, _c.summary)
+        select(_c.head_task_id, _c.handover_state, _c.withheld_turn, _c.replies_waiting)
         .where(_c.session_id == p("session_id", _c.session_id))
         .with_for_update()
     )
@@ -71,7 +75,7 @@ _WAITING_FROM: Final = Statement(
 )
 _HISTORY: Final = Statement(
     lambda _: (
-        select(_h.role, _h.content, _t.actions)
+        select(_h.role, _h.content, _t.actions, _h.said_by)
         .outerjoin(turns, and_(_t.id == _h.turn_id, _h.role == "assistant"))
         .where(
             _h.session_id == p("session_id", _h.session_id),
@@ -136,7 +140,7 @@ def read_opening(found: Sequence[Sequence[Row]]) -> Opening:
         waiting=[_kept(row) for row in waiting],
         known=Recalled(
             locked[0].summary if locked else None,
-            [Said(role, text, actions or ()) for role, text, actions in reversed(lines)],
+            [Said(role, text, actions or (), by) for role, text, actions, by in reversed(lines)],
             int(locked[0].tokens or 0) if locked else 0,
         ),
     )
@@ -176,7 +180,7 @@ _ADD_DELIVERY: Final = Statement(
     lambda d: (
         d.insert(deliveries)
         .values(
-            {name: p(name, _d[name]) for name in (*_DELIVERY, "state")}
+            {name: p(name, _d[name]) for name in (*_DELIVERY, "state", "finished_at")}
             | {"created_at": p("at", _d.created_at)}
         )
         .on_conflict_do_nothing()
@@ -189,12 +193,31 @@ def finding_turn(turn_id: str) -> Query:
     return _FIND_TURN, {"turn_id": turn_id}
 
 
+_HEAD: Final = Statement(
+    lambda _: (
+        select(_c.head_task_id)
+        .where(_c.session_id == p("session_id", _c.session_id))
+        .with_for_update()
+    )
+)
+
+
+def locking_head(session_id: str) -> Query:
+    """Return the query that locks a conversation and reads its head, for ``is_head``."""
+    return _HEAD, {"session_id": session_id}
+
+
+def is_head(found: Sequence[Row], task_id: str) -> bool:
+    """Whether the task is the head still: a takeover takes the head away from a turn."""
+    return bool(found) and found[0].head_task_id == task_id
+
+
 def store_answer(
     tx: Connection,
     mail: Mail,
     reply: Reply,
     *,
-    heard: Sequence[tuple[str, datetime]],
+    heard: Heard,
     delivery: Delivery | None,
     now: datetime,
 ) -> None:
@@ -204,18 +227,64 @@ def store_answer(
     not change. The mail of the turn is answered, the tasks of the agent are in the outbox, and the
     delivery is in the state that it has.
     """
+    _add_turn(tx, mail, reply, mail.task_id, withheld_tasks=None, now=now)
+    _answer_mail(tx, mail, reply, heard=heard, now=now)
+    if delivery is not None:
+        _add_delivery(tx, delivery, now=now)
+
+
+def store_withheld(
+    tx: Connection, mail: Mail, reply: Reply, name: str, delivery: Delivery | None, *, now: datetime
+) -> None:
+    """Store the reply of a turn that is not the head any more, as ``name``: it was paid for.
+
+    The customer does not get it, so its mail waits and the history does not change. Its tasks are
+    kept with it. The caller has verified the lease and locked the conversation.
+    """
+    tasks = [asdict(task) for task in reply.agent_tasks]
+    _add_turn(tx, mail, reply, name, withheld_tasks=tasks, now=now)
+    if delivery is not None:
+        withheld = replace(delivery, id=name, state=DeliveryState.WITHHELD)
+        _add_delivery(tx, withheld, now=now, finished_at=now)
+    note_withheld(tx, mail.session_id, mail.task_id, name)
+
+
+def release_answer(
+    tx: Connection, mail: Mail, reply: Reply, *, heard: Heard, now: datetime
+) -> list[TaskMessage]:
+    """Answer the mail of a turn with the reply that was withheld; return the tasks kept with it.
+
+    The caller has verified the lease and locked the conversation.
+    """
+    kept = tx.execute(select(_t.withheld_tasks).where(_t.id == mail.task_id)).scalar_one()
+    tasks = [TaskMessage(**task) for task in kept or ()]
+    tx.execute(update(turns).where(_t.id == mail.task_id).values(withheld_tasks=None))
+    _answer_mail(tx, mail, replace(reply, agent_tasks=tasks), heard=heard, now=now)
+    return tasks
+
+
+def _add_turn(
+    tx: Connection, mail: Mail, reply: Reply, turn_id: str, *, withheld_tasks: Any, now: datetime
+) -> None:
     later(
         tx,
         _ADD_TURN,
-        id=mail.task_id,
+        id=turn_id,
         session_id=mail.session_id,
         reply=reply.text,
         model=reply.model,
         prompt_tokens=reply.prompt_tokens,
         completion_tokens=reply.completion_tokens,
         actions=list(reply.actions),
+        withheld_tasks=withheld_tasks,
         answered_at=now,
     )
+    # They wait for a person anyway, so also those of an answer that is withheld.
+    for order in reply.to_approve:
+        order_approvals.add(tx, order, now=now)
+
+
+def _answer_mail(tx: Connection, mail: Mail, reply: Reply, *, heard: Heard, now: datetime) -> None:
     lines = [("user", text, at) for text, at in heard]
     for role, content, at in [*lines, ("assistant", reply.text, now)] if heard else []:
         later(
@@ -224,15 +293,20 @@ def store_answer(
             session_id=mail.session_id,
             role=role,
             content=content,
+            said_by=None,
             turn_id=mail.task_id,
             created_at=at,
         )
     later(tx, _SETTLE, turn=mail.task_id, task=mail.task_id, at=now)
     for task in reply.agent_tasks:
         outbox.add_later(tx, task, now=now)
-    if delivery is not None:
-        values: dict[str, Any] = {name: getattr(delivery, name) for name in _DELIVERY}
-        later(tx, _ADD_DELIVERY, **values, state=delivery.state, at=now)
+
+
+def _add_delivery(
+    tx: Connection, delivery: Delivery, *, now: datetime, finished_at: datetime | None = None
+) -> None:
+    values: dict[str, Any] = {name: getattr(delivery, name) for name in _DELIVERY}
+    later(tx, _ADD_DELIVERY, **values, state=delivery.state, at=now, finished_at=finished_at)
 
 
 _PART_SENT: Final = Statement(
@@ -292,10 +366,27 @@ def closing_reads(session_id: str, *, mails: int) -> list[Query]:
     ]
 
 
-def read_closing(found: Sequence[Sequence[Row]]) -> tuple[str | None, list[KeptMail]]:
-    """Return the head and the waiting mail that ``closing_reads`` has found."""
+@dataclass(frozen=True, slots=True)
+class Closing:
+    """A conversation as the end of a turn finds it, locked.
+
+    It is ordinary if the bot has it, and nothing of a handover is left to do.
+    """
+
+    head: str | None
+    waiting: list[KeptMail]
+    is_ordinary: bool
+
+
+def read_closing(found: Sequence[Sequence[Row]]) -> Closing:
+    """Return what the queries of ``closing_reads`` have found."""
     locked, waiting = found
-    return locked[0].head_task_id if locked else None, [_kept(row) for row in waiting]
+    mails = [_kept(row) for row in waiting]
+    if not locked:
+        return Closing(None, mails, is_ordinary=True)
+    [row] = locked
+    is_ordinary = row.handover_state is None and row.withheld_turn is None
+    return Closing(row.head_task_id, mails, is_ordinary and not row.replies_waiting)
 
 
 def set_head(tx: Connection, session_id: str, task: TaskMessage | None) -> None:

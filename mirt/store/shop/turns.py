@@ -12,6 +12,7 @@ from sqlalchemy import Connection, insert, select
 
 from mirt.store.queue.tasks import TaskMessage
 from mirt.store.shop.mailbox import Mail
+from mirt.store.shop.orders import NewOrder
 from mirt.store.tables import history, inbox, turns
 
 
@@ -19,8 +20,9 @@ from mirt.store.tables import history, inbox, turns
 class Reply:
     """The reply of a turn, its cost in tokens, and the actions of the LLM.
 
-    ``actions`` records the actions that the LLM asked for. ``agent_tasks`` are their tasks. They
-    have rows of their own, so a reply that is read from the database has none.
+    ``actions`` records the actions that the LLM asked for. ``agent_tasks`` are their tasks, and
+    ``to_approve`` its orders that wait for a person. Both have rows of their own, so a reply that
+    is read from the database has none.
     """
 
     text: str
@@ -29,15 +31,20 @@ class Reply:
     completion_tokens: int = 0
     actions: Sequence[Mapping[str, Any]] = ()
     agent_tasks: Sequence[TaskMessage] = ()
+    to_approve: Sequence[NewOrder] = ()
 
 
 @dataclass(frozen=True, slots=True)
 class Said:
-    """One line of the history: the role of its author, the text, and the actions of a reply."""
+    """One line of the history: the role of its author, the text, and the actions of a reply.
+
+    ``said_by`` is the person who wrote the line instead of the bot.
+    """
 
     role: Literal["user", "assistant"]
     content: str
     actions: Sequence[Mapping[str, Any]] = ()
+    said_by: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,6 +74,21 @@ def reply_to(tx: Connection, task_id: str) -> tuple[str, Reply] | None:
     turn_id = tx.execute(select(inbox.c.turn_id).where(inbox.c.task_id == task_id)).scalar()
     reply = find_reply(tx, turn_id) if turn_id else None
     return (turn_id, reply) if turn_id and reply else None
+
+
+def count_orders(tx: Connection, session_id: str, *, since: datetime) -> int:
+    """Return the number of different orders that the LLM asked for in this conversation."""
+    found = tx.execute(
+        select(turns.c.actions).where(turns.c.session_id == session_id, turns.c.answered_at > since)
+    ).scalars()
+    # An entry of a version without names of orders counts by its items.
+    names = {
+        str(action.get("order") or items)
+        for actions in found
+        for action in actions
+        if (items := action.get("items"))
+    }
+    return len(names)
 
 
 def store_reply(

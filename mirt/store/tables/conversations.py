@@ -38,6 +38,19 @@ conversations = Table(
     Column("order_status", String),
     # Since when the customer takes no messages from us. Their next message sets it to null.
     Column("unreachable_since", UtcDateTime),
+    # Set unless the bot answers the conversation (mirt.store.shop.handovers).
+    Column("handover_state", String),
+    Column("handover_by", String),
+    Column("handover_reason", Text),
+    Column("handover_since", UtcDateTime),
+    # When it goes back to the bot if no person does anything.
+    Column("handover_until", UtcDateTime),
+    # The turn in which the agent asked for a person. Its reply may still be sent.
+    Column("handover_turn", String),
+    # The stored answer to the mail that waits; a takeover kept it from the customer.
+    Column("withheld_turn", String),
+    # Whether replies of a person wait behind the head.
+    Column("replies_waiting", Boolean, nullable=False, server_default=false()),
     Column("created_at", UtcDateTime, nullable=False),
 )
 Index("conversations_silent", conversations.c.followups_taken, conversations.c.last_customer_at)
@@ -54,6 +67,12 @@ Index(
     conversations.c.last_customer_at,
     postgresql_where=conversations.c.head_task_id.is_not(None),
     sqlite_where=conversations.c.head_task_id.is_not(None),
+)
+Index(
+    "conversations_handed_over",
+    conversations.c.handover_since,
+    postgresql_where=conversations.c.handover_state.is_not(None),
+    sqlite_where=conversations.c.handover_state.is_not(None),
 )
 Index(
     "conversations_restarted",
@@ -110,6 +129,8 @@ turns = Table(
     Column("completion_tokens", Integer, nullable=False),
     # The actions that the agent asked for, each with its task or the reason why there is none.
     Column("actions", Json, nullable=False, server_default="[]"),
+    # The tasks of a withheld answer. They are sent if the answer is sent after all.
+    Column("withheld_tasks", Json),
     Column("answered_at", UtcDateTime, nullable=False),
 )
 Index("turns_session", turns.c.session_id, turns.c.answered_at)
@@ -122,10 +143,27 @@ history = Table(
     Column("session_id", String, nullable=False),
     Column("role", String, nullable=False),
     Column("content", Text, nullable=False),
+    # The name of the person who wrote this line instead of the bot.
+    Column("said_by", String),
+    # The turn, follow-up or reply of a person that the line belongs to.
     Column("turn_id", String, nullable=False),
     Column("created_at", UtcDateTime, nullable=False),
 )
 Index("history_session", history.c.session_id, history.c.id)
+
+handover_events = Table(
+    "handover_events",
+    metadata,
+    # The moves of a conversation between the bot and people. Its row has only the present state.
+    Column("id", Serial, primary_key=True),
+    Column("session_id", String, nullable=False),
+    Column("act", String, nullable=False),
+    Column("operator", String),
+    Column("reason", Text),
+    Column("at", UtcDateTime, nullable=False),
+)
+Index("handover_events_session", handover_events.c.session_id, handover_events.c.at)
+Index("handover_events_at", handover_events.c.at)
 
 followups = Table(
     "followups",

@@ -22,6 +22,9 @@ deliveries = Table(
     Column("chat_id", String, nullable=False),
     Column("reply_to", String),
     Column("text", Text, nullable=False),
+    # The person who wrote the text instead of the bot, and its number in the conversation.
+    Column("said_by", String),
+    Column("reply_number", Integer),
     Column("state", String, nullable=False),
     Column("parts_sent", Integer, nullable=False, server_default="0"),
     Column("unknown", Integer, nullable=False, server_default="0"),
@@ -71,6 +74,12 @@ Index(
     orders.c.created_at,
     postgresql_where=orders.c.unknown > 0,
     sqlite_where=orders.c.unknown > 0,
+)
+Index(
+    "orders_to_approve",
+    orders.c.updated_at,
+    postgresql_where=orders.c.state == "needs_approval",
+    sqlite_where=orders.c.state == "needs_approval",
 )
 Index("orders_crm", orders.c.crm_order_id)
 Index("orders_session", orders.c.session_id)

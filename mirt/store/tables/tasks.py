@@ -1,8 +1,9 @@
-"""The tables of the queue: tasks, holds, events, dead letters, workers, health checks, ticks."""
+"""The tables of the queue: tasks and what holds them, events, dead letters, workers, ticks."""
 
 from sqlalchemy import (
     Boolean,
     Column,
+    Float,
     Index,
     Integer,
     String,
@@ -36,7 +37,10 @@ tasks = Table(
     Column("starts", Integer, nullable=False, server_default="0"),
     # Seconds of cooldown that the other side asked for, over all attempts.
     Column("waited_s", Integer, nullable=False, server_default="0"),
-    # The outside service whose outage holds the task; also while the task runs as its probe.
+    # Steps of the task that are done, as its business counts them. The next attempt goes on there.
+    Column("progress", Integer, nullable=False, server_default="0"),
+    # The outside service whose outage holds the task, also while the task runs as its probe; or
+    # the pause that holds it (mirt.store.queue.pauses).
     Column("held_by", String),
     # When an outage held the task for the first time. From then on its patience counts.
     Column("held_since", UtcDateTime),
@@ -77,6 +81,15 @@ holds = Table(
     # The number of tasks that went on at the end.
     Column("held", Integer, nullable=False, server_default="0"),
     Column("ended_at", UtcDateTime),
+)
+
+pauses = Table(
+    "pauses",
+    metadata,
+    # A queue, task, channel or conversation that an operator has paused, as ``queue llm``.
+    Column("subject", String, primary_key=True),
+    Column("since", UtcDateTime, nullable=False),
+    Column("operator", String, nullable=False),
 )
 
 task_events = Table(
@@ -131,6 +144,8 @@ workers = Table(
     Column("stopping", Boolean, nullable=False),
     Column("started_at", UtcDateTime, nullable=False),
     Column("seen_at", UtcDateTime, nullable=False),
+    # Seconds by which the clock of its machine is ahead of this database's.
+    Column("clock_ahead_s", Float),
 )
 
 health_checks = Table(

@@ -8,10 +8,11 @@ from typing import Final
 
 from mirt.clock import Clock, utc_now
 from mirt.errors import WorkerError
-from mirt.runtime import outside_services
+from mirt.runtime import open_checkable
 from mirt.settings import Settings
 from service.admin.doctor.finding import Finding, Severity
-from service.admin.doctor.machine import check_configuration, check_outside_service
+from service.admin.doctor.machine import check_configuration, check_tokens
+from service.admin.doctor.outside import check_outside_service
 from service.admin.doctor.servers import check_database, check_rabbitmq, check_redis
 
 TIMEOUT_S: Final = 7.0
@@ -27,12 +28,13 @@ def diagnose(settings: Settings, *, clock: Clock = utc_now) -> list[Finding]:
     return run(
         {
             "here": lambda: check_configuration(settings),
+            "tokens": lambda: check_tokens(settings),
             "database": lambda: check_database(settings, clock),
             "rabbitmq": lambda: check_rabbitmq(settings),
             "redis": lambda: check_redis(settings, clock),
             **{
-                name: partial(check_outside_service, name, service.url if service else None)
-                for name, service in outside_services(settings).items()
+                name: partial(check_outside_service, name, service, settings, clock)
+                for name, service in open_checkable(settings).items()
             },
         }
     )

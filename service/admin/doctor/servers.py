@@ -12,9 +12,8 @@ from mirt.store.engine.revision import known_revision
 from mirt.store.reports.server_info import DatabaseFacts, database_facts
 from service.admin.doctor.finding import Finding, Severity
 from service.admin.doctor.workers import check_workers
+from service.admin.queues import MAX_CLOCK_SKEW_S
 
-MAX_CLOCK_SKEW_S: Final = 2.0
-"""Largest allowed difference of two clocks, because leases and presence depend on them."""
 REDIS_TIMEOUT_S: Final = 3.0
 
 
@@ -40,7 +39,7 @@ def check_database(settings: Settings, clock: Clock) -> Iterator[Finding]:
         if not database.is_sqlite:
             yield _clock("PostgreSQL", facts.ahead_s)
         if facts.is_usable:
-            yield from check_workers(database, clock, settings)
+            yield from check_workers(database)
     finally:
         database.close()
 

@@ -7,9 +7,11 @@ from urllib.parse import urlsplit
 import falcon
 import structlog
 
-from service.admin_ui.auth.roles import Role, Tokens
+from mirt.operators import Door, Operator
+from service.admin_ui.auth.roles import Credential, Role, Tokens
 from service.admin_ui.auth.sessions import FLASH_TTL_S, SESSION_TTL_S, Session, Sessions
-from service.web.login_throttle import LoginThrottle, address_of
+from service.web.clients import Clients
+from service.web.login_throttle import LoginThrottle
 
 log = structlog.get_logger(__name__)
 
@@ -23,12 +25,31 @@ class AccessDenied(Exception):  # noqa: N818 - the outcome of a request
     """The operator may not do this; the text says why."""
 
 
+class ReadOnly(AccessDenied):
+    """The operator may read and nothing else."""
+
+
 @dataclass(frozen=True, slots=True)
 class Principal:
     """An authenticated operator: with a session, or without one by a bearer token."""
 
-    role: Role
+    credential: Credential
     session: Session | None = None
+
+    @property
+    def name(self) -> str:
+        """The name of the operator."""
+        return self.credential.name
+
+    @property
+    def role(self) -> Role:
+        """The rights of the operator."""
+        return self.credential.role
+
+    @property
+    def operator(self) -> Operator:
+        """The operator for the audit."""
+        return Operator(self.name, Door.PAGE if self.session else Door.BEARER)
 
     @property
     def may_act(self) -> bool:
@@ -39,10 +60,17 @@ class Principal:
 class Access:
     """Authenticates requests by a bearer token or by the cookie of a session."""
 
-    def __init__(self, tokens: Tokens, sessions: Sessions, login_throttle: LoginThrottle) -> None:
+    def __init__(
+        self,
+        tokens: Tokens,
+        sessions: Sessions,
+        login_throttle: LoginThrottle,
+        clients: Clients | None = None,
+    ) -> None:
         self._tokens = tokens
         self._sessions = sessions
         self._login_throttle = login_throttle
+        self._clients = clients or Clients()
 
     def principal(self, req: falcon.Request) -> Principal | None:
         """Return the operator of a request; None if it carries no valid token or cookie.
@@ -52,21 +80,31 @@ class Access:
         """
         scheme, _, given = (req.get_header("Authorization") or "").partition(" ")
         if scheme.lower() == "bearer":
-            role = self.role_of(given.strip(), req)
-            return None if role is None else Principal(role)
+            known = self.credential_of(given.strip(), req)
+            return None if known is None else Principal(known)
         session = self._sessions.read(req.cookies.get(COOKIE, ""))
-        return None if session is None else Principal(session.role, session)
+        return None if session is None else Principal(session.credential, session)
 
-    def role_of(self, given: str, req: falcon.Request) -> Role | None:
-        """Return the role of a token, None for a wrong one (counted). Raises as ``principal``."""
-        role = self._tokens.role_of(given)
-        self._login_throttle.check(req, is_right=role is not None)
-        return role
+    def admit(self, req: falcon.Request) -> None:
+        """Return if the address of this request may try a token in the form of the login.
 
-    def begin(self, role: Role, req: falcon.Request, resp: falcon.Response) -> None:
+        Raises:
+            TooManyAttempts: too many wrong tokens came from it.
+        """
+        self._login_throttle.admit(req)
+
+    def credential_of(self, given: str, req: falcon.Request) -> Credential | None:
+        """Return the operator of a token, None for a wrong one (counted). Raises as ``admit``."""
+        known = self._tokens.credential_of(given)
+        if known is None:
+            self._login_throttle.refuse(req)
+        return known
+
+    def begin(self, known: Credential, req: falcon.Request, resp: falcon.Response) -> None:
         """Set the cookie of a new session."""
-        log.info("ops_logged_in", role=role.value, address=address_of(req))
-        _set(req, resp, COOKIE, self._sessions.begin(role), SESSION_TTL_S)
+        address = self._clients.address_of(req)
+        log.info("ops_logged_in", operator=known.name, role=known.role.value, address=address)
+        _set(req, resp, COOKIE, self._sessions.begin(known), SESSION_TTL_S)
 
     def end(self, resp: falcon.Response) -> None:
         """Delete the cookies of the session."""
@@ -82,7 +120,7 @@ class Access:
         if principal.session is not None:
             self.check_page(req, principal.session, form_token)
         if not principal.may_act:
-            raise AccessDenied("OPS_READ_TOKEN is read-only; log in with OPS_TOKEN to do this")
+            raise ReadOnly("OPS_READ_TOKEN is read-only; log in with OPS_TOKEN to do this")
 
     def check_page(self, req: falcon.Request, session: Session, form_token: str) -> None:
         """Check that a form was sent from a page of this session.
@@ -90,9 +128,27 @@ class Access:
         Raises:
             AccessDenied: the form is from another site, another session, or too old.
         """
-        check_origin(req)
+        self.check_origin(req)
         if not self._sessions.is_form_token(session, form_token):
             raise AccessDenied("this form is too old, or not from this page: open the page again")
+
+    def check_origin(self, req: falcon.Request) -> None:
+        """Check that the browser sends a form from one of our pages.
+
+        Our pages send no referrer, so the browser may send ``Origin: null``. That alone proves
+        nothing.
+
+        Raises:
+            AccessDenied: the browser says that the form is from another site.
+        """
+        site, origin = req.get_header("Sec-Fetch-Site"), req.get_header("Origin")
+        ours = self._clients.hosts_of(req)
+        try:
+            foreign = origin not in (None, "null") and urlsplit(origin or "").netloc not in ours
+        except ValueError:
+            foreign = True  # a malformed origin is not ours
+        if foreign or site not in (None, "same-origin"):
+            raise AccessDenied("this form was sent from another site")
 
     def form_token(self, principal: Principal) -> str:
         """Return the form token of the session; empty for a bearer token."""
@@ -116,24 +172,6 @@ class Access:
         return self._sessions.open_flash(principal.session, cookie)
 
 
-def check_origin(req: falcon.Request) -> None:
-    """Check that the browser sends a form from one of our pages.
-
-    Our pages send no referrer, so the browser may send ``Origin: null``. That alone proves nothing.
-
-    Raises:
-        AccessDenied: the browser says that the form is from another site.
-    """
-    site, origin = req.get_header("Sec-Fetch-Site"), req.get_header("Origin")
-    ours = {req.netloc, req.forwarded_host}
-    try:
-        foreign = origin not in (None, "null") and urlsplit(origin or "").netloc not in ours
-    except ValueError:
-        foreign = True  # a malformed origin is not ours
-    if foreign or site not in (None, "same-origin"):
-        raise AccessDenied("this form was sent from another site")
-
-
 def _set(req: falcon.Request, resp: falcon.Response, name: str, value: str, max_age_s: int) -> None:
     resp.set_cookie(
         name,
@@ -142,5 +180,6 @@ def _set(req: falcon.Request, resp: falcon.Response, name: str, value: str, max_
         path=PATH,
         http_only=True,
         same_site="Strict",
+        # From any peer: a forged header makes only the cookie of its own sender stricter.
         secure=req.forwarded_scheme == "https",
     )

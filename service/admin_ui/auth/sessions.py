@@ -1,18 +1,24 @@
 """Sign and verify the session cookies of operators, without shared state between processes.
 
-A cookie is signed with the token of its role. A changed token ends the sessions of that role. A
-cookie of one role does not help to guess the token of the other.
+A cookie is signed with a key of its own for each token, so a session ends when the token that began
+it is no longer accepted. A cookie does not help to guess a token: the key is derived from
+SESSION_KEY, or, without one, by a function that takes tens of milliseconds for each guess.
 """
 
 import hashlib
+import hmac
 import secrets
+from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Final
 
 from itsdangerous import BadData, TimestampSigner, URLSafeTimedSerializer
+from pydantic import SecretStr
 
 from mirt.clock import Clock
-from service.admin_ui.auth.roles import Role, Tokens
+from mirt.tokens import accepted
+from service.admin_ui.auth.roles import Credential, Tokens
 
 SESSION_TTL_S: Final = 12 * 3600
 FLASH_TTL_S: Final = 60
@@ -22,61 +28,85 @@ FLASH_TTL_S: Final = 60
 class Session:
     """A logged-in operator. The forms of the session are signed for its ``id``."""
 
-    role: Role
+    credential: Credential
     id: str
 
 
 class Sessions:
     """Signs session cookies, form tokens and flash messages, and verifies them."""
 
-    def __init__(self, tokens: Tokens, clock: Clock) -> None:
-        self._keys = tokens.keys
+    def __init__(
+        self, tokens: Tokens, clock: Clock, *, session_key: SecretStr | None = None
+    ) -> None:
+        """``session_key`` may have two values: the first signs, both verify."""
+        self._tokens = tokens
+        self._session_keys = accepted(session_key)
         self._signer = _signer_by(clock)
 
-    def begin(self, role: Role) -> str:
+    def begin(self, credential: Credential) -> str:
         """Return the cookie of a new session."""
-        return self._sign(role, "session", secrets.token_urlsafe(12))
+        return self._sign(credential, "session", secrets.token_urlsafe(12))
 
     def read(self, cookie: str) -> Session | None:
-        """Return the session of a cookie; None if it is forged, too old, or its token changed."""
-        for role in self._keys:
-            if session_id := self._verify(role, "session", cookie, SESSION_TTL_S):
-                return Session(role, session_id)
+        """Return the session of a cookie; None if it is forged, too old, or its token is gone."""
+        if not cookie:
+            return None
+        for credential in self._tokens.credentials:
+            if session_id := self._verify(credential, "session", cookie, SESSION_TTL_S):
+                return Session(credential, session_id)
         return None
 
     def form_token(self, session: Session) -> str:
         """Return the token that protects the forms of this session against CSRF."""
-        return self._sign(session.role, "form", session.id)
+        return self._sign(session.credential, "form", session.id)
 
     def is_form_token(self, session: Session, given: str) -> bool:
         """Whether a form was made for this session."""
-        return self._verify(session.role, "form", given, SESSION_TTL_S) == session.id
+        return self._verify(session.credential, "form", given, SESSION_TTL_S) == session.id
 
     def seal_flash(self, session: Session, text: str) -> str:
         """Return a cookie with a flash message: a text that the next page shows once."""
-        return self._sign(session.role, f"said {session.id}", text)
+        return self._sign(session.credential, f"said {session.id}", text)
 
     def open_flash(self, session: Session, cookie: str) -> str | None:
         """Return the flash message of a cookie; None if it is forged or older than a minute."""
-        return self._verify(session.role, f"said {session.id}", cookie, FLASH_TTL_S)
+        return self._verify(session.credential, f"said {session.id}", cookie, FLASH_TTL_S)
 
-    def _sign(self, role: Role, purpose: str, text: str) -> str:
-        return str(self._serializer(role, purpose).dumps(text))
+    def _sign(self, credential: Credential, purpose: str, text: str) -> str:
+        return str(self._serializer(credential, purpose).dumps(text))
 
-    def _verify(self, role: Role, purpose: str, signed: str, max_age_s: int) -> str | None:
+    def _verify(
+        self, credential: Credential, purpose: str, signed: str, max_age_s: int
+    ) -> str | None:
         try:
-            text = self._serializer(role, purpose).loads(signed, max_age=max_age_s)
+            text = self._serializer(credential, purpose).loads(signed, max_age=max_age_s)
         except BadData:
             return None
         return text if isinstance(text, str) else None
 
-    def _serializer(self, role: Role, purpose: str) -> URLSafeTimedSerializer:
+    def _serializer(self, credential: Credential, purpose: str) -> URLSafeTimedSerializer:
         return URLSafeTimedSerializer(
-            self._keys[role],
+            self._keys(credential),
             salt=f"mirt ops {purpose}",
             signer=self._signer,
             signer_kwargs={"key_derivation": "hmac", "digest_method": hashlib.sha256},
         )
+
+    def _keys(self, credential: Credential) -> Sequence[bytes]:
+        """Return the keys of a token, the oldest first, as itsdangerous expects them."""
+        owner = f"{credential.role} {credential.name}"
+        token = credential.token.get_secret_value()
+        if not self._session_keys:
+            return [_slowly_derived(owner, token)]
+        about = f"{owner}\0{token}".encode()
+        keys = [key.get_secret_value().encode() for key in self._session_keys]
+        return [hmac.digest(key, about, "sha256") for key in reversed(keys)]
+
+
+@lru_cache(maxsize=256)
+def _slowly_derived(owner: str, token: str) -> bytes:
+    # The cost that RFC 7914 suggests for interactive logins; it takes 16 MiB for a moment.
+    return hashlib.scrypt(token.encode(), salt=f"mirt ops {owner}".encode(), n=2**14, r=8, p=1)
 
 
 def _signer_by(clock: Clock) -> type[TimestampSigner]:

@@ -8,6 +8,7 @@ import falcon
 
 from mirt.clock import format_duration
 from mirt.errors import ErrorCode, PermanentError
+from mirt.store.queue.pauses import paused_subject
 from mirt.store.queue.tasks import TaskState
 from mirt.store.reports.search import Conversation, Cursor, Kind
 from service.admin.conversations import find
@@ -56,6 +57,10 @@ def state_of(conversation: Conversation, now: datetime) -> tuple[str, str]:
         running = format_duration((now - conversation.started_at).total_seconds())
         attempt = f", attempt {conversation.attempt + 1}" if conversation.attempt else ""
         return f"is being answered for {running}{attempt}{more}", "busy"
+    if conversation.state == TaskState.DELAYED and conversation.held_by:
+        subject = paused_subject(conversation.held_by)
+        why = f"waits for {conversation.held_by}, which is down"
+        return f"{f'{subject} is paused' if subject else why}{more}", "waits"
     if conversation.state == TaskState.DELAYED and conversation.due_at:
         pause = format_duration((conversation.due_at - now).total_seconds())
         return f"tries again in {pause}, attempt {(conversation.attempt or 0) + 1}{more}", "waits"

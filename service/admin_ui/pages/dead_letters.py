@@ -8,7 +8,7 @@ import falcon
 from middleware.policy import QUEUES, TASKS
 from mirt.errors import ErrorCode, PermanentError
 from mirt.store.queue.dead_letters import DeadLetterFilter
-from service.admin import dead_letters
+from service.admin import audit, dead_letters
 from service.admin.redaction import is_private
 from service.admin_ui.auth.access import Principal
 from service.admin_ui.dead_letter_filter import SPANS, read_selection
@@ -62,6 +62,8 @@ class DeadLetterPage(ReadPage):
             return View("unknown.html", {"name": name}, status=falcon.HTTP_404)
         texts = req.get_param("texts") == "1"
         if texts:
+            session_id = dead_letter.session_id
+            audit.record(self.runtime, "show texts", target=name, session_id=session_id)
             self.page_context.log_action(principal, "texts shown", of=name)
         arguments = {str(at): argument for at, argument in enumerate(dead_letter.task.args)}
         arguments |= dead_letter.task.kwargs

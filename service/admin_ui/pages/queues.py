@@ -4,6 +4,7 @@ import falcon
 
 from middleware.policy import QUEUES, TASKS, tasks_of
 from service.admin import purge
+from service.admin.pauses import paused
 from service.admin.queues import activity
 from service.admin_ui.auth.access import Principal
 from service.admin_ui.page import Form, FormPage, ReadPage, Redirect, View, value
@@ -16,6 +17,8 @@ class QueuesPage(ReadPage, FormPage):
         """Return every queue, and the limits of its tasks."""
         context = {
             "activity": activity(self.runtime),
+            "pauses": {str(one.subject): one for one in paused(self.runtime)},
+            "channels": list(self.runtime.channels),
             "policies": QUEUES,
             "tasks": {queue: [TASKS[name] for name in tasks_of(queue)] for queue in QUEUES},
         }

@@ -2,6 +2,7 @@
 
 import falcon
 
+from service.admin import audit
 from service.admin.schedule import run_now, schedule
 from service.admin_ui.auth.access import Principal
 from service.admin_ui.page import Form, FormPage, ReadPage, Redirect, View, value
@@ -18,5 +19,6 @@ class SchedulePage(ReadPage, FormPage):
         """Run a task once more, now."""
         task = value(form, "task")
         task_id = run_now(task)
+        audit.record(self.runtime, "run now", target=task)
         self.page_context.log_action(principal, "run now", count=1, task=task, task_id=task_id)
         return Redirect(f"{task} runs now; its task id is {task_id}.", "/ops/schedule")

@@ -6,7 +6,11 @@ from urllib.parse import quote
 import falcon
 
 from mirt.errors import ErrorCode, PermanentError
+from mirt.store.queue.pauses import Pause, PauseKind, Subject
+from mirt.store.reports.search import Conversation
 from mirt.timeline import Step, What
+from service.admin import audit
+from service.admin.pauses import paused
 from service.admin_ui.auth.access import Principal
 from service.admin_ui.page import ReadPage, View
 
@@ -36,12 +40,16 @@ class TracePage(ReadPage):
             return View("unknown.html", {"name": name}, status=falcon.HTTP_404)
         texts = req.get_param("texts") == "1"
         if texts:
+            about = timeline.conversation
+            session_id = about.session_id if about else None
+            audit.record(self.runtime, "show texts", target=name, session_id=session_id)
             self.page_context.log_action(principal, "texts shown", of=name)
         address = f"/ops/trace?id={quote(name, safe='')}"
         context = {
             "name": name,
             "timeline": timeline,
             "conversation": timeline.conversation,
+            "pause": self._pause_of(timeline.conversation),
             "waits": [step for step in timeline.steps if step.what is What.NOW],
             "steps": [step for step in timeline.steps if step.what is not What.NOW],
             "label": label,
@@ -51,6 +59,12 @@ class TracePage(ReadPage):
         }
         # Each showing of texts is logged, so the page does not refresh itself.
         return View("trace.html", context, is_live=not texts)
+
+    def _pause_of(self, conversation: Conversation | None) -> Pause | None:
+        if conversation is None:
+            return None
+        subject = Subject(PauseKind.CONVERSATION, conversation.session_id)
+        return next((one for one in paused(self.runtime) if one.subject == subject), None)
 
 
 def label(step: Step) -> str:

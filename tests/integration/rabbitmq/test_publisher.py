@@ -57,6 +57,21 @@ def test_a_message_that_no_queue_takes_fails_and_the_queue_is_made_again(
     wait_until(works_again)
 
 
+def test_a_message_that_its_queue_refuses_fails(
+    publisher: Publisher, rabbitmq: RabbitMQ, rabbitmq_url: str
+) -> None:
+    publisher.publish("llm", b"{}", message_id="0").result(timeout=30)
+    rabbitmq.limit_queues(rabbitmq_url, to=1)
+
+    def is_refused() -> bool:
+        refusal = publisher.publish("llm", b"{}", message_id="1").exception(timeout=30)
+        assert refusal is None or "refused" in str(refusal)
+        return isinstance(refusal, BrokerUnavailableError)
+
+    # A quorum queue takes a few messages more before it refuses.
+    wait_until(is_refused)
+
+
 def test_without_a_server_it_fails_at_once_and_comes_back_by_itself(
     publisher: Publisher, rabbitmq: RabbitMQ, rabbitmq_url: str
 ) -> None:

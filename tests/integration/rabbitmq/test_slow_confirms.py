@@ -81,3 +81,22 @@ def test_a_message_unconfirmed_when_its_sender_stopped_is_left_to_others(
         ping.send_with_options(task_id="left")
         running.broker.close()
         assert row(running, "left").due_at <= utc_now()
+
+
+def test_a_task_whose_message_is_refused_by_its_queue_is_due_at_once(
+    run: Run, rabbitmq: RabbitMQ, rabbitmq_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("mirt.store.queue.outbox.REPUBLISH_AFTER", timedelta(hours=1))
+    running = run("rabbitmq", work=False)
+    rabbitmq.limit_queues(rabbitmq_url, to=1)
+    sent: list[str] = []
+
+    def is_due() -> bool:
+        sent.append(f"task-{len(sent)}")
+        ping.send_with_options(task_id=sent[-1])
+        return bool(row(running, sent[-1]).due_at <= utc_now())
+
+    wait_until(is_due)
+    assert row(running, sent[0]).due_at > utc_now()
+    with pytest.raises(BrokerUnavailableError):
+        ping.send()

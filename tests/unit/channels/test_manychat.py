@@ -438,3 +438,25 @@ def test_an_answer_that_is_lost_leaves_the_outcome_unknown(
     services.misbehave("manychat", how)
     with pytest.raises(OutcomeUnknownError):
         manychat.send("42", "Вітаю!")
+
+
+class CountedPace:
+    """A rate limiter that never waits; it counts its callers."""
+
+    def __init__(self) -> None:
+        self.waited = 0
+
+    def wait(self) -> None:
+        self.waited += 1
+
+
+def test_each_call_waits_for_the_pace_of_its_kind(services: FakeServices) -> None:
+    sends, marks = CountedPace(), CountedPace()
+    manychat = ManyChatChannel(
+        api_key=KEY, token=None, api_url=services.manychat_url, send_rate=sends, mark_rate=marks
+    )
+    manychat.send("42", "hello")
+    assert (sends.waited, marks.waited) == (1, 0)
+    manychat.mark("42", Marks(fields={"size": "104", "color": "blue"}, add_tags=["vip"]))
+    assert (sends.waited, marks.waited) == (1, 3)
+    manychat.close()

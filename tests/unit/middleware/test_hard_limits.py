@@ -1,5 +1,6 @@
 """A supervisor can read what each worker process runs, and until when."""
 
+import time
 from pathlib import Path
 from typing import Any
 
@@ -9,7 +10,9 @@ from dramatiq.brokers.stub import StubBroker
 
 from middleware import hard_limits
 from middleware.hard_limits import DeadlineTable, HardLimits, RunningTask
-from middleware.policy import LONGEST_TASK_ID
+from middleware.policy import LONGEST_TASK_ID, TASKS
+from middleware.time_limits import TimeLimits
+from mirt.clock import time_left
 from mirt.store.queue.leases import Lease
 
 
@@ -34,3 +37,28 @@ def test_a_thread_gives_its_row_back_after_every_task(
         assert deadlines.running() == [RunningTask("ping-1", 7)]
         getattr(limits, end)(broker, message)
         assert deadlines.running() == []
+
+
+@pytest.mark.parametrize(("wanted", "limit"), [(1000, TASKS["ping"].hard_s), (2, 2)])
+def test_a_message_tightens_its_hard_limit_and_never_widens_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, wanted: float, limit: float
+) -> None:
+    monkeypatch.setattr(hard_limits, "current_lease", lambda: Lease("ping-1", "w", 7))
+    deadlines = DeadlineTable(tmp_path / "deadlines", rows=1)
+    began = time.monotonic()
+    message: Message[Any] = Message("default", "ping", (), {}, {"hard_limit_s": wanted})
+    HardLimits(deadlines).before_process_message(StubBroker(), message)
+    ended = time.monotonic()
+    assert list(deadlines.overdue(began + limit)) == []
+    assert list(deadlines.overdue(ended + limit + 0.001)) == [RunningTask("ping-1", 7)]
+
+
+@pytest.mark.parametrize(("wanted", "limit"), [(1000, TASKS["ping"].soft_s), (2, 2)])
+def test_a_message_tightens_its_soft_limit_and_never_widens_it(wanted: float, limit: float) -> None:
+    limits, broker = TimeLimits(), StubBroker()
+    message: Message[Any] = Message("default", "ping", (), {}, {"soft_limit_s": wanted})
+    limits.before_process_message(broker, message)
+    assert limit - 1.5 < time_left(10_000) <= limit
+    limits.after_process_message(broker, message)
+    assert time_left(10_000) == 10_000
+    limits.close()

@@ -180,3 +180,23 @@ def test_the_agent_is_told_what_it_has_to_say() -> None:
         "color",
         "price",
     }
+
+
+@pytest.mark.parametrize("text", ["Ol\x1b[31mena", "Оле\u202eна", "Оле\nна", "Оле\tна", "a\x9bb"])
+@pytest.mark.parametrize("name", ["full_name", "city", "nova_poshta_branch"])
+def test_a_control_character_is_a_wrong_field(name: str, text: str) -> None:
+    assert fields(**customer(**{name: text})) == [f"customer.{name}"]
+
+
+@pytest.mark.parametrize("text", ['=HYPERLINK("http://evil")', "+1+1", "-2+3", "@SUM(A1)"])
+@pytest.mark.parametrize(
+    ("part", "name"), [(customer, "customer.full_name"), (item, "items.0.product_name")]
+)
+def test_a_text_that_a_spreadsheet_would_compute_is_a_wrong_field(
+    part: Any, name: str, text: str
+) -> None:
+    assert fields(**part(**{name.rpartition(".")[2]: text})) == [name]
+
+
+def test_the_chat_of_a_group_is_no_formula() -> None:
+    assert read_order(order(source_id="-1001234567890")).source_id == "-1001234567890"

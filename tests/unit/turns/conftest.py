@@ -27,7 +27,7 @@ from mirt.store.shop import mailbox
 from mirt.store.shop.deliveries import find_delivery
 from mirt.store.shop.mailbox import Mail
 from mirt.store.tables import tasks
-from mirt.turns import DirectTurns, FailedTurns, Turns
+from mirt.turns import DirectTurns, FailedTurns, Handovers, Turns
 from tests.clock import FakeClock
 from tests.unit.business import Agent, conversations_of, mail
 
@@ -56,6 +56,7 @@ class Shop:
     turns: Turns
     failed_turns: FailedTurns
     direct: DirectTurns
+    handovers: Handovers
     published: list[TaskMessage] = field(default_factory=list)
 
     def receive(self, *task_ids: str, **values: Any) -> None:
@@ -169,5 +170,6 @@ def open_shop(
         turns=turns,
         failed_turns=failed_turns,
         direct=DirectTurns(database, conversations, turns, failed_turns, clock),
+        handovers=Handovers(database, conversations, {"telegram": console}, clock),
     )
     telegram.close()

@@ -54,6 +54,7 @@ def test_an_order_is_a_task_and_the_agents_words_stay() -> None:
         {
             "action": "create_order",
             "task_id": "t1:0",
+            "order": data(planned)["external_id"],
             "items": ["Сукня, 110, синій, 2 шт. по 499.90"],
         }
     ]

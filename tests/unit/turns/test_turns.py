@@ -1,6 +1,7 @@
 """A turn: waiting mail is answered together, once, delivered, and the next turn begins."""
 
 import pytest
+from sqlalchemy import update
 
 from mirt.conversations import TURN_MESSAGES
 from mirt.errors import (
@@ -13,7 +14,7 @@ from mirt.errors import (
 from mirt.llm.protocol import PHOTO
 from mirt.store.shop import mailbox
 from mirt.store.shop.mailbox import MailState
-from mirt.store.tables import deliveries, history, inbox, turns
+from mirt.store.tables import deliveries, history, inbox, tasks, turns
 from mirt.task_names import TaskName
 from tests.unit.business import mail, rows
 from tests.unit.turns.conftest import Shop
@@ -203,3 +204,43 @@ def test_a_head_whose_message_has_failed_is_not_answered(shop: Shop) -> None:
         shop.answer("t1")
     assert refusal.value.error_code == ErrorCode.INVALID_INPUT
     assert shop.agent.asked == []
+
+
+TWO_PARTS = "a" * 4000 + " " + "b" * 4000
+
+
+def test_a_worker_that_loses_its_lease_between_two_parts_sends_no_further_part(
+    shop: Shop, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shop.agent.script = [TWO_PARTS]
+    shop.receive("t1")
+    show = shop.console.send
+
+    def send(chat_id: str, part: str, *, reply_to: str | None = None) -> object:
+        receipt = show(chat_id, part, reply_to=reply_to)
+        with shop.database.transaction() as tx:
+            tx.execute(update(tasks).values(owner="another", fence=2))
+        return receipt
+
+    monkeypatch.setattr(shop.console, "send", send)
+    with pytest.raises(LeaseLostError):
+        shop.answer("t1")
+    assert [text[0] for _, text in shop.shown] == ["a"]
+
+
+def test_only_the_first_part_of_a_reply_quotes_the_message(
+    shop: Shop, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shop.agent.script = [TWO_PARTS]
+    quoted: list[str | None] = []
+    show = shop.console.send
+
+    def send(chat_id: str, part: str, *, reply_to: str | None = None) -> object:
+        quoted.append(reply_to)
+        return show(chat_id, part, reply_to=reply_to)
+
+    monkeypatch.setattr(shop.console, "send", send)
+    one = mail("t1", metadata={"reply_to": "55"})
+    shop.receive("t1", metadata={"reply_to": "55"})
+    shop.answer(one)
+    assert quoted == ["55", None]

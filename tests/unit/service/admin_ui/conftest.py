@@ -22,10 +22,18 @@ PAGES = (
     "/ops/trace?id=7",
     "/ops/dead",
     "/ops/dead/letter?id=x",
+    "/ops/orders",
     "/ops/queues",
     "/ops/schedule",
+    "/ops/audit",
 )
-FORMS = ("/ops/dead/decide", "/ops/queues", "/ops/schedule")
+FORMS = (
+    "/ops/dead/decide",
+    "/ops/orders",
+    "/ops/queues",
+    "/ops/pauses",
+    "/ops/schedule",
+)
 
 
 class Visit:
@@ -72,7 +80,7 @@ Come = Callable[..., Visit]
 @pytest.fixture
 def here(ingress: Open) -> Ingress:
     """An ingress that has tokens for both roles."""
-    return ingress(ops_token=OPERATOR, ops_read_token=READER)
+    return ingress(ops_token=OPERATOR, ops_read_token=READER, trusted_proxies="127.0.0.1")
 
 
 @pytest.fixture
@@ -88,4 +96,7 @@ def come(here: Ingress) -> Come:
 def cookie(here: Ingress, role: Role, *, clock: Clock | None = None, **tokens: Any) -> str:
     """A cookie as the page makes it; with other tokens, as another service would."""
     settings = here.runtime.settings.model_copy(update=tokens)
-    return Sessions(Tokens(settings), clock or here.runtime.clock).begin(role)
+    known = Tokens(settings)
+    credential = next(one for one in known.credentials if one.role is role)
+    signing = Sessions(known, clock or here.runtime.clock, session_key=settings.session_key)
+    return signing.begin(credential)

@@ -7,6 +7,7 @@ import pytest
 from sqlalchemy import event, insert
 from structlog.typing import EventDict
 
+from middleware.policy import QUEUES
 from mirt.clock import utc_now
 from mirt.errors import DatabaseError
 from mirt.runtime import Runtime
@@ -184,7 +185,7 @@ def test_the_page_says_that_nothing_is_wrong_only_when_nothing_is(
 
     assert "no worker is running" in come().get("/ops").text.lower()
     now = utc_now()
-    one = WorkerRow("w", "box", 1, ["llm"], 8, 0, 90, False, now, now)
+    one = WorkerRow("w", "box", 1, list(QUEUES), 8, 0, 90, False, now, now)
     with here.runtime.database.transaction() as tx:
         workers.report(tx, one)
     assert "Nothing is wrong</h1>" in come().get("/ops").text
@@ -193,6 +194,37 @@ def test_the_page_says_that_nothing_is_wrong_only_when_nothing_is(
     assert "1 problem</h1>" in page
     assert "1 dead letter: 1 of llm" in page
     assert 'href="/ops/dead"' in page
+
+
+def test_a_paused_conversation_is_a_problem_with_a_button_on_its_page(
+    here: Ingress, come: Come
+) -> None:
+    fill(here.runtime, 7, 8)
+    visit = come()
+    address = "/ops/trace?id=7"
+    assert ">Pause<" in visit.get(address).text
+    paused = visit.send("/ops/pauses", do="pause", kind="conversation", name="7")
+    assert paused.headers["location"] == address
+    page = visit.get(address)
+    assert "conversation 7 is paused." in page.text
+    assert ">Resume<" in page.text
+    assert "conversation 7 is paused since" in visit.get("/ops").text
+    visit.send("/ops/pauses", do="resume", kind="conversation", name="7")
+    assert "conversation 7 goes on; 0 tasks waited." in visit.get(address).text
+    assert "is paused" not in visit.get("/ops").text
+
+
+def test_paused_queues_tasks_and_channels_are_listed_with_buttons(
+    here: Ingress, come: Come
+) -> None:
+    visit = come()
+    for kind, name in (("queue", "llm"), ("task", "ping"), ("channel", "manychat")):
+        visit.send("/ops/pauses", do="pause", kind=kind, name=name)
+    page = visit.get("/ops/queues").text
+    assert page.count(">Resume<") == 6
+    for subject in ("queue llm", "task ping", "channel manychat"):
+        assert f'<th scope="row">{subject}</th>' in page
+    assert ">Resume<" not in come(Role.READER).get("/ops/queues").text
 
 
 def test_the_confirmed_dead_letters_are_those_that_were_counted(
