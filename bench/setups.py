@@ -150,6 +150,7 @@ def running(
                 "WORKER_THREADS": str(threads),
                 "WORKER_MAX_TASKS": "1000000",
                 "LOG_LEVEL": "INFO",
+                "LOG_FORMAT": "json",
                 "CONTENDER": name.partition("-")[0],
                 "TMPDIR": folder,
                 **settings,

@@ -5,6 +5,7 @@ those of libraries, in warnings and in uncaught exceptions. Texts of customers a
 logged only with LOG_TEXTS. No control character from outside reaches a log either.
 """
 
+import json
 import logging
 import sys
 import threading
@@ -105,7 +106,7 @@ def _rendering(renderers: Sequence[Processor]) -> Processor:
     The line of nearly every event has no sign of a secret and is done. For the others each value is
     redacted, and then the line once more, since a renderer may change values.
     """
-    plain, redacted = redacting_processor(str), redacting_processor(secrets.redact)
+    redacted = redacting_processor(secrets.redact)
 
     def line_of(make_plain: Processor, logger: WrappedLogger, method: str, event: Any) -> str:
         for step in (make_plain, *renderers):
@@ -114,7 +115,7 @@ def _rendering(renderers: Sequence[Processor]) -> Processor:
 
     def render(logger: WrappedLogger, method: str, event: EventDict) -> str:
         try:
-            line = line_of(plain, logger, method, event)
+            line = line_of(_make_plain, logger, method, event)
             if secrets.may_be_in(line):
                 line = line_of(redacted, logger, method, event)
         except Exception as failed:  # noqa: BLE001 - a log line must not fail its task
@@ -124,15 +125,23 @@ def _rendering(renderers: Sequence[Processor]) -> Processor:
     return render
 
 
+def _make_plain(logger: WrappedLogger, method: str, event: EventDict) -> EventDict:
+    others = {key: value for key, value in event.items() if type(value) not in _PLAIN}
+    return {**event, **_PLAINLY(logger, method, others)}
+
+
 def _renderers(settings: Settings) -> list[Processor]:
     if settings.log_format == "json":
-        return [structlog.processors.JSONRenderer(ensure_ascii=False), _escape_json]
+        return [_make_json]
     # Before the renderer, which adds control characters of its own: the colours.
     return [_make_printable, structlog.dev.ConsoleRenderer(colors=sys.stderr.isatty())]
 
 
-def _escape_json(_logger: WrappedLogger, _method: str, line: Any) -> str:
-    return printable_json(str(line))
+_TO_JSON: Final = json.JSONEncoder(ensure_ascii=False, default=repr).encode
+
+
+def _make_json(_logger: WrappedLogger, _method: str, event: EventDict) -> str:
+    return printable_json(_TO_JSON(event))
 
 
 def _make_printable(_logger: WrappedLogger, _method: str, event: EventDict) -> EventDict:
@@ -182,6 +191,10 @@ def _text(value: object) -> str:
         return str(value)
     except Exception as failed:  # noqa: BLE001 - a log line must not fail its task
         return f"<{type(value).__name__} that cannot be shown: {type(failed).__name__}>"
+
+
+_PLAINLY: Final = redacting_processor(str)
+_PLAIN: Final = frozenset({str, int, float, bool, type(None)})
 
 
 class _WithoutSecrets(structlog.stdlib.ProcessorFormatter):
