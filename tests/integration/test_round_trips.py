@@ -1,12 +1,15 @@
 """How often one message asks PostgreSQL: a number that grows here costs every customer time."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 
 import pytest
 from psycopg import pq
 
+from actors.crm import create_crm_order
+from actors.followups import send_followup
+from actors.health import ping
 from broker.stack import install
 from broker.task import registry
 from mirt.conversations import Accepted
@@ -18,6 +21,7 @@ from tests.fakes import FakeServices
 from tests.integration.conftest import CHAT
 from tests.settings import settings_for
 from tests.unit.business import mail
+from tests.unit.orders.examples import order
 
 
 @dataclass
@@ -27,6 +31,10 @@ class Counts:
     trips: int = 0
     commits: int = 0
     statements: int = 0
+
+
+EAGER = Counts(trips=3, commits=1, statements=1)
+"""What the eager broker adds: after each run it looks for a retry."""
 
 
 @contextmanager
@@ -62,7 +70,14 @@ def counting(monkeypatch: pytest.MonkeyPatch) -> Iterator[Counts]:
 @pytest.fixture
 def warm(services: FakeServices, database_url: str) -> Iterator[None]:
     """Open a service that does its work at once, on PostgreSQL, with a conversation that talked."""
-    settings = settings_for(services, database_url=database_url, TASKS_EAGER=True)
+    settings = settings_for(
+        services,
+        database_url=database_url,
+        TASKS_EAGER=True,
+        snitkix_api_url=services.crm_url,
+        snitkix_api_key="crm-key",
+        OPS_TOKEN="ops",
+    )
     runtime = open_runtime(settings)
     use_runtime(runtime)
     broker = install(settings)
@@ -98,5 +113,25 @@ def test_a_turn_is_three_transactions_of_two_trips(
     with counting(monkeypatch) as counts:
         broker.publish([accepted.publication])
     assert len(services.sent(CHAT)) == 2
-    # The eager broker looks for a retry after each run: a transaction of one statement.
-    assert (counts.commits, counts.trips) == (3 + 1, 6 + 3)
+    assert (counts.commits, counts.trips) == (3 + EAGER.commits, 6 + EAGER.trips)
+
+
+@pytest.mark.usefixtures("warm")
+@pytest.mark.parametrize(
+    ("task", "send", "expected"),
+    [
+        # The claim and the end, and nothing else: a round trip each.
+        ("ping", ping.send, Counts(trips=2, commits=2, statements=2)),
+        ("follow-up", lambda: send_followup.send(CHAT), Counts(1, 1, 1)),
+        ("order", lambda: create_crm_order.send(order()), Counts(1, 1, 1)),
+    ],
+)
+def test_a_task_asks_the_database_no_more_often_than_it_must(
+    monkeypatch: pytest.MonkeyPatch, task: str, send: Callable[[], object], expected: Counts
+) -> None:
+    with counting(monkeypatch) as counts:
+        send()
+    counts.trips -= EAGER.trips
+    counts.commits -= EAGER.commits
+    counts.statements -= EAGER.statements
+    assert counts == expected, task
