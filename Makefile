@@ -4,10 +4,10 @@ VENV   := .venv
 BIN    := $(VENV)/bin
 STAMP  := $(VENV)/.installed
 
-.PHONY: help install run demo test lint bench chaos lock clean
+.PHONY: help install run demo test test-slow mutants lint bench chaos lock clean
 
 help: ## List the targets
-	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## (.*)/\1\t\2/' | expand -t 12
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/\1\t\2/' | expand -t 12
 
 install: $(STAMP) ## Build .venv from requirements-dev.lock
 
@@ -30,6 +30,12 @@ test: install ## Run all tests but the slow ones, with real servers
 	$(BIN)/python -m pytest -q -m "alone and not slow" || code=$$?; \
 	exit $$code
 
+test-slow: install ## Run the tests that take minutes
+	@$(BIN)/python -m pytest -q -m slow
+
+mutants: install ## Put each kept bug into a copy of the code; a test must fail (K=lease takes some)
+	@$(BIN)/python -m tests.mutants $(if $(K),-k "$(K)")
+
 lint: install ## Check style, types, import directions, words and monitoring
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
@@ -49,8 +55,8 @@ bench: install $(CONTENDERS) ## Compare with stock Dramatiq and Celery; QUICK=1 
 	@$(BIN)/python -m bench $(if $(QUICK),--quick) $(if $(GOALS),--goals)
 	@$(if $(QUICK),,$(BIN)/python -m bench.recycling)
 
-chaos: install ## Cause random faults for minutes: make chaos N=5000 CHATS=300 FAULTS=40 SEED=1
-	@$(BIN)/python -m tests.chaos --messages $(or $(N),5000) --chats $(or $(CHATS),300) --faults $(or $(FAULTS),40) --seed $(or $(SEED),1) $(if $(SABOTAGE),--sabotage $(SABOTAGE))
+chaos: install ## Cause random faults for minutes: make chaos N=5000 CHATS=300 FAULTS=40 SEED=1, or QUICK=1
+	@$(BIN)/python -m tests.chaos --messages $(or $(N),$(if $(QUICK),300,5000)) --chats $(or $(CHATS),$(if $(QUICK),30,300)) --faults $(or $(FAULTS),$(if $(QUICK),6,40)) --seed $(or $(SEED),1) $(if $(SABOTAGE),--sabotage $(SABOTAGE))
 
 lock: ## Renew requirements.lock, requirements-dev.lock and requirements.txt
 	$(PYTHON) -m venv $(VENV)

@@ -17,6 +17,7 @@ from middleware.dead_letters import UnreadMessages
 from middleware.execution import Execution
 from middleware.hard_limits import DeadlineTable, HardLimits
 from middleware.holds import Holds
+from middleware.interruption import Interrupter
 from middleware.leases import LeaseKeeper, owner_name
 from middleware.log_context import LogContext
 from middleware.metrics import TaskMetrics
@@ -71,7 +72,10 @@ def middleware(
 ) -> list[Middleware]:
     """Return the middleware, outermost first: ``before`` runs downwards, ``after`` upwards."""
     lease = timedelta(seconds=settings.lease_seconds)
-    keeper = LeaseKeeper(opened.database, clock, owner=worker_id, lease=lease)
+    interrupter = Interrupter()
+    keeper = LeaseKeeper(
+        opened.database, clock, owner=worker_id, lease=lease, cancel=interrupter.cancel
+    )
     settlement = Settlement(
         opened.database,
         clock,
@@ -103,7 +107,7 @@ def middleware(
         # Inside the lease, which says whether the run is a probe.
         Holds(opened.database, clock),
         # Inside the lease: a wait for the database is not the task's own time.
-        TimeLimits(),
+        TimeLimits(interrupter),
         *([HardLimits(deadlines)] if deadlines is not None else []),
         # Innermost, so that the result is stored before its task is done.
         KeptResults(_results(opened)),

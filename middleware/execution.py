@@ -22,7 +22,7 @@ from middleware.quarantine import SharedExclusiveLock, fatal_error, is_last_star
 from middleware.run_state import run_state
 from middleware.settlement import Settlement
 from mirt.clock import Clock
-from mirt.errors import DatabaseError, LeaseLostError, PermanentError
+from mirt.errors import DatabaseError, LeaseLostError, TaskCancelledError, WorkerError
 from mirt.store.engine.database import Database
 from mirt.store.queue import events, leases
 from mirt.store.queue.claim_hook import ClaimHooks
@@ -97,7 +97,7 @@ class Execution(Middleware):
             lease = self._enter(broker, message, exclusive=True)
         self._keeper.add(lease)
         lifecycle.claimed(message, lease)
-        if fatal := fatal_error(lease):
+        if fatal := _error_before_the_run(lease):
             self._quarantine(broker, message, lease, fatal)
             raise SkipMessage(fatal.message)
         _lease.set(lease)
@@ -215,11 +215,11 @@ class Execution(Middleware):
                 return lease
             if lease.starts > 1:
                 events.add_events(tx, _restarted(lease, now))
-            if hook and fatal_error(lease) is None:
+            if hook and _error_before_the_run(lease) is None:
                 lease = replace(lease, opened=hook.claimed(tx, lease, task, found))
         return lease
 
-    def _quarantine(self, broker: Any, message: Any, lease: Lease, fatal: PermanentError) -> None:
+    def _quarantine(self, broker: Any, message: Any, lease: Lease, fatal: WorkerError) -> None:
         try:
             self._settlement.settle(broker, message, lease, fatal)
         except DatabaseError as failed:
@@ -227,6 +227,11 @@ class Execution(Middleware):
             lifecycle.not_settled(message, failed)
         finally:
             self._forget(lease)
+
+
+def _error_before_the_run(lease: Lease) -> WorkerError | None:
+    """Return the error of a task that must not begin: it kills its workers, or is cancelled."""
+    return TaskCancelledError() if lease.cancelled_by else fatal_error(lease)
 
 
 def _restarted(lease: Lease, now: datetime) -> TaskEvent:

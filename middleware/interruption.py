@@ -6,30 +6,37 @@ import time
 from math import inf
 from typing import Final
 
-from mirt.errors import SoftTimeLimitExceeded
+from mirt.errors import SoftTimeLimitExceeded, TaskCancelledError
 
 GRACE_S: Final = 0.5
 """Seconds after the deadline. A wait ends at the deadline itself, with a clearer error."""
+
+
+Run = tuple[str, int]
+"""The id of a task and the fence of its run."""
 
 
 class Interrupter:
     """Raises ``SoftTimeLimitExceeded`` in threads that are past their deadline.
 
     A watcher thread raises it between two bytecodes, once, and never after ``disarm`` has returned.
+    ``cancel`` raises ``TaskCancelledError`` in the same way.
     """
 
     def __init__(self) -> None:
         self._changed = threading.Condition()
         self._until: dict[int, float] = {}
+        self._runs: dict[Run, int] = {}
         self._looks_at = 0.0
         self._watcher: threading.Thread | None = None
         self._closed = False
 
-    def arm(self, seconds: float) -> None:
+    def arm(self, seconds: float, run: Run) -> None:
         """Interrupt the calling thread after ``seconds`` and the grace; ``disarm`` cancels that."""
         until = time.monotonic() + seconds + GRACE_S
         with self._changed:
             self._until[threading.get_ident()] = until
+            self._runs[run] = threading.get_ident()
             if self._watcher is None:
                 self._watcher = threading.Thread(
                     target=self._watch, name="soft-limits", daemon=True
@@ -38,13 +45,23 @@ class Interrupter:
             if until < self._looks_at:
                 self._changed.notify()
 
-    def disarm(self) -> None:
+    def disarm(self, run: Run) -> None:
         """Cancel the interruption of the calling thread."""
         thread = threading.get_ident()
         with self._changed:
+            self._runs.pop(run, None)
             if self._until.pop(thread, None) is None:
-                # The watcher has fired: take back an error that has not been raised yet.
+                # An error was raised here: take it back if the thread has not seen it yet.
                 _raise_in(thread, None)
+
+    def cancel(self, run: Run) -> bool:
+        """Interrupt a run now, once; return False if it does not run or was interrupted before."""
+        with self._changed:
+            thread = self._runs.pop(run, None)
+            if thread is None or self._until.pop(thread, None) is None:
+                return False
+            _raise_in(thread, TaskCancelledError)
+            return True
 
     def close(self) -> None:
         """End the watcher thread: from now on no thread is interrupted."""

@@ -4,11 +4,13 @@ import os
 import socket
 import threading
 import uuid
+from collections.abc import Callable
 from datetime import timedelta
 from typing import Final
 
 import structlog
 
+from middleware.interruption import Run
 from mirt.clock import Clock
 from mirt.errors import DatabaseError
 from mirt.store.engine.database import Database
@@ -32,7 +34,17 @@ class LeaseKeeper:
     tasks go to other workers, and the fence refuses its late writes.
     """
 
-    def __init__(self, database: Database, clock: Clock, *, owner: str, lease: timedelta) -> None:
+    def __init__(
+        self,
+        database: Database,
+        clock: Clock,
+        *,
+        owner: str,
+        lease: timedelta,
+        cancel: Callable[[Run], bool] = lambda _: False,
+    ) -> None:
+        """``cancel`` interrupts a run whose task an operator has cancelled."""
+        self._cancel = cancel
         self.owner = owner
         self.lease = lease
         self._database = database
@@ -80,5 +92,7 @@ class LeaseKeeper:
         except DatabaseError as failed:
             log.warning("lease_renewal_failed", why=failed.message, tasks=len(held))
             return
-        for lease in set(self.held) & set(held) - renewed:
+        for lease in set(self.held) & set(held) - renewed.held:
             log.warning("lease_lost", task_id=lease.task_id, trace_id=lease.trace_id)
+        for lease in renewed.cancelled:
+            self._cancel((lease.task_id, lease.fence))

@@ -84,6 +84,12 @@ def paused(message: Any, subject: str) -> None:
     log.info("message_paused", by=subject)
 
 
+def cancelled(message: Any, operator: str) -> None:
+    """Log that the task has ended because an operator has cancelled it."""
+    _outcome("cancelled")
+    log.warning("message_cancelled", by=operator, ms=_ms(message))
+
+
 def service_held(outage: Outage) -> None:
     """Log the beginning of a hold: one error for all its tasks."""
     log.error(

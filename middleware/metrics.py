@@ -13,9 +13,9 @@ from mirt.observe import metrics
 class TaskMetrics(Middleware):
     """Counts each message when a thread takes it, and again by its outcome when it is settled.
 
-    Outcomes are ``done``, ``retried``, ``held`` (by an outage or a pause), ``dead``, ``skipped``
-    (a copy with nothing to do, or a task that waits for its turn), ``given_back`` (the message
-    returned to its queue) and ``dropped`` (another worker has the task). A message that was
+    Outcomes are ``done``, ``retried``, ``held`` (by an outage or a pause), ``dead``, ``cancelled``,
+    ``skipped`` (a copy with nothing to do, or a task that waits for its turn), ``given_back`` (the
+    message returned to its queue) and ``dropped`` (another worker has the task). A message that was
     started and not finished still runs, or died with its process.
     """
 
@@ -50,7 +50,7 @@ class TaskMetrics(Middleware):
 
     def after_skip_message(self, broker: Broker, message: Any) -> None:
         """Count a message that did not run, parked itself, or was buried without a run."""
-        self._finished(message, "dead" if message.failed else "skipped")
+        self._finished(message, _outcome_unrun(message))
 
     def _finished(self, message: Any, outcome: str) -> None:
         taken_at = run_state(message).taken_at
@@ -62,9 +62,17 @@ class TaskMetrics(Middleware):
         metrics.TASK_SECONDS.observe(seconds, task=message.actor_name)
 
 
+def _outcome_unrun(message: Any) -> str:
+    if run_state(message).cancelled:
+        return "cancelled"
+    return "dead" if message.failed else "skipped"
+
+
 def _outcome(message: Any, error: BaseException | None) -> str:
     if run_state(message).give_back:
         return "given_back"
+    if run_state(message).cancelled:
+        return "cancelled"
     if message.failed:
         return "dead"
     if error is None:

@@ -11,7 +11,8 @@ The life of a failing message (carried out in ``middleware.settlement``):
    That costs nothing and is no attempt. Patience is a time: when it is over, the task is buried.
 4. *Bury*: the dead letter, the end of the row and what the business does about it (the apology,
    the next turn) are one transaction.
-5. *Drop*: another worker has the task now. Nothing is written.
+5. *Drop*: another worker has the task now. Nothing is written. *Cancel*: an operator does not want
+   the task any more. It is done, and the business settles its rows, in one transaction.
 6. The message is acknowledged. If 2, 3 or 4 could not be committed it is not: the lease runs out,
    and the attempt is repeated.
 """
@@ -30,6 +31,7 @@ from mirt.errors import (
     OutageError,
     RateLimitError,
     RetryableError,
+    TaskCancelledError,
     code_of,
 )
 from mirt.store.queue.holds import Outage
@@ -78,7 +80,12 @@ class Drop:
     """Write nothing: the lease is lost."""
 
 
-Decision = Retry | Hold | Bury | Drop
+@dataclass(frozen=True, slots=True)
+class Cancel:
+    """End the task as an operator wishes: it is done, without a dead letter."""
+
+
+Decision = Retry | Hold | Bury | Drop | Cancel
 Jitter = Callable[[float], float]
 """A function that picks a pause between 0 and the given number of seconds."""
 
@@ -129,6 +136,8 @@ def decide(
     match error:
         case LeaseLostError():
             return Drop()
+        case TaskCancelledError():
+            return Cancel()
         case OutageError() if patience.holds:
             failed_at = now - timedelta(seconds=error.failed_s_ago)
             outage = Outage(error.service, error.code, error.reason, error.setting)

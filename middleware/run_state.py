@@ -19,6 +19,8 @@ class RunState:
     """No worker could run the message, so it returns to its queue."""
     buried: bool = False
     """The failure is stored, so the message is acknowledged and does not become a reject."""
+    cancelled: bool = False
+    """An operator has cancelled the task."""
     held: bool = False
     """The task waits for the end of an outage or of a pause."""
     taken_at: float | None = None

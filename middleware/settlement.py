@@ -1,4 +1,4 @@
-"""Writes the end of a run to the task's row: done, delayed until its retry, held, or dead.
+"""Writes the end of a run to the task's row: done, delayed, held, cancelled or dead.
 
 ``middleware.retries`` makes the decision. Each end is one transaction.
 """
@@ -11,7 +11,7 @@ from sqlalchemy import Connection
 from middleware import lifecycle
 from middleware.envelopes import to_task
 from middleware.policy import TASKS
-from middleware.retries import Bury, Drop, Hold, Jitter, Patience, Retry, decide
+from middleware.retries import Bury, Cancel, Drop, Hold, Jitter, Patience, Retry, decide
 from middleware.run_state import run_state
 from middleware.task_broker import TaskBroker
 from mirt.clock import Clock
@@ -25,6 +25,7 @@ from mirt.errors import (
 from mirt.observe import metrics
 from mirt.store.engine.database import Database
 from mirt.store.queue import events, holds, leases
+from mirt.store.queue.cancelling import add_cancelled
 from mirt.store.queue.dead_letters import write_failure
 from mirt.store.queue.events import EventKind, TaskEvent
 from mirt.store.queue.leases import Lease
@@ -82,8 +83,21 @@ class Settlement:
                 self._retry(message, lease, error, decision, now)
             case Bury(error_code):
                 self.fail(broker, message, lease, error, error_code)
+            case Cancel():
+                self._cancel(broker, message, lease, now)
             case Drop():
                 lifecycle.dropped(error)
+
+    def _cancel(self, broker: TaskBroker, message: Any, lease: Lease, now: datetime) -> None:
+        handler = broker.failure_handlers.get(message.actor_name)
+        with self._database.transaction() as tx:
+            operator = leases.cancel(tx, lease, now=now)
+            add_cancelled(tx, lease.task_id, lease.attempt, operator, now=now)
+            to_publish = handler.cancelled(tx, lease.task_id) if handler else []
+        message.fail()
+        run_state(message).buried = run_state(message).cancelled = True
+        lifecycle.cancelled(message, operator)
+        broker.publish(to_publish)
 
     def _hold(
         self, message: Any, lease: Lease, error: BaseException, decision: Hold, now: datetime

@@ -10,6 +10,7 @@ from typing import Any
 from dramatiq import Broker, Middleware
 from typing_extensions import override
 
+from middleware.execution import current_lease
 from middleware.interruption import Interrupter
 from middleware.policy import TASKS
 from middleware.run_state import run_state
@@ -22,8 +23,8 @@ class TimeLimits(Middleware):
     The option ``soft_limit_s`` of a message, in seconds, can tighten the limit and never widen it.
     """
 
-    def __init__(self) -> None:
-        self._interrupter = Interrupter()
+    def __init__(self, interrupter: Interrupter) -> None:
+        self._interrupter = interrupter
 
     @override
     def before_process_message(self, broker: Broker, message: Any) -> None:
@@ -31,7 +32,8 @@ class TimeLimits(Middleware):
         limit = min(own, message.options.get("soft_limit_s", own))
         run_state(message).soft_limit = soft_limit = ExitStack()
         soft_limit.enter_context(deadline_in(limit))
-        self._interrupter.arm(limit)
+        lease = current_lease()
+        self._interrupter.arm(limit, (lease.task_id, lease.fence))
 
     def after_process_message(
         self,
@@ -44,7 +46,8 @@ class TimeLimits(Middleware):
         """Lift the deadline: the settlement is not part of the task's own time."""
         state = run_state(message)
         if state.soft_limit is not None:
-            self._interrupter.disarm()
+            lease = current_lease()
+            self._interrupter.disarm((lease.task_id, lease.fence))
             state.soft_limit.close()
             state.soft_limit = None
 

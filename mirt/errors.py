@@ -14,6 +14,7 @@ WorkerError
 │   ├── PromptRefusedError         … with these messages: with less of the history it may
 │   └── UnreachableError           the customer has blocked us: a state, not a failure
 ├── SoftTimeLimitExceeded          the task's soft limit has passed
+│   └── TaskCancelledError         … or an operator has cancelled the task
 └── LeaseLostError                 another worker has the task now: stop, change nothing
 """
 
@@ -36,6 +37,7 @@ class ErrorCode(StrEnum):
     UNKNOWN_ACTOR = "UNKNOWN_ACTOR"
     UNDECODABLE = "UNDECODABLE"
     PURGED = "PURGED"
+    CANCELLED = "CANCELLED"
     UNKNOWN_CONVERSATION = "UNKNOWN_CONVERSATION"
     HANDOVER_REFUSED = "HANDOVER_REFUSED"
     UNEXPECTED = "UNEXPECTED"
@@ -50,6 +52,8 @@ def code_of(error: BaseException) -> str:
             return ErrorCode.RETRIES_EXHAUSTED
         case PermanentError(error_code=code):
             return code or ErrorCode.INVALID_INPUT
+        case TaskCancelledError():
+            return ErrorCode.CANCELLED
         case SoftTimeLimitExceeded():
             return ErrorCode.TIME_LIMIT
         case _:
@@ -173,6 +177,16 @@ class SoftTimeLimitExceeded(WorkerError):  # noqa: N818 - the name its users kno
     """
 
     def __init__(self, message: str = "the soft time limit has passed") -> None:
+        super().__init__(message)
+
+
+class TaskCancelledError(SoftTimeLimitExceeded):
+    """An operator has cancelled the task: it stops as at its soft limit, and makes no dead letter.
+
+    It is raised between two instructions, or within a second of a wait for HTTP.
+    """
+
+    def __init__(self, message: str = "an operator has cancelled the task") -> None:
         super().__init__(message)
 
 

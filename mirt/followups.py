@@ -208,6 +208,10 @@ class FollowUps:
         """Settle a purged follow-up like a failed one."""
         return self.failed(tx, task_id)
 
+    def cancelled(self, tx: Connection, task_id: str) -> list[TaskMessage]:
+        """Settle a cancelled follow-up like a failed one."""
+        return self.failed(tx, task_id)
+
     def set_wanted(self, session_id: str, *, wanted: bool) -> dict[str, Any]:
         """Store whether the customer wants follow-ups.
 

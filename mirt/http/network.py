@@ -17,6 +17,7 @@ from typing import Any
 import httpcore
 
 _PIECE = 65_536
+_LONGEST_WAIT_S = 1.0
 
 _end: ContextVar[float] = ContextVar("request_end", default=inf)
 
@@ -45,8 +46,19 @@ class BoundedStream(httpcore.NetworkStream):
         self._stream = stream
 
     def read(self, max_bytes: int, timeout: float | None = None) -> bytes:
-        """Read up to ``max_bytes``, by the deadline of the request."""
-        return self._stream.read(max_bytes, _left(timeout, httpcore.ReadTimeout))
+        """Read up to ``max_bytes``, by the deadline of the request.
+
+        The wait is cut into seconds: an error that another thread raises in this one comes through
+        between two of them.
+        """
+        end = time.monotonic() + _left(timeout, httpcore.ReadTimeout)
+        while True:
+            left = end - time.monotonic()
+            try:
+                return self._stream.read(max_bytes, min(max(left, 0.0), _LONGEST_WAIT_S))
+            except httpcore.ReadTimeout:
+                if left <= _LONGEST_WAIT_S:
+                    raise
 
     def write(self, buffer: bytes, timeout: float | None = None) -> None:
         """Send all of the buffer in pieces: within one write, each wait restarts the timeout."""

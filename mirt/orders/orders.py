@@ -129,6 +129,10 @@ class Orders:
         """Settle a purged order like a failed one."""
         return self.failed(tx, task_id)
 
+    def cancelled(self, tx: Connection, task_id: str) -> list[TaskMessage]:
+        """Settle a cancelled order like a failed one. The CRM may have it, if it was asked."""
+        return self.failed(tx, task_id)
+
     def _under_its_name(self, order: Order) -> Order:
         """Return the order under the name of the day before, if it is the same order still.
 

@@ -85,7 +85,12 @@ def _services_of(known: Known) -> dict[str, str]:
 def _progress(
     task: Row[Any], mail: Row[Any] | None, service: str | None, now: datetime
 ) -> Iterator[Step]:
-    details = {"task": task.actor, "attempt": task.attempt, "worker": task.owner}
+    details = {
+        "task": task.actor,
+        "state": task.state,
+        "attempt": task.attempt,
+        "worker": task.owner,
+    }
     if task.first_started_at is not None:
         yield Step(
             task.first_started_at,
@@ -96,7 +101,7 @@ def _progress(
             waited_for=_waited_for(task, mail),
             details=details,
         )
-    if task.state == TaskState.DONE and mail is None:
+    if task.state == TaskState.DONE and mail is None and task.error_code is None:
         yield Step(task.finished_at, What.DONE, f"{task.actor} is done", task.id, task.trace_id)
     elif waiting := _waits_for(task, service, now):
         yield Step(
@@ -247,6 +252,7 @@ def _event(event: TaskEvent, trace_id: str | None) -> Step:
         EventKind.REPLAYED: "replayed by an operator",
         EventKind.DISCARDED: "its dead letter was discarded by an operator",
         EventKind.PURGED: "removed from its queue by an operator",
+        EventKind.CANCELLED: f"cancelled {event.why}: it is not answered or done",
     }[event.kind]
     return Step(
         event.at,

@@ -27,6 +27,7 @@ class What(StrEnum):
     REPLAYED = "replayed"
     DISCARDED = "discarded"
     PURGED = "purged"
+    CANCELLED = "cancelled"
     NOW = "now"
     """The task is not finished; the step shows what it waits for at this moment."""
 
@@ -40,6 +41,7 @@ WRONG: Final = frozenset(
         What.UNKNOWN_TASK,
         What.DIED,
         What.PURGED,
+        What.CANCELLED,
     }
 )
 """Kinds that an operator should look at."""

@@ -1,4 +1,4 @@
-"""Settle turns that failed for good or were purged, and reopen them for a replay.
+"""Settle turns that failed for good, were purged or cancelled, and reopen them for a replay.
 
 A turn that fails for good owes the customer one apology. The apology replaces the turn as the head,
 so the customer gets it before the reply to any later message.
@@ -87,6 +87,19 @@ class FailedTurns:
             mailbox.set_head(tx, mail.session_id, None)
         mailbox.settle(tx, turn_id=task_id, task_id=task_id, state=MailState.FAILED, now=now)
         return []
+
+    def cancelled(self, tx: Connection, task_id: str) -> list[TaskMessage]:
+        """Settle a turn that an operator has cancelled: the conversation goes on without it.
+
+        Its mail is kept as cancelled, and gets no answer and no apology.
+        """
+        now = self._clock()
+        mail, reply = mailbox.find(tx, task_id), find_delivery(tx, task_id)
+        abandon_delivery(tx, task_id, now=now)
+        if mail is None:
+            return self._promote_next(tx, reply.session_id, task_id) if reply else []
+        mailbox.settle(tx, turn_id=task_id, task_id=task_id, state=MailState.CANCELLED, now=now)
+        return self._promote_next(tx, mail.session_id, task_id)
 
     def reopened(self, tx: Connection, task_id: str) -> bool:
         """Reopen a failed turn; return whether its task may run now.

@@ -214,6 +214,8 @@ class Turns:
             if answered := store.reply_to(tx, mail.task_id):
                 return _result(mail, answered[1])
             kept = mailbox.find(tx, mail.task_id)
+            if kept is not None and kept.state is MailState.CANCELLED:
+                raise PermanentError("an operator has cancelled the task", ErrorCode.CANCELLED)
             if kept is None or kept.state is not MailState.FAILED:
                 return None
             dead_letter = find_dead(tx, kept.turn_id or kept.task_id)

@@ -17,6 +17,7 @@ from service.admin_ui.pages.overview import OverviewPage
 from service.admin_ui.pages.pauses import PausesPage
 from service.admin_ui.pages.queues import QueuesPage
 from service.admin_ui.pages.schedule import SchedulePage
+from service.admin_ui.pages.tasks import TasksPage
 from service.admin_ui.pages.trace import TracePage
 from service.admin_ui.static import StaticFiles
 from service.admin_ui.templates import Templates
@@ -48,6 +49,7 @@ def routes(
     yield "/ops/dead/decide", DecisionPage(page_context)
     yield "/ops/orders", OrdersPage(page_context)
     yield "/ops/queues", QueuesPage(page_context)
+    yield "/ops/tasks", TasksPage(page_context)
     yield "/ops/pauses", PausesPage(page_context)
     yield "/ops/schedule", SchedulePage(page_context)
     yield "/ops/audit", AuditPage(page_context)

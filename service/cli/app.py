@@ -84,6 +84,15 @@ COMMANDS: Final = (
         "resume", "service.cli.pause:resume", "Let paused work go on, in its order.", is_brief=True
     ),
     CommandSpec(
+        "cancel", "service.cli.tasks:cancel", "Cancel a task that waits or runs.", is_brief=True
+    ),
+    CommandSpec(
+        "retry",
+        "service.cli.tasks:retry",
+        "Let a delayed task run now.",
+        is_brief=True,
+    ),
+    CommandSpec(
         "doctor",
         "service.cli.doctor:doctor",
         "Check every dependency, and say what to do.",

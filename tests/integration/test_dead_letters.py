@@ -149,6 +149,10 @@ def test_dead_letters_are_chosen_by_every_field_of_the_filter(
         dead_letters_of(running, DeadLetterFilter(since=datetime.now(UTC) + timedelta(hours=1)))
         == []
     )
+    assert (
+        dead_letters_of(running, DeadLetterFilter(until=datetime.now(UTC) - timedelta(hours=1)))
+        == []
+    )
     with database(running).transaction() as tx:
         assert discard_dead(tx, DeadLetterFilter(queue="webhooks"), now=utc_now()) == 2
     assert [dead_letter.queue for dead_letter in dead_letters_of(running)] == ["llm"]

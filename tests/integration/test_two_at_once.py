@@ -193,6 +193,7 @@ def test_two_workers_that_meet_an_unknown_task_decide_about_it_one_after_the_oth
             assert other.waits()
             tx.commit()
             assert not other.result()
+    assert row(database).due_at is None
 
 
 # Holds

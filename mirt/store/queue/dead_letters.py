@@ -267,6 +267,7 @@ def revive(tx: Connection, task: TaskMessage, *, now: datetime) -> bool:
         "waited_s": 0,
         "held_by": None,
         "held_since": None,
+        "cancelled_by": None,
         "error_code": None,
         "finished_at": None,
         "published_at": now,

@@ -26,6 +26,7 @@ class EventKind(StrEnum):
     REPLAYED = "replayed"
     DISCARDED = "discarded"
     PURGED = "purged"
+    CANCELLED = "cancelled"
 
 
 @dataclass(frozen=True, slots=True)

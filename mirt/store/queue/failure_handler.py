@@ -1,4 +1,4 @@
-"""Let the business react when one of its tasks fails for good, is replayed or is purged."""
+"""Let the business react when one of its tasks fails for good, is replayed, purged or cancelled."""
 
 from collections.abc import Mapping
 from typing import Final, Protocol
@@ -26,6 +26,9 @@ class FailureHandler(Protocol):
 
     def purged(self, tx: Connection, task_id: str) -> list[TaskMessage]:
         """Settle a task that an operator removed; return what has to be published for it."""
+
+    def cancelled(self, tx: Connection, task_id: str) -> list[TaskMessage]:
+        """Settle a task that an operator has cancelled; return what has to be published for it."""
 
 
 UNKNOWN: Final = "*"

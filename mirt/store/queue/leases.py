@@ -3,7 +3,7 @@
 A write with the fence of an older lease changes nothing and raises ``LeaseLostError``.
 """
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Sequence, Set
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from functools import partial
@@ -11,7 +11,7 @@ from typing import Any, Final
 
 from sqlalchemy import Connection, and_, delete, exists, func, or_, select, tuple_, update
 
-from mirt.errors import LeaseLostError
+from mirt.errors import ErrorCode, LeaseLostError
 from mirt.store.engine.statements import (
     Dialected,
     Query,
@@ -37,6 +37,7 @@ class Lease:
     ``attempt`` counts the failures before this run. ``starts`` counts the runs that have not ended,
     including this one. ``waited_s`` is the sum of the cooldowns, in seconds. ``held_by`` is the
     outside service whose outage this run probes; ``held_since`` is when an outage held it first.
+    ``cancelled_by`` is the operator who has asked to stop the task.
     """
 
     task_id: str
@@ -49,6 +50,7 @@ class Lease:
     held_by: str | None = None
     held_since: datetime | None = None
     error_code: str | None = None
+    cancelled_by: str | None = None
     created_at: datetime | None = None
     published_at: datetime | None = None
     opened: object = field(default=None, compare=False)
@@ -108,6 +110,7 @@ _CLAIMED: Final = (
     "held_by",
     "held_since",
     "error_code",
+    "cancelled_by",
     "created_at",
     "published_at",
 )
@@ -222,8 +225,16 @@ def verify_and_read(tx: Connection, lease: Lease, reads: Sequence[Query]) -> lis
     return found
 
 
-def renew(tx: Connection, held: Collection[Lease], *, until: datetime) -> set[Lease]:
-    """Extend the leases of one owner; return those that were still held. ``held`` is not empty."""
+@dataclass(frozen=True, slots=True)
+class Renewed:
+    """The leases that were still held, and those of them whose task an operator has cancelled."""
+
+    held: Set[Lease]
+    cancelled: Set[Lease]
+
+
+def renew(tx: Connection, held: Collection[Lease], *, until: datetime) -> Renewed:
+    """Extend the leases of one owner that are still held. ``held`` is not empty."""
     owner = next(iter(held)).owner
     runs = [(lease.task_id, lease.fence) for lease in held]
     renewed = tx.execute(
@@ -234,10 +245,12 @@ def renew(tx: Connection, held: Collection[Lease], *, until: datetime) -> set[Le
             tuple_(tasks.c.id, tasks.c.fence).in_(runs),
         )
         .values(due_at=until, state=TaskState.RUNNING)
-        .returning(tasks.c.id, tasks.c.fence)
+        .returning(tasks.c.id, tasks.c.fence, tasks.c.cancelled_by)
     )
-    still_held = {(row.id, row.fence) for row in renewed}
-    return {lease for lease in held if (lease.task_id, lease.fence) in still_held}
+    operators = {(row.id, row.fence): row.cancelled_by for row in renewed}
+    still_held = {lease for lease in held if (lease.task_id, lease.fence) in operators}
+    cancelled = {lease for lease in still_held if operators[lease.task_id, lease.fence]}
+    return Renewed(still_held, cancelled)
 
 
 _FINISH: Final = Statement(
@@ -308,6 +321,25 @@ def mark_dead(tx: Connection, lease: Lease, *, error_code: str, now: datetime) -
         LeaseLostError: another worker has claimed the task; nothing is written.
     """
     _end(tx, lease, state=TaskState.DEAD, due_at=None, finished_at=now, error_code=error_code)
+
+
+def cancel(tx: Connection, lease: Lease, *, now: datetime) -> str:
+    """Running → done, since an operator has cancelled the task; return the name of the operator.
+
+    Raises:
+        LeaseLostError: another worker has claimed the task; nothing is written.
+    """
+    query = select(tasks.c.cancelled_by).where(tasks.c.id == lease.task_id)
+    operator = tx.execute(query).scalar_one_or_none()
+    _end(
+        tx,
+        lease,
+        state=TaskState.DONE,
+        due_at=None,
+        finished_at=now,
+        error_code=ErrorCode.CANCELLED,
+    )
+    return operator or "an operator"
 
 
 def postpone(

@@ -17,8 +17,8 @@ a pause (``mirt.store.queue.pauses``).
 
 Rarer moves: ``claim`` of a delayed task that is due, ``take_retry`` and ``take_probe`` (delayed →
 queued), ``hold_paused`` ((none), queued, due → delayed), ``bury_unbegun`` ((none), queued → dead),
-``revive`` (dead → queued), ``remove_waiting`` (queued, delayed → dead) and ``forget`` (running →
-(none)).
+``revive`` (dead → queued), ``remove_waiting`` (queued, delayed → dead), ``cancel_waiting`` (queued,
+delayed → done), ``cancel`` (running → done) and ``forget`` (running → (none)).
 """
 
 from collections.abc import Mapping, Sequence

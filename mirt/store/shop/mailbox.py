@@ -24,11 +24,13 @@ from mirt.store.tables import conversations, history, inbox, tasks
 
 
 class MailState(StrEnum):
-    """The states of mail: waiting → answered, or waiting → failed."""
+    """The states of mail: waiting → answered, failed or cancelled."""
 
     WAITING = "waiting"
     ANSWERED = "answered"
     FAILED = "failed"
+    CANCELLED = "cancelled"
+    """An operator has cancelled its turn: the bot does not answer it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -192,7 +194,7 @@ def assign_to_turn(tx: Connection, ids: Collection[int], *, turn_id: str) -> Non
 
 
 def settle(tx: Connection, *, turn_id: str, task_id: str, state: MailState, now: datetime) -> None:
-    """Waiting → answered or failed: end the mail of the turn, and the mail of the task itself."""
+    """Waiting → answered, failed or cancelled: end the mail of the turn, and that of the task."""
     tx.execute(
         update(inbox)
         .where(
@@ -201,6 +203,27 @@ def settle(tx: Connection, *, turn_id: str, task_id: str, state: MailState, now:
         )
         .values(state=state, turn_id=turn_id, finished_at=now)
     )
+
+
+def withdraw(tx: Connection, task_id: str, *, now: datetime) -> str | None:
+    """Waiting → cancelled: end mail that waits behind the head; return its conversation.
+
+    None if there is no such mail, if it is over, or if a turn has taken it.
+    """
+    mail = find(tx, task_id)
+    if mail is None:
+        return None
+    lock_head(tx, mail.session_id)
+    withdrawn = tx.execute(
+        update(inbox)
+        .where(
+            inbox.c.task_id == task_id,
+            inbox.c.state == MailState.WAITING,
+            inbox.c.turn_id.is_(None),
+        )
+        .values(state=MailState.CANCELLED, finished_at=now)
+    )
+    return mail.session_id if withdrawn.rowcount else None
 
 
 def reopen(tx: Connection, turn_id: str) -> None:

@@ -45,6 +45,8 @@ tasks = Table(
     # When an outage held the task for the first time. From then on its patience counts.
     Column("held_since", UtcDateTime),
     Column("error_code", String),
+    # The operator who has asked to stop the task while it ran.
+    Column("cancelled_by", String),
     Column("created_at", UtcDateTime, nullable=False),
     # Since when a worker could have run the task: after its delay, or after its replay.
     Column("waits_since", UtcDateTime),

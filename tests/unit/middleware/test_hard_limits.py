@@ -8,8 +8,9 @@ import pytest
 from dramatiq import Message
 from dramatiq.brokers.stub import StubBroker
 
-from middleware import hard_limits
+from middleware import hard_limits, time_limits
 from middleware.hard_limits import DeadlineTable, HardLimits, RunningTask
+from middleware.interruption import Interrupter
 from middleware.policy import LONGEST_TASK_ID, TASKS
 from middleware.time_limits import TimeLimits
 from mirt.clock import time_left
@@ -54,8 +55,11 @@ def test_a_message_tightens_its_hard_limit_and_never_widens_it(
 
 
 @pytest.mark.parametrize(("wanted", "limit"), [(1000, TASKS["ping"].soft_s), (2, 2)])
-def test_a_message_tightens_its_soft_limit_and_never_widens_it(wanted: float, limit: float) -> None:
-    limits, broker = TimeLimits(), StubBroker()
+def test_a_message_tightens_its_soft_limit_and_never_widens_it(
+    monkeypatch: pytest.MonkeyPatch, wanted: float, limit: float
+) -> None:
+    monkeypatch.setattr(time_limits, "current_lease", lambda: Lease("ping-1", "w", 7))
+    limits, broker = TimeLimits(Interrupter()), StubBroker()
     message: Message[Any] = Message("default", "ping", (), {}, {"soft_limit_s": wanted})
     limits.before_process_message(broker, message)
     assert limit - 1.5 < time_left(10_000) <= limit

@@ -8,7 +8,7 @@ from sqlalchemy import Connection, select
 from mirt.errors import LeaseLostError
 from mirt.store.engine.database import Database
 from mirt.store.queue import outbox
-from mirt.store.queue.leases import Lease, finish, renew, verify
+from mirt.store.queue.leases import Lease, finish, renew, verify, was_finished
 from mirt.store.queue.tasks import TaskMessage, TaskState
 from mirt.store.tables import tasks
 from tests.clock import NOON
@@ -131,7 +131,7 @@ def test_a_lease_that_ran_out_is_still_held_until_another_worker_claims(
 def test_a_renewed_lease_lasts_longer(database: Database) -> None:
     mine = held(database)
     with database.transaction() as tx:
-        assert renew(tx, [mine], until=after(30)) == {mine}
+        assert renew(tx, [mine], until=after(30)).held == {mine}
     assert claimed(database, "two", at=29) is None
     assert claimed(database, "two", at=30) is not None
 
@@ -142,7 +142,7 @@ def test_renewing_takes_back_a_task_that_was_queued_when_its_lease_ran_out(
     mine = held(database)
     with database.transaction() as tx:
         outbox.take_due(tx, now=after(10), limit=10)
-        assert renew(tx, [mine], until=after(30)) == {mine}
+        assert renew(tx, [mine], until=after(30)).held == {mine}
     assert row(database).state == "running"
     assert claimed(database, "two", at=11) is None
 
@@ -152,7 +152,7 @@ def test_only_what_is_still_held_is_renewed(database: Database) -> None:
     held(database, "two", at=10, task_id="t1")
     write(database, ENDINGS["finish"], over)
     with database.transaction() as tx:
-        assert renew(tx, [lost, over, mine], until=after(100)) == {mine}
+        assert renew(tx, [lost, over, mine], until=after(100)).held == {mine}
     assert row(database, "t1").due_at == after(20)
     assert row(database, "t2").state == "done"
 
@@ -160,4 +160,19 @@ def test_only_what_is_still_held_is_renewed(database: Database) -> None:
 def test_of_two_runs_of_a_task_in_one_process_only_the_later_is_renewed(database: Database) -> None:
     lost, mine = held(database, "one"), held(database, "one", at=10)
     with database.transaction() as tx:
-        assert renew(tx, [lost, mine], until=after(100)) == {mine}
+        assert renew(tx, [lost], until=after(90)).held == set()
+    assert row(database).due_at == after(20)
+    with database.transaction() as tx:
+        assert renew(tx, [lost, mine], until=after(100)).held == {mine}
+
+
+def test_only_the_run_that_has_finished_a_task_takes_its_end_for_its_own(
+    database: Database,
+) -> None:
+    lost, mine = held(database, "one"), held(database, "two", at=10)
+    with database.transaction() as tx:
+        assert not was_finished(tx, mine)
+        finish(tx, mine, now=after(11))
+    with database.transaction() as tx:
+        assert was_finished(tx, mine)
+        assert not was_finished(tx, lost)

@@ -153,3 +153,23 @@ def test_a_conversation_that_has_cost_its_tokens_is_left_to_a_person(database: D
         shop.receive("t9")
         shop.answer("t9")
         assert shop.shown[-1] == ("7", "answer 3")
+
+
+@pytest.mark.parametrize(("limit", "asked"), [(7, 1), (8, 2), (15, 3)])
+def test_the_last_answer_is_the_one_that_reaches_the_limit(
+    database: Database, limit: int, asked: int
+) -> None:
+    with open_shop(database, max_tokens_per_day=limit) as shop:  # an answer costs 7
+        for task_id in ("t1", "t2", "t3", "t4"):
+            shop.receive(task_id)
+            shop.answer(task_id)
+        assert len(shop.agent.asked) == asked
+
+
+def test_the_tokens_of_a_conversation_are_forgiven_after_a_day(database: Database) -> None:
+    with open_shop(database, max_tokens_per_day=7) as shop:
+        for task_id, hours in (("t1", 0), ("t2", 23), ("t3", 2)):
+            shop.clock.advance(hours=hours)
+            shop.receive(task_id)
+            shop.answer(task_id)
+        assert [texts[-1] for texts, _ in shop.agent.asked] == ["t1", "t3"]

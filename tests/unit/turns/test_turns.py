@@ -3,7 +3,7 @@
 import pytest
 from sqlalchemy import update
 
-from mirt.conversations import TURN_MESSAGES
+from mirt.conversations import TURN_MESSAGES, as_task
 from mirt.errors import (
     ErrorCode,
     ExternalServiceError,
@@ -13,6 +13,7 @@ from mirt.errors import (
 )
 from mirt.llm.protocol import PHOTO
 from mirt.store.shop import mailbox
+from mirt.store.shop.deliveries import Delivery
 from mirt.store.shop.mailbox import MailState
 from mirt.store.tables import deliveries, history, inbox, tasks, turns
 from mirt.task_names import TaskName
@@ -244,3 +245,40 @@ def test_only_the_first_part_of_a_reply_quotes_the_message(
     shop.receive("t1", metadata={"reply_to": "55"})
     shop.answer(one)
     assert quoted == ["55", None]
+
+
+def test_a_turn_that_loses_its_lease_while_its_last_part_is_sent_ends_nothing(
+    shop: Shop, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shop.receive("t1")
+    show = shop.console.send
+
+    def send(chat_id: str, part: str, *, reply_to: str | None = None) -> object:
+        with shop.database.transaction() as tx:
+            tx.execute(update(tasks).values(owner="another", fence=2))
+        return show(chat_id, part, reply_to=reply_to)
+
+    monkeypatch.setattr(shop.console, "send", send)
+    with pytest.raises(LeaseLostError):
+        shop.answer("t1")
+    assert shop.head() == "t1"
+    [task] = rows(shop.database, tasks)
+    assert (task.state, task.owner) == ("running", "another")
+
+
+def test_a_message_without_a_row_is_not_taken_by_a_worker_that_lost_its_lease(shop: Shop) -> None:
+    lease = shop.claim(as_task(mail("t1")))
+    with shop.database.transaction() as tx:
+        tx.execute(update(tasks).values(owner="another", fence=2))
+    with pytest.raises(LeaseLostError):
+        shop.turns.answer(lease, mail("t1"))
+    assert (rows(shop.database, inbox), shop.agent.asked) == ([], [])
+
+
+def test_a_fixed_text_is_not_stored_by_a_worker_that_lost_its_lease(shop: Shop) -> None:
+    lease = shop.claim(as_task(mail("t1")))
+    with shop.database.transaction() as tx:
+        tx.execute(update(tasks).values(owner="another", fence=2))
+    with pytest.raises(LeaseLostError):
+        shop.turns.send_text(lease, Delivery("t1", "s", "telegram", "7", "hello", "trace"))
+    assert (rows(shop.database, deliveries), shop.shown) == ([], [])

@@ -33,6 +33,7 @@ FORMS = (
     "/ops/queues",
     "/ops/pauses",
     "/ops/schedule",
+    "/ops/tasks",
 )
 
 
