@@ -1,4 +1,4 @@
-"""What each process costs while nothing happens, and what a turn costs that waits for the LLM."""
+"""The cost of each process while nothing happens, and of each turn that waits for the LLM."""
 
 import time
 from collections.abc import Iterator

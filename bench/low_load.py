@@ -1,4 +1,4 @@
-"""What a message costs beside the agent's time while nothing else is going on: 10 messages/s."""
+"""The time of a message beside that of the agent, while hardly anything is going on."""
 
 import time
 from collections.abc import Sequence

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, slots=True)
 class Reached:
-    """What was reached, and the goal: the least value, or with ``at_most`` the greatest."""
+    """A measured value and its goal: the least value, or with ``at_most`` the greatest."""
 
     row: str
     value: float

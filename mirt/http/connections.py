@@ -101,7 +101,7 @@ def _take(idle: _Idle) -> httpcore.HTTPConnection | None:
 def _put_back(idle: _Idle, connection: httpcore.HTTPConnection) -> None:
     if connection.is_idle():
         idle.append(connection)
-    # One at a time, so that a burst leaves no connections behind that nobody uses.
+    # One at a time, so that the connections of a burst do not stay.
     try:
         oldest = idle.popleft()
     except IndexError:

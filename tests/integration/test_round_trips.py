@@ -34,7 +34,7 @@ class Counts:
 
 
 EAGER = Counts(trips=3, commits=1, statements=1)
-"""What the eager broker adds: after each run it looks for a retry."""
+"""The share of the eager broker: after each run it looks for a retry."""
 
 
 @contextmanager

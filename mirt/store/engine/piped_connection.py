@@ -180,5 +180,5 @@ def _parse(text: str, *, has_parameters: bool) -> _Query:
 
 @lru_cache(maxsize=1000)
 def _name(text: bytes, types: tuple[int, ...]) -> bytes:
-    """Return a name that only this statement has, whoever prepares it."""
+    """Return a name that no other statement has, in any process."""
     return hashlib.blake2b(text + repr(types).encode(), digest_size=12).hexdigest().encode()

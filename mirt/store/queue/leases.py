@@ -159,9 +159,9 @@ def claim_first_and_commit(
     duration: timedelta,
     subjects: Sequence[str] = (),
 ) -> Lease | None:
-    """Claim a task of which no run is open, and commit, in one round trip; None if it has no such.
+    """Claim a task without an open run, and commit, in one round trip; None if it is another one.
 
-    That is nearly every task. For the others, ``claim_and_read`` says what is to be done.
+    Nearly every task is of this kind. ``claim_and_read`` decides about the others.
     """
     values = _claim_values(task, owner, now, duration, subjects)
     return _lease(task, owner, fetch_and_commit(tx, _CLAIM_FIRST, **values))
