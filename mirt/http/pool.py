@@ -10,6 +10,7 @@ from functools import cache
 from typing import Any, Final
 
 import httpx
+import orjson
 from pydantic import SecretStr
 
 from mirt.http.answer import Answer
@@ -88,13 +89,11 @@ class Pool:
     def _exchange(
         self, method: str, path: str, json: Any, params: Mapping[str, str] | None, left: float
     ) -> Answer:
-        # Half an emoji, cut off by a model, cannot be encoded and is sent as "?".
-        encoded = jsons.dumps(json, ensure_ascii=False).encode(errors="replace")
         with self._opened().stream(
             method,
             path,
             params=params,
-            content=None if json is None else encoded,
+            content=None if json is None else _encode(json),
             headers={**({} if json is None else _JSON), **traces.headers()},
             timeout=httpx.Timeout(left, connect=min(CONNECT_SECONDS, left)),
         ) as response:
@@ -138,6 +137,14 @@ class _BoundedTransport(httpx.HTTPTransport):
 def _trusted() -> ssl.SSLContext:
     # Cached, since reading the certificates takes longer than most requests.
     return httpx.create_ssl_context()
+
+
+def _encode(json: Any) -> bytes:
+    try:
+        return orjson.dumps(json)
+    except TypeError:
+        # Half an emoji, cut off by a model, cannot be encoded and is sent as "?".
+        return jsons.dumps(json, ensure_ascii=False).encode(errors="replace")
 
 
 def _revealed(value: str | SecretStr) -> str:
