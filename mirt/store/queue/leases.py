@@ -374,13 +374,15 @@ def hold(
     )
 
 
-def give_back(tx: Connection, lease: Lease, *, now: datetime) -> None:
-    """Running → queued, due at once, for any worker. This run does not count as a start.
+def give_back(
+    tx: Connection, lease: Lease, *, now: datetime, pause: timedelta = timedelta()
+) -> None:
+    """Running → queued, for any worker, published after ``pause``. This run counts as no start.
 
     Raises:
         LeaseLostError: another worker has claimed the task; nothing is written.
     """
-    _end(tx, lease, state=TaskState.QUEUED, due_at=now, starts=tasks.c.starts - 1)
+    _end(tx, lease, state=TaskState.QUEUED, due_at=now + pause, starts=tasks.c.starts - 1)
 
 
 def forget(tx: Connection, lease: Lease) -> None:
