@@ -7,7 +7,7 @@ from typing import Final
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 
-from mirt.conversations import as_task
+from mirt.conversations import TURN_MESSAGES, as_task
 from mirt.errors import LeaseLostError
 from mirt.store.engine.database import Database
 from mirt.store.shop import mailbox
@@ -47,10 +47,12 @@ class Mailbox(RuleBasedStateMachine):
     def write(self, messages: int, together: bool) -> None:
         new = [f"m{next(self.numbers):03}" for _ in range(messages)]
         if together:
-            accepted = self.shop.conversations.accept_together([mail(one) for one in new])
+            found = self.shop.conversations.accept_together([mail(one) for one in new])
         else:
-            accepted = [self.shop.conversations.accept(mail(one)) for one in new]
-        heads = [one.task_id for one in accepted if one is not None and one.publication]
+            found = [None] * messages
+        accept = self.shop.conversations.accept
+        accepted = [one or accept(mail(alone)) for one, alone in zip(found, new, strict=True)]
+        heads = [one.task_id for one in accepted if one.publication]
         assert heads == ([] if self.waiting else new[:1])
         self.written += new
 
@@ -64,9 +66,9 @@ class Mailbox(RuleBasedStateMachine):
     def answer(self) -> None:
         if not self.waiting:
             return
-        taken = self.waiting
+        taken, later = self.waiting[:TURN_MESSAGES], self.waiting[TURN_MESSAGES:]
         outcome = self.shop.answer(mail(taken[0]))
-        assert outcome.to_publish == []
+        assert [task.task_id for task in outcome.to_publish] == later[:1]
         self.ended.update(dict.fromkeys(taken, "answered"))
         self.replies += 1
         assert self.shop.agent.asked[-1][0][-len(taken) :] == taken
@@ -82,7 +84,7 @@ class Mailbox(RuleBasedStateMachine):
         """The reply is stored and paid for; another worker only delivers it."""
         if not self.waiting:
             return
-        taken = self.waiting
+        taken = self.waiting[:TURN_MESSAGES]
         self._die_with([], [WorkerKilledError()])
         asked = len(self.shop.agent.asked)
         self.shop.answer(mail(taken[0]))
