@@ -129,7 +129,7 @@ def _account_refusal(answer: Answer) -> Refusal | None:
 def _reason(answer: Answer) -> str:
     body = answer.body if isinstance(answer.body, dict) else {}
     reasons = [str(body[key]) for key in ("message", "error", "errors") if body.get(key)]
-    return "; ".join(reasons)[:500] or "no reason given"
+    return answer.without_quotes("; ".join(reasons))[:500] or "no reason given"
 
 
 def _order(body: Any, *, default_status: str = "new") -> CrmOrder | None:
