@@ -1,4 +1,4 @@
-"""What an outside service quotes of a customer is struck out of its error; its own words stay."""
+"""A quoted customer is struck out of the error of an outside service; its own words stay."""
 
 import pytest
 
