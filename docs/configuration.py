@@ -26,7 +26,10 @@ The settings decide the mode:
 
 - **embedded**, without `RABBITMQ_URL`: `mirt up` runs everything in one process. Without a bot
   token or API key, replies are shown instead of sent. Without an LLM key a scripted agent answers.
-  Without a webhook secret every webhook is accepted, so it listens on loopback only.
+  It listens on loopback only, and refuses requests of other sites' pages and of other machines. A
+  webhook without a secret is accepted from this machine alone; a bot without
+  `TELEGRAM_WEBHOOK_SECRET` gets one, which `mirt telegram set-webhook` registers and
+  `var/webhook-secret` keeps.
 - **distributed**, with `RABBITMQ_URL`: the processes of the `Procfile`. `REDIS_URL`,
   `DATABASE_URL`, `TELEGRAM_BOT_TOKEN`, `TELEGRAM_WEBHOOK_SECRET` and `LLM_API_KEY` are required.
 - `TASKS_ENABLED=false`: `dispatch_message` runs the turn in the caller and returns its answer.

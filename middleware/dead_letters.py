@@ -8,10 +8,11 @@ from datetime import datetime, timedelta
 from typing import Any, Final
 
 import structlog
-from dramatiq import Broker, Middleware
+from dramatiq import Broker, Message, Middleware
 from sqlalchemy import Connection
 
 from middleware.envelopes import to_task
+from middleware.policy import TASKS
 from middleware.run_state import run_state
 from middleware.task_broker import TaskBroker
 from mirt.clock import Clock
@@ -38,12 +39,13 @@ NO_QUEUE: Final = "unknown"
 
 
 class UnreadMessages(Middleware):
-    """Writes dead letters for messages of unknown tasks and for bodies that cannot be decoded.
+    """Writes dead letters for messages that no worker can run.
 
-    An unknown task first waits in its row for ``UNKNOWN_PATIENCE``: another worker may know it.
+    They are of an unknown task, which first waits in its row for ``UNKNOWN_PATIENCE`` because
+    another worker may know it, or cannot be decoded, or RabbitMQ has dropped them.
 
-    While the database is unreachable, such a message becomes a reject in RabbitMQ instead. Rejects
-    do not expire.
+    While the database is unreachable, such a message becomes a reject in RabbitMQ. Rejects do not
+    expire, and come here again when the database is back.
     """
 
     def __init__(
@@ -101,6 +103,37 @@ class UnreadMessages(Middleware):
             return _not_written(failed)
         if waits:
             log.warning("unknown_task_waits", task=task.actor, task_id=task.task_id)
+        if buried:
+            _report(dead)
+        return True
+
+    def bury_dropped(self, message: Message[Any], why: str) -> bool:
+        """Write a dead letter for a message that RabbitMQ has dropped, if its task would be lost.
+
+        A task with a row is not lost: the row decides when it is published again. Return False if
+        the database cannot be asked.
+        """
+        task = to_task(message)
+        if task.actor not in TASKS:
+            return self.bury_unknown_task(
+                task, queue=message.queue_name, sent_at=message.message_datetime
+            )
+        now = self._clock()
+        dead = DeadLetter(
+            task=task,
+            queue=message.queue_name,
+            error_code=ErrorCode.DROPPED,
+            exception=f"RabbitMQ dropped the message before any worker could run it: {why}",
+            traceback="",
+            attempts=0,
+            trace_id=task.options.get("trace_id"),
+            sent_at=message.message_datetime,
+        )
+        try:
+            with self._database.transaction() as tx:
+                buried = store.bury_without_row(tx, dead, now=now)
+        except DatabaseError as failed:
+            return _not_written(failed)
         if buried:
             _report(dead)
         return True

@@ -28,6 +28,7 @@ from service.web.ingress import IngressApp
 from service.web.intake import ANSWER_WITHIN_S, Intake
 from service.web.load_shedding import LoadShedder
 from service.web.login_throttle import LoginThrottle
+from service.web.loopback import LoopbackGuard
 from service.web.metrics import MetricsResource
 from service.web.request_log import RequestLog, RequestMetrics
 from service.web.tasks import TASK_DISPATCHERS, TaskResource
@@ -46,13 +47,17 @@ def create_app(
     *,
     dispatch: Dispatch = dispatch_message,
     probes: Mapping[str, Probe] | None = None,
+    guard: LoopbackGuard | None = None,
 ) -> IngressApp:
     """Return the ASGI application. ``mirt.runtime.use_runtime`` must know this runtime already.
 
     Call it in the process that serves: it starts threads. ``dispatch`` replaces the way in which a
-    message is stored, ``probes`` the dependencies that ``/readyz`` asks.
+    message is stored, ``probes`` the dependencies that ``/readyz`` asks. With ``guard`` requests of
+    other machines are refused.
     """
     app: IngressApp = IngressApp(middleware=[RequestMetrics(), RequestLog()])
+    if guard is not None:
+        app.refuse_foreign(guard)
     _prepare(app)
     accept, record = _accept(runtime, dispatch), _record(runtime)
     webhooks = {f"/webhooks/{name}": channel for name, channel in runtime.channels.items()}

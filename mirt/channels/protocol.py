@@ -150,6 +150,10 @@ class PollableChannel(RegisteringChannel, Protocol):
 
     name: str
 
+    def authenticate(self, headers: Mapping[str, str]) -> bool:
+        """Whether a webhook has our secret. As ``Channel.authenticate``."""
+        ...
+
     def identify(self) -> str:
         """Return the name under which customers find the bot. Raises as ``Channel.send``."""
         ...

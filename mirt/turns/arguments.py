@@ -1,8 +1,8 @@
 """Take the arguments of a call for what they mean, by the JSON Schema of its tool.
 
 Models write values of a neighbouring type: a branch as 7, a quantity as "2", one tag without its
-list, an object as its JSON. Before validation these become what the schema asks for. Everything
-else stays as it is, and validation refuses it.
+list, an object as its JSON, a name in two lines. Before validation these become what the schema
+asks for. Everything else stays as it is, and validation refuses it.
 """
 
 import json
@@ -60,7 +60,7 @@ class _Reader:
             case "array":
                 return self._array(value, schema.get("items", {}))
             case "string":
-                return _text(value)
+                return _in_one_line(_text(value))
             case "integer":
                 return _whole(value)
         return value
@@ -139,6 +139,11 @@ def _pairs(value: Any) -> Mapping[str, Any] | None:
             return None
         pairs |= pair
     return pairs
+
+
+def _in_one_line(value: Any) -> Any:
+    """Return a text with spaces for its line breaks and tabs."""
+    return re.sub(r"[\r\n\t]+", " ", value) if isinstance(value, str) else value
 
 
 def _text(value: Any) -> Any:

@@ -10,6 +10,7 @@ from mirt.clock import format_duration
 from mirt.store.queue.health_checks import checks_of_workers
 from mirt.store.queue.holds import Hold, open_holds
 from mirt.store.queue.pauses import Pause, PauseKind, all_pauses
+from mirt.store.queue.workers import PUBLISHING
 from mirt.store.reports import overview
 from mirt.store.reports.overview import Effect, Unknown
 from mirt.store.shop import order_approvals, webhooks
@@ -17,14 +18,22 @@ from mirt.store.shop.mailbox import count_dead_heads
 from mirt.store.shop.webhooks import WebhookState
 from mirt.webhooks import problems_of
 from service.admin.context import AdminContext
-from service.admin.queues import Activity
+from service.admin.queues import Activity, transport_problems
 from service.admin.schedule import ScheduledTask
 
-NAMES: Final = {"llm": "the LLM", "crm": "the CRM", "telegram": "Telegram", "manychat": "ManyChat"}
+NAMES: Final = {
+    "llm": "the LLM",
+    "crm": "the CRM",
+    "telegram": "Telegram",
+    "manychat": "ManyChat",
+    "staff": "the webhook of the staff",
+}
 """Names of the outside services in a sentence."""
 WORKERS: Final = "workers"
 SCHEDULER: Final = "scheduler"
 WEBHOOK: Final = "webhook"
+RABBITMQ: Final = "rabbitmq"
+MEND_RABBITMQ: Final = "mend it in RabbitMQ; the workers try again every few seconds"
 FIRST_TICK_S: Final = 120.0
 """Seconds of uptime in which a deployment may not have sent its first tick yet."""
 WAITS_LONG_S: Final = 60.0
@@ -48,7 +57,9 @@ class Problem:
 def findings(
     context: AdminContext, now: Activity, scheduled: Sequence[ScheduledTask]
 ) -> list[Problem]:
-    """Return all problems, the worst first; none if all is well. Seven queries.
+    """Return all problems, the worst first; none if all is well.
+
+    The number of queries does not grow with the number of rows.
 
     Raises:
         DatabaseError: the database cannot be read.
@@ -68,6 +79,7 @@ def findings(
         *_of_holds(held, now),
         *_of_pauses(paused, now),
         *_of_webhooks(states, now.at),
+        *_of_transport(now),
         *_of_workers(now, "mirt up" if is_embedded else "mirt worker"),
         *_of_queues(now),
         *_of_runs(now),
@@ -149,6 +161,14 @@ def _of_workers(now: Activity, start: str) -> Iterator[Problem]:
         if ready := sum(queue.ready for queue in idle):
             found += f", where {_count(ready, 'task')} {'waits' if ready == 1 else 'wait'}"
         yield Problem(WORKERS, found, f"{start} {' '.join(names)}", "/ops")
+
+
+def _of_transport(now: Activity) -> Iterator[Problem]:
+    reasons = transport_problems(one.worker for one in now.workers)
+    for (subject, why), hosts in reasons.items():
+        verb = "cannot publish" if subject == PUBLISHING else f"receives nothing from {subject}"
+        who = f"the worker on {hosts[0]}" if len(hosts) == 1 else f"each of {len(hosts)} workers"
+        yield Problem(RABBITMQ, f"{who} {verb}: {why}", MEND_RABBITMQ, "/ops/queues")
 
 
 def _of_queues(now: Activity) -> Iterator[Problem]:

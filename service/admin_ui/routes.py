@@ -16,6 +16,7 @@ from service.admin_ui.pages.dead_letters import (
     DecisionPage,
     EditPage,
 )
+from service.admin_ui.pages.forget import ForgetPage
 from service.admin_ui.pages.login import LoginPage, LogoutPage
 from service.admin_ui.pages.orders import OrdersPage
 from service.admin_ui.pages.overview import OverviewPage
@@ -53,6 +54,7 @@ def routes(
     yield "/ops/dead/letter", DeadLetterPage(page_context)
     yield "/ops/dead/decide", DecisionPage(page_context)
     yield "/ops/dead/edit", EditPage(page_context)
+    yield "/ops/forget", ForgetPage(page_context)
     yield "/ops/orders", OrdersPage(page_context)
     yield "/ops/queues", QueuesPage(page_context)
     yield "/ops/tasks", TasksPage(page_context)

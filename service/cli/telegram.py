@@ -18,6 +18,7 @@ from service.admin import audit
 from service.cli.context import user_of_this_machine
 from service.cli.output import emit, say
 from service.processes.startup import read_settings, refuse
+from service.processes.webhook_secret import with_webhook_secret
 
 PATH: Final = "/webhooks/telegram"
 PORTS: Final = (443, 80, 88, 8443)
@@ -46,7 +47,7 @@ def set_webhook(
         bot.set_webhook(address)
         _expect(runtime, address)
 
-    _ask(register)
+    _ask(register, make_secret=True)
     say(f"Telegram sends messages to {address}")
 
 
@@ -117,8 +118,9 @@ def _expect(runtime: Runtime, url: str | None) -> None:
         print(f"The address could not be stored: {printable(failed.message)}", file=sys.stderr)
 
 
-def _ask(question: Callable[[RegisteringChannel, Runtime], T]) -> T:
-    runtime = open_runtime(read_settings(quiet=True))
+def _ask(question: Callable[[RegisteringChannel, Runtime], T], *, make_secret: bool = False) -> T:
+    settings = with_webhook_secret(read_settings(quiet=True), make=make_secret)
+    runtime = open_runtime(settings)
     with runtime.connections:
         bot = runtime.channels["telegram"]
         if not isinstance(bot, RegisteringChannel):

@@ -23,6 +23,7 @@ from uvicorn.config import Config
 from broker.stack import install
 from broker.task import registry
 from middleware.policy import QUEUES
+from mirt.channels import Channel, PollableChannel
 from mirt.clock import Clock
 from mirt.errors import DatabaseError
 from mirt.observe import traces
@@ -30,6 +31,7 @@ from mirt.observe.printable import printable, printable_block
 from mirt.runtime import Runtime, open_bot, open_runtime, use_runtime
 from mirt.settings import Settings
 from mirt.store.engine.migrate import upgrade
+from mirt.store.engine.private_file import make_private, make_private_folder
 from mirt.store.engine.stores import stores
 from mirt.store.queue import outbox
 from mirt.tokens import newest
@@ -37,7 +39,9 @@ from service.app import create_app
 from service.dispatcher import dispatch_message
 from service.processes.polling import Arrival, LocalIngress, UpdatePoller
 from service.processes.startup import DEFAULT_PORT, HOST, refuse
+from service.processes.webhook_secret import with_webhook_secret
 from service.processes.worker_main import start_worker, stop_worker
+from service.web.loopback import LoopbackGuard
 from service.web.server import IngressWorker, QuietServer
 
 log = structlog.get_logger(__name__)
@@ -63,9 +67,11 @@ def run(settings: Settings, *, port: int, token_is_made: bool = False) -> None:
         worker = start_worker(broker, queues=set(QUEUES), threads=settings.worker_threads)
         schedule = EmbeddedScheduler(runtime.clock)
         schedule.start()
-        app = create_app(runtime, dispatch=_printing(dispatch_message))
+        bot = open_bot(with_webhook_secret(settings, make=True))
+        guard = _guard(runtime, bot)
+        app = create_app(runtime, dispatch=_printing(dispatch_message), guard=guard)
         serve = _listen(app, port)
-        poller = _poller(runtime, port)
+        poller = _poller(runtime, bot, port)
         _print_banner(
             settings,
             port,
@@ -86,9 +92,19 @@ def run(settings: Settings, *, port: int, token_is_made: bool = False) -> None:
             traces.stop()
 
 
-def _poller(runtime: Runtime, port: int) -> UpdatePoller | None:
+def _guard(runtime: Runtime, bot: PollableChannel | None) -> LoopbackGuard:
+    """Return the guard that lets this machine in, and webhooks with a secret from anywhere."""
+    settings, channels = runtime.settings, runtime.channels
+    with_secret: list[Channel | PollableChannel] = [bot] if bot else []
+    if settings.telegram_webhook_secret and not bot:
+        with_secret.append(channels["telegram"])
+    if settings.manychat_verify_token:
+        with_secret.append(channels["manychat"])
+    return LoopbackGuard({f"/webhooks/{one.name}": one.authenticate for one in with_secret})
+
+
+def _poller(runtime: Runtime, bot: PollableChannel | None, port: int) -> UpdatePoller | None:
     """Return the poller of the Telegram bot; None if there is no bot."""
-    bot = open_bot(runtime.settings)
     if bot is None:
         return None
 
@@ -120,7 +136,8 @@ class _FileLock:
         self._file: IO[str] | None = None
 
     def __enter__(self) -> None:
-        self._path.parent.mkdir(parents=True, exist_ok=True)
+        make_private_folder(self._path.parent)
+        make_private(self._path)
         self._file = self._path.open("w")
         try:
             fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)

@@ -45,7 +45,7 @@ def read_json(req: falcon.Request) -> object:
         falcon.HTTPContentTooLarge: the body is larger than the limit.
         PermanentError: ``INVALID_JSON``.
     """
-    _check_json(req.content_type)
+    _check_json(req)
     return _parsed(_read(req))
 
 
@@ -58,7 +58,7 @@ async def read_event(req: "falcon.asgi.Request") -> object:
         BodyTooLargeError: the body is larger than the limit.
         PermanentError: ``INVALID_JSON``.
     """
-    _check_json(req.content_type)
+    _check_json(req)
     if req.content_length is not None and req.content_length > LONGEST_EVENT:
         raise BodyTooLargeError
     try:
@@ -88,8 +88,10 @@ async def drain(req: "falcon.asgi.Request", refused: BodyTooLargeError) -> bytes
     return head
 
 
-def _check_json(content_type: str | None) -> None:
-    media_type, _ = falcon.parse_header(content_type or falcon.MEDIA_JSON)
+def _check_json(req: "falcon.Request | falcon.asgi.Request") -> None:
+    # A page of another site may send a body without a type, and its browser asks us nothing first.
+    without_type = "" if req.get_header("Origin") else falcon.MEDIA_JSON
+    media_type, _ = falcon.parse_header(req.content_type or without_type)
     if media_type.lower() != falcon.MEDIA_JSON:
         raise falcon.HTTPUnsupportedMediaType
 

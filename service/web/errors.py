@@ -36,6 +36,7 @@ class Code(StrEnum):
     INVALID_REQUEST = "INVALID_REQUEST"
     INVALID_JSON = "INVALID_JSON"
     UNAUTHORIZED = "UNAUTHORIZED"
+    FORBIDDEN = "FORBIDDEN"
     NOT_FOUND = "NOT_FOUND"
     METHOD_NOT_ALLOWED = "METHOD_NOT_ALLOWED"
     REQUEST_TIMEOUT = "REQUEST_TIMEOUT"
@@ -47,6 +48,7 @@ class Code(StrEnum):
 
 _REFUSALS: Final[dict[int, tuple[Code, str]]] = {
     401: (Code.UNAUTHORIZED, "the secret is missing or wrong"),
+    403: (Code.FORBIDDEN, "this is not allowed from there"),
     404: (Code.NOT_FOUND, "there is nothing at this address"),
     405: (Code.METHOD_NOT_ALLOWED, "this address takes other methods; see Allow"),
     408: (Code.REQUEST_TIMEOUT, "the body did not come in time"),

@@ -11,12 +11,16 @@ from typing import Any, Final
 
 import falcon.asgi
 import orjson
+import structlog
 from a2wsgi import WSGIMiddleware
 
 from mirt.observe import traces
 from service.web.bodies import BODY_WITHIN_S, LONGEST_BODY
 from service.web.errors import Code
+from service.web.loopback import LoopbackGuard
 from service.web.request_log import HEADER
+
+log = structlog.get_logger(__name__)
 
 THREADS: Final = 8
 """Requests of pages, metrics, readiness and tasks that are answered at the same moment."""
@@ -32,6 +36,7 @@ class IngressApp(falcon.asgi.App):  # type: ignore[type-arg]
     """The WSGI application."""
     _others: WSGIMiddleware
     _own: Collection[str]
+    _guard: LoopbackGuard | None = None
 
     def pass_others(self, others: Any, *, own: Collection[str]) -> None:
         """Pass every path that is not in ``own`` to ``others``."""
@@ -39,10 +44,18 @@ class IngressApp(falcon.asgi.App):  # type: ignore[type-arg]
         self._others = WSGIMiddleware(others, workers=THREADS)
         self._own = own
 
+    def refuse_foreign(self, guard: LoopbackGuard) -> None:
+        """Answer 403 to requests that do not come from this machine."""
+        self._guard = guard
+
     async def __call__(  # type: ignore[override]
         self, scope: Any, receive: Any, send: Any
     ) -> None:
         """Answer a request, or pass it on with its whole body."""
+        if self._guard and scope["type"] == "http" and (why := self._guard.refusal_of(scope)):
+            log.warning("foreign_request_refused", path=scope["path"], why=why)
+            await _refuse(send, 403, Code.FORBIDDEN, f"mirt up serves its own machine: {why}")
+            return
         if scope["type"] != "http" or scope["path"] in self._own:
             await super().__call__(scope, receive, send)
             return

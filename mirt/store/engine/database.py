@@ -22,7 +22,9 @@ from mirt.clock import Clock, time_left, utc_now
 from mirt.errors import DatabaseError, SoftTimeLimitExceeded
 from mirt.store.engine.database_clock import DatabaseClock
 from mirt.store.engine.pipe import Limits, attach, pipe_of
-from mirt.store.engine.timeouts import TIMED_OUT, BoundedConnection, statement_timeout
+from mirt.store.engine.piped_connection import PipedConnection
+from mirt.store.engine.private_file import make_private, make_private_folder
+from mirt.store.engine.timeouts import TIMED_OUT, statement_timeout
 from mirt.store.tables.storable import storable_json
 
 CONNECT_TIMEOUT_S: Final = 3
@@ -88,7 +90,7 @@ class Database:
     def __init__(self, url: str, *, pool_size: int = 10, reads_only: bool = False) -> None:
         self.url = sqlalchemy_url(url)
         if self.is_sqlite and not reads_only and self.url.database not in {None, "", ":memory:"}:
-            Path(str(self.url.database)).parent.mkdir(parents=True, exist_ok=True)
+            make_private_folder(Path(str(self.url.database)).parent)
         self.engine = create_engine(
             self.url,
             hide_parameters=True,
@@ -98,6 +100,8 @@ class Database:
         self._lost_at = 0.0
         self._server_clock = None if self.is_sqlite else DatabaseClock(self.ping)
         if self._server_clock is None:
+            if not reads_only:
+                event.listen(self.engine, "do_connect", self._close_file_to_others)
             prepare = _prepare_reading_sqlite if reads_only else _prepare_sqlite
             event.listen(self.engine, "connect", prepare)
             event.listen(
@@ -165,6 +169,10 @@ class Database:
         # The others are bugs in our statement; a retry does not help.
         return StatementError(why)
 
+    def _close_file_to_others(self, *_: object) -> None:
+        if self.url.database not in {None, "", ":memory:"}:
+            make_private(Path(str(self.url.database)))
+
     def _check_out(self, connection: Any, record: Any, _proxy: object) -> None:
         """Replace a pooled connection that the server has ended meanwhile.
 
@@ -209,7 +217,7 @@ def _engine_options(url: URL, pool_size: int) -> dict[str, Any]:
         "max_overflow": 2,
         "pool_timeout": CONNECT_TIMEOUT_S,
         "pool_recycle": 1800,
-        # A pooler in transaction mode, like Supabase's, does not support prepared statements.
+        # psycopg would prepare behind a pooler, too. ``PipedConnection`` knows when it may.
         # With autocommit the driver begins no transaction by itself: ours begin in ``Pipe``.
         "connect_args": {"prepare_threshold": None, "autocommit": True},
     }
@@ -231,7 +239,9 @@ def _ms(longest_s: float) -> str:
 def _connect_postgres(_dialect: object, _record: object, args: Any, options: Any) -> Any:
     # libpq wants whole seconds, at least two.
     within_s = ceil(max(2, time_left(CONNECT_TIMEOUT_S)))
-    return BoundedConnection.connect(*args, **options, connect_timeout=within_s)
+    connection = PipedConnection.connect(*args, **options, connect_timeout=within_s)
+    connection.find_out_whether_to_prepare()
+    return connection
 
 
 def _begin_sqlite(connection: Connection) -> None:

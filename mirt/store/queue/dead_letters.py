@@ -163,14 +163,7 @@ def bury_unbegun(tx: Connection, dead_letter: DeadLetter, *, now: datetime) -> b
     The age and the attempts come from the row of the task. Nothing is written if the row says that
     the task is running, delayed, done or dead.
     """
-    ended = {
-        "state": TaskState.DEAD,
-        "owner": None,
-        "due_at": None,
-        "finished_at": now,
-        "held_by": None,
-        "error_code": dead_letter.error_code,
-    }
+    ended = _ended(dead_letter, now)
     row = tx.execute(
         upsert(tx, tasks)
         .values(**envelope(dead_letter.task), **ended, created_at=dead_letter.sent_at)
@@ -186,6 +179,35 @@ def bury_unbegun(tx: Connection, dead_letter: DeadLetter, *, now: datetime) -> b
     code, why = dead_letter.error_code, dead_letter.exception
     add_events(tx, TaskEvent(dead_letter.task.task_id, EventKind.DIED, now, row.attempt, code, why))
     return True
+
+
+def bury_without_row(tx: Connection, dead_letter: DeadLetter, *, now: datetime) -> bool:
+    """(none) → dead, with this dead letter; return whether the task had no row."""
+    row = {
+        **envelope(dead_letter.task),
+        **_ended(dead_letter, now),
+        "created_at": dead_letter.sent_at,
+    }
+    added = tx.execute(
+        upsert(tx, tasks).values(row).on_conflict_do_nothing().returning(tasks.c.id)
+    ).one_or_none()
+    if added is None:
+        return False
+    write_dead_letter(tx, dead_letter, now=now)
+    code, why = dead_letter.error_code, dead_letter.exception
+    add_events(tx, TaskEvent(dead_letter.task.task_id, EventKind.DIED, now, 0, code, why))
+    return True
+
+
+def _ended(dead_letter: DeadLetter, now: datetime) -> dict[str, Any]:
+    return {
+        "state": TaskState.DEAD,
+        "owner": None,
+        "due_at": None,
+        "finished_at": now,
+        "held_by": None,
+        "error_code": dead_letter.error_code,
+    }
 
 
 def write_failure(

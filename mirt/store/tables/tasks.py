@@ -147,6 +147,8 @@ workers = Table(
     Column("finished", Integer, nullable=False),
     Column("memory_mb", Integer, nullable=False),
     Column("stopping", Boolean, nullable=False),
+    # Why it receives nothing from a queue, or cannot publish; null if all is well.
+    Column("problems", Json),
     Column("started_at", UtcDateTime, nullable=False),
     Column("seen_at", UtcDateTime, nullable=False),
     # Seconds by which the clock of its machine is ahead of this database's.

@@ -29,3 +29,7 @@ def check_tokens(settings: Settings) -> Iterator[Finding]:
         yield Finding("tokens", Severity.WARNING, found, advice)
     else:
         yield Finding("tokens", Severity.OK, f"none has fewer than {ADVISED} characters")
+    if settings.manychat_api_key and not settings.manychat_verify_token:
+        found = "no MANYCHAT_VERIFY_TOKEN: no flow is let in from outside"
+        advice = "set it, and send it from the flows as X-ManyChat-Token"
+        yield Finding("tokens", Severity.ERROR, found, advice)

@@ -4,8 +4,8 @@ import sqlalchemy as sa
 
 from mirt.store.migrations.steps import add_column, create_index
 
-revision = "0019"
-down_revision = "0018"
+revision = "0020"
+down_revision = "0019"
 works_with = "0006"
 
 
