@@ -52,7 +52,7 @@ from mirt.store.shop.deliveries import (
     add_delivery,
     find_delivery,
 )
-from mirt.store.shop.handovers import ask_for_person, withheld_name
+from mirt.store.shop.handovers import Move, ask_for_person, withheld_name
 from mirt.store.shop.mailbox import KeptMail, Mail, MailState
 from mirt.store.shop.turn_steps import Opening
 from mirt.store.shop.turns import Recalled, Reply
@@ -378,6 +378,9 @@ class Turns:
         if not commit_with_retry(self._database, write):
             log.info("answer_withheld", messages=len(turn.mails), tokens=reply.completion_tokens)
             return _Withheld()
+        if reply.asks_for_person is not None:
+            metrics.HANDOVER_MOVES.inc(move=Move.ASK.value)
+            log.info("person_asked", session_id=mail.session_id)
         others = [other.trace_id for other in turn.mails if other.task_id != mail.task_id]
         log.info(
             "answered",
