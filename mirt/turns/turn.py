@@ -35,6 +35,7 @@ from mirt.conversations import (
 from mirt.deliveries import Deliveries
 from mirt.errors import ErrorCode, LeaseLostError, PermanentError
 from mirt.llm import Agent, ChatMessage
+from mirt.llm.content import whole_sentences
 from mirt.observe import metrics, traces
 from mirt.store.engine.database import Database
 from mirt.store.engine.retrying import commit_with_retry
@@ -69,6 +70,9 @@ log = structlog.get_logger(__name__)
 
 HISTORY_LINES: Final = 20
 """Earlier messages that the agent gets with a turn."""
+LONGEST_REPLY: Final = 16_000
+"""Characters of a reply that the customer gets, and later turns: at most five parts on any channel.
+"""
 DAY: Final = timedelta(days=1)
 """Time over which the tokens of a conversation are counted."""
 
@@ -324,8 +328,9 @@ class Turns:
                     "gen_ai.usage.output_tokens": answer.completion_tokens,
                 }
             )
+        text, record = _cut(answer.text)
         planned = plan(
-            answer.text,
+            text,
             answer.actions,
             turn.mails[0],
             self._texts,
@@ -337,7 +342,7 @@ class Turns:
             answer.model,
             answer.prompt_tokens,
             answer.completion_tokens,
-            planned.record,
+            [*record, *planned.record],
             planned.tasks,
             planned.to_approve,
             planned.asks_for_person,
@@ -445,6 +450,15 @@ def _heard(tx: Connection, mails: Sequence[KeptMail]) -> list[tuple[str, datetim
         mailbox.restart(tx, mails[0].session_id)
         return []
     return lines_of(mails)
+
+
+def _cut(text: str) -> tuple[str, list[dict[str, Any]]]:
+    """Return a reply that is not too long, and the record of what was cut off."""
+    if len(text) <= LONGEST_REPLY:
+        return text, []
+    kept = whole_sentences(text[:LONGEST_REPLY]) or text[:LONGEST_REPLY]
+    log.warning("reply_cut", characters=len(text), kept=len(kept))
+    return kept, [{"action": "reply", "cut_from": len(text)}]
 
 
 def _result(mail: Mail, reply: Reply) -> dict[str, Any]:
