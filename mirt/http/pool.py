@@ -133,7 +133,7 @@ class _BoundedTransport(httpx.HTTPTransport):
     """The transport of httpx over sockets that end by the deadline of the request."""
 
     def __init__(self, max_connections: int) -> None:
-        context = _trusted()
+        context = trusted()
         super().__init__(verify=context)
         self._pool = httpcore.ConnectionPool(
             ssl_context=context,
@@ -145,8 +145,8 @@ class _BoundedTransport(httpx.HTTPTransport):
 
 
 @cache
-def _trusted() -> ssl.SSLContext:
-    # Cached, since reading the certificates takes longer than most requests.
+def trusted() -> ssl.SSLContext:
+    """Return the certificates that we trust; reading them takes longer than most requests."""
     return httpx.create_ssl_context()
 
 
