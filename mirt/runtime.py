@@ -182,6 +182,9 @@ def open_runtime(
             clock,
             retention_days=settings.retention_days,
             audit_retention_days=settings.audit_retention_days,
+            conversation_retention_days=settings.conversation_retention_days,
+            order_retention_days=settings.order_retention_days,
+            dead_letter_retention_days=settings.dead_letter_retention_days,
         ),
         health=Health(
             database, {"database": database.ping, "redis": redis.ping if redis else None}, clock

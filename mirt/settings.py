@@ -277,6 +277,15 @@ class Settings(BaseSettings):
     retention_days: int = Field(
         30, ge=1, description="Days to keep finished mailbox rows, deliveries and tasks."
     )
+    conversation_retention_days: int = Field(
+        0, ge=0, description="Days after which a silent conversation is erased; 0: never."
+    )
+    order_retention_days: int = Field(
+        0, ge=0, description="Days after which the customer of an order is erased; 0: never."
+    )
+    dead_letter_retention_days: int = Field(
+        0, ge=0, description="Days after which a dead letter is erased, seen or not; 0: never."
+    )
     audit_retention_days: int = Field(365, ge=1, description="Days to keep the acts of operators.")
     handover_minutes: float = Field(
         60,

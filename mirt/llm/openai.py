@@ -203,7 +203,9 @@ class OpenAiAgent:
             )
             if answer.status < 400:
                 return answer
-            refused = Failure.read_body(answer.body, answer.status).error(answer.headers)
+            refused = Failure.read_body(
+                answer.body, answer.status, hide=answer.without_quotes
+            ).error(answer.headers)
             if not isinstance(refused, ParameterRefusedError) or refused.name not in parameters:
                 raise refused
             self._leave_out(refused)
@@ -218,10 +220,10 @@ class OpenAiAgent:
 
 def _instructions(prompt: str, before: Sequence[str], summary: str | None) -> list[dict[str, str]]:
     """Return what stands before the conversation. The summary has the rank of the customer."""
-    before = [prompts.ABOUT_SUMMARY, *before] if summary else before
+    whole = f"{prompt}\n\n{prompts.ABOUT_SUMMARY}" if summary else prompt
     told = [_message("system", "\n\n".join(before))] if before else []
     known = [_message("user", prompts.known_before(summary))] if summary else []
-    return [_message("system", prompt), *told, *known]
+    return [_message("system", whole), *told, *known]
 
 
 def _line(line: ChatMessage) -> dict[str, Any]:

@@ -251,7 +251,7 @@ def _event(event: TaskEvent, trace_id: str | None) -> Step:
         EventKind.UNKNOWN_TASK: "met by a worker whose version does not know it",
         EventKind.DIED: f"dead letter {event.code} after {event.attempt + 1} attempt(s): "
         f"{event.why}",
-        EventKind.REPLAYED: "replayed by an operator",
+        EventKind.REPLAYED: " ".join(filter(None, ("replayed by an operator", event.why))),
         EventKind.DISCARDED: "its dead letter was discarded by an operator",
         EventKind.PURGED: "removed from its queue by an operator",
         EventKind.CANCELLED: f"cancelled {event.why}: it is not answered or done",

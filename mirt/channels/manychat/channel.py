@@ -222,4 +222,4 @@ def _account_refusal(answer: Answer) -> Refusal | None:
 def _reason(answer: Answer) -> str:
     body = answer.body if isinstance(answer.body, dict) else {}
     reasons = [str(body[key]) for key in ("message", "details") if body.get(key)]
-    return "; ".join(reasons)[:300] or "no reason given"
+    return answer.without_quotes("; ".join(reasons))[:300] or "no reason given"

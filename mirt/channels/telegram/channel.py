@@ -451,7 +451,7 @@ def _parameter(answer: Answer, name: str) -> int | None:
 
 def _reason(answer: Answer) -> str:
     body = answer.body if isinstance(answer.body, dict) else {}
-    return str(body.get("description", "no reason given"))[:300]
+    return answer.without_quotes(str(body.get("description", "no reason given")))[:300]
 
 
 def _in_words(answer: Answer) -> str:
