@@ -207,6 +207,9 @@ class Settings(BaseSettings):
     llm_tools: bool = Field(
         True, description="false: the LLM gets no tools, and colleagues place the orders."
     )
+    llm_vision: bool = Field(
+        False, description="true: the LLM gets the customers' pictures; its model must see."
+    )
     llm_call_timeout_seconds: float = Field(
         30,
         gt=0,
