@@ -298,6 +298,16 @@ class Settings(BaseSettings):
         "INFO", description="Lowest level that is logged."
     )
     log_texts: bool = Field(False, description="true: log the texts of customers and replies, too.")
+    ops_port: int | None = Field(
+        None,
+        ge=1,
+        le=65535,
+        description="Port of mirt web for all but webhooks and /healthz; default: the same port.",
+    )
+    ops_host: str = Field("127.0.0.1", description="Address on which OPS_PORT listens.")
+    metrics_host: str = Field(
+        "", description="Address on which METRICS_PORT listens; default: every address."
+    )
     metrics_port: int | None = Field(
         None,
         ge=1,

@@ -16,7 +16,7 @@ from typing import Any, Final
 import structlog
 from structlog.typing import EventDict, Processor, WrappedLogger
 
-from mirt.observe import secrets
+from mirt.observe import secrets, texts
 from mirt.observe.printable import printable, printable_block, printable_json
 from mirt.settings import Settings
 
@@ -34,6 +34,7 @@ log = structlog.get_logger(__name__)
 def configure(settings: Settings) -> None:
     """Let structlog and the standard library's loggers write the same lines to stderr."""
     secrets.use(settings.secrets)
+    texts.use(are_logged=settings.log_texts)
     shared, renderers = _shared(), _renderers(settings)
     structlog.configure(
         processors=[*shared, structlog.stdlib.ProcessorFormatter.wrap_for_formatter],
@@ -65,6 +66,7 @@ def configure(settings: Settings) -> None:
 
 def configure_ours(settings: Settings) -> None:
     """Configure only our own lines, in a host program that has not configured structlog itself."""
+    texts.use(are_logged=settings.log_texts)
     if structlog.is_configured():
         return
     secrets.use(settings.secrets)
