@@ -118,6 +118,13 @@ class DurableBroker(Broker):
         """
         return None
 
+    def problems(self) -> Mapping[str, str]:
+        """Return why this process does not receive from a queue, or cannot publish; none in memory.
+
+        A problem that passes within a few seconds is not reported.
+        """
+        return {}
+
     @abstractmethod
     def transmit(self, messages: Sequence[Message[Any]], *, within_s: float) -> PublishResult:
         """Hand messages to the transport and wait up to ``within_s`` seconds for the confirms.

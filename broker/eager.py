@@ -1,33 +1,45 @@
 """Runs each task in the thread that sends it, with the whole middleware and through JSON."""
 
 import threading
+import time
 from collections import deque
-from collections.abc import Sequence
-from queue import PriorityQueue
+from collections.abc import Callable, Sequence
 from typing import Any
 
-from dramatiq import Message, MessageProxy, Middleware
-from dramatiq.worker import WorkerThread
+from dramatiq import Message, Middleware
 
 from broker.durable import DurableBroker, PublishResult
+from broker.run_here import run_here
 from middleware.envelopes import to_message
 from mirt.clock import Clock
 from mirt.store.engine.database import Database
 from mirt.store.queue import outbox
+from mirt.store.queue.outbox import Retry
 
 
 class EagerBroker(DurableBroker):
     """The broker without workers, for tests and for TASKS_ENABLED=false.
 
     A message that a running task sends follows that task. Retries follow at once instead of after
-    their pause; a message with a delay stays a row.
+    their pause; with ``waits`` only those that the other side did not ask to wait. A message with a
+    delay stays a row.
     """
 
     every_message_is_a_row = True
 
-    def __init__(self, *, database: Database, clock: Clock, middleware: list[Middleware]) -> None:
+    def __init__(
+        self,
+        *,
+        database: Database,
+        clock: Clock,
+        middleware: list[Middleware],
+        waits: bool = False,
+        sleep: Callable[[float], None] = time.sleep,
+    ) -> None:
         self.database = database
         self.clock = clock
+        self._waits = waits
+        self._sleep = sleep
         self._thread = threading.local()
         super().__init__(middleware=middleware)
 
@@ -39,6 +51,7 @@ class EagerBroker(DurableBroker):
             waiting.extend(encoded)
             return PublishResult()
         self._thread.waiting = waiting = deque(encoded)
+        self._thread.waited_s = {}
         try:
             while waiting:
                 self._run(Message.decode(waiting.popleft()))
@@ -47,28 +60,17 @@ class EagerBroker(DurableBroker):
         return PublishResult()
 
     def _run(self, message: Message[Any]) -> None:
-        consumer = _EagerConsumer(self)
-        worker = WorkerThread(
-            broker=self,
-            consumers={message.queue_name: consumer},  # type: ignore[dict-item]
-            work_queue=PriorityQueue(),
-            worker_timeout=0,
-        )
-        worker.work_queue.put(None)  # type: ignore[arg-type]
-        worker.process_message(MessageProxy(message))
+        run_here(self, message)
         with self.database.transaction() as tx:
             retry = outbox.take_retry(tx, message.message_id, now=self.clock())
         if retry is not None:
-            self.transmit([to_message(retry)], within_s=0)
+            if self._waits:
+                self._wait_as_asked(retry)
+            self.transmit([to_message(retry.task)], within_s=0)
 
-
-class _EagerConsumer:
-    """The signals that a consumer thread emits after the run of a message."""
-
-    def __init__(self, broker: EagerBroker) -> None:
-        self._broker = broker
-
-    def post_process_message(self, message: MessageProxy) -> None:
-        signal = "nack" if message.failed else "ack"
-        self._broker.emit_before(signal, message)
-        self._broker.emit_after(signal, message)
+    def _wait_as_asked(self, retry: Retry) -> None:
+        waited_s: dict[str, int] = self._thread.waited_s
+        task_id = retry.task.task_id
+        if retry.waited_s > waited_s.get(task_id, 0):
+            waited_s[task_id] = retry.waited_s
+            self._sleep(max(0.0, (retry.due_at - self.clock()).total_seconds()))

@@ -2,6 +2,7 @@
 
 import random
 from datetime import timedelta
+from typing import Final
 
 from dramatiq import Middleware
 from dramatiq.results import ResultBackend
@@ -23,6 +24,7 @@ from middleware.log_context import LogContext
 from middleware.metrics import TaskMetrics
 from middleware.pauses import Pauses
 from middleware.presence import Presence
+from middleware.quarantine import Quarantine
 from middleware.results import KeptResults, MemoryResults, RedisResults
 from middleware.retries import Patience
 from middleware.settlement import Settlement
@@ -33,6 +35,9 @@ from mirt.observe.logs import configure_ours
 from mirt.settings import Settings, load_settings
 from mirt.store.engine.stores import Stores, stores
 
+LONGEST_WAIT_HERE_S: Final = 60.0
+"""Seconds that a sender waits in all, as it is asked to, if there are no workers to wait for it."""
+
 
 def install(
     settings: Settings,
@@ -40,6 +45,7 @@ def install(
     clock: Clock | None = None,
     worker_id: str | None = None,
     deadlines: DeadlineTable | None = None,
+    quarantine: Quarantine = Quarantine(),  # noqa: B008 - frozen
     outbox_only: bool = False,
 ) -> DurableBroker:
     """Bind every task to the broker that the settings ask for, and return it.
@@ -47,7 +53,8 @@ def install(
     ``clock`` is the database's, if none is given.
     ``worker_id`` is the name under which this process holds leases; no two processes may share one.
     The supervisor enforces the hard limits in ``deadlines``; without a supervisor there are none.
-    With ``outbox_only`` another process runs the tasks of the embedded mode.
+    ``quarantine`` says where suspects run. With ``outbox_only`` another process runs the tasks of
+    the embedded mode.
 
     Raises:
         MissingActorError: all actors are declared, and the policy table has one more task.
@@ -55,7 +62,7 @@ def install(
     registry.check()
     opened = stores(settings)
     clock = clock or opened.database.clock
-    stack = middleware(settings, opened, clock, worker_id or owner_name(), deadlines)
+    stack = middleware(settings, opened, clock, worker_id or owner_name(), deadlines, quarantine)
     broker = _broker(settings, opened, clock, stack, outbox_only=outbox_only)
     broker.find_failure_handlers = registry.failure_handlers
     registry.release()
@@ -69,6 +76,7 @@ def middleware(
     clock: Clock,
     worker_id: str,
     deadlines: DeadlineTable | None = None,
+    quarantine: Quarantine = Quarantine(),  # noqa: B008 - frozen
 ) -> list[Middleware]:
     """Return the middleware, outermost first: ``before`` runs downwards, ``after`` upwards."""
     lease = timedelta(seconds=settings.lease_seconds)
@@ -103,6 +111,7 @@ def middleware(
             settlement,
             registry.claim_hooks,
             Pauses(opened.database, clock) if _has_workers(settings) else None,
+            quarantine,
         ),
         # Inside the lease, which says whether the run is a probe.
         Holds(opened.database, clock),
@@ -122,8 +131,10 @@ def _has_workers(settings: Settings) -> bool:
 def _patience(settings: Settings) -> Patience:
     longest_s = settings.outage_patience_seconds
     if not _has_workers(settings):
-        # Without workers no pause is kept and no hold would end: the waits are only added up.
-        return Patience(min(longest_s, 3600), holds=False)
+        # Without workers no hold would end. The sender keeps a wait that it is asked for, but not
+        # for hours; with TASKS_EAGER the waits are only added up.
+        longest_here_s = 3600 if settings.tasks_eager else LONGEST_WAIT_HERE_S
+        return Patience(min(longest_s, longest_here_s), holds=False)
     return Patience(longest_s)
 
 
@@ -137,7 +148,8 @@ def _broker(
 ) -> DurableBroker:
     database = opened.database
     if not _has_workers(settings):
-        return EagerBroker(database=database, clock=clock, middleware=stack)
+        waits = not settings.tasks_eager
+        return EagerBroker(database=database, clock=clock, middleware=stack, waits=waits)
     if settings.rabbitmq_url is None:
         embedded = OutboxOnlyBroker if outbox_only else EmbeddedBroker
         return embedded(database=database, clock=clock, middleware=stack)

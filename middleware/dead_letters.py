@@ -2,16 +2,17 @@
 
 import base64
 import hashlib
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import Any, Final
 
 import structlog
-from dramatiq import Broker, Middleware
+from dramatiq import Broker, Message, Middleware
 from sqlalchemy import Connection
 
 from middleware.envelopes import to_task
+from middleware.policy import TASKS
 from middleware.run_state import run_state
 from middleware.task_broker import TaskBroker
 from mirt.clock import Clock
@@ -25,6 +26,7 @@ from mirt.store.queue.dead_letters import DeadLetter, DeadLetterFilter, write_de
 from mirt.store.queue.events import EventKind, TaskEvent, add_events
 from mirt.store.queue.failure_handler import UNKNOWN, FailureHandlers
 from mirt.store.queue.tasks import TaskMessage
+from mirt.store.shop.corrected import forget_arguments
 
 log = structlog.get_logger(__name__)
 
@@ -37,12 +39,13 @@ NO_QUEUE: Final = "unknown"
 
 
 class UnreadMessages(Middleware):
-    """Writes dead letters for messages of unknown tasks and for bodies that cannot be decoded.
+    """Writes dead letters for messages that no worker can run.
 
-    An unknown task first waits in its row for ``UNKNOWN_PATIENCE``: another worker may know it.
+    They are of an unknown task, which first waits in its row for ``UNKNOWN_PATIENCE`` because
+    another worker may know it, or cannot be decoded, or RabbitMQ has dropped them.
 
-    While the database is unreachable, such a message becomes a reject in RabbitMQ instead. Rejects
-    do not expire.
+    While the database is unreachable, such a message becomes a reject in RabbitMQ. Rejects do not
+    expire, and come here again when the database is back.
     """
 
     def __init__(
@@ -100,6 +103,37 @@ class UnreadMessages(Middleware):
             return _not_written(failed)
         if waits:
             log.warning("unknown_task_waits", task=task.actor, task_id=task.task_id)
+        if buried:
+            _report(dead)
+        return True
+
+    def bury_dropped(self, message: Message[Any], why: str) -> bool:
+        """Write a dead letter for a message that RabbitMQ has dropped, if its task would be lost.
+
+        A task with a row is not lost: the row decides when it is published again. Return False if
+        the database cannot be asked.
+        """
+        task = to_task(message)
+        if task.actor not in TASKS:
+            return self.bury_unknown_task(
+                task, queue=message.queue_name, sent_at=message.message_datetime
+            )
+        now = self._clock()
+        dead = DeadLetter(
+            task=task,
+            queue=message.queue_name,
+            error_code=ErrorCode.DROPPED,
+            exception=f"RabbitMQ dropped the message before any worker could run it: {why}",
+            traceback="",
+            attempts=0,
+            trace_id=task.options.get("trace_id"),
+            sent_at=message.message_datetime,
+        )
+        try:
+            with self._database.transaction() as tx:
+                buried = store.bury_without_row(tx, dead, now=now)
+        except DatabaseError as failed:
+            return _not_written(failed)
         if buried:
             _report(dead)
         return True
@@ -174,6 +208,45 @@ def replay(broker: TaskBroker, database: Database, wanted: DeadLetterFilter, clo
         replayed += len(batch)
         if len(batch) < BATCH:
             return replayed
+
+
+def replay_with(
+    broker: TaskBroker,
+    database: Database,
+    task_id: str,
+    arguments: Mapping[str, Any],
+    clock: Clock,
+) -> bool:
+    """Run one dead letter again with other arguments; return False if there is no such dead letter.
+
+    Raises:
+        PermanentError: INVALID_INPUT, its arguments count no longer (``forget_arguments``).
+        DatabaseError: nothing has changed.
+    """
+    wanted = DeadLetterFilter(task_ids=[task_id])
+    with database.transaction() as tx:
+        batch = store.take_dead(tx, wanted, actors=broker.actors.keys(), limit=1)
+        if not batch:
+            return False
+        [dead] = batch
+        forget_arguments(tx, dead.task)
+        may_run = _revive(broker, tx, dead, clock)
+        store.replace_arguments(tx, task_id, arguments)
+        kind, why = EventKind.REPLAYED, "with other arguments"
+        add_events(tx, TaskEvent(task_id, kind, clock(), dead.attempts, why=why))
+        record_act(
+            tx,
+            "replay with other arguments",
+            target=f"task {task_id}",
+            session_id=dead.session_id,
+            now=clock(),
+        )
+    task = replace(dead.task, args=(), kwargs=arguments)
+    log.info(
+        "message_replayed", task=task.actor, task_id=task_id, trace_id=dead.trace_id, edited=True
+    )
+    broker.publish([task] if may_run else [])
+    return True
 
 
 def _revive(broker: TaskBroker, tx: Connection, dead: DeadLetter, clock: Clock) -> bool:

@@ -18,7 +18,12 @@ from middleware import lifecycle
 from middleware.envelopes import to_task
 from middleware.leases import LeaseKeeper
 from middleware.pauses import Pauses, subjects_of
-from middleware.quarantine import SharedExclusiveLock, fatal_error, is_last_start
+from middleware.quarantine import (
+    Quarantine,
+    SharedExclusiveLock,
+    fatal_error,
+    is_last_start,
+)
 from middleware.run_state import run_state
 from middleware.settlement import Settlement
 from mirt.clock import Clock
@@ -28,6 +33,7 @@ from mirt.store.queue import events, leases
 from mirt.store.queue.claim_hook import ClaimHooks
 from mirt.store.queue.events import EventKind, TaskEvent
 from mirt.store.queue.leases import Lease
+from mirt.store.queue.outbox import REPUBLISH_AFTER
 
 log = structlog.get_logger(__name__)
 
@@ -70,12 +76,14 @@ class Execution(Middleware):
         settlement: Settlement,
         find_hooks: Callable[[], ClaimHooks] = dict,
         pauses: Pauses | None = None,
+        quarantine: Quarantine = Quarantine(),  # noqa: B008 - frozen
     ) -> None:
         """``find_hooks`` returns the business's claim hooks; it is asked with each claim.
 
         Without ``pauses`` no task is held by one: its caller waits, and none would run it later.
         """
         self._pauses = pauses
+        self._quarantined = quarantine
         self._database = database
         self._clock = clock
         self._keeper = keeper
@@ -90,10 +98,13 @@ class Execution(Middleware):
             SkipMessage: this copy has nothing to do; the task's row decides what happens next.
             NotNow: the database is unreachable, or the worker stops.
         """
-        lease = self._enter(broker, message, exclusive=False)
-        if is_last_start(lease):
-            # The lease is given back: another process, idle sooner, may run the task alone.
+        lease = self._enter(broker, message, exclusive=self._quarantined.is_here)
+        if is_last_start(lease) and not self._quarantined.is_here:
+            # The lease is given back: another process may run the task.
             self._admission.release()
+            if self._quarantined.report is not None:
+                self._quarantined.report()
+                raise SkipMessage(f"task {message.message_id} runs in a process of its own")
             lease = self._enter(broker, message, exclusive=True)
         self._keeper.add(lease)
         lifecycle.claimed(message, lease)
@@ -194,20 +205,26 @@ class Execution(Middleware):
         """
         task, now = to_task(message), self._clock()
         hook = self._find_hooks().get(task.actor)
+        claimed_by: Any = {
+            "owner": self._keeper.owner,
+            "now": now,
+            "duration": self._keeper.lease,
+            "subjects": subjects,
+        }
+        if hook is None and not exclusive:
+            with self._database.transaction() as tx:
+                first = leases.claim_first_and_commit(tx, task, **claimed_by)
+            if first is not None:
+                return first
         with self._database.transaction() as tx:
-            lease, found = leases.claim_and_read(
-                tx,
-                task,
-                hook.reads(task) if hook else (),
-                owner=self._keeper.owner,
-                now=now,
-                duration=self._keeper.lease,
-                subjects=subjects,
-            )
+            reads = hook.reads(task) if hook else ()
+            lease, found = leases.claim_and_read(tx, task, reads, **claimed_by)
             if lease is None:
                 return None
             if is_last_start(lease) and not exclusive:
-                leases.give_back(tx, lease, now=now)
+                is_reported = self._quarantined.report is not None
+                # Due later: until then the process of its own has begun.
+                leases.give_back(tx, lease, now=now, pause=REPUBLISH_AFTER * is_reported)
                 return lease
             if lease.starts > 1:
                 events.add_events(tx, _restarted(lease, now))

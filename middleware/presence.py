@@ -18,6 +18,7 @@ import structlog
 from dramatiq import Broker, Middleware, Worker
 from typing_extensions import override
 
+from middleware.task_broker import TaskBroker
 from mirt.clock import Clock
 from mirt.errors import DatabaseError
 from mirt.observe.memory import resident_mb
@@ -41,10 +42,13 @@ class Presence(Middleware):
         self._thread: threading.Thread | None = None
 
     @override
-    def after_worker_boot(self, broker: Broker, worker: Worker) -> None:
+    def after_worker_boot(self, broker: Any, worker: Worker) -> None:
         queues = sorted(worker.consumer_whitelist or broker.queues)
         self._thread = threading.Thread(
-            target=self._run, args=(queues, worker.worker_threads), name="presence", daemon=True
+            target=self._run,
+            args=(broker, queues, worker.worker_threads),
+            name="presence",
+            daemon=True,
         )
         self._thread.start()
 
@@ -71,11 +75,11 @@ class Presence(Middleware):
         with self._counting:
             self._finished += 1
 
-    def _run(self, queues: Sequence[str], threads: int) -> None:
+    def _run(self, broker: TaskBroker, queues: Sequence[str], threads: int) -> None:
         began = time.monotonic()
         while not self._stopped.is_set():
             stopping = self._stopping.is_set()
-            self._try(partial(self._report, queues, threads, began, stopping=stopping))
+            self._try(partial(self._report, broker, queues, threads, began, stopping=stopping))
             # The beginning and the end of a stop are reported at once, the rest at intervals.
             (self._stopped if stopping else self._stopping).wait(
                 workers.REPORT_EVERY.total_seconds()
@@ -91,7 +95,15 @@ class Presence(Middleware):
             # The thread must go on after any error: no other one in this process reports.
             log.exception("presence_failed")
 
-    def _report(self, queues: Sequence[str], threads: int, began: float, *, stopping: bool) -> None:
+    def _report(
+        self,
+        broker: TaskBroker,
+        queues: Sequence[str],
+        threads: int,
+        began: float,
+        *,
+        stopping: bool,
+    ) -> None:
         now = self._clock()
         worker = workers.WorkerRow(
             id=self._worker_id,
@@ -105,6 +117,7 @@ class Presence(Middleware):
             started_at=now - timedelta(seconds=time.monotonic() - began),
             seen_at=now,
             clock_ahead_s=round(self._database.clock_ahead_s(), 3),
+            problems=broker.problems(),
         )
         with self._database.transaction() as tx:
             workers.report(tx, worker)

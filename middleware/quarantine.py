@@ -2,11 +2,17 @@
 
 The task's row counts starts that did not end. A process that dies takes other tasks with it, and
 their starts count too. So the last start of a suspect runs alone in its process: if the process
-dies then, only that task can be the cause. A task that waits to run alone, or for the end of one
-that does, has no lease yet. Its wait counts as no start, and another process may run it.
+dies then, only that task can be the cause.
+
+A worker process with a supervisor gives a suspect back, and the supervisor starts a process for it
+(``service.processes.quarantine``). Without a supervisor the suspect runs alone in the process that
+met it, and the others wait. A task that waits to run alone, or for the end of one that does, has no
+lease yet. Its wait counts as no start, and another process may run it.
 """
 
 import threading
+from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Final
 
 from mirt.errors import ErrorCode, PermanentError
@@ -16,9 +22,22 @@ STARTS: Final = 3
 """Starts without an end after which a task is a dead letter."""
 
 
+@dataclass(frozen=True, slots=True)
+class Quarantine:
+    """Where the last start of a suspect runs: without any of both, alone in this process.
+
+    ``report`` tells the supervisor that this process has met a suspect. ``is_here``: this process
+    runs nothing but one suspect.
+    """
+
+    report: Callable[[], None] | None = None
+    is_here: bool = False
+
+
 def is_last_start(lease: Lease) -> bool:
     """Whether this is the last start of a suspect, which has to run alone."""
-    return lease.starts == STARTS
+    is_over = lease.error_code is not None or lease.cancelled_by is not None
+    return lease.starts == STARTS and not is_over
 
 
 def fatal_error(lease: Lease) -> PermanentError | None:

@@ -18,6 +18,9 @@ class TaskBroker(Protocol):
     def failure_handlers(self) -> FailureHandlers:
         """The handlers that settle rows of the business when a task fails for good."""
 
+    def problems(self) -> Mapping[str, str]:
+        """Return why this process does not receive from a queue, or cannot publish."""
+
     def publish(self, tasks: Sequence[TaskMessage]) -> int:
         """Wake workers for tasks with committed rows; return how many the transport took."""
 

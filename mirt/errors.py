@@ -10,6 +10,7 @@ WorkerError
 │   ├── DatabaseError              PostgreSQL could not be reached
 │   ├── RedisUnavailableError      Redis could not be reached, and the caller needs it
 │   └── BrokerUnavailableError     RabbitMQ has not confirmed, or could not be reached
+│       └── MessageRefusedError    … it refuses this message, for example because a queue is full
 ├── PermanentError                 trying again cannot help; carries an error code
 │   ├── PromptRefusedError         … with these messages: with less of the history it may
 │   └── UnreachableError           the customer has blocked us: a state, not a failure
@@ -36,6 +37,7 @@ class ErrorCode(StrEnum):
     TIME_LIMIT = "TIME_LIMIT"
     UNKNOWN_ACTOR = "UNKNOWN_ACTOR"
     UNDECODABLE = "UNDECODABLE"
+    DROPPED = "DROPPED"
     PURGED = "PURGED"
     CANCELLED = "CANCELLED"
     UNKNOWN_CONVERSATION = "UNKNOWN_CONVERSATION"
@@ -141,6 +143,10 @@ class RedisUnavailableError(RetryableError):
 
 class BrokerUnavailableError(RetryableError):
     """RabbitMQ has not confirmed a message in time: it may be in the queue or not."""
+
+
+class MessageRefusedError(BrokerUnavailableError):
+    """RabbitMQ refuses a message, for example of a queue whose length a policy limits."""
 
 
 class PermanentError(WorkerError):

@@ -38,6 +38,7 @@ from mirt.observe.logs import configure_ours
 from mirt.orders import Orders
 from mirt.reachability import Reachability
 from mirt.settings import Mode, Settings, load_settings
+from mirt.staff import Staff, StaffWebhook
 from mirt.store.engine.database import Database
 from mirt.store.engine.stores import stores
 from mirt.store.queue.claim_hook import ClaimHooks
@@ -49,7 +50,9 @@ from mirt.summaries import Summaries
 from mirt.task_names import TaskName
 from mirt.timeline import Timelines
 from mirt.turns import DirectTurns, FailedTurns, Handovers, Turns
+from mirt.turns.attendance import Attendance
 from mirt.turns.limits import AgentLimits
+from mirt.turns.pictures import Pictures
 from mirt.webhooks import Webhooks
 
 Show = Callable[[str, str], None]
@@ -83,6 +86,7 @@ class Runtime:
     failed_turns: FailedTurns
     direct: DirectTurns
     handovers: Handovers
+    staff: Staff
     orders: Orders
     followups: FollowUps
     delay_notices: DelayNotices
@@ -123,6 +127,7 @@ def open_runtime(
     )
     deliveries = Deliveries(database, channels, clock, _cooldowns(settings, redis))
     agent = _agent(settings, connections)
+    attendance = Attendance(settings.handover_minutes)
     turns = Turns(
         database,
         conversations,
@@ -131,7 +136,9 @@ def open_runtime(
         clock,
         max_tokens_per_day=settings.agent_max_tokens_per_day,
         limits=_limits(settings),
+        attendance=attendance,
         texts=settings.texts,
+        pictures=Pictures(channels) if settings.llm_vision else None,
     )
     failed_turns = FailedTurns(conversations, clock, settings.texts)
     orders = Orders(database, _crm(settings, connections), clock)
@@ -158,7 +165,14 @@ def open_runtime(
         turns=turns,
         failed_turns=failed_turns,
         direct=DirectTurns(database, conversations, turns, failed_turns, clock),
-        handovers=Handovers(database, conversations, channels, clock),
+        handovers=Handovers(database, conversations, channels, clock, attendance=attendance),
+        staff=Staff(
+            database,
+            deliveries,
+            clock,
+            chat_id=settings.staff_chat_id,
+            webhook=_staff_webhook(settings, connections),
+        ),
         orders=orders,
         followups=followups,
         delay_notices=DelayNotices(database, deliveries, clock),
@@ -168,6 +182,9 @@ def open_runtime(
             clock,
             retention_days=settings.retention_days,
             audit_retention_days=settings.audit_retention_days,
+            conversation_retention_days=settings.conversation_retention_days,
+            order_retention_days=settings.order_retention_days,
+            dead_letter_retention_days=settings.dead_letter_retention_days,
         ),
         health=Health(
             database, {"database": database.ping, "redis": redis.ping if redis else None}, clock
@@ -186,6 +203,14 @@ def open_runtime(
         },
         connections=connections,
     )
+
+
+def _staff_webhook(settings: Settings, connections: ExitStack) -> StaffWebhook | None:
+    if settings.staff_webhook_url is None:
+        return None
+    webhook = StaffWebhook(settings.staff_webhook_url)
+    connections.callback(webhook.close)
+    return webhook
 
 
 def _limits(settings: Settings) -> AgentLimits:

@@ -4,12 +4,11 @@ import os
 import threading
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future, wait
-from datetime import timedelta
 from functools import partial
-from typing import Any, Final
+from typing import Any
 
-import structlog
 from dramatiq import Consumer, Message, Middleware
+from dramatiq.errors import ConnectionClosed, DecodeError
 from pika import BlockingConnection
 from pika.adapters.blocking_connection import BlockingChannel
 from pika.exceptions import ChannelClosedByBroker
@@ -18,26 +17,22 @@ from broker.durable import Depth, DurableBroker, PublishResult
 from broker.rabbitmq.connection import UNREACHABLE, ConnectionSettings, reason
 from broker.rabbitmq.consumer import RabbitConsumer
 from broker.rabbitmq.depths import read_depths
-from broker.rabbitmq.publisher import CLOSE_WITHIN_S, Counts, Publisher
+from broker.rabbitmq.lost_messages import LostMessages
+from broker.rabbitmq.problems import Problems
+from broker.rabbitmq.publisher import CLOSE_WITHIN_S, Publisher
 from broker.rabbitmq.queues import NOT_FOUND, rejects_name
-from middleware.policy import QUEUES, tasks_of
+from broker.rabbitmq.upkeep import Hooks
+from middleware.policy import QUEUES
 from mirt.clock import Clock
-from mirt.errors import BrokerUnavailableError, DatabaseError
+from mirt.errors import BrokerUnavailableError, MessageRefusedError
 from mirt.store.engine.database import Database
-from mirt.store.queue import outbox
-
-log = structlog.get_logger(__name__)
-
-JUST_PUBLISHED: Final = timedelta(seconds=5)
-"""Age from which a queued task may count as lost. A younger one may just have been confirmed, or
-failed with its connection and is due already; both take less time."""
 
 
 class RabbitBroker(DurableBroker):
     """RabbitMQ, with quorum queues and confirms.
 
-    If RabbitMQ has fewer messages after a reconnect than the outbox has published (its disk was
-    lost), the broker publishes them again at once instead of one by one later.
+    If RabbitMQ has fewer messages than the outbox has published (its disk was lost, a queue was
+    deleted or purged), the broker publishes them again at once instead of one by one later.
     """
 
     def __init__(
@@ -56,7 +51,8 @@ class RabbitBroker(DurableBroker):
         self._publisher: Publisher | None = None
         self._lock = threading.Lock()
         self._late = LateConfirms(self._reschedule)
-        self._republishing: threading.Thread | None = None
+        self._lost = LostMessages(database, clock)
+        self._problems = Problems()
         super().__init__(middleware=middleware)
 
     @property
@@ -64,9 +60,7 @@ class RabbitBroker(DurableBroker):
         """The one publisher of this process."""
         with self._lock:
             if self._publisher is None:
-                self._publisher = Publisher(
-                    self._connection, QUEUES, on_connected=self._find_lost_messages
-                )
+                self._publisher = Publisher(self._connection, QUEUES, on_connected=self._lost.seek)
             return self._publisher
 
     @property
@@ -98,19 +92,42 @@ class RabbitBroker(DurableBroker):
             if not confirm.done():
                 unconfirmed.append(message)
                 self._late.watch(message, confirm)
+            elif isinstance(confirm.exception(), MessageRefusedError):
+                # At once it would be refused again: its row is due after a growing pause.
+                unconfirmed.append(message)
             elif confirm.exception() is not None:
                 failed.append(message)
         return PublishResult(failed, unconfirmed)
 
     def consume(self, queue_name: str, prefetch: int = 1, timeout: int = 5000) -> Consumer:
-        """Consume a queue; a process prefetches no more messages than it has threads."""
-        return RabbitConsumer(
-            self._connection.parameters(f"mirt consumer {queue_name} {os.getpid()}"),
-            queue_name,
-            prefetch=min(prefetch, self._threads),
-            timeout_ms=timeout,
+        """Consume a queue; a process prefetches no more messages than it has threads.
+
+        Raises:
+            ConnectionClosed: RabbitMQ cannot be reached, or refuses the consumer.
+        """
+        hooks = Hooks(
             bury=self._bury_undecodable,
+            take_reject=self._take_reject,
+            find_empty=lambda queue: self._lost.seek({queue: 0}),
         )
+        try:
+            consumer = RabbitConsumer(
+                self._connection.parameters(f"mirt consumer {queue_name} {os.getpid()}"),
+                queue_name,
+                prefetch=min(prefetch, self._threads),
+                timeout_ms=timeout,
+                hooks=hooks,
+            )
+        except ConnectionClosed as failed:
+            self._problems.refused(queue_name, str(failed))
+            raise
+        self._problems.consumes(queue_name, lambda: consumer.connected)
+        return consumer
+
+    def problems(self) -> Mapping[str, str]:
+        """Return why this process does not receive from a queue, or cannot publish."""
+        publisher = self._publisher
+        return self._problems.lasting(None if publisher is None else publisher.problem)
 
     def close(self) -> None:
         """Close the publishing connection. Other processes publish what was not confirmed."""
@@ -119,8 +136,7 @@ class RabbitBroker(DurableBroker):
                 self._publisher.close()
         self._late.finish(within_s=CLOSE_WITHIN_S)
         # Otherwise its transaction outlives the pool, and nothing closes that connection.
-        if self._republishing is not None:
-            self._republishing.join(CLOSE_WITHIN_S)
+        self._lost.finish(within_s=CLOSE_WITHIN_S)
         super().close()
 
     def drain(self, queue: str) -> None:
@@ -142,31 +158,12 @@ class RabbitBroker(DurableBroker):
     def _bury_undecodable(self, queue: str, body: bytes) -> bool:
         return any(unread.bury_undecodable(queue, body) for unread in self._unread())
 
-    def _find_lost_messages(self, ready: Counts) -> None:
-        # The publisher's own thread calls this, and must not wait for a database.
-        self._republishing = threading.Thread(
-            target=self._republish_lost, args=(ready,), name="republish", daemon=True
-        )
-        self._republishing.start()
-
-    def _republish_lost(self, ready: Counts) -> None:
+    def _take_reject(self, queue: str, body: bytes, why: str) -> bool:
         try:
-            for queue in QUEUES:
-                self._republish_lost_of(queue, ready.get(queue, 0))
-        except DatabaseError as failed:
-            log.warning("lost_messages_not_sought", why=failed.message)
-
-    def _republish_lost_of(self, queue: str, ready: int) -> None:
-        now = self.clock()
-        with self.database.transaction() as tx:
-            # Prefetched messages are not ready either, so a few are always missing.
-            if outbox.count_queued(tx, tasks_of(queue)) <= 2 * ready:
-                return
-            lost = outbox.make_lost_due(
-                tx, tasks_of(queue), published_before=now - JUST_PUBLISHED, now=now
-            )
-        if lost:
-            log.warning("messages_lost_by_rabbitmq", queue=queue, published_again=lost)
+            message = Message.decode(body)
+        except DecodeError:
+            return self._bury_undecodable(queue, body)
+        return any(unread.bury_dropped(message, why) for unread in self._unread())
 
 
 def _purge(queue: str, channel: BlockingChannel) -> None:
@@ -201,7 +198,7 @@ class LateConfirms:
             self._thread.join(within_s)
 
     def _ended(self, message: Message[Any], confirm: "Future[None]") -> None:
-        if confirm.exception() is None:
+        if confirm.exception() is None or isinstance(confirm.exception(), MessageRefusedError):
             return
         with self._lock:
             self._failed.append(message)

@@ -8,30 +8,30 @@ import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Any
 
 from pika import BlockingConnection
 from pika.adapters.blocking_connection import BlockingChannel
 from pika.exceptions import ChannelClosedByBroker
 
 from broker.rabbitmq.connection import UNREACHABLE, ConnectionSettings, reason
-from broker.rabbitmq.queues import NOT_FOUND, declarations
+from broker.rabbitmq.queues import DIFFERS, NOT_FOUND, declarations
 from middleware.policy import QUEUES
 from mirt.errors import BrokerUnavailableError
-
-DIFFERS: Final = 406
 
 
 @dataclass(frozen=True, slots=True)
 class BrokerFacts:
     """Facts about a RabbitMQ server.
 
-    ``absent`` are queues that do not exist yet, ``differing`` maps a queue with other arguments
-    than ours to RabbitMQ's explanation, and ``forbidden`` lists refused operations.
+    ``absent`` are queues that do not exist yet, ``unlimited`` those that were declared before we
+    set a delivery limit, and ``differing`` maps a queue with other arguments than ours to
+    RabbitMQ's explanation. ``forbidden`` lists refused operations.
     """
 
     version: str
     absent: list[str]
+    unlimited: list[str]
     differing: dict[str, str]
     forbidden: list[str]
 
@@ -44,7 +44,7 @@ def broker_facts(settings: ConnectionSettings) -> BrokerFacts:
     Raises:
         BrokerUnavailableError: RabbitMQ cannot be asked.
     """
-    absent, differing, forbidden = [], {}, []
+    absent, unlimited, differing, forbidden = [], [], {}, []
     with _connected(settings) as ask:
         for name, arguments in _declarations():
             refused = ask.find(name)
@@ -52,18 +52,24 @@ def broker_facts(settings: ConnectionSettings) -> BrokerFacts:
                 absent.append(name)
                 continue
             refused = refused or ask.declare(name, arguments)
-            if refused is not None and refused.reply_code == DIFFERS:
+            if refused is not None and ask.declare(name, _before_limits(arguments)) is None:
+                unlimited.append(name)
+            elif refused is not None and refused.reply_code == DIFFERS:
                 differing[name] = refused.reply_text
             elif refused is not None:
                 forbidden.append(refused.reply_text)
         if refused := ask.try_permissions():
             forbidden.append(refused.reply_text)
         version = ask.version
-    return BrokerFacts(version, absent, differing, forbidden)
+    return BrokerFacts(version, absent, unlimited, differing, forbidden)
 
 
 def _declarations() -> list[tuple[str, dict[str, Any]]]:
     return [declaration for queue in QUEUES for declaration in declarations(queue)]
+
+
+def _before_limits(arguments: dict[str, Any]) -> dict[str, Any]:
+    return {name: value for name, value in arguments.items() if name != "x-delivery-limit"}
 
 
 class _Questions:

@@ -6,6 +6,9 @@ message. Confirms one by one allow 1,450 messages a second, pipelined ones 40,00
 The end of the connection fails all unconfirmed futures, since their messages may be in the queue or
 not. While there is no connection, a publication fails at once instead of waiting. The publisher
 reconnects by itself, with growing pauses.
+
+A queue that cannot be declared, because it has other arguments or our user may not declare it, is
+left as it is: the other queues, and often this one too, take messages all the same.
 """
 
 import os
@@ -15,23 +18,26 @@ from collections import deque
 from collections.abc import Callable, Collection
 from concurrent.futures import Future
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any, Final
 
 import structlog
 from pika import BasicProperties, DeliveryMode, SelectConnection
 from pika.channel import Channel
-from pika.exceptions import AMQPError
+from pika.exceptions import AMQPError, ChannelClosedByBroker
 from pika.spec import Basic
 
 from broker.rabbitmq.connection import ConnectionSettings
-from broker.rabbitmq.queues import declarations
-from mirt.errors import BrokerUnavailableError
+from broker.rabbitmq.queues import ACCESS_REFUSED, DIFFERS, declarations
+from mirt.errors import BrokerUnavailableError, MessageRefusedError
 
 log = structlog.get_logger(__name__)
 
 UNCONFIRMED_LIMIT: Final = 20_000
 """Messages without a confirm, from which a publication fails at once."""
 LONGEST_PAUSE_S: Final = 2.0
+NO_QUEUE: Final = "mirt.probe"
+"""The routing key of a message that no queue takes: only our right to publish is asked for."""
 CLOSE_WITHIN_S: Final = 2.0
 
 Counts = dict[str, int]
@@ -45,9 +51,10 @@ class _Outgoing:
     message_id: str
     confirmed: "Future[None]" = field(default_factory=Future)
 
-    def fail(self, why: str) -> None:
+    def fail(self, why: str, *, refused: bool = False) -> None:
+        kind = MessageRefusedError if refused else BrokerUnavailableError
         if not self.confirmed.done():
-            self.confirmed.set_exception(BrokerUnavailableError(f"RabbitMQ: {why}"))
+            self.confirmed.set_exception(kind(f"RabbitMQ: {why}"))
 
 
 class Publisher:
@@ -77,11 +84,27 @@ class Publisher:
         self._down: str | None = None
         self._closing = threading.Event()
         self._sequence = 0
+        self._is_stopping = False
+        self._probe_confirmed: Callable[[], None] = lambda: None
+        self._declaring: str | None = None
+        self._left_alone: set[str] = set()
+        """Queues that could not be declared on this connection or the one before."""
+        self._full: set[str] = set()
+        """Queues that refused their last message."""
 
     @property
     def connected(self) -> bool:
         """Whether this publisher accepts messages at this moment."""
         return self._channel is not None and not self._blocked
+
+    @property
+    def problem(self) -> str | None:
+        """Why messages are not accepted, or those of some queues; None if all is well."""
+        if self._blocked or self._down is not None:
+            return self._refusal()
+        with self._lock:
+            full = ", ".join(sorted(self._full))
+        return f"RabbitMQ refuses messages of {full}: is it full?" if full else None
 
     def start(self) -> None:
         """Connect now instead of with the first message."""
@@ -94,8 +117,8 @@ class Publisher:
         """Send a persistent message; the future is done when RabbitMQ has stored it on its disks.
 
         The future fails with BrokerUnavailableError if there is no connection, if the connection
-        ends before the confirm, or if RabbitMQ refuses the message or blocks publishers by an
-        alarm.
+        ends before the confirm, or if RabbitMQ blocks publishers by an alarm; with
+        MessageRefusedError, a kind of it, if RabbitMQ refuses this message.
         """
         message = _Outgoing(queue, body, message_id)
         self.start()
@@ -142,7 +165,8 @@ class Publisher:
 
     def _connect_and_serve(self) -> bool:
         """Serve one connection until it ends; return whether it was ever ready."""
-        self._ready_once = False
+        self._ready_once = self._is_stopping = False
+        known = len(self._left_alone)
         parameters = self._settings.parameters(f"mirt publisher {os.getpid()}")
         try:
             self._connection = SelectConnection(
@@ -156,12 +180,15 @@ class Publisher:
             self._down = _reason(failed)
         finally:
             self._lost()
-        return self._ready_once
+        return self._ready_once or len(self._left_alone) > known
 
     def _stop(self, reason: str) -> None:
         if self._down is None and not self._closing.is_set():
             log.warning("rabbitmq_lost", why=reason)
-        self._down = reason
+        if not self._is_stopping:
+            # The first reason says more than the close of the connection that follows.
+            self._down = reason
+        self._is_stopping = True
         connection = self._connection
         if connection is None:
             return
@@ -172,8 +199,13 @@ class Publisher:
             connection.close()
 
     def _lost(self) -> None:
+        if self._channel is not None:
+            # Its cause may be gone by now: the next connection declares all queues.
+            self._left_alone.clear()
         self._channel = None
+        self._declaring = None
         self._blocked = False
+        self._full.clear()
         self._down = self._down or "the connection was lost"
         connection, self._connection = self._connection, None
         if connection is not None:
@@ -201,17 +233,31 @@ class Publisher:
         log.warning("rabbitmq_blocked" if blocked else "rabbitmq_unblocked")
 
     def _channel_opened(self, channel: Channel) -> None:
-        channel.add_on_close_callback(lambda _, error: self._stop(_reason(error)))
+        channel.add_on_close_callback(lambda _, error: self._channel_closed(error))
         channel.add_on_return_callback(self._returned)
         channel.confirm_delivery(self._answered)
-        wanted = [d for queue in sorted(self._queues) for d in declarations(queue)]
+        wanted = [
+            declaration
+            for queue in sorted(self._queues)
+            for declaration in declarations(queue)
+            if declaration[0] not in self._left_alone
+        ]
         self._declare(channel, wanted, {})
+
+    def _channel_closed(self, error: Exception) -> None:
+        refused = error.reply_code if isinstance(error, ChannelClosedByBroker) else None
+        if self._declaring is not None and refused in {ACCESS_REFUSED, DIFFERS}:
+            log.warning("queue_not_declared", queue=self._declaring, why=_reason(error))
+            self._left_alone.add(self._declaring)
+        self._stop(_reason(error))
 
     def _declare(self, channel: Channel, wanted: list[Any], counts: Counts) -> None:
         if not wanted:
-            self._ready(channel, counts)
+            self._declaring = None
+            self._probe(channel, counts)
             return
         (name, arguments), *rest = wanted
+        self._declaring = name
 
         def declared(frame: Any) -> None:
             found = {**counts, name: frame.method.message_count}
@@ -219,8 +265,13 @@ class Publisher:
 
         channel.queue_declare(name, durable=True, arguments=arguments, callback=declared)
 
+    def _probe(self, channel: Channel, counts: Counts) -> None:
+        """Publish to no queue: without the right to publish RabbitMQ closes the channel."""
+        self._probe_confirmed = partial(self._ready, channel, counts)
+        channel.basic_publish(exchange="", routing_key=NO_QUEUE, body=b"")
+
     def _ready(self, channel: Channel, counts: Counts) -> None:
-        self._sequence = 0
+        self._sequence = 1
         self._channel = channel
         self._down = None
         self._ready_once = True
@@ -251,13 +302,18 @@ class Publisher:
 
     def _answered(self, frame: Any) -> None:
         answer, tag = frame.method, frame.method.delivery_tag
+        if self._channel is None:
+            self._probe_confirmed()
+            return
         with self._lock:
             tags = [t for t in self._unconfirmed if t <= tag] if answer.multiple else [tag]
             outgoing = [self._unconfirmed.pop(t) for t in tags if t in self._unconfirmed]
         for message in outgoing:
             if isinstance(answer, Basic.Nack):
-                message.fail("the message was refused")
+                self._full.add(message.queue)
+                message.fail("the message was refused", refused=True)
             elif not message.confirmed.done():
+                self._full.discard(message.queue)
                 message.confirmed.set_result(None)
 
     def _returned(self, _channel: Channel, reply: Any, properties: Any, _body: bytes) -> None:

@@ -34,7 +34,8 @@ from mirt.conversations import (
 )
 from mirt.deliveries import Deliveries
 from mirt.errors import ErrorCode, LeaseLostError, PermanentError
-from mirt.llm import Agent, ChatMessage
+from mirt.llm import Agent
+from mirt.llm.content import whole_sentences
 from mirt.observe import metrics, traces
 from mirt.observe.texts import loggable
 from mirt.store.engine.database import Database
@@ -53,7 +54,7 @@ from mirt.store.shop.deliveries import (
     add_delivery,
     find_delivery,
 )
-from mirt.store.shop.handovers import withheld_name
+from mirt.store.shop.handovers import Move, ask_for_person, withheld_name
 from mirt.store.shop.mailbox import KeptMail, Mail, MailState
 from mirt.store.shop.turn_steps import Opening
 from mirt.store.shop.turns import Recalled, Reply
@@ -61,14 +62,19 @@ from mirt.task_names import TaskName
 from mirt.texts import OUR_TEXTS, Texts
 from mirt.turns.actions import MARKS, ORDER, plan, stop_followups, tools
 from mirt.turns.asking import ask
-from mirt.turns.content import lines_of, start_payload, unreadable_reply
+from mirt.turns.attendance import NO_LIMIT, Attendance
+from mirt.turns.content import lines_of, messages_of, start_payload, unreadable_reply
 from mirt.turns.failed_turns import delivery_to
 from mirt.turns.limits import AgentLimits, Limit
+from mirt.turns.pictures import Pictures
 
 log = structlog.get_logger(__name__)
 
 HISTORY_LINES: Final = 20
 """Earlier messages that the agent gets with a turn."""
+LONGEST_REPLY: Final = 16_000
+"""Characters of a reply that the customer gets, and later turns: at most five parts on any channel.
+"""
 DAY: Final = timedelta(days=1)
 """Time over which the tokens of a conversation are counted."""
 
@@ -134,11 +140,13 @@ class Turns:
         *,
         max_tokens_per_day: int = 0,
         limits: AgentLimits | None = None,
+        attendance: Attendance = NO_LIMIT,
         texts: Texts = OUR_TEXTS,
+        pictures: Pictures | None = None,
     ) -> None:
         """Take the tokens that one conversation may cost in a day; 0: no limit.
 
-        ``limits`` are those of the agent's actions.
+        ``limits`` are those of the agent's actions. Without ``pictures`` none is looked at.
         """
         self._database = database
         self._conversations = conversations
@@ -146,7 +154,9 @@ class Turns:
         self._agent = agent
         self._clock = clock
         self._texts = texts
+        self._pictures = pictures
         self._max_tokens = max_tokens_per_day
+        self._attendance = attendance
         self._limits = limits or AgentLimits()
         self._tools = tools(self._limits)
         # A series that begins with its first event has no growth, and raises no alert.
@@ -306,13 +316,15 @@ class Turns:
         if is_stop(turn.mails[0]):
             stopped = stop_followups(turn.mails[0], self._texts)
             return Reply(stopped.text, "stop", actions=stopped.record, agent_tasks=stopped.tasks)
-        if notice := unreadable_reply(turn.mails, self._texts):
+        pictures = self._pictures.of(turn.mails) if self._pictures else {}
+        notice = unreadable_reply(turn.mails, self._texts)
+        if notice and not pictures:
             return Reply(notice, model="notice")
         if self._max_tokens and turn.known.tokens >= self._max_tokens:
             metrics.AGENT_LIMITS.inc(limit="tokens")
             log.warning("token_limit_reached", tokens=turn.known.tokens)
             return Reply(self._texts.enough_for_today, model="limit")
-        messages = [ChatMessage(role="user", content=line) for line, _ in lines_of(turn.mails)]
+        messages = messages_of(turn.mails, pictures)
         with traces.span("agent answer", attributes={"mirt.messages": len(turn.mails)}) as span:
             answer = ask(self._agent, turn.known, messages, tools=self._tools)
             span.set_attributes(
@@ -322,8 +334,9 @@ class Turns:
                     "gen_ai.usage.output_tokens": answer.completion_tokens,
                 }
             )
+        text, record = _cut(answer.text)
         planned = plan(
-            answer.text,
+            text,
             answer.actions,
             turn.mails[0],
             self._texts,
@@ -335,9 +348,10 @@ class Turns:
             answer.model,
             answer.prompt_tokens,
             answer.completion_tokens,
-            planned.record,
+            [*record, *planned.record],
             planned.tasks,
             planned.to_approve,
+            planned.asks_for_person,
         )
 
     def _orders_today(self, session_id: str) -> int:
@@ -362,7 +376,10 @@ class Turns:
                     return False
                 raise
             if not stored and not steps.is_head(head, mail.task_id):
-                steps.store_withheld(tx, mail, reply, withheld_as, delivery, now=self._clock())
+                # The staff is not told: a person is there.
+                tasks = [t for t in reply.agent_tasks if t.actor != TaskName.TELL_STAFF]
+                kept = replace(reply, agent_tasks=tasks)
+                steps.store_withheld(tx, mail, kept, withheld_as, delivery, now=self._clock())
                 leases.finish(tx, lease, now=self._clock())
                 return False
             if not stored:
@@ -372,6 +389,9 @@ class Turns:
         if not commit_with_retry(self._database, write):
             log.info("answer_withheld", messages=len(turn.mails), tokens=reply.completion_tokens)
             return _Withheld()
+        if reply.asks_for_person is not None:
+            metrics.HANDOVER_MOVES.inc(move=Move.ASK.value)
+            log.info("person_asked", session_id=mail.session_id)
         others = [other.trace_id for other in turn.mails if other.task_id != mail.task_id]
         log.info(
             "answered",
@@ -387,7 +407,14 @@ class Turns:
         self, tx: Connection, mail: Mail, turn: _Open, reply: Reply, delivery: Delivery | None
     ) -> None:
         heard = _heard(tx, turn.mails)
-        steps.store_answer(tx, mail, reply, heard=heard, delivery=delivery, now=self._clock())
+        now = self._clock()
+        steps.store_answer(tx, mail, reply, heard=heard, delivery=delivery, now=now)
+        if reply.asks_for_person is not None:
+            until = self._attendance.until(now)
+            ask_for_person(
+                tx, mail.session_id, reply.asks_for_person, turn=mail.task_id, until=until, now=now
+            )
+            self._attendance.watch(tx, mail.session_id, now, now=now)
 
     def _close(self, lease: Lease, session_id: str, tx: Connection) -> "_Closing":
         """Finish the task and promote the next head, unless the lease is lost.
@@ -430,6 +457,15 @@ def _heard(tx: Connection, mails: Sequence[KeptMail]) -> list[tuple[str, datetim
         mailbox.restart(tx, mails[0].session_id)
         return []
     return lines_of(mails)
+
+
+def _cut(text: str) -> tuple[str, list[dict[str, Any]]]:
+    """Return a reply that is not too long, and the record of what was cut off."""
+    if len(text) <= LONGEST_REPLY:
+        return text, []
+    kept = whole_sentences(text[:LONGEST_REPLY]) or text[:LONGEST_REPLY]
+    log.warning("reply_cut", characters=len(text), kept=len(kept))
+    return kept, [{"action": "reply", "cut_from": len(text)}]
 
 
 def _result(mail: Mail, reply: Reply) -> dict[str, Any]:

@@ -10,24 +10,38 @@ from mirt.clock import format_duration
 from mirt.store.queue.health_checks import checks_of_workers
 from mirt.store.queue.holds import Hold, open_holds
 from mirt.store.queue.pauses import Pause, PauseKind, all_pauses
+from mirt.store.queue.workers import PUBLISHING
 from mirt.store.reports import overview
+from mirt.store.reports.handovers import OpenHandover, open_handovers
 from mirt.store.reports.overview import Effect, Unknown
 from mirt.store.shop import order_approvals, webhooks
+from mirt.store.shop.handovers import HandoverState
 from mirt.store.shop.mailbox import count_dead_heads
 from mirt.store.shop.webhooks import WebhookState
 from mirt.webhooks import problems_of
 from service.admin.context import AdminContext
-from service.admin.queues import Activity
+from service.admin.queues import Activity, transport_problems
 from service.admin.schedule import ScheduledTask
 
-NAMES: Final = {"llm": "the LLM", "crm": "the CRM", "telegram": "Telegram", "manychat": "ManyChat"}
+NAMES: Final = {
+    "llm": "the LLM",
+    "crm": "the CRM",
+    "telegram": "Telegram",
+    "manychat": "ManyChat",
+    "staff": "the webhook of the staff",
+}
 """Names of the outside services in a sentence."""
 WORKERS: Final = "workers"
 SCHEDULER: Final = "scheduler"
 WEBHOOK: Final = "webhook"
+RABBITMQ: Final = "rabbitmq"
+MEND_RABBITMQ: Final = "mend it in RabbitMQ; the workers try again every few seconds"
 FIRST_TICK_S: Final = 120.0
 """Seconds of uptime in which a deployment may not have sent its first tick yet."""
 WAITS_LONG_S: Final = 60.0
+UNATTENDED_AFTER: Final = timedelta(minutes=10)
+"""Wait for a person that is too long."""
+MOST_HANDOVERS: Final = 100
 UNKNOWN_SINCE: Final = timedelta(hours=24)
 HEALTH_CHECK_VALID_FOR: Final = timedelta(minutes=15)
 
@@ -64,12 +78,14 @@ def findings(
         stuck = count_dead_heads(tx)
         states = webhooks.read(tx)
         to_approve = order_approvals.count_waiting(tx)
+        with_people = open_handovers(tx, limit=MOST_HANDOVERS)
     living_ids = {one.worker.id for one in now.workers}
     unhealthy = {worker: found for worker, found, _ in checks if worker in living_ids}
     return [
         *_of_holds(held, now),
         *_of_pauses(paused, now),
         *_of_webhooks(states, now.at),
+        *_of_transport(now),
         *_of_workers(now, "mirt up" if is_embedded else "mirt worker"),
         *_of_queues(now),
         *_of_runs(now),
@@ -79,6 +95,7 @@ def findings(
         *_of_health(unhealthy),
         *_of_outcomes(unknown),
         *_of_orders(*to_approve, now.at),
+        *_of_handovers(with_people, now.at),
     ]
 
 
@@ -151,6 +168,14 @@ def _of_workers(now: Activity, start: str) -> Iterator[Problem]:
         if ready := sum(queue.ready for queue in idle):
             found += f", where {_count(ready, 'task')} {'waits' if ready == 1 else 'wait'}"
         yield Problem(WORKERS, found, f"{start} {' '.join(names)}", "/ops")
+
+
+def _of_transport(now: Activity) -> Iterator[Problem]:
+    reasons = transport_problems(one.worker for one in now.workers)
+    for (subject, why), hosts in reasons.items():
+        verb = "cannot publish" if subject == PUBLISHING else f"receives nothing from {subject}"
+        who = f"the worker on {hosts[0]}" if len(hosts) == 1 else f"each of {len(hosts)} workers"
+        yield Problem(RABBITMQ, f"{who} {verb}: {why}", MEND_RABBITMQ, "/ops/queues")
 
 
 def _of_queues(now: Activity) -> Iterator[Problem]:
@@ -233,6 +258,18 @@ def _of_orders(count: int, since: datetime | None, now: datetime) -> Iterator[Pr
             "mirt orders list",
             "/ops/orders",
         )
+
+
+def _of_handovers(found: Sequence[OpenHandover], now: datetime) -> Iterator[Problem]:
+    for one in found:
+        if one.waits_since is None or now - one.waits_since < UNATTENDED_AFTER:
+            continue
+        waited = format_duration((now - one.waits_since).total_seconds())
+        what = f"{one.by} has not answered conversation {one.session_id} for {waited}"
+        if one.state is HandoverState.ASKED:
+            what = f"conversation {one.session_id} has waited for a person for {waited}"
+        page = f"/ops/trace?id={quote(one.session_id, safe='')}"
+        yield Problem("handovers", what, f"mirt takeover {one.session_id}", page)
 
 
 def _count(number: int, one: str) -> str:

@@ -1,6 +1,6 @@
 """Read the current state of queues, running tasks and workers, and the last hour."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Final
@@ -24,7 +24,7 @@ class QueueView:
     """A queue: its tasks in each state, its rate, and how long its oldest ready task has waited.
 
     ``done_per_minute`` is the mean of the last ``RATE_OVER``; ``workers`` is the number of worker
-    processes that serve the queue and are not stopping.
+    processes that receive from the queue and are not stopping.
     """
 
     name: str
@@ -103,6 +103,15 @@ def activity(context: AdminContext) -> Activity:
     )
 
 
+def transport_problems(living: Iterable[WorkerRow]) -> dict[tuple[str, str], list[str]]:
+    """Return queue and reason of each problem that workers have with RabbitMQ, with their hosts."""
+    found: dict[tuple[str, str], list[str]] = {}
+    for worker in living:
+        for subject, why in sorted((worker.problems or {}).items()):
+            found.setdefault((subject, why), []).append(worker.host)
+    return found
+
+
 def _queue(
     name: str, counts: Sequence[TaskCounts], living: Sequence[WorkerRow], now: datetime
 ) -> QueueView:
@@ -116,7 +125,7 @@ def _queue(
         dead=sum(task.dead for task in own),
         done_per_minute=sum(task.done for task in own) / (RATE_OVER / timedelta(minutes=1)),
         oldest_wait_s=max(0.0, (now - oldest).total_seconds()),
-        workers=sum(name in worker.queues and not worker.stopping for worker in living),
+        workers=sum(worker.receives(name) for worker in living),
     )
 
 

@@ -1,15 +1,15 @@
 """Heartbeat files of worker processes, and the check that reads them.
 
 A worker process touches the file of its slot once a second while it is ready. A process that has
-lost its broker or one of its threads stops touching it. ``check`` answers a container's health
-check. It reads these files only: it needs no server, and this module imports nothing but Python's
-own library, because the health check runs every few seconds.
+lost its broker or one of its threads stops touching it, and writes the reason. ``check`` answers a
+container's health check. It reads these files only: it needs no server, and this module imports
+nothing but Python's own library, because the health check runs every few seconds.
 """
 
 import os
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Final
 
@@ -21,11 +21,14 @@ PREFIX: Final = "mirt-worker-"
 
 
 class Heartbeat:
-    """A thread that touches ``path`` once a second while ``is_ready`` returns true."""
+    """A thread that touches ``path`` once a second while ``faults`` returns none.
 
-    def __init__(self, path: Path, is_ready: Callable[[], bool]) -> None:
+    Otherwise it writes the faults into the file, and leaves its time as it was.
+    """
+
+    def __init__(self, path: Path, faults: Callable[[], Sequence[str]]) -> None:
         self._path = path
-        self._is_ready = is_ready
+        self._faults = faults
         self._stopping = threading.Event()
         self._thread = threading.Thread(target=self._run, name="heartbeat", daemon=True)
 
@@ -39,8 +42,10 @@ class Heartbeat:
 
     def _run(self) -> None:
         while not self._stopping.wait(EVERY_S):
-            if self._is_ready():
-                self._path.touch()
+            faults = self._faults()
+            beat_at = self._path.stat().st_mtime if faults else time.time()
+            self._path.write_text("; ".join(faults))
+            os.utime(self._path, (beat_at, beat_at))
 
 
 def new_folder() -> Path:
@@ -73,12 +78,14 @@ def _problems_in(folder: Path) -> list[str]:
     beats = [file for file in folder.iterdir() if not file.name.startswith(".")]
     if not beats:
         return [f"{folder.name}: no worker process has been ready yet"]
-    lines = {beat.name: _problem_of(beat.stat().st_mtime) for beat in beats}
+    lines = {beat.name: _problem_of(beat) for beat in beats}
     return [f"{folder.name}: worker slot {name} {line}" for name, line in lines.items() if line]
 
 
-def _problem_of(beat_at: float) -> str | None:
+def _problem_of(beat: Path) -> str | None:
+    beat_at, why = beat.stat().st_mtime, beat.read_text()
+    because = f": {why}" if why else ""
     if not beat_at:
-        return "has not been ready yet"
+        return f"has not been ready yet{because}"
     silent_s = time.time() - beat_at
-    return f"has not been ready for {silent_s:.0f} s" if silent_s > OLD_AFTER_S else None
+    return f"has not been ready for {silent_s:.0f} s{because}" if silent_s > OLD_AFTER_S else None

@@ -5,7 +5,6 @@ told to stop only when the successor is ready. The slot watches both all the whi
 """
 
 import random
-import signal
 import time
 from typing import Final
 
@@ -15,7 +14,12 @@ from mirt.observe import metrics
 from mirt.store.engine.database import Database
 from service.processes import heartbeat
 from service.processes.recycling import Limits
-from service.processes.worker_process import STOP_MARGIN_S, WorkerConfig, WorkerProcess
+from service.processes.worker_process import (
+    STOP_MARGIN_S,
+    WorkerConfig,
+    WorkerProcess,
+    cause_of_death,
+)
 
 log = structlog.get_logger(__name__)
 
@@ -45,6 +49,7 @@ class WorkerSlot:
         self._leaving: WorkerProcess | None = None
         self._exceeded_limit = ""
         self._short_lives = 0
+        self._has_lost_one = False
         self._start_at = 0.0
         self._succeed_at = 0.0
 
@@ -58,6 +63,14 @@ class WorkerSlot:
     def is_changing(self) -> bool:
         """Whether one worker process is giving way to another."""
         return self._successor is not None or self._leaving is not None
+
+    def has_suspects(self) -> bool:
+        """Whether a task may need a process of its own, since the last call.
+
+        A worker process has died, or has met such a task.
+        """
+        lost, self._has_lost_one = self._has_lost_one, False
+        return any([lost, *(worker.has_met_suspect() for worker in self.workers)])
 
     @property
     def due_since(self) -> float | None:
@@ -88,7 +101,7 @@ class WorkerSlot:
 
     def _start(self) -> WorkerProcess:
         limits = self._limits.with_jitter(random.uniform)
-        return WorkerProcess(self._config, self._database, limits, self._heartbeat)
+        return WorkerProcess(self._config, self._database, limits, heartbeat=self._heartbeat)
 
     def _supervise_current(self) -> None:
         worker = self._current
@@ -140,15 +153,12 @@ class WorkerSlot:
 
     def _reap(self, worker: WorkerProcess) -> None:
         lived_s = worker.lived_s
-        metrics.WORKER_DEATHS.inc(why=_cause_of_death(worker.exit_code))
+        metrics.WORKER_DEATHS.inc(why=cause_of_death(worker.exit_code))
         log.error("worker_died", pid=worker.pid, code=worker.exit_code, lived_s=round(lived_s, 1))
         worker.release_leases()
         worker.clean_up()
+        self._has_lost_one = True
         self._short_lives = self._short_lives + 1 if lived_s < SHORT_LIFE_S else 0
-
-
-def _cause_of_death(code: int | None) -> str:
-    return signal.Signals(-code).name if code is not None and code < 0 else "exit"
 
 
 def _pause(short_lives: int) -> float:

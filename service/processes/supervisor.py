@@ -1,8 +1,9 @@
 """The supervisor of ``mirt worker``: keeps its worker processes running and within their limits.
 
 When a worker process dies, the supervisor ends its leases, so that its messages are run elsewhere
-at once, and starts another one; the others are not touched. Worker processes that are due for
-recycling give way to their successors one at a time.
+at once, and starts another one; the others are not touched. A task that may be the cause of such
+deaths gets a process of its own. Worker processes that are due for recycling give way to their
+successors one at a time.
 """
 
 import shutil
@@ -21,6 +22,7 @@ from mirt.store.engine.stores import stores
 from service.processes.exporter import Exporter
 from service.processes.fork import STOP_SIGNALS, warm_up
 from service.processes.heartbeat import new_folder
+from service.processes.quarantine import Quarantine
 from service.processes.recycling import Limits
 from service.processes.slot import WorkerSlot
 from service.processes.stop_signal import StopFlag
@@ -73,6 +75,7 @@ class Supervisor:
         )
         database = stores(settings).database
         self._slots = [WorkerSlot(number, config, database, limits) for number in range(processes)]
+        self._quarantine = Quarantine(config, database)
         self._stop_flag = StopFlag()
 
     def run(self) -> int:
@@ -86,6 +89,9 @@ class Supervisor:
             self._export()
             for slot in self._slots:
                 slot.supervise()
+                if slot.has_suspects():
+                    self._quarantine.look()
+            self._quarantine.supervise()
             self._recycle()
             self._stop_flag.wait(POLL_S)
         self._stop()
@@ -108,6 +114,7 @@ class Supervisor:
     def _stop(self) -> None:
         log.info("workers_stopping", processes=len(self._slots))
         workers = [worker for slot in self._slots for worker in slot.workers]
+        workers += self._quarantine.workers
         for worker in workers:
             worker.stop(within_s=self._grace_s + STOP_MARGIN_S)
         # Hard limits and leases are kept until the last worker process has ended.

@@ -22,11 +22,16 @@ from dramatiq import Worker
 import actors  # noqa: F401 - declares the tasks
 from broker.durable import DurableBroker
 from broker.rabbitmq.consumer import RabbitConsumer
+from broker.run_here import run_here
 from broker.stack import install
+from middleware.envelopes import to_message
 from middleware.hard_limits import DeadlineTable
+from middleware.policy import TASKS
+from middleware.quarantine import Quarantine
 from middleware.worker_stats import TaskCounter, WorkerStats
 from mirt.observe import multiprocess, traces
 from mirt.runtime import open_runtime, use_runtime
+from mirt.store.queue.suspects import read_task
 from service.processes.fork import RETIRE, STOP_SIGNALS, die_with
 from service.processes.heartbeat import Heartbeat
 from service.processes.startup import read_settings
@@ -54,23 +59,49 @@ def main(arguments: Sequence[str] | None = None) -> int:
     structlog.contextvars.bind_contextvars(worker=options.worker_id)
     deadlines = DeadlineTable(options.deadlines, rows=options.threads)
     stats = WorkerStats(options.stats)
-    broker = install(settings, worker_id=options.worker_id, deadlines=deadlines)
+    quarantine = Quarantine(report=stats.report_suspect)
+    if options.suspect:
+        quarantine = Quarantine(is_here=True)
+    broker = install(
+        settings, worker_id=options.worker_id, deadlines=deadlines, quarantine=quarantine
+    )
     broker.add_middleware(TaskCounter(stats))
     use_runtime(open_runtime(settings))
     traces.start("worker")
-    worker = start_worker(broker, queues=set(options.queues), threads=options.threads)
-    heartbeat = Heartbeat(options.heartbeat, lambda: is_ready(worker))
-    heartbeat.start()
     threading.Thread(target=_beat, args=(stats,), name="beat", daemon=True).start()
+    if options.suspect:
+        _run_suspect(broker, options.suspect)
+    else:
+        _work(broker, options, stats, stop)
+    broker.close()
+    traces.stop()
+    return 0
+
+
+def _run_suspect(broker: DurableBroker, task_id: str) -> None:
+    """Run one task, and nothing else: if this process dies, the task is the cause.
+
+    A stop signal lets it finish, as a running task in any worker.
+    """
+    with broker.database.transaction() as tx:
+        task = read_task(tx, task_id)
+    if task is not None and task.actor in TASKS:
+        run_here(broker, to_message(task))
+
+
+def _work(
+    broker: DurableBroker, options: argparse.Namespace, stats: WorkerStats, stop: StopFlag
+) -> None:
+    """Run the tasks of the queues until a stop signal."""
+    worker = start_worker(broker, queues=set(options.queues), threads=options.threads)
+    heartbeat = Heartbeat(options.heartbeat, lambda: faults_of(worker, broker))
+    heartbeat.start()
     while not stop.wait(POLL_S):
-        if is_ready(worker):
+        if not faults_of(worker, broker):
             stats.mark_ready()
             stop.wait()
     heartbeat.stop()
     stop_worker(worker, grace_s=options.grace)
-    broker.close()
-    traces.stop()
-    return 0
 
 
 def start_worker(
@@ -87,13 +118,18 @@ def start_worker(
     return worker
 
 
-def is_ready(worker: Worker) -> bool:
-    """Whether every thread of the worker lives and every consumer has its connection."""
+def faults_of(worker: Worker, broker: DurableBroker) -> list[str]:
+    """Return why the worker is not ready: a thread has died, or a consumer receives nothing."""
     threads = [*worker.workers, *worker.consumers.values()]
-    return all(thread.is_alive() for thread in threads) and all(
-        isinstance(thread.consumer, RabbitConsumer) and thread.consumer.connected
-        for thread in worker.consumers.values()
-    )
+    why = broker.problems()
+    return [
+        *("a thread has died" for thread in threads if not thread.is_alive()),
+        *(
+            f"{queue}: {why.get(queue, 'no consumer yet')}"
+            for queue, thread in worker.consumers.items()
+            if not (isinstance(thread.consumer, RabbitConsumer) and thread.consumer.connected)
+        ),
+    ]
 
 
 def stop_worker(worker: Worker, *, grace_s: float) -> None:
@@ -148,7 +184,9 @@ def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--threads", type=int, required=True)
     parser.add_argument("--grace", type=float, required=True)
     parser.add_argument("--supervisor", type=int, required=True)
-    parser.add_argument("--heartbeat", type=Path, required=True)
+    purpose = parser.add_mutually_exclusive_group(required=True)
+    purpose.add_argument("--heartbeat", type=Path)
+    purpose.add_argument("--suspect")
     parser.add_argument("--deadlines", type=Path, required=True)
     parser.add_argument("--stats", type=Path, required=True)
     parser.add_argument("--worker-id", required=True)

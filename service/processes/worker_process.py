@@ -1,6 +1,7 @@
 """A worker process as the supervisor sees it: started, watched, stopped once, cleaned up after."""
 
 import os
+import signal
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -57,11 +58,18 @@ class WorkerConfig:
 class WorkerProcess:
     """A child of the supervisor that runs tasks, under a worker id that is never used again.
 
-    The constructor starts the process. ``heartbeat`` is the heartbeat file of its slot.
+    The constructor starts the process. ``heartbeat`` is the heartbeat file of its slot. Instead,
+    ``suspect`` names the one task that it runs before it ends.
     """
 
     def __init__(
-        self, config: WorkerConfig, database: Database, limits: Limits, heartbeat: Path
+        self,
+        config: WorkerConfig,
+        database: Database,
+        limits: Limits,
+        *,
+        heartbeat: Path | None = None,
+        suspect: str | None = None,
     ) -> None:
         self.worker_id = owner_name()
         self.limits = limits
@@ -73,14 +81,17 @@ class WorkerProcess:
         self._kill_at: float | None = None
         self._timed_out: set[RunningTask] = set()
         self._renew_at = 0.0
+        self._suspects_known = 0
         name = self.worker_id.rpartition(":")[2]
         self._files = config.folder / f".{name}.deadlines", config.folder / f".{name}.stats"
-        self._deadlines = DeadlineTable(self._files[0], rows=config.threads)
+        threads = config.threads if suspect is None else 1
+        self._deadlines = DeadlineTable(self._files[0], rows=threads)
         self._stats = WorkerStats(self._files[1])
-        self.process = self._fork(heartbeat)
+        purpose = ("--suspect", suspect) if suspect else ("--heartbeat", str(heartbeat))
+        self.process = self._fork(threads, purpose)
         log.info("worker_process", pid=self.pid, worker_id=self.worker_id)
 
-    def _fork(self, heartbeat: Path) -> BaseProcess:
+    def _fork(self, threads: int, purpose: Sequence[str]) -> BaseProcess:
         deadlines, stats = map(str, self._files)
         # Two processes must not share a connection.
         self._database.close()
@@ -88,10 +99,10 @@ class WorkerProcess:
             self._config.module,
             [
                 *self._config.queues,
-                *("--threads", str(self._config.threads), "--grace", str(self._config.grace_s)),
+                *("--threads", str(threads), "--grace", str(self._config.grace_s)),
                 *("--supervisor", str(os.getpid()), "--worker-id", self.worker_id),
-                *("--heartbeat", str(heartbeat), "--deadlines", deadlines, "--stats", stats),
-                *("--process-number", self._number),
+                *("--deadlines", deadlines, "--stats", stats),
+                *("--process-number", self._number, *purpose),
             ],
         )
 
@@ -119,6 +130,11 @@ class WorkerProcess:
     def usage(self) -> Usage:
         """Finished messages and current memory."""
         return Usage(self._stats.finished, resident_mb(self.pid))
+
+    def has_met_suspect(self) -> bool:
+        """Whether it has met a task that needs a process of its own, since the last call."""
+        before, self._suspects_known = self._suspects_known, self._stats.suspects
+        return self._suspects_known != before
 
     def watch(self) -> None:
         """Enforce the hard limits of its tasks, its end after ``stop``, and its leases.
@@ -219,3 +235,8 @@ class WorkerProcess:
             log.warning("not_condemned", why=failed.message)
         else:
             self._timed_out |= runs
+
+
+def cause_of_death(code: int | None) -> str:
+    """Return the name of the signal that ended a process, or ``exit``."""
+    return signal.Signals(-code).name if code is not None and code < 0 else "exit"

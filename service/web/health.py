@@ -12,7 +12,9 @@ messages that it can store, so they are 200 ``degraded``.
 import threading
 from collections.abc import Callable, Iterable, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor, wait
+from contextlib import suppress
 from dataclasses import asdict
+from functools import partial
 from typing import Final
 
 import falcon
@@ -20,17 +22,21 @@ import falcon.asgi
 import structlog
 
 from broker.task import registry
-from mirt.errors import BrokerUnavailableError
+from mirt.clock import deadline_in
+from mirt.errors import BrokerUnavailableError, DatabaseError, SoftTimeLimitExceeded
 from mirt.health import OK, Probe
 from mirt.runtime import Runtime
 from mirt.store.engine.stores import stores
+from mirt.store.queue import workers
 from mirt.store.queue.health_checks import HealthCheck
+from mirt.store.queue.workers import WorkerRow
 from service.web.errors import unavailable
 
 log = structlog.get_logger(__name__)
 
 ESSENTIAL: Final = frozenset({"database"})
 PROBE_TIMEOUT_S: Final = 1.0
+REPORTS_TIMEOUT_S: Final = 0.5
 
 
 def probes_of(runtime: Runtime) -> dict[str, Probe]:
@@ -40,13 +46,32 @@ def probes_of(runtime: Runtime) -> dict[str, Probe]:
     if redis is not None:
         probes["redis"] = redis.ping
     if runtime.settings.rabbitmq_url is not None:
-        probes["rabbitmq"] = _ask_rabbitmq
+        probes["rabbitmq"] = partial(_ask_rabbitmq, runtime)
     return probes
 
 
-def _ask_rabbitmq() -> None:
+class NotReceivedError(BrokerUnavailableError):
+    """A worker receives nothing from a queue. The text names queues only, so anyone may read it."""
+
+
+def _ask_rabbitmq(runtime: Runtime) -> None:
+    """Ask our own connection, and what the workers report about theirs.
+
+    Raises:
+        BrokerUnavailableError: no connection accepts messages, or a worker reports a problem.
+    """
     if not registry.broker.ready:
         raise BrokerUnavailableError("no connection accepts messages")
+    living: list[WorkerRow] = []
+    # Without the database only our own connection can be judged.
+    with (
+        suppress(DatabaseError, SoftTimeLimitExceeded),
+        deadline_in(REPORTS_TIMEOUT_S),
+        runtime.database.transaction() as tx,
+    ):
+        living = workers.living(tx, now=runtime.clock())
+    if subjects := sorted({subject for one in living for subject in one.problems or {}}):
+        raise NotReceivedError(f"a worker has a problem with {', '.join(subjects)}: mirt doctor")
 
 
 class Liveness:
@@ -101,6 +126,8 @@ class Readiness:
             return OK
         # The text of the error may name hosts and users, so it goes to the log only.
         log.warning("probe_failed", dependency=name, why=str(failed))
+        if isinstance(failed, NotReceivedError):
+            return f"failed: {failed.message}"
         return f"failed: {type(failed).__name__}"
 
 

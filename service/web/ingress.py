@@ -60,6 +60,7 @@ class IngressApp(falcon.asgi.App):  # type: ignore[type-arg]
         if scope["type"] == "http":
             # ASGI allows iterators, and several readers follow.
             scope["headers"] = [(name, value) for name, value in scope["headers"]]
+            scope["server"] = tuple(scope.get("server") or ("", None))
             if refused := self._refusal_of(scope):
                 await _refuse(send, *refused)
                 return
@@ -85,19 +86,13 @@ class IngressApp(falcon.asgi.App):  # type: ignore[type-arg]
             return 403, Code.FORBIDDEN, f"mirt up serves its own machine: {why}"
         if path in self._own:
             return None
-        is_elsewhere = self._ops_port is not None and _port_of(scope) != self._ops_port
+        is_elsewhere = self._ops_port is not None and scope["server"][1] != self._ops_port
         # Routes ignore leading slashes, and a proxy that denies a path by its text does not.
         if is_elsewhere or path.startswith("//"):
             return 404, Code.NOT_FOUND, "there is nothing at this address"
         if _declared_length(scope) > LONGEST_BODY:
             return 413, Code.PAYLOAD_TOO_LARGE, TOO_LARGE
         return None
-
-
-def _port_of(scope: Any) -> int | None:
-    """Return the port on which a request came in."""
-    server = scope.get("server")
-    return server[1] if server else None
 
 
 def _declared_length(scope: Any) -> int:

@@ -465,3 +465,23 @@ def test_without_tasks_the_caller_gets_the_result(
     }
     with pytest.raises(PermanentError, match=r"items"):
         dispatcher.dispatch_crm_order(order(items=[]))
+
+
+def test_without_tasks_the_look_up_of_an_unknown_order_waits_as_it_is_asked(
+    run: Callable[..., Running], services: FakeServices, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    clock = FakeClock()
+    slept: list[float] = []
+
+    def sleep(seconds: float) -> None:
+        slept.append(seconds)
+        clock.advance(seconds=seconds)
+
+    crm = {"snitkix_api_url": services.crm_url, **CRM}
+    running = run("embedded", work=False, clock=clock, TASKS_ENABLED=False, **crm)
+    monkeypatch.setattr(running.broker, "_sleep", sleep)
+    services.misbehave("crm", Status(504))
+    assert dispatcher.dispatch_crm_order(order())["status"] == "created"
+    assert SETTLED_AFTER_S - 5 < sum(slept) < SETTLED_AFTER_S + 5
+    assert (len(services.crm.orders), created(services)) == (1, 2)
+    assert len(services.requests("crm")) <= 5

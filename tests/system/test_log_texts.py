@@ -16,6 +16,7 @@ def test_a_message_and_its_reply_are_logged_when_it_is_asked_for(
     embedded: Embedded, is_asked_for: bool
 ) -> None:
     embedded.settings = {"LOG_TEXTS": str(is_asked_for).lower(), "LOG_FORMAT": "json"}
+    embedded.settings["LOG_LEVEL"] = "INFO"
     embedded.up()
     sent = embedded.mirt("send", WORDS, "--port", str(embedded.port))
     assert sent.returncode == 0

@@ -3,10 +3,11 @@
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Final, TypeVar
+from typing import Any, Final, TypeVar
 
 import structlog
 from redis import Redis, RedisError
+from redis.exceptions import NoPermissionError
 
 from mirt.clock import Clock
 from mirt.errors import RedisUnavailableError
@@ -62,12 +63,14 @@ class BestEffort:
 
 @dataclass(frozen=True, slots=True)
 class RedisFacts:
-    """Facts that a Redis server reports. ``ahead_s``: seconds that its clock is ahead of ours."""
+    """Facts that a Redis server reports. ``ahead_s``: seconds that its clock is ahead of ours.
 
-    version: str
+    ``version`` is None if our user may not ask for it, as with many hosters.
+    """
+
+    version: str | None
     ahead_s: float
     used_mb: float
-    evicts: bool
 
 
 def redis_facts(url: str, clock: Clock, *, within_s: float) -> RedisFacts:
@@ -81,7 +84,7 @@ def redis_facts(url: str, clock: Clock, *, within_s: float) -> RedisFacts:
         before = clock()
         seconds, microseconds = client.time()
         between = before + (clock() - before) / 2
-        info = client.info()
+        info = _info(client)
         client.set(PROBE_KEY, 1, ex=10)
         client.delete(PROBE_KEY)
     except RedisError as failed:
@@ -89,8 +92,14 @@ def redis_facts(url: str, clock: Clock, *, within_s: float) -> RedisFacts:
     finally:
         client.close()
     return RedisFacts(
-        version=str(info["redis_version"]),
+        version=info.get("redis_version"),
         ahead_s=seconds + microseconds / 1e6 - between.timestamp(),
         used_mb=info.get("used_memory", 0) / 2**20,
-        evicts=info.get("maxmemory", 0) > 0 and info.get("maxmemory_policy") != "noeviction",
     )
+
+
+def _info(client: Redis) -> dict[str, Any]:
+    try:
+        return dict(client.info())
+    except NoPermissionError:
+        return {}

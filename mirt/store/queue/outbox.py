@@ -1,6 +1,7 @@
 """Add tasks to the outbox and take those that are due: new, delayed, or with a lost message."""
 
 from collections.abc import Collection, Sequence
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any, Final
 
@@ -188,7 +189,19 @@ def forget_done(tx: Connection, task_id: str) -> None:
     tx.execute(delete(tasks).where(tasks.c.id == task_id, tasks.c.state == TaskState.DONE))
 
 
-def take_retry(tx: Connection, task_id: str, *, now: datetime) -> TaskMessage | None:
+@dataclass(frozen=True, slots=True)
+class Retry:
+    """A task that was taken before its next attempt was due.
+
+    ``waited_s`` is the sum of the waits that the other side asked for, in seconds.
+    """
+
+    task: TaskMessage
+    due_at: datetime
+    waited_s: int
+
+
+def take_retry(tx: Connection, task_id: str, *, now: datetime) -> Retry | None:
     """Take a task that is delayed until its next attempt, before it is due; None if it is not.
 
     The task becomes queued.
@@ -197,9 +210,12 @@ def take_retry(tx: Connection, task_id: str, *, now: datetime) -> TaskMessage | 
         update(tasks)
         .where(tasks.c.id == task_id, tasks.c.state == TaskState.DELAYED, tasks.c.fence > 0)
         .values(state=TaskState.QUEUED, published_at=now, waits_since=now)
-        .returning(*(tasks.c[name] for name in TASK_COLUMNS))
+        .returning(*(tasks.c[name] for name in TASK_COLUMNS), tasks.c.due_at, tasks.c.waited_s)
     ).one_or_none()
-    return None if row is None else TaskMessage(*row)
+    if row is None:
+        return None
+    *task, due_at, waited_s = row
+    return Retry(TaskMessage(*task), due_at, waited_s)
 
 
 def make_all_due(tx: Connection, *, now: datetime) -> int:

@@ -1,6 +1,6 @@
 """Report and list the worker processes: a row each, which lives while its worker renews it."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from datetime import datetime, timedelta
 from typing import Final
@@ -10,6 +10,8 @@ from sqlalchemy import Connection, delete, select
 from mirt.store.engine.database import upsert
 from mirt.store.tables import workers
 
+PUBLISHING: Final = "publishing"
+"""The key of a problem of a worker that is about no queue: it cannot publish."""
 REPORT_EVERY: Final = timedelta(seconds=4)
 """Time between two reports of a worker."""
 GONE_AFTER: Final = timedelta(seconds=12)
@@ -18,7 +20,11 @@ GONE_AFTER: Final = timedelta(seconds=12)
 
 @dataclass(frozen=True, slots=True)
 class WorkerRow:
-    """A worker process as it reports itself. ``id`` is the name under which it holds leases."""
+    """A worker process as it reports itself. ``id`` is the name under which it holds leases.
+
+    ``problems`` says why it receives nothing from a queue, or why it cannot publish (``PUBLISHING``
+    is the key then).
+    """
 
     id: str
     host: str
@@ -32,12 +38,18 @@ class WorkerRow:
     seen_at: datetime
     clock_ahead_s: float | None = None
     """Seconds by which the clock of its machine is ahead of the database's; None if not told."""
+    problems: Mapping[str, str] | None = None
+
+    def receives(self, queue: str) -> bool:
+        """Whether messages of the queue reach this worker."""
+        return queue in self.queues and not self.stopping and queue not in (self.problems or {})
 
 
 def report(tx: Connection, worker: WorkerRow) -> None:
     """Store the report of a living worker; delete workers that have long been gone."""
     tx.execute(delete(workers).where(workers.c.seen_at < worker.seen_at - 5 * GONE_AFTER))
-    values = {**asdict(worker), "queues": list(worker.queues)}
+    problems = dict(worker.problems) if worker.problems else None
+    values = {**asdict(worker), "queues": list(worker.queues), "problems": problems}
     tx.execute(
         upsert(tx, workers)
         .values(values)

@@ -5,6 +5,7 @@ cooldowns through Redis. Without Redis, each process knows only those that it wa
 the other side asks it for the others again.
 """
 
+import threading
 import time
 from typing import Final, Protocol
 
@@ -21,7 +22,7 @@ class Cooldowns(Protocol):
     """Cooldowns by name; the name says which chat or account asked for it."""
 
     def start(self, name: str, seconds: float) -> None:
-        """Start a cooldown of ``seconds`` from now; it replaces the one of the same name."""
+        """Start a cooldown of ``seconds`` from now; one of the same name that ends later stays."""
 
     def check(self, name: str) -> None:
         """Return if no cooldown of this name is running.
@@ -46,13 +47,15 @@ class LocalCooldowns:
 
     def __init__(self) -> None:
         self._until: dict[str, float] = {}
+        self._lock = threading.Lock()
 
     def start(self, name: str, seconds: float) -> None:
         """Start the cooldown in the memory of this process."""
-        if len(self._until) >= MOST_KNOWN:
-            now = time.monotonic()
-            self._until = {known: end for known, end in self._until.items() if end > now}
-        self._until[name] = time.monotonic() + seconds
+        now = time.monotonic()
+        with self._lock:
+            if len(self._until) >= MOST_KNOWN:
+                self._until = {known: end for known, end in self._until.items() if end > now}
+            self._until[name] = max(self._until.get(name, 0.0), now + seconds)
 
     def left_s(self, name: str) -> float:
         """Return the seconds until the cooldown ends; 0 or less if none is running."""
@@ -63,11 +66,19 @@ class LocalCooldowns:
         _check(name, self.left_s(name))
 
 
+_START: Final = """
+if redis.call('PTTL', KEYS[1]) < tonumber(ARGV[1]) then
+  redis.call('SET', KEYS[1], 1, 'PX', ARGV[1])
+end
+"""
+
+
 class RedisCooldowns:
     """The cooldowns that any process was asked for, as long as Redis works."""
 
     def __init__(self, redis: Redis) -> None:
         self._redis = redis
+        self._start = redis.register_script(_START)
         self._local = LocalCooldowns()
         self._best_effort = BestEffort("cooldowns")
 
@@ -75,7 +86,7 @@ class RedisCooldowns:
         """Start the cooldown here and, if Redis works, for all processes."""
         self._local.start(name, seconds)
         key, for_ms = _key(name), max(1, round(1000 * seconds))
-        self._best_effort(lambda: self._redis.set(key, 1, px=for_ms), default=None)
+        self._best_effort(lambda: self._start(keys=[key], args=[for_ms]), default=None)
 
     def check(self, name: str) -> None:
         """Raise ``CooldownError`` if this process or Redis knows of a running cooldown."""

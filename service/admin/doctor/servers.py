@@ -3,7 +3,7 @@
 import time
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from mirt.clock import Clock
 from mirt.settings import Settings
@@ -11,8 +11,12 @@ from mirt.store.engine.database import Database
 from mirt.store.engine.revision import known_revision
 from mirt.store.reports.server_info import DatabaseFacts, database_facts
 from service.admin.doctor.finding import Finding, Severity
+from service.admin.doctor.versions import check_version
 from service.admin.doctor.workers import check_workers
 from service.admin.queues import MAX_CLOCK_SKEW_S
+
+if TYPE_CHECKING:
+    from broker.rabbitmq.management import BrokerFacts
 
 REDIS_TIMEOUT_S: Final = 3.0
 
@@ -35,6 +39,7 @@ def check_database(settings: Settings, clock: Clock) -> Iterator[Finding]:
         with database.transaction() as tx:
             facts = database_facts(tx, clock)
         yield _database(database, facts, (time.monotonic() - started) * 1000)
+        yield from check_version(*facts.version.split(" ", 1))
         yield _schema(facts)
         if not database.is_sqlite:
             yield _clock("PostgreSQL", facts.ahead_s)
@@ -66,6 +71,11 @@ def check_rabbitmq(settings: Settings) -> Iterator[Finding]:
     else:
         found = f"RabbitMQ {facts.version}, may declare, publish and read"
         yield Finding("rabbitmq", Severity.OK, found, None, took_ms)
+    yield from check_version("RabbitMQ", facts.version)
+    yield from _queues(facts)
+
+
+def _queues(facts: "BrokerFacts") -> Iterator[Finding]:
     if facts.differing:
         names = ", ".join(facts.differing)
         why = next(iter(facts.differing.values()))
@@ -73,15 +83,24 @@ def check_rabbitmq(settings: Settings) -> Iterator[Finding]:
             "queues",
             Severity.ERROR,
             f"{names}: declared with other arguments than ours ({why})",
-            "stop the workers, empty and delete the queue; they declare it again and publish "
-            "everything again",
+            "the service works with it, but its promises may not hold: delete the queue; the "
+            "workers declare it again within seconds and publish everything again",
+        )
+    if facts.unlimited:
+        names = ", ".join(facts.unlimited)
+        yield Finding(
+            "queues",
+            Severity.WARNING,
+            f"declared by an older version, without a delivery limit of ours: {names}",
+            "before an upgrade to RabbitMQ 4, which has a limit of 20, delete the queues at a "
+            "quiet moment; the workers declare them again and publish everything again",
         )
     if facts.absent:
         names = ", ".join(facts.absent)
         yield Finding(
             "queues", Severity.WARNING, f"not there yet: {names}", "the first worker creates it"
         )
-    if not facts.differing and not facts.absent:
+    if not facts.differing and not facts.absent and not facts.unlimited:
         yield Finding("queues", Severity.OK, "all exist, with the arguments that we declare")
 
 
@@ -99,8 +118,13 @@ def check_redis(settings: Settings, clock: Clock) -> Iterator[Finding]:
     started = time.monotonic()
     facts = redis_facts(settings.redis_url.get_secret_value(), clock, within_s=REDIS_TIMEOUT_S)
     took_ms = (time.monotonic() - started) * 1000
-    found = f"Redis {facts.version}, may write, {facts.used_mb:.0f} MB used"
+    if facts.version is None:
+        found = "may write; its version and memory are not shown to our user"
+    else:
+        found = f"Redis {facts.version}, may write, {facts.used_mb:.0f} MB used"
     yield Finding("redis", Severity.OK, found, None, took_ms)
+    if facts.version is not None:
+        yield from check_version("Redis", facts.version)
     yield _clock("Redis", facts.ahead_s)
 
 

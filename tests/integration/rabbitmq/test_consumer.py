@@ -135,7 +135,52 @@ def test_a_message_that_could_not_be_claimed_comes_back(consume: Consume, channe
     assert names(receive(consumer, 1)) == ["later"]
 
 
-def test_a_queue_with_other_arguments_is_explained(consume: Consume, channel: Any) -> None:
+def test_a_queue_with_other_arguments_is_consumed_and_loses_no_reject(
+    consume: Consume, channel: Any
+) -> None:
     channel.queue_declare("llm", durable=True)
-    with pytest.raises(ConnectionClosed, match=r"other arguments.*delete it"):
+    channel.basic_publish("", "llm", b"\xff not a message")
+    send(channel, "readable")
+    first = consume()
+    assert names(receive(first, 1)) == ["readable"]
+    first.close()
+    assert channel.queue_declare("llm", passive=True).method.message_count == 2
+
+
+def test_a_queue_of_another_program_alone_is_explained(consume: Consume, channel: Any) -> None:
+    channel.queue_declare("llm", exclusive=True)
+    with pytest.raises(ConnectionClosed, match=r"'llm'.*RESOURCE_LOCKED"):
         consume()
+
+
+def test_a_consumer_that_the_broker_cancels_says_so(consume: Consume, channel: Any) -> None:
+    consumer = consume()
+    assert consumer.connected
+    channel.queue_delete("llm")
+    with pytest.raises(ConnectionClosed, match="ended the consumer of 'llm'"):
+        receive(consumer, 1)
+    assert not consumer.connected
+
+
+def test_a_message_that_cannot_be_claimed_is_not_returned_until_its_consumer_stops(
+    consume: Consume, channel: Any
+) -> None:
+    consumer = consume()
+    send(channel, "later")
+    for _ in range(3):
+        [message] = receive(consumer, 1)
+        run_state(message).give_back = True
+        consumer.ack(message)
+    consumer.cancel()
+    assert drained(consumer)
+    other = consume()
+    [again] = receive(other, 1)
+    assert again.actor_name == "later"
+    assert deliveries(channel, other) == 1
+
+
+def deliveries(channel: Any, consumer: RabbitConsumer) -> int:
+    """Close the consumer; return how often RabbitMQ counts that its message came back."""
+    consumer.close()
+    got = wait_until(lambda: (found := channel.basic_get("llm"))[0] and found)
+    return int(got[1].headers["x-delivery-count"]) - 1

@@ -1,5 +1,7 @@
 """A service that asked for a cooldown gets no request sooner, from any process; others do."""
 
+from concurrent.futures import ThreadPoolExecutor
+
 import pytest
 
 from mirt.errors import CooldownError
@@ -19,8 +21,24 @@ def test_a_wait_holds_its_own_name_until_it_is_over_and_no_other() -> None:
     waits.start("telegram:7", 30)
     assert 29 < left_of(waits, "telegram:7") <= 30
     waits.check("telegram:8")
-    waits.start("telegram:7", -1)
-    waits.check("telegram:7")
+
+
+def test_a_shorter_wait_does_not_end_a_longer_one() -> None:
+    waits = LocalCooldowns()
+    waits.start("telegram:7", 30)
+    waits.start("telegram:7", 5)
+    assert left_of(waits, "telegram:7") > 29
+    waits.start("telegram:7", 60)
+    assert left_of(waits, "telegram:7") > 59
+
+
+def test_starts_at_the_same_moment_lose_no_wait() -> None:
+    waits = LocalCooldowns()
+    for number in range(MOST_KNOWN):
+        waits.start(f"over {number}", -1)
+    with ThreadPoolExecutor(8) as threads:
+        list(threads.map(lambda number: waits.start(str(number), 30), range(2_000)))
+    assert len(waits._until) == 2_000
 
 
 def test_waits_that_are_over_are_forgotten() -> None:
@@ -36,6 +54,10 @@ def test_a_cooldown_of_one_process_is_known_to_all(redis_url: str) -> None:
     told.start("manychat", 30)
     assert 29 < left_of(other, "manychat") <= 30
     other.check("telegram:7")
+    other.start("manychat", 5)
+    assert left_of(RedisCooldowns(connect_redis(redis_url)), "manychat") > 29
+    other.start("manychat", 60)
+    assert left_of(told, "manychat") > 59
 
 
 def test_without_redis_each_process_knows_what_it_was_told() -> None:

@@ -223,7 +223,7 @@ def test_a_retry_is_taken_before_it_is_due_and_once(database: Database) -> None:
     with database.transaction() as tx:
         found = take_retry(tx, "t1", now=after(6))
         assert found is not None
-        assert found.task_id == "t1"
+        assert found.task.task_id == "t1"
         assert take_retry(tx, "t1", now=after(6)) is None
     assert row(database).waits_since == after(6)
     assert claimed(database, "two", at=6) is not None
