@@ -17,6 +17,7 @@ from service.admin_ui.pages.dead_letters import (
     EditPage,
 )
 from service.admin_ui.pages.forget import ForgetPage
+from service.admin_ui.pages.handovers import HandoversPage
 from service.admin_ui.pages.login import LoginPage, LogoutPage
 from service.admin_ui.pages.orders import OrdersPage
 from service.admin_ui.pages.overview import OverviewPage
@@ -51,6 +52,7 @@ def routes(
     yield "/ops/logout", LogoutPage(page_context)
     yield "/ops/conversations", ConversationsPage(page_context)
     yield "/ops/trace", TracePage(page_context)
+    yield "/ops/handovers", HandoversPage(page_context)
     yield "/ops/dead", DeadLettersPage(page_context)
     yield "/ops/dead/letter", DeadLetterPage(page_context)
     yield "/ops/dead/decide", DecisionPage(page_context)

@@ -30,6 +30,7 @@ PAGES = (
 )
 FORMS = (
     "/ops/dead/decide",
+    "/ops/handovers",
     "/ops/dead/edit",
     "/ops/orders",
     "/ops/queues",
