@@ -562,11 +562,13 @@ class Settings(BaseSettings):
     def secrets(self) -> list[str]:
         """All secret values in force, for redaction.
 
-        For a URL also its password, as written and percent-decoded; each value of a list of tokens.
+        For a URL also its password, as written and percent-decoded; each value of a list of tokens;
+        of STAFF_WEBHOOK_URL, the part that only its owner knows.
         """
         values = (getattr(self, name) for name in type(self).model_fields)
         secrets = [v.get_secret_value() for v in values if isinstance(v, SecretStr)]
         passwords = [p for secret in secrets if "://" in secret and (p := _password(secret))]
+        passwords += _webhook_key(self.staff_webhook_url)
         tokens = [one for name in TOKENS for one in accepted(getattr(self, name))]
         tokens += (one.token for one in named_tokens(self.ops_tokens))
         secrets += (one.get_secret_value() for one in tokens)
@@ -604,6 +606,14 @@ def load_settings(
         return kind(_env_file=env_file, **turned_off)
     except ValidationError as refused:
         raise SettingsError("\n".join(_lines(refused))) from None
+
+
+def _webhook_key(url: SecretStr | None) -> list[str]:
+    """Return the end of the path and the query: services for chats put their keys there."""
+    if url is None:
+        return []
+    parts = urlsplit(url.get_secret_value())
+    return [key for key in (parts.path.rpartition("/")[2], parts.query) if key]
 
 
 def _password(url: str) -> str | None:
