@@ -198,3 +198,24 @@ def test_a_customer_who_is_forgotten_is_forgotten_in_the_notice_to_the_staff(
         assert len(read_rows(tx, person)["deliveries"]) == 2
         erase(tx, person, now=utc_now())
     assert rows(deliveries) == []
+
+
+def test_a_customer_of_manychat_has_the_tag_while_a_person_is_in_charge(
+    run: Run, services: FakeServices
+) -> None:
+    run(
+        "eager",
+        manychat_api_key="mc-key",
+        manychat_verify_token="flow-token",
+        manychat_api_url=services.manychat_url,
+        manychat_person_tag="людина",
+    )
+    ask(services)
+    dispatcher.dispatch_message("42", "Людину!", "manychat", "42", fire_and_forget=True)
+    [tagged] = services.requests("manychat", "/addTagByName")
+    assert tagged.body == {"subscriber_id": "42", "tag_name": "людина"}
+    handovers.hand_back(current_runtime(), "42")
+    [untagged] = services.requests("manychat", "/removeTagByName")
+    assert untagged.body == {"subscriber_id": "42", "tag_name": "людина"}
+    handovers.take_over(current_runtime(), "42")
+    assert len(services.requests("manychat", "/addTagByName")) == 2
