@@ -279,8 +279,10 @@ class DurableBroker(Broker):
         """
         return self.publish_round(limit).published
 
-    def publish_round(self, limit: int) -> PublishRound:
+    def publish_round(self, limit: int, *, takes_running: bool = True) -> PublishRound:
         """Publish due tasks, and the probe of each hold whose time has come.
+
+        Without ``takes_running`` a running task is left to its owner, though its lease ran out.
 
         Raises:
             DatabaseError: the outbox cannot be read.
@@ -288,7 +290,11 @@ class DurableBroker(Broker):
         now = self.clock()
         with self.database.transaction() as tx:
             due, next_due, [found, paused] = outbox.take_due_and_read(
-                tx, [holds.reading_open(), pauses.reading_paused()], now=now, limit=limit
+                tx,
+                [holds.reading_open(), pauses.reading_paused()],
+                now=now,
+                limit=limit,
+                takes_running=takes_running,
             )
             probes = [
                 holds.take_probe(tx, hold.service, now=now)

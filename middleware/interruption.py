@@ -23,7 +23,10 @@ class Interrupter:
     """
 
     def __init__(self) -> None:
-        self._changed = threading.Condition()
+        # Interrupted threads take it as it is: an interruption between two bytecodes of
+        # ``Condition.__enter__`` would leave it locked for ever.
+        self._lock = threading.Lock()
+        self._changed = threading.Condition(self._lock)
         self._until: dict[int, float] = {}
         self._runs: dict[Run, int] = {}
         self._watcher: threading.Thread | None = None
@@ -31,7 +34,7 @@ class Interrupter:
 
     def arm(self, seconds: float, run: Run) -> None:
         """Interrupt the calling thread after ``seconds`` and the grace; ``disarm`` cancels that."""
-        with self._changed:
+        with self._lock:
             self._until[threading.get_ident()] = time.monotonic() + seconds + GRACE_S
             self._runs[run] = threading.get_ident()
             if self._watcher is None:
@@ -44,7 +47,7 @@ class Interrupter:
     def disarm(self, run: Run) -> None:
         """Cancel the interruption of the calling thread."""
         thread = threading.get_ident()
-        with self._changed:
+        with self._lock:
             self._runs.pop(run, None)
             if self._until.pop(thread, None) is None:
                 # An error was raised here: take it back if the thread has not seen it yet.
