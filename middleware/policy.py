@@ -147,6 +147,8 @@ TASKS: Final[Mapping[str, TaskPolicy]] = {
             session_argument="order_data.source_id",
         ),
         _task(TaskName.SYNC_ORDER_STATUS, "crm", retries=3, max_backoff_s=600),
+        _task(TaskName.TELL_STAFF, "webhooks", retries=5, max_backoff_s=300),
+        _task(TaskName.END_HANDOVER, "default", retries=5, max_backoff_s=300),
         _task(TaskName.PING, "default", limits=(5, 10)),
         _task(TaskName.WORKER_HEALTH_CHECK, "default", schedule="*/5 * * * *"),
         _task(TaskName.CHECK_WEBHOOKS, "default", schedule="* * * * *"),

@@ -2,6 +2,7 @@
 
 import logging
 import time
+from collections.abc import Iterable
 from typing import Any, Final
 
 import structlog
@@ -10,9 +11,12 @@ from dramatiq.results import ResultBackend, ResultMissing, Results, ResultTimeou
 from dramatiq.results.backend import DEFAULT_TIMEOUT
 from dramatiq.results.backends import StubBackend
 from dramatiq.results.backends.redis import RedisBackend
+from redis import RedisError
 
+from middleware.envelopes import to_message
 from mirt.observe.secrets import redact
 from mirt.store.engine.redis_client import BestEffort
+from mirt.store.queue.tasks import TaskMessage
 
 log = structlog.get_logger(__name__)
 
@@ -70,6 +74,16 @@ class KeptResults(Results):
         )
 
 
+def forget_results(backend: ResultBackend, tasks: Iterable[TaskMessage]) -> bool:
+    """Delete the results of tasks; return False if Redis cannot be asked: they expire anyway."""
+    assert isinstance(backend, RedisResults | MemoryResults)  # noqa: S101 - for the types
+    try:
+        backend.forget(to_message(task) for task in tasks)
+    except RedisError:
+        return False
+    return True
+
+
 def _is_not_misleading(record: logging.LogRecord) -> bool:
     # Dramatiq accepts the class Results only, and warns of each result of a subclass.
     return "haven't added the Results middleware" not in record.getMessage()
@@ -104,6 +118,15 @@ class RedisResults(RedisBackend):
                 raise ResultTimeout(message)
             time.sleep(LOOK_AGAIN_S)
 
+    def forget(self, messages: Iterable[Message[Any]]) -> None:
+        """Delete the results of messages.
+
+        Raises:
+            RedisError: Redis cannot be asked.
+        """
+        if keys := [self.build_message_key(message) for message in messages]:
+            self.client.delete(*keys)
+
 
 class MemoryResults(StubBackend):
     """Results in the memory of this process, for the modes without Redis; each one expires."""
@@ -112,6 +135,11 @@ class MemoryResults(StubBackend):
         super().__init__(use_namespace_prefix_keys=True)
         # Dramatiq's dictionary belongs to the class, and its entries never expire.
         self.results: dict[str, tuple[str | None, float | None]] = {}
+
+    def forget(self, messages: Iterable[Message[Any]]) -> None:
+        """Delete the results of messages."""
+        for message in messages:
+            self.results.pop(self.build_message_key(message), None)
 
     def _store(self, message_key: str, result: Any, ttl: int) -> None:
         now = time.monotonic()

@@ -32,7 +32,7 @@ STATES: Final[Mapping[str, str]] = {
     TaskState.DELAYED: "delayed",
 }
 """Label value for each state of an open task."""
-SERVICES: Final = ("llm", "telegram", "manychat", "crm")
+SERVICES: Final = ("llm", "telegram", "manychat", "crm", "staff")
 """The outside services."""
 UNKNOWN_QUEUE: Final = "unknown"
 """Label value for tasks that this version does not know."""

@@ -38,6 +38,7 @@ from mirt.observe.logs import configure_ours
 from mirt.orders import Orders
 from mirt.reachability import Reachability
 from mirt.settings import Mode, Settings, load_settings
+from mirt.staff import Staff, StaffWebhook
 from mirt.store.engine.database import Database
 from mirt.store.engine.stores import stores
 from mirt.store.queue.claim_hook import ClaimHooks
@@ -49,6 +50,7 @@ from mirt.summaries import Summaries
 from mirt.task_names import TaskName
 from mirt.timeline import Timelines
 from mirt.turns import DirectTurns, FailedTurns, Handovers, Turns
+from mirt.turns.attendance import Attendance
 from mirt.turns.limits import AgentLimits
 from mirt.webhooks import Webhooks
 
@@ -83,6 +85,7 @@ class Runtime:
     failed_turns: FailedTurns
     direct: DirectTurns
     handovers: Handovers
+    staff: Staff
     orders: Orders
     followups: FollowUps
     delay_notices: DelayNotices
@@ -123,6 +126,7 @@ def open_runtime(
     )
     deliveries = Deliveries(database, channels, clock, _cooldowns(settings, redis))
     agent = _agent(settings, connections)
+    attendance = Attendance(settings.handover_minutes)
     turns = Turns(
         database,
         conversations,
@@ -131,6 +135,7 @@ def open_runtime(
         clock,
         max_tokens_per_day=settings.agent_max_tokens_per_day,
         limits=_limits(settings),
+        attendance=attendance,
         texts=settings.texts,
     )
     failed_turns = FailedTurns(conversations, clock, settings.texts)
@@ -158,7 +163,14 @@ def open_runtime(
         turns=turns,
         failed_turns=failed_turns,
         direct=DirectTurns(database, conversations, turns, failed_turns, clock),
-        handovers=Handovers(database, conversations, channels, clock),
+        handovers=Handovers(database, conversations, channels, clock, attendance=attendance),
+        staff=Staff(
+            database,
+            deliveries,
+            clock,
+            chat_id=settings.staff_chat_id,
+            webhook=_staff_webhook(settings, connections),
+        ),
         orders=orders,
         followups=followups,
         delay_notices=DelayNotices(database, deliveries, clock),
@@ -186,6 +198,14 @@ def open_runtime(
         },
         connections=connections,
     )
+
+
+def _staff_webhook(settings: Settings, connections: ExitStack) -> StaffWebhook | None:
+    if settings.staff_webhook_url is None:
+        return None
+    webhook = StaffWebhook(settings.staff_webhook_url)
+    connections.callback(webhook.close)
+    return webhook
 
 
 def _limits(settings: Settings) -> AgentLimits:

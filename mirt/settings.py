@@ -275,6 +275,19 @@ class Settings(BaseSettings):
         30, ge=1, description="Days to keep finished mailbox rows, deliveries and tasks."
     )
     audit_retention_days: int = Field(365, ge=1, description="Days to keep the acts of operators.")
+    handover_minutes: float = Field(
+        60,
+        ge=0,
+        description="Minutes without an act of a person until the bot answers again; 0: never.",
+    )
+    staff_chat_id: str | None = Field(
+        None,
+        pattern=r"^-?\d+(#\d+)?$",
+        description="Chat of Telegram that is told when a customer asks for a person.",
+    )
+    staff_webhook_url: SecretStr | None = Field(
+        None, description="URL that gets a POST with JSON when a customer asks for a person."
+    )
     ops_token: SecretStr | None = Field(
         None, description="Operators' token for /ops; for /tasks too, without TASKS_TOKEN."
     )
@@ -407,6 +420,14 @@ class Settings(BaseSettings):
             return tuple(ip_network(part, strict=False) for part in parts)
         except ValueError:
             raise ValueError("addresses or networks, like 10.0.0.0/8,127.0.0.1") from None
+
+    @field_validator("staff_webhook_url")
+    @classmethod
+    def _of_a_webhook(cls, value: SecretStr | None) -> SecretStr | None:
+        url = urlsplit(value.get_secret_value()) if value else None
+        if url is not None and not (url.scheme in {"http", "https"} and url.netloc):
+            raise ValueError("must be an address like https://host/path")
+        return value
 
     @field_validator("shop_timezone")
     @classmethod

@@ -33,7 +33,7 @@ BATCH: Final = 100
 ROUND: Final = 24_000
 """Characters that the LLM sums up in one round. A longer conversation takes several rounds."""
 LONGEST_SUMMARY: Final = 6_000
-"""Characters of a summary that the LLM gets again; it may ignore the length that it is told."""
+"""Characters of a summary that are kept; the LLM may ignore the length that it is told."""
 LEFT_OUT: Final = "[повідомлення, яке не вдалося прочитати]"
 """Text that replaces a line that the LLM refuses."""
 
@@ -96,7 +96,7 @@ class Summaries:
         said = [ChatMessage(role=line.role, content=line.content) for line in lines]
         known = summary[:LONGEST_SUMMARY] if summary else None
         with traces.span("agent summary", attributes={"mirt.messages": len(said)}):
-            return self._agent.summarise(said, summary=known).text
+            return self._agent.summarise(said, summary=known).text[:LONGEST_SUMMARY]
 
     def _take_batch(self) -> list[TaskMessage]:
         now = self._clock()

@@ -19,6 +19,8 @@ class TaskName(StrEnum):
     SET_FOLLOWUPS = "set_followups"
     CREATE_CRM_ORDER = "create_crm_order"
     SYNC_ORDER_STATUS = "sync_order_status"
+    TELL_STAFF = "tell_staff"
+    END_HANDOVER = "end_handover"
     PING = "ping"
     WORKER_HEALTH_CHECK = "worker_health_check"
     CHECK_WEBHOOKS = "check_webhooks"

@@ -35,6 +35,7 @@ ONE_ORDER_AT_A_TIME: Final = (
 NO_MORE_FOLLOWUPS: Final = (
     "Добре, більше не нагадуватиму про себе. Якщо щось знадобиться, просто напишіть сюди."
 )
+PERSON_ASKED: Final = "Передаю вашу розмову колезі, він відповість вам тут."
 UNDERSTOOD: Final = "Дякую, занотувала."
 RECEIVED: Final = "Дякую за повідомлення!"
 
@@ -106,6 +107,7 @@ class Texts:
     order_not_taken: str = ORDER_NOT_TAKEN
     order_needs_approval: str = ORDER_NEEDS_APPROVAL
     one_order_at_a_time: str = ONE_ORDER_AT_A_TIME
+    person_asked: str = PERSON_ASKED
     understood: str = UNDERSTOOD
     received: str = RECEIVED
     unreadable: str = CANNOT_READ

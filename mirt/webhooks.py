@@ -3,7 +3,7 @@
 A webhook that was removed or replaced causes silence: no message, no error, nothing to see.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import asdict, dataclass, replace
 from datetime import datetime, timedelta
 from typing import Any, Final
@@ -101,6 +101,15 @@ class Webhooks:
             # It was set by other means than ours: from now on another one is noticed.
             state = replace(state, expected_url=state.url)
         store.write(tx, state)
+
+
+def public_url(states: Iterable[WebhookState]) -> str | None:
+    """Return the public base URL of this service, as far as the address of a webhook tells it."""
+    for state in states:
+        base, found, _ = (state.expected_url or state.url or "").partition("/webhooks/")
+        if found and base:
+            return base
+    return None
 
 
 def report_now(stored: WebhookState, channel: RegisteringChannel, now: datetime) -> WebhookState:

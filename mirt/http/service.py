@@ -3,6 +3,7 @@
 import time
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
+from functools import partial
 from math import inf
 from typing import Any, Final
 
@@ -122,6 +123,7 @@ class ExternalService:
         idempotent: bool = False,
         accept: Collection[int] = (),
         timeout: float | None = None,
+        shown_as: str | None = None,
     ) -> Answer:
         """Send one request once, without following redirects, and return its answer.
 
@@ -129,7 +131,7 @@ class ExternalService:
         failure. Without it a 408 or 5xx leaves the outcome unknown like a lost answer: a proxy may
         have given up while the service went on. ``accept`` lists refusals (3xx or 4xx, except 408
         and 429) that the caller reads itself. ``timeout`` in seconds replaces that of the service.
-        ``path`` must hold no secret: errors and traces show it.
+        Errors and traces show ``path``, so a path that holds a secret is ``shown_as`` something.
 
         Raises:
             RateLimitError: the service answered 429; ``retry_after`` is 1 s to 3600 s.
@@ -140,7 +142,8 @@ class ExternalService:
             PermanentError: the service refused the request; with the refusal code.
             SoftTimeLimitExceeded: the deadline of the task passed before the answer.
         """
-        request = f"{method} {path}"
+        shown = path if shown_as is None else shown_as
+        request = f"{method} {shown}"
         seconds = self._timeout if timeout is None else timeout
         clock.remaining(seconds)
         self._admit(idempotent=idempotent)
@@ -148,19 +151,18 @@ class ExternalService:
         attributes = {
             "peer.service": self.name,
             "http.request.method": method,
-            "url.template": path,
+            "url.template": shown,
         }
         with traces.span(f"{method} {self.name}", "client", attributes) as span:
-            answer = self._send(method, path, json, params, seconds, left, idempotent=idempotent)
+            exchange = partial(self._pool.exchange, method, path, json=json, params=params)
+            answer = self._send(exchange, request, seconds, left, idempotent=idempotent)
             span.set_attributes({"http.response.status_code": answer.status})
             return self._classify_status(answer, request, accept, idempotent=idempotent)
 
     def _send(
         self,
-        method: str,
-        path: str,
-        json: Any,
-        params: Mapping[str, str] | None,
+        exchange: Callable[..., Answer],
+        request: str,
         seconds: float,
         left: float,
         *,
@@ -170,13 +172,13 @@ class ExternalService:
         failure: Exception
         try:
             with request_deadline(end):
-                return self._pool.exchange(method, path, json=json, params=params, within_s=left)
+                return exchange(within_s=left)
         except (httpx.HTTPError, httpx.InvalidURL, AnswerTooLargeError) as error:
             failure = error
         # Raised outside of the except block, or its context would hold the URL and headers.
         if left < seconds and time.monotonic() >= end - _EARLY:
             raise SoftTimeLimitExceeded
-        raise self._classify_failure(failure, f"{method} {path}", idempotent=idempotent)
+        raise self._classify_failure(failure, request, idempotent=idempotent)
 
     def open(self) -> None:
         """Open the pool now, so that the first call does not wait for it.
@@ -203,7 +205,8 @@ class ExternalService:
     def _ask_without_effect(self, method: str, path: str) -> None:
         left = clock.remaining(_CHECK_S)
         try:
-            answer = self._send(method, path, None, None, _CHECK_S, left, idempotent=True)
+            exchange = partial(self._pool.exchange, method, path, json=None, params=None)
+            answer = self._send(exchange, f"{method} {path}", _CHECK_S, left, idempotent=True)
         except ExternalServiceError:
             answer = None
         if answer is not None and answer.status < 500:

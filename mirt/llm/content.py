@@ -8,6 +8,7 @@ import re
 from typing import Any, Final
 
 from mirt.llm.body import at, storable
+from mirt.observe.printable import without_controls
 
 _TEXT_PARTS: Final = ("text", "output_text", None)
 """Types of parts that are for the customer. Others are thinking, references, images, calls."""
@@ -81,8 +82,8 @@ def without_thinking(content: Any) -> str:
 
 
 def without_control(text: str) -> str:
-    """Return a text without control tokens and tags around the answer."""
-    return _CONTROL.sub("", text).strip()
+    """Return a text without control tokens and tags around the answer, and control characters."""
+    return without_controls(_CONTROL.sub("", text)).strip()
 
 
 def _part(part: Any) -> str:

@@ -84,19 +84,17 @@ class OpenAiAgent:
         notes: Sequence[str] = (),
     ) -> Completion:
         """Ask the model for a reply to the last messages."""
-        before = [prompts.known_before(summary)] if summary else []
-        before += [prompts.done_before(notes)] if notes else []
+        before = [prompts.done_before(notes)] if notes else []
         if tools and not self._sends_tools:
             tools, before = (), [prompts.WITHOUT_TOOLS, *before]
         messages = [_message(line.role, line.content) for line in conversation]
-        return self._complete([*_instructions(self._prompt, before), *messages], tools)
+        return self._complete([*_instructions(self._prompt, before, summary), *messages], tools)
 
     def summarise(self, conversation: Sequence[ChatMessage], *, summary: str | None) -> Completion:
         """Ask the model for a whole summary of the conversation, including the summary before."""
-        before = [prompts.known_before(summary)] if summary else []
         asked = _message("user", prompts.transcript(conversation))
         return self._complete(
-            [*_instructions(self._summary_prompt, before), asked], must_be_whole=True
+            [*_instructions(self._summary_prompt, [], summary), asked], must_be_whole=True
         )
 
     def check(self) -> ServiceReport:
@@ -216,9 +214,12 @@ class OpenAiAgent:
         log.warning("llm_parameter_refused", parameter=refused.name, instead=refused.instead)
 
 
-def _instructions(prompt: str, before: Sequence[str]) -> list[dict[str, str]]:
-    known = [_message("system", "\n\n".join(before))] if before else []
-    return [_message("system", prompt), *known]
+def _instructions(prompt: str, before: Sequence[str], summary: str | None) -> list[dict[str, str]]:
+    """Return what stands before the conversation. The summary has the rank of the customer."""
+    before = [prompts.ABOUT_SUMMARY, *before] if summary else before
+    told = [_message("system", "\n\n".join(before))] if before else []
+    known = [_message("user", prompts.known_before(summary))] if summary else []
+    return [_message("system", prompt), *told, *known]
 
 
 def _message(role: str, content: str) -> dict[str, str]:

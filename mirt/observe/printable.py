@@ -35,6 +35,11 @@ def printable_block(text: str) -> str:
     return _IN_A_BLOCK.sub(_visible, text.replace("\r\n", "\n"))
 
 
+def without_controls(text: str) -> str:
+    """Return the text in its lines, without control characters: for texts that we send."""
+    return _IN_A_BLOCK.sub("", text.replace("\r\n", "\n"))
+
+
 def printable_json(document: str) -> str:
     """Return JSON with an escape for each control character that ``json.dumps`` leaves as it is."""
     return _IN_JSON.sub(lambda found: f"\\u{ord(found[0]):04x}", document)

@@ -94,9 +94,13 @@ class _Part(BaseModel):
     @field_validator("*")
     @classmethod
     def _is_printable(cls, value: object) -> object:
-        if isinstance(value, str) and (printable(value) != value or "\t" in value):
+        """Read a text as one line; refuse what a terminal or a page would obey."""
+        if not isinstance(value, str):
+            return value
+        line = re.sub(r"[\t\r\n]+", " ", value)
+        if printable(line) != line:
             raise ValueError("must not contain control characters")
-        return value
+        return line
 
 
 _P = TypeVar("_P", bound=_Part)

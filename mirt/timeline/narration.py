@@ -171,6 +171,8 @@ def _limited(actions: Sequence[Mapping[str, Any]]) -> str:
             stopped[f"refused {action['action']} ({limit})"] += 1
         if limit := action.get("approval"):
             stopped[f"an order waits for a person ({limit})"] += 1
+        if length := action.get("cut_from"):
+            stopped[f"its reply of {length:,} characters was cut"] += 1
         if names := action.get("left_out"):
             stopped[f"left out {', '.join(names)}"] += 1
     return "".join(f"; {what}{f' × {n}' if n > 1 else ''}" for what, n in stopped.items())

@@ -17,6 +17,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from mirt.llm import Action, Tool
 from mirt.observe import metrics, traces
+from mirt.observe.printable import printable
 from mirt.orders import (
     AGREED_SCHEMA,
     AgreedOrder,
@@ -51,6 +52,12 @@ class _Wanted(BaseModel):
     wanted: bool
 
 
+class _PersonAsked(BaseModel):
+    model_config = ConfigDict(extra="ignore", hide_input_in_errors=True)
+
+    reason: str = ""
+
+
 ORDER: Final = Tool(
     ORDER_TOOL,
     "Створи замовлення. Лише після того, як покупець підтвердив його повністю, і лише раз.",
@@ -67,12 +74,23 @@ FOLLOWUPS: Final = Tool(
     "знову просить нагадувати (wanted: true).",
     _Wanted.model_json_schema(),
 )
+ASK_PERSON: Final = Tool(
+    "ask_a_person",
+    "Поклич колегу: покупець просить людину, скаржиться, або ти не можеш допомогти. Після цієї "
+    "відповіді розмову веде колега; скажи покупцеві, що передаєш її. reason — причина для колеги, "
+    "одним реченням.",
+    _PersonAsked.model_json_schema(),
+)
+NO_REASON: Final = "причини не вказано"
+LONGEST_REASON: Final = 500
+"""Characters of the reason that a colleague reads."""
 NO_LIMITS_OF_NAMES: Final = AgentLimits()
 
 
 def tools(limits: AgentLimits = NO_LIMITS_OF_NAMES) -> Sequence[Tool]:
     """Return the tools that the agent gets, with the names of marks that the shop allows."""
-    return [tool for tool in (ORDER, limits.tool_of_marks(MARKS), FOLLOWUPS) if tool is not None]
+    marks = limits.tool_of_marks(MARKS)
+    return [tool for tool in (ORDER, marks, FOLLOWUPS, ASK_PERSON) if tool is not None]
 
 
 TOOLS: Final = tools()
@@ -84,13 +102,14 @@ class Plan:
 
     ``record`` has an entry for each action: its task id, with the items of an order; or its wrong
     fields, or the limit by which it was refused or waits for a person. ``to_approve`` are the
-    orders that wait.
+    orders that wait. ``asks_for_person`` is why the agent wants to hand the conversation over.
     """
 
     text: str
     tasks: Sequence[TaskMessage] = ()
     record: Sequence[Mapping[str, Any]] = field(default_factory=list)
     to_approve: Sequence[NewOrder] = ()
+    asks_for_person: str | None = None
 
 
 def plan(
@@ -146,6 +165,7 @@ class _Planner:
         self._tasks: list[TaskMessage] = []
         self._to_approve: list[NewOrder] = []
         self._record: list[dict[str, Any]] = []
+        self._asks_for_person: str | None = None
 
     def take(self, action: Action, task_id: str) -> None:
         """Add the task of an action to the plan, or the reason why it has none."""
@@ -172,7 +192,7 @@ class _Planner:
             text = self._texts.order_needs_approval
         elif self._refused_orders:
             text = f"{text}\n\n{self._texts.one_order_at_a_time}"
-        return Plan(text, self._tasks, self._record, self._to_approve)
+        return Plan(text, self._tasks, self._record, self._to_approve, self._asks_for_person)
 
     def _check_number(self, action: Action) -> None:
         taken = self._taken[action.name]
@@ -186,6 +206,8 @@ class _Planner:
         """Plan what an action causes, and return what its record says of it."""
         if action.name == ORDER.name:
             return self._order(action, task_id)
+        if action.name == ASK_PERSON.name:
+            return self._ask_for_person(action, task_id)
         if not action.is_readable:
             raise _UnreadableError
         if action.name == FOLLOWUPS.name:
@@ -226,6 +248,19 @@ class _Planner:
             TaskMessage(task_id, TaskName.CREATE_CRM_ORDER, kwargs=kwargs, options=options)
         )
         return {"task_id": task_id, **about}
+
+    def _ask_for_person(self, action: Action, task_id: str) -> dict[str, Any]:
+        """Plan to tell the staff. A call whose reason cannot be read still asks for a person."""
+        given = understand(action.arguments, ASK_PERSON.parameters)
+        reason = printable(str(given.get("reason") or ""))[:LONGEST_REASON] or NO_REASON
+        self._asks_for_person = reason
+        kwargs = {"session_id": self._mail.session_id, "reason": reason}
+        # In a trace of its own: that of the customer's message has what the customer got.
+        options = traces.new_options(TaskName.TELL_STAFF)
+        name = f"staff:{task_id}"
+        self._tasks.append(TaskMessage(name, TaskName.TELL_STAFF, kwargs=kwargs, options=options))
+        _count(action, "taken")
+        return {"task_id": name}
 
     def _approval_of(self, order: AgreedOrder) -> Limit | None:
         before = self._orders_today() + self._taken[ORDER.name]
@@ -281,8 +316,10 @@ def _text_for(tasks: Sequence[TaskMessage], texts: Texts) -> str:
     """Return the text for a customer who gets no text from the agent."""
     if not tasks:
         return texts.received
-    ordered = any(task.actor == TaskName.CREATE_CRM_ORDER for task in tasks)
-    return texts.order_taken if ordered else texts.understood
+    asked_for = {task.actor for task in tasks}
+    if TaskName.CREATE_CRM_ORDER in asked_for:
+        return texts.order_taken
+    return texts.person_asked if TaskName.TELL_STAFF in asked_for else texts.understood
 
 
 def _refuse_order(wrong: Sequence[str], texts: Texts) -> str:

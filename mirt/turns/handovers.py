@@ -12,7 +12,7 @@ import uuid
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Final
+from typing import Any, Final
 
 import structlog
 from sqlalchemy import Connection
@@ -25,15 +25,18 @@ from mirt.observe import traces
 from mirt.operators import current_operator
 from mirt.store.engine.database import Database
 from mirt.store.queue.audit import record_act
-from mirt.store.queue.tasks import TaskMessage
+from mirt.store.queue.tasks import TaskMessage, TaskOutcome
 from mirt.store.shop import handovers as store
 from mirt.store.shop import mailbox
 from mirt.store.shop.deliveries import Delivery
 from mirt.store.shop.handovers import Handover, HandoverState, Move
+from mirt.turns.attendance import NO_LIMIT, Attendance
 from mirt.turns.content import lines_of
 
 log = structlog.get_logger(__name__)
 
+OVER: Final = "over"
+ATTENDED: Final = "attended"
 LONGEST_REPLY: Final = 8_000
 """Most characters of one reply of a person."""
 
@@ -60,7 +63,10 @@ class Handovers:
         conversations: Conversations,
         channels: Mapping[str, Channel],
         clock: Clock,
+        *,
+        attendance: Attendance = NO_LIMIT,
     ) -> None:
+        self._attendance = attendance
         self._database = database
         self._conversations = conversations
         self._channels = channels
@@ -148,10 +154,38 @@ class Handovers:
         log.info("conversation_handed_back", session_id=session_id, waiting=acted.waiting)
         return acted
 
+    def expire(self, session_id: str, since: str) -> TaskOutcome:
+        """Give a conversation back to the bot if no person has done anything for too long.
+
+        ``since`` names the handover: its beginning in ISO 8601. Returns the result of the task:
+        ``handed_back``, or ``skipped`` with a reason: ``over``, or ``attended``; then a later task
+        looks again.
+
+        Raises:
+            DatabaseError: nothing has changed.
+        """
+        now = self._clock()
+        with self._database.transaction() as tx:
+            handover = store.lock_handover(tx, session_id)
+            reason = _reason_to_stay(handover, since, now)
+            if handover is None or handover.since is None or reason == OVER:
+                return TaskOutcome(_skipped(session_id, OVER))
+            if reason is not None:
+                until = handover.until
+                self._attendance.watch_until(tx, session_id, handover.since, until, now=now)
+                return TaskOutcome(_skipped(session_id, reason))
+            store.record_move(tx, handover, Move.EXPIRE, now=now)
+            tasks = self._go_on(tx, session_id, now)
+        log.warning("handover_expired", session_id=session_id, state=handover.state)
+        return TaskOutcome({"status": "handed_back", "session_id": session_id}, tasks)
+
     def _take(self, tx: Connection, handover: Handover, move: Move, now: datetime) -> None:
-        store.record_move(tx, handover, move, by=current_operator().name, now=now)
+        until, by = self._attendance.until(now), current_operator().name
+        store.record_move(tx, handover, move, by=by, until=until, now=now)
         if handover.state is not HandoverState.PERSON:
             store.silence_head(tx, handover, now=now)
+        if handover.state is not HandoverState.PERSON or handover.by != by:
+            self._attendance.watch(tx, handover.session_id, now, now=now)
 
     def _go_on(self, tx: Connection, session_id: str, now: datetime) -> list[TaskMessage]:
         """Make the next head if there is none, and return its task."""
@@ -176,6 +210,19 @@ class Handovers:
             trace_id=traces.new_options(name)["trace_id"],
             said_by=by,
         )
+
+
+def _reason_to_stay(handover: Handover | None, since: str, now: datetime) -> str | None:
+    """Return why a handover does not end now; None if no person attends to it."""
+    if handover is None or not handover.may(Move.EXPIRE) or handover.since is None:
+        return OVER
+    if handover.since != datetime.fromisoformat(since) or handover.until is None:
+        return OVER
+    return ATTENDED if handover.until > now else None
+
+
+def _skipped(session_id: str, reason: str) -> dict[str, Any]:
+    return {"status": "skipped", "session_id": session_id, "reason": reason}
 
 
 def _lock(tx: Connection, session_id: str) -> Handover:

@@ -35,6 +35,7 @@ from mirt.conversations import (
 from mirt.deliveries import Deliveries
 from mirt.errors import ErrorCode, LeaseLostError, PermanentError
 from mirt.llm import Agent, ChatMessage
+from mirt.llm.content import whole_sentences
 from mirt.observe import metrics, traces
 from mirt.store.engine.database import Database
 from mirt.store.engine.retrying import commit_with_retry
@@ -52,7 +53,7 @@ from mirt.store.shop.deliveries import (
     add_delivery,
     find_delivery,
 )
-from mirt.store.shop.handovers import withheld_name
+from mirt.store.shop.handovers import ask_for_person, withheld_name
 from mirt.store.shop.mailbox import KeptMail, Mail, MailState
 from mirt.store.shop.turn_steps import Opening
 from mirt.store.shop.turns import Recalled, Reply
@@ -60,6 +61,7 @@ from mirt.task_names import TaskName
 from mirt.texts import OUR_TEXTS, Texts
 from mirt.turns.actions import MARKS, ORDER, plan, stop_followups, tools
 from mirt.turns.asking import ask
+from mirt.turns.attendance import NO_LIMIT, Attendance
 from mirt.turns.content import lines_of, start_payload, unreadable_reply
 from mirt.turns.failed_turns import delivery_to
 from mirt.turns.limits import AgentLimits, Limit
@@ -68,6 +70,9 @@ log = structlog.get_logger(__name__)
 
 HISTORY_LINES: Final = 20
 """Earlier messages that the agent gets with a turn."""
+LONGEST_REPLY: Final = 16_000
+"""Characters of a reply that the customer gets, and later turns: at most five parts on any channel.
+"""
 DAY: Final = timedelta(days=1)
 """Time over which the tokens of a conversation are counted."""
 
@@ -133,6 +138,7 @@ class Turns:
         *,
         max_tokens_per_day: int = 0,
         limits: AgentLimits | None = None,
+        attendance: Attendance = NO_LIMIT,
         texts: Texts = OUR_TEXTS,
     ) -> None:
         """Take the tokens that one conversation may cost in a day; 0: no limit.
@@ -146,6 +152,7 @@ class Turns:
         self._clock = clock
         self._texts = texts
         self._max_tokens = max_tokens_per_day
+        self._attendance = attendance
         self._limits = limits or AgentLimits()
         self._tools = tools(self._limits)
         # A series that begins with its first event has no growth, and raises no alert.
@@ -321,8 +328,9 @@ class Turns:
                     "gen_ai.usage.output_tokens": answer.completion_tokens,
                 }
             )
+        text, record = _cut(answer.text)
         planned = plan(
-            answer.text,
+            text,
             answer.actions,
             turn.mails[0],
             self._texts,
@@ -334,9 +342,10 @@ class Turns:
             answer.model,
             answer.prompt_tokens,
             answer.completion_tokens,
-            planned.record,
+            [*record, *planned.record],
             planned.tasks,
             planned.to_approve,
+            planned.asks_for_person,
         )
 
     def _orders_today(self, session_id: str) -> int:
@@ -361,7 +370,10 @@ class Turns:
                     return False
                 raise
             if not stored and not steps.is_head(head, mail.task_id):
-                steps.store_withheld(tx, mail, reply, withheld_as, delivery, now=self._clock())
+                # The staff is not told: a person is there.
+                tasks = [t for t in reply.agent_tasks if t.actor != TaskName.TELL_STAFF]
+                kept = replace(reply, agent_tasks=tasks)
+                steps.store_withheld(tx, mail, kept, withheld_as, delivery, now=self._clock())
                 leases.finish(tx, lease, now=self._clock())
                 return False
             if not stored:
@@ -385,7 +397,14 @@ class Turns:
         self, tx: Connection, mail: Mail, turn: _Open, reply: Reply, delivery: Delivery | None
     ) -> None:
         heard = _heard(tx, turn.mails)
-        steps.store_answer(tx, mail, reply, heard=heard, delivery=delivery, now=self._clock())
+        now = self._clock()
+        steps.store_answer(tx, mail, reply, heard=heard, delivery=delivery, now=now)
+        if reply.asks_for_person is not None:
+            until = self._attendance.until(now)
+            ask_for_person(
+                tx, mail.session_id, reply.asks_for_person, turn=mail.task_id, until=until, now=now
+            )
+            self._attendance.watch(tx, mail.session_id, now, now=now)
 
     def _close(self, lease: Lease, session_id: str, tx: Connection) -> "_Closing":
         """Finish the task and promote the next head, unless the lease is lost.
@@ -428,6 +447,15 @@ def _heard(tx: Connection, mails: Sequence[KeptMail]) -> list[tuple[str, datetim
         mailbox.restart(tx, mails[0].session_id)
         return []
     return lines_of(mails)
+
+
+def _cut(text: str) -> tuple[str, list[dict[str, Any]]]:
+    """Return a reply that is not too long, and the record of what was cut off."""
+    if len(text) <= LONGEST_REPLY:
+        return text, []
+    kept = whole_sentences(text[:LONGEST_REPLY]) or text[:LONGEST_REPLY]
+    log.warning("reply_cut", characters=len(text), kept=len(kept))
+    return kept, [{"action": "reply", "cut_from": len(text)}]
 
 
 def _result(mail: Mail, reply: Reply) -> dict[str, Any]:

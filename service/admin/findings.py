@@ -21,7 +21,13 @@ from service.admin.context import AdminContext
 from service.admin.queues import Activity, transport_problems
 from service.admin.schedule import ScheduledTask
 
-NAMES: Final = {"llm": "the LLM", "crm": "the CRM", "telegram": "Telegram", "manychat": "ManyChat"}
+NAMES: Final = {
+    "llm": "the LLM",
+    "crm": "the CRM",
+    "telegram": "Telegram",
+    "manychat": "ManyChat",
+    "staff": "the webhook of the staff",
+}
 """Names of the outside services in a sentence."""
 WORKERS: Final = "workers"
 SCHEDULER: Final = "scheduler"

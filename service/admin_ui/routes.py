@@ -11,6 +11,7 @@ from service.admin_ui.page import PAGE_TIMEOUT_S, THREADS, PageContext
 from service.admin_ui.pages.audit import AuditPage
 from service.admin_ui.pages.conversations import ConversationsPage
 from service.admin_ui.pages.dead_letters import DeadLetterPage, DeadLettersPage, DecisionPage
+from service.admin_ui.pages.forget import ForgetPage
 from service.admin_ui.pages.login import LoginPage, LogoutPage
 from service.admin_ui.pages.orders import OrdersPage
 from service.admin_ui.pages.overview import OverviewPage
@@ -47,6 +48,7 @@ def routes(
     yield "/ops/dead", DeadLettersPage(page_context)
     yield "/ops/dead/letter", DeadLetterPage(page_context)
     yield "/ops/dead/decide", DecisionPage(page_context)
+    yield "/ops/forget", ForgetPage(page_context)
     yield "/ops/orders", OrdersPage(page_context)
     yield "/ops/queues", QueuesPage(page_context)
     yield "/ops/tasks", TasksPage(page_context)

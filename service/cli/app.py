@@ -63,6 +63,18 @@ COMMANDS: Final = (
         is_brief=True,
     ),
     CommandSpec(
+        "forget",
+        "service.cli.personal_data:forget",
+        "Erase all that is stored about a customer.",
+        is_brief=True,
+    ),
+    CommandSpec(
+        "export",
+        "service.cli.personal_data:export",
+        "Print all that is stored about a customer, as JSON.",
+        is_brief=True,
+    ),
+    CommandSpec(
         "purge",
         "service.cli.purge:purge",
         "Move the waiting tasks of a queue to the dead letters.",

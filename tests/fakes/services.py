@@ -11,6 +11,7 @@ from tests.fakes.llm import LlmApi
 from tests.fakes.manychat import ManyChatApi
 from tests.fakes.misbehaviour import Misbehaviour, Rule
 from tests.fakes.server import FakeServer
+from tests.fakes.staff import StaffApi
 from tests.fakes.telegram import TelegramApi
 from tests.fakes.traffic import APIS, Reply, Request
 from tests.fakes.urls import Urls
@@ -65,6 +66,7 @@ class FakeServices(Urls):
                 rule.released.set()
             self.telegram, self.llm = TelegramApi(), LlmApi()
             self.manychat, self.crm = ManyChatApi(), CrmApi()
+            self.staff = StaffApi()
             self.latency: dict[str, float] = {}
             """Seconds that each API takes for every answer."""
             self._rules: list[Rule] = []

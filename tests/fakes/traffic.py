@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Any, Final
 
-APIS: Final = ("telegram", "llm", "manychat", "crm")
+APIS: Final = ("telegram", "llm", "manychat", "crm", "staff")
 
 
 @dataclass(frozen=True, slots=True)

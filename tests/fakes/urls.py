@@ -25,3 +25,8 @@ class Urls:
     def crm_url(self) -> str:
         """``SNITKIX_API_URL``."""
         return self.url
+
+    @property
+    def staff_url(self) -> str:
+        """``STAFF_WEBHOOK_URL``."""
+        return f"{self.url}/staff/hook?key=staff-key"

@@ -16,6 +16,7 @@ from actors.followups import (
     send_followup,
     set_followups,
 )
+from actors.handovers import end_handover, tell_staff
 from actors.health import check_webhooks, ping, worker_health_check
 from actors.housekeeping import remove_old_rows, sweep_mailboxes
 from actors.messages import (
@@ -180,6 +181,18 @@ def check_health(_chat: str) -> Case:
     )
 
 
+def ask_nobody(chat: str) -> Case:
+    answered(chat)
+    skipped = {"status": "skipped", "session_id": chat, "reason": "no_staff"}
+    return Case(tell_staff.send(chat, "скарга"), skipped)
+
+
+def end_no_handover(chat: str) -> Case:
+    answered(chat)
+    skipped = {"status": "skipped", "session_id": chat, "reason": "over"}
+    return Case(end_handover.send(chat, "2026-03-01T12:00:00+00:00"), skipped)
+
+
 NOTHING_DUE = {"status": "ok", "queued": 0}
 SWEPT = {"status": "ok", "repaired": 0, "published": ANY}
 CASES: dict[TaskName, Callable[[str], Case]] = {
@@ -200,6 +213,8 @@ CASES: dict[TaskName, Callable[[str], Case]] = {
     TaskName.SUMMARIZE_SESSION: sum_up,
     TaskName.CREATE_CRM_ORDER: create_order,
     TaskName.SYNC_ORDER_STATUS: sync_order,
+    TaskName.TELL_STAFF: ask_nobody,
+    TaskName.END_HANDOVER: end_no_handover,
     TaskName.PING: send_ping,
     TaskName.WORKER_HEALTH_CHECK: check_health,
     TaskName.CHECK_WEBHOOKS: lambda _chat: Case(

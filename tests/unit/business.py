@@ -8,6 +8,7 @@ import pytest
 from sqlalchemy import Connection, Row, Table, select
 
 from mirt.channels import InboundMessage
+from mirt.clock import Clock
 from mirt.conversations import Conversations
 from mirt.llm.protocol import ChatMessage, Completion
 from mirt.store.engine.database import Database
@@ -15,7 +16,6 @@ from mirt.store.shared.seen_ids import NoSeenIds
 from mirt.store.shop import mailbox
 from mirt.store.shop.mailbox import Mail
 from mirt.task_names import TaskName
-from tests.clock import FakeClock
 
 
 @dataclass
@@ -55,7 +55,7 @@ class SeenIds:
         self.ids.add(task_id)
 
 
-def conversations_of(database: Database, clock: FakeClock, **options: Any) -> Conversations:
+def conversations_of(database: Database, clock: Clock, **options: Any) -> Conversations:
     return Conversations(
         database, clock, **{"seen": NoSeenIds(), "platforms": ["telegram"], **options}
     )

@@ -168,6 +168,21 @@ def record_move(
     tx.execute(insert(handover_events).values(**row, at=now))
 
 
+def ask_for_person(
+    tx: Connection,
+    session_id: str,
+    reason: str,
+    *,
+    turn: str,
+    until: datetime | None,
+    now: datetime,
+) -> None:
+    """Bot → asked, after the reply of this turn. The caller has locked the conversation."""
+    handover = find_handover(tx, session_id)
+    if handover is not None and handover.may(Move.ASK):
+        record_move(tx, handover, Move.ASK, reason=reason, turn=turn, until=until, now=now)
+
+
 _VOICE: Final = Statement(
     lambda _: (
         select(_c.handover_state, _c.handover_turn, _c.replies_waiting)

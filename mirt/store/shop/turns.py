@@ -22,7 +22,8 @@ class Reply:
 
     ``actions`` records the actions that the LLM asked for. ``agent_tasks`` are their tasks, and
     ``to_approve`` its orders that wait for a person. Both have rows of their own, so a reply that
-    is read from the database has none.
+    is read from the database has none. ``asks_for_person`` is the reason of an agent that hands the
+    conversation over.
     """
 
     text: str
@@ -32,6 +33,7 @@ class Reply:
     actions: Sequence[Mapping[str, Any]] = ()
     agent_tasks: Sequence[TaskMessage] = ()
     to_approve: Sequence[NewOrder] = ()
+    asks_for_person: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -182,10 +182,16 @@ def test_the_agent_is_told_what_it_has_to_say() -> None:
     }
 
 
-@pytest.mark.parametrize("text", ["Ol\x1b[31mena", "Оле\u202eна", "Оле\nна", "Оле\tна", "a\x9bb"])
+@pytest.mark.parametrize("text", ["Ol\x1b[31mena", "Оле\u202eна", "Оле\u2028на", "a\x9bb"])
 @pytest.mark.parametrize("name", ["full_name", "city", "nova_poshta_branch"])
 def test_a_control_character_is_a_wrong_field(name: str, text: str) -> None:
     assert fields(**customer(**{name: text})) == [f"customer.{name}"]
+
+
+def test_a_text_is_one_line() -> None:
+    assert read_order(order(**customer(full_name="Олена\r\n\tКоваль"))).customer.full_name == (
+        "Олена Коваль"
+    )
 
 
 @pytest.mark.parametrize("text", ['=HYPERLINK("http://evil")', "+1+1", "-2+3", "@SUM(A1)"])

@@ -155,6 +155,16 @@ def test_a_conversation_that_has_cost_its_tokens_is_left_to_a_person(database: D
         assert shop.shown[-1] == ("7", "answer 3")
 
 
+def test_a_reply_without_end_is_cut_and_the_cut_is_recorded(database: Database) -> None:
+    with open_shop(database) as shop:
+        shop.agent.script = ["Слово. " * 10_000]
+        shop.receive("t1")
+        shop.answer("t1")
+        [turn] = rows(database, turns)
+    assert 15_000 < len(turn.reply) <= 16_000
+    assert turn.actions == [{"action": "reply", "cut_from": 70_000}]
+
+
 @pytest.mark.parametrize(("limit", "asked"), [(7, 1), (8, 2), (15, 3)])
 def test_the_last_answer_is_the_one_that_reaches_the_limit(
     database: Database, limit: int, asked: int
