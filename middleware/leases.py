@@ -14,6 +14,7 @@ from middleware.interruption import Run
 from mirt.clock import Clock
 from mirt.errors import DatabaseError
 from mirt.store.engine.database import Database
+from mirt.store.engine.database_clock import steady_s
 from mirt.store.queue import leases
 from mirt.store.queue.leases import Lease
 
@@ -103,8 +104,12 @@ class LeaseKeeper:
                 pause_s, is_failing = regular_s, False
 
     def _renew(self, held: list[Lease]) -> None:
+        asked_at = steady_s()
         with self._database.transaction() as tx:
             renewed = leases.renew(tx, held, until=self._clock() + self.lease)
+        for lease in renewed.held:
+            if lease.validity is not None:
+                lease.validity.renewed(asked_at)
         for lease in set(self.held) & set(held) - renewed.held:
             log.warning("lease_lost", task_id=lease.task_id, trace_id=lease.trace_id)
         for lease in renewed.cancelled:

@@ -180,6 +180,7 @@ class Turns:
             raise stage.error
         if isinstance(stage, _Open):
             self._measure_wait(stage)
+            leases.ensure_held(self._database, lease, self._clock)
             stage = self._store(lease, mail, stage, self._ask(stage))
         if isinstance(stage, _Withheld):
             return TaskOutcome(None, parked=True, finished=True)
