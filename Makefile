@@ -53,8 +53,7 @@ $(CONTENDERS): bench/contenders/requirements.lock
 
 bench: install $(CONTENDERS) ## Compare with stock Dramatiq and Celery; QUICK=1 for three minutes, GOALS=1 to fail below the goals
 	@$(BIN)/python -m bench $(if $(QUICK),--quick) $(if $(GOALS),--goals)
-	@$(BIN)/python -m bench.publishing
-	@$(BIN)/python -m bench.recycling
+	@$(if $(QUICK),,$(BIN)/python -m bench.recycling)
 
 chaos: install ## Cause random faults for minutes: make chaos N=5000 CHATS=300 FAULTS=40 SEED=1, or QUICK=1
 	@$(BIN)/python -m tests.chaos --messages $(or $(N),$(if $(QUICK),300,5000)) --chats $(or $(CHATS),$(if $(QUICK),30,300)) --faults $(or $(FAULTS),$(if $(QUICK),6,40)) --seed $(or $(SEED),1) $(if $(SABOTAGE),--sabotage $(SABOTAGE))

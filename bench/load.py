@@ -9,7 +9,7 @@ from typing import Any
 
 import orjson
 
-SECRET = "webhook-secret"
+SECRET = "7c1fe0b2d94a"
 
 
 @dataclass

@@ -1,74 +1,68 @@
-"""Compares pipelined confirms with confirms one by one, in messages a second to a quorum queue."""
+"""Publishing from one process with 64 threads, beside the confirmed ``send`` of stock Dramatiq."""
 
-import threading
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+from bench.reached import Reached
+from bench.setups import CONTENDERS_PYTHON, DRAMATIQ, OURS, ROOT, running
+from tests.servers import Servers
+
+_MEASURE = """
 import time
-from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 
-import pika
-from dramatiq import Message
+def rate(send, count):
+    with ThreadPoolExecutor(64) as threads:
+        list(threads.map(send, range(64)))
+        began = time.monotonic()
+        list(threads.map(send, range(count)))
+        return count / (time.monotonic() - began)
+"""
+_STOCK = (
+    _MEASURE
+    + """
+from bench.contenders.dramatiq_tasks import noop
+print("send", rate(lambda _: noop.send(), 3_000))
+"""
+)
+_OURS = (
+    _MEASURE
+    + """
+from concurrent.futures import wait
+from actors.health import ping
+from broker.task import registry
 
-from broker.rabbitmq.connection import ConnectionSettings
-from broker.rabbitmq.publisher import Publisher
-from broker.rabbitmq.queues import declarations
-from tests.servers import RabbitMQ, start_servers
-
-BODY = Message[None]("llm", "process_and_respond", ("42", "Привіт"), {}, {}).encode()
-ONE_BY_ONE = 2_000
-PIPELINED = 20_000
-THREADS = 8
-
-
-def one_by_one(url: str) -> None:
-    """Publish like a client that waits for each confirm."""
-    connection = pika.BlockingConnection(pika.URLParameters(url))
-    channel = connection.channel()
-    for name, arguments in declarations("llm"):
-        channel.queue_declare(name, durable=True, arguments=arguments)
-    channel.confirm_delivery()
-    properties = pika.BasicProperties(delivery_mode=2)
-    for _ in range(ONE_BY_ONE):
-        channel.basic_publish("", "llm", BODY, properties, mandatory=True)
-    connection.close()
-
-
-def pipelined(url: str) -> None:
-    """Publish with our publisher, from several threads."""
-    publisher = Publisher(ConnectionSettings(url), ["llm"])
-
-    def send() -> None:
-        sent = [
-            publisher.publish("llm", BODY, message_id=str(n)) for n in range(PIPELINED // THREADS)
-        ]
-        for confirmed in sent:
-            confirmed.result(timeout=60)
-
-    threads = [threading.Thread(target=send) for _ in range(THREADS)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
-    publisher.close()
+print("send", rate(lambda _: ping.send(), 5_000))
+publisher, body = registry.broker.publisher, ping.message().encode()
+def wake(_):
+    confirms = [publisher.publish("default", body, message_id="m") for _ in range(100)]
+    wait(confirms)
+    assert all(one.exception() is None for one in confirms)
+print("wake", 100 * rate(wake, 300))
+"""
+)
 
 
-def rate(publish: Callable[[str], None], count: int, url: str) -> float:
-    """Return the messages a second."""
-    began = time.monotonic()
-    publish(url)
-    return count / (time.monotonic() - began)
+def measure(servers: Servers) -> list[Reached]:
+    """Compare our wake-ups and our ``send`` with the ``send`` of stock Dramatiq."""
+    stock = _rates(DRAMATIQ, servers, CONTENDERS_PYTHON, _STOCK)["send"]
+    ours = _rates(OURS, servers, Path(sys.executable), _OURS)
+    return [
+        Reached(row, ours[kind] / stock, goal, f"{_FROM} {ours[kind]:,.0f}/s and {stock:,.0f}/s")
+        for row, kind, goal in (("wake-ups", "wake", 10), ("send", "send", 3))
+    ]
 
 
-def main() -> None:
-    """Measure both and print the ratio."""
-    servers = start_servers(print)
-    try:
-        with servers.get(RabbitMQ).isolated() as url:
-            slow = rate(one_by_one, ONE_BY_ONE, url)
-            fast = rate(pipelined, PIPELINED, url)
-    finally:
-        servers.close()
-    print(f"confirmed one by one   {slow:>8,.0f} messages/s")
-    print(f"confirmed, pipelined   {fast:>8,.0f} messages/s   {fast / slow:.1f} times as many")
+_FROM = "of stock Dramatiq's confirmed send, each from 64 threads:"
 
 
-if __name__ == "__main__":
-    main()
+def _rates(name: str, servers: Servers, python: Path, code: str) -> dict[str, float]:
+    with running(name, servers, "http://127.0.0.1:9", workers=False) as system:
+        environment = {**os.environ, **system.environment, "LOG_LEVEL": "ERROR"}
+        done = subprocess.run(
+            [python, "-c", code], env=environment, cwd=ROOT, check=True, capture_output=True
+        )
+    return {kind: float(rate) for kind, rate in re.findall(r"(\w+) ([\d.]+)", done.stdout.decode())}

@@ -9,6 +9,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import IO, Final
+from urllib.parse import urlsplit
 
 import httpx
 import psutil
@@ -96,14 +97,43 @@ def outside(latency_s: float) -> Iterator[str]:
 
 
 @contextmanager
+def away(url: str, ms: float) -> Iterator[str]:
+    """Put a database so many milliseconds away, there and back; its URL."""
+    if not ms:
+        yield url
+        return
+    parts = urlsplit(url)
+    to = (str(parts.hostname), str(parts.port), "--ms", str(ms))
+    command = [sys.executable, "-m", "bench.delay_proxy", *to]
+    with subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE) as process:
+        assert process.stdout is not None
+        try:
+            port = process.stdout.readline().decode().strip()
+            yield parts._replace(netloc=f"{parts.username}@127.0.0.1:{port}").geturl()
+        finally:
+            process.kill()
+
+
+@contextmanager
 def running(
-    name: str, servers: Servers, outside_url: str, *, workers: bool = True, threads: int = 16
+    name: str,
+    servers: Servers,
+    outside_url: str,
+    *,
+    workers: bool = True,
+    threads: int = 16,
+    database_ms: float = 0,
+    **settings: str,
 ) -> Iterator[Running]:
-    """Start a system with one web service of two processes and two worker processes."""
+    """Start a system with one web service of two processes and two worker processes.
+
+    Its database is ``database_ms`` away.
+    """
     with (
         servers.get(RabbitMQ).isolated() as rabbitmq,
         servers.get(Redis).isolated() as redis,
-        servers.get(Postgres).isolated() as postgres,
+        servers.get(Postgres).isolated() as near,
+        away(near, database_ms) as postgres,
         tempfile.TemporaryDirectory() as folder,
     ):
         here = Running(
@@ -120,8 +150,10 @@ def running(
                 "WORKER_THREADS": str(threads),
                 "WORKER_MAX_TASKS": "1000000",
                 "LOG_LEVEL": "INFO",
+                "LOG_FORMAT": "json",
                 "CONTENDER": name.partition("-")[0],
                 "TMPDIR": folder,
+                **settings,
             },
             Path(folder),
         )

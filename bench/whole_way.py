@@ -33,6 +33,8 @@ class Measured:
     doubled: int = 0
     out_of_order: int = 0
     refused: int = 0
+    waits_s: list[float] = field(default_factory=list)
+    """Seconds from each webhook to its reply, in ascending order."""
     cpu_ms: dict[str, float] = field(default_factory=dict)
     """CPU of each role and server for one message, in ms."""
 
@@ -83,25 +85,37 @@ def ingress(name: str, servers: Servers, *, clients: int, count: int) -> Measure
 
 
 def whole_way(
-    name: str, servers: Servers, *, count: int, chats: int, threads: int, agent_s: float
+    name: str,
+    servers: Servers,
+    *,
+    count: int,
+    chats: int,
+    threads: int,
+    agent_s: float,
+    database_ms: float = 0,
 ) -> Measured:
     """Measure from the first webhook to the last reply."""
-    with outside(agent_s) as url, running(name, servers, url, threads=threads) as system:
+    with (
+        outside(agent_s) as url,
+        running(name, servers, url, threads=threads, database_ms=database_ms) as system,
+    ):
         warm = [(900_000 + n, 1) for n in range(40)]
         send_all(system.port, warm, connections=8)
-        _wait_for(url, len(warm))
+        wait_for(url, len(warm))
         before, began = _cpu(system), time.time()
         answers = send_all(system.port, messages(count, chats), connections=32)
-        _wait_for(url, len(warm) + count)
+        wait_for(url, len(warm) + count)
         after = _cpu(system)
         report = httpx.get(f"{url}/_report", timeout=30).json()
-    row = f"{count}/{chats} 2x{threads} {agent_s:g}s"
-    found = _judge(Measured(name, row), report, answers, began)
+    far = f" {database_ms:g}ms away" if database_ms else ""
+    row = f"{count}/{chats} 2x{threads} {agent_s:g}s{far}"
+    found = judge(Measured(name, row), report, answers, began)
     found.cpu_ms = _spent(before, after, count)
     return found
 
 
-def _wait_for(url: str, tags: int) -> None:
+def wait_for(url: str, tags: int) -> None:
+    """Wait until so many messages are answered, ``PATIENCE_S`` at most."""
     client = httpx.Client(timeout=30)
     deadline = time.monotonic() + PATIENCE_S
     while client.get(f"{url}/_count").json()["tags"] < tags and time.monotonic() < deadline:
@@ -109,9 +123,10 @@ def _wait_for(url: str, tags: int) -> None:
     client.close()
 
 
-def _judge(
+def judge(
     found: Measured, report: dict[str, list[list[object]]], answers: Answers, began: float
 ) -> Measured:
+    """Fill in what the channel has seen: rates, waits, and what was lost, doubled, out of order."""
     got: dict[str, list[int]] = defaultdict(list)
     waits: list[float] = []
     ends, turns, seen = began, 0, set()
@@ -130,6 +145,7 @@ def _judge(
     found.out_of_order = sum(numbers != sorted(numbers) for numbers in got.values())
     found.refused = answers.statuses[503]
     seconds = max(ends - began, 0.001)
+    found.waits_s = waits
     found.per_second, found.turns_per_second = len(seen) / seconds, turns / seconds
     waits.sort()
     if waits:
@@ -145,6 +161,9 @@ ROWS = {
     "chats64": lambda n, s: whole_way(n, s, count=1000, chats=200, threads=64, agent_s=0.2),
     "own": lambda n, s: whole_way(n, s, count=600, chats=600, threads=64, agent_s=0.2),
     "own16": lambda n, s: whole_way(n, s, count=600, chats=600, threads=16, agent_s=0.2),
+    "far": lambda n, s: whole_way(
+        n, s, count=1000, chats=200, threads=16, agent_s=0.2, database_ms=5
+    ),
     "slow": lambda n, s: whole_way(n, s, count=1000, chats=200, threads=64, agent_s=1.0),
 }
 

@@ -205,16 +205,20 @@ class Execution(Middleware):
         """
         task, now = to_task(message), self._clock()
         hook = self._find_hooks().get(task.actor)
+        claimed_by: Any = {
+            "owner": self._keeper.owner,
+            "now": now,
+            "duration": self._keeper.lease,
+            "subjects": subjects,
+        }
+        if hook is None and not exclusive:
+            with self._database.transaction() as tx:
+                first = leases.claim_first_and_commit(tx, task, **claimed_by)
+            if first is not None:
+                return first
         with self._database.transaction() as tx:
-            lease, found = leases.claim_and_read(
-                tx,
-                task,
-                hook.reads(task) if hook else (),
-                owner=self._keeper.owner,
-                now=now,
-                duration=self._keeper.lease,
-                subjects=subjects,
-            )
+            reads = hook.reads(task) if hook else ()
+            lease, found = leases.claim_and_read(tx, task, reads, **claimed_by)
             if lease is None:
                 return None
             if is_last_start(lease) and not exclusive:

@@ -3,6 +3,7 @@
 import ctypes
 import threading
 import time
+from math import inf
 from typing import Final
 
 from mirt.errors import SoftTimeLimitExceeded, TaskCancelledError
@@ -29,20 +30,23 @@ class Interrupter:
         self._changed = threading.Condition(self._lock)
         self._until: dict[int, float] = {}
         self._runs: dict[Run, int] = {}
+        self._looks_at = 0.0
         self._watcher: threading.Thread | None = None
         self._closed = False
 
     def arm(self, seconds: float, run: Run) -> None:
         """Interrupt the calling thread after ``seconds`` and the grace; ``disarm`` cancels that."""
+        until = time.monotonic() + seconds + GRACE_S
         with self._lock:
-            self._until[threading.get_ident()] = time.monotonic() + seconds + GRACE_S
+            self._until[threading.get_ident()] = until
             self._runs[run] = threading.get_ident()
             if self._watcher is None:
                 self._watcher = threading.Thread(
                     target=self._watch, name="soft-limits", daemon=True
                 )
                 self._watcher.start()
-            self._changed.notify()
+            if until < self._looks_at:
+                self._changed.notify()
 
     def disarm(self, run: Run) -> None:
         """Cancel the interruption of the calling thread."""
@@ -75,8 +79,9 @@ class Interrupter:
                 for thread in [t for t, until in self._until.items() if until <= now]:
                     del self._until[thread]
                     _raise_in(thread, SoftTimeLimitExceeded)
-                nearest = min(self._until.values(), default=None)
-                self._changed.wait(None if nearest is None else max(0.0, nearest - now))
+                self._looks_at = min(self._until.values(), default=inf)
+                wait_s = None if self._looks_at == inf else max(0.0, self._looks_at - now)
+                self._changed.wait(wait_s)
 
 
 def _raise_in(thread: int, error: type[BaseException] | None) -> None:

@@ -61,7 +61,7 @@ class Settlement:
         now = self._clock()
         if error is None:
             with self._database.transaction() as tx:
-                leases.finish(tx, lease, now=now)
+                leases.finish_and_commit(tx, lease, now=now)
             lifecycle.finished(message)
             return
         decision = decide(

@@ -9,7 +9,7 @@ import socket
 import ssl
 import time
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from contextvars import ContextVar
 from math import inf
 from typing import Any
@@ -40,17 +40,25 @@ def _left(timeout: float | None, too_late: type[Exception]) -> float:
 
 
 class BoundedStream(httpcore.NetworkStream):
-    """A connection whose waits end by the deadline of the request."""
+    """A connection whose waits end by the deadline of the request.
+
+    What is written is sent with the next read, so that headers and body leave in one packet.
+    """
 
     def __init__(self, stream: httpcore.NetworkStream) -> None:
         self._stream = stream
+        self._unsent = bytearray()
 
     def read(self, max_bytes: int, timeout: float | None = None) -> bytes:
-        """Read up to ``max_bytes``, by the deadline of the request.
+        """Send what was written, then read up to ``max_bytes``, by the deadline of the request.
 
         The wait is cut into seconds: an error that another thread raises in this one comes through
         between two of them.
         """
+        if self._unsent:
+            # A server may answer before it has read everything, and close: its answer counts.
+            with suppress(httpcore.WriteError):
+                self._send(timeout)
         end = time.monotonic() + _left(timeout, httpcore.ReadTimeout)
         while True:
             left = end - time.monotonic()
@@ -61,9 +69,16 @@ class BoundedStream(httpcore.NetworkStream):
                     raise
 
     def write(self, buffer: bytes, timeout: float | None = None) -> None:
-        """Send all of the buffer in pieces: within one write, each wait restarts the timeout."""
-        for start in range(0, len(buffer), _PIECE):
-            piece = buffer[start : start + _PIECE]
+        """Keep the buffer for the next read; a large one is sent at once."""
+        self._unsent += buffer
+        if len(self._unsent) >= _PIECE:
+            self._send(timeout)
+
+    def _send(self, timeout: float | None) -> None:
+        """Send in pieces: within one write of httpcore, each wait restarts the timeout."""
+        unsent, self._unsent = bytes(self._unsent), bytearray()
+        for start in range(0, len(unsent), _PIECE):
+            piece = unsent[start : start + _PIECE]
             self._stream.write(piece, _left(timeout, httpcore.WriteTimeout))
 
     def close(self) -> None:

@@ -9,16 +9,15 @@ from collections.abc import Collection, Mapping
 from functools import cache
 from typing import Any, Final
 
-import httpcore
 import httpx
+import orjson
 from pydantic import SecretStr
 
 from mirt.http.answer import Answer
-from mirt.http.network import BoundedBackend
+from mirt.http.connections import Connections
 from mirt.observe import traces
 
 CONNECT_SECONDS: Final = 5.0
-_KEEP_ALIVE_SECONDS: Final = 30.0
 _LARGEST_ANSWER: Final = 8 * 1024 * 1024
 
 _TELLTALES = ("httpx", "httpcore.connection", "httpcore.http11")
@@ -49,8 +48,6 @@ class Pool:
         self._headers = headers
         self._secrets = [value for s in secrets if (value := s.get_secret_value())]
         self._max_connections = max_connections
-        # Never more calls than connections: httpcore may close a connection that it has just given
-        # to a call that waited for one (https://github.com/encode/httpcore/issues/1110).
         self._permits = threading.BoundedSemaphore(max_connections)
         self._lock = threading.Lock()
         self._client: httpx.Client | None = None
@@ -92,13 +89,11 @@ class Pool:
     def _exchange(
         self, method: str, path: str, json: Any, params: Mapping[str, str] | None, left: float
     ) -> Answer:
-        # Half an emoji, cut off by a model, cannot be encoded and is sent as "?".
-        encoded = jsons.dumps(json, ensure_ascii=False).encode(errors="replace")
         with self._opened().stream(
             method,
             path,
             params=params,
-            content=None if json is None else encoded,
+            content=None if json is None else _encode(json),
             headers={**({} if json is None else _JSON), **traces.headers()},
             timeout=httpx.Timeout(left, connect=min(CONNECT_SECONDS, left)),
         ) as response:
@@ -124,7 +119,7 @@ class Pool:
         return httpx.Client(
             base_url=_revealed(self._base_url),
             headers=[(name.encode(), _revealed(value).encode()) for name, value in headers.items()],
-            transport=_BoundedTransport(self._max_connections),
+            transport=_BoundedTransport(),
             trust_env=False,
         )
 
@@ -132,22 +127,24 @@ class Pool:
 class _BoundedTransport(httpx.HTTPTransport):
     """The transport of httpx over sockets that end by the deadline of the request."""
 
-    def __init__(self, max_connections: int) -> None:
+    def __init__(self) -> None:
         context = _trusted()
         super().__init__(verify=context)
-        self._pool = httpcore.ConnectionPool(
-            ssl_context=context,
-            max_connections=max_connections,
-            max_keepalive_connections=max_connections,
-            keepalive_expiry=_KEEP_ALIVE_SECONDS,
-            network_backend=BoundedBackend(),
-        )
+        self._pool = Connections(context)  # type: ignore[assignment]
 
 
 @cache
 def _trusted() -> ssl.SSLContext:
     # Cached, since reading the certificates takes longer than most requests.
     return httpx.create_ssl_context()
+
+
+def _encode(json: Any) -> bytes:
+    try:
+        return orjson.dumps(json)
+    except TypeError:
+        # Half an emoji, cut off by a model, cannot be encoded and is sent as "?".
+        return jsons.dumps(json, ensure_ascii=False).encode(errors="replace")
 
 
 def _revealed(value: str | SecretStr) -> str:

@@ -5,10 +5,11 @@ those of libraries, in warnings and in uncaught exceptions. Texts of customers a
 logged only with LOG_TEXTS. No control character from outside reaches a log either.
 """
 
+import json
 import logging
 import sys
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from types import TracebackType
 from typing import Any, Final
@@ -34,22 +35,19 @@ log = structlog.get_logger(__name__)
 def configure(settings: Settings) -> None:
     """Let structlog and the standard library's loggers write the same lines to stderr."""
     secrets.use(settings.secrets)
-    shared, renderers = _shared(), _renderers(settings)
-    structlog.configure(
-        processors=[*shared, structlog.stdlib.ProcessorFormatter.wrap_for_formatter],
-        wrapper_class=structlog.make_filtering_bound_logger(
-            logging.getLevelName(settings.log_level)
-        ),
-        logger_factory=structlog.stdlib.LoggerFactory(),
-        cache_logger_on_first_use=False,
-    )
+    renderers = _renderers(settings)
     lines = _Lines(sys.stderr)
     lines.setFormatter(
         _WithoutSecrets(
-            foreign_pre_chain=[structlog.stdlib.add_logger_name, *shared],
+            foreign_pre_chain=[
+                structlog.stdlib.add_logger_name,
+                *_facts(),
+                redacting_processor(secrets.redact),
+            ],
             processors=[structlog.stdlib.ProcessorFormatter.remove_processors_meta, *renderers],
         )
     )
+    _configure_structlog(settings, renderers, lines.write_line)
     root = logging.getLogger()
     root.handlers[:] = [lines]
     root.setLevel(settings.log_level)
@@ -68,40 +66,82 @@ def configure_ours(settings: Settings) -> None:
     if structlog.is_configured():
         return
     secrets.use(settings.secrets)
+    _configure_structlog(settings, _renderers(settings), _Lines(sys.stderr).write_line)
 
-    def write(_logger: WrappedLogger, _method: str, line: EventDict) -> str:
-        return secrets.redact(str(line))
 
+def _configure_structlog(
+    settings: Settings, renderers: Sequence[Processor], write: Callable[[str], None]
+) -> None:
+    """Let our own lines go to ``write`` at once: a logger of the library costs as much again."""
     structlog.configure(
-        processors=[*_shared(), *_renderers(settings), write],
+        processors=[*_facts(), _rendering(renderers)],
         wrapper_class=structlog.make_filtering_bound_logger(
             logging.getLevelName(settings.log_level)
         ),
-        logger_factory=structlog.PrintLoggerFactory(sys.stderr),
+        logger_factory=lambda *_: _OwnLogger(write),
         cache_logger_on_first_use=False,
     )
 
 
-def _shared() -> list[Processor]:
+class _OwnLogger:
+    """The end of the chain: writes finished lines, whatever their level."""
+
+    def __init__(self, write: Callable[[str], None]) -> None:
+        self.debug = self.info = self.warning = self.error = self.critical = write
+
+
+def _facts() -> list[Processor]:
     return [
         structlog.contextvars.merge_contextvars,
         structlog.stdlib.add_log_level,
         structlog.processors.TimeStamper(fmt="iso", utc=True),
         structlog.processors.StackInfoRenderer(),
         structlog.processors.format_exc_info,
-        redacting_processor(secrets.redact),
     ]
+
+
+def _rendering(renderers: Sequence[Processor]) -> Processor:
+    """Return the processor that makes a line without secrets.
+
+    The line of nearly every event has no sign of a secret and is done. For the others each value is
+    redacted, and then the line once more, since a renderer may change values.
+    """
+    redacted = redacting_processor(secrets.redact)
+
+    def line_of(make_plain: Processor, logger: WrappedLogger, method: str, event: Any) -> str:
+        for step in (make_plain, *renderers):
+            event = step(logger, method, event)
+        return str(event)
+
+    def render(logger: WrappedLogger, method: str, event: EventDict) -> str:
+        try:
+            line = line_of(_make_plain, logger, method, event)
+            if secrets.may_be_in(line):
+                line = line_of(redacted, logger, method, event)
+        except Exception as failed:  # noqa: BLE001 - a log line must not fail its task
+            line = f"a line could not be made of {_text(event.get('event'))!r}: {type(failed)}"
+        return secrets.redact(line)
+
+    return render
+
+
+def _make_plain(logger: WrappedLogger, method: str, event: EventDict) -> EventDict:
+    others = {key: value for key, value in event.items() if type(value) not in _PLAIN}
+    return {**event, **_PLAINLY(logger, method, others)}
 
 
 def _renderers(settings: Settings) -> list[Processor]:
     if settings.log_format == "json":
-        return [structlog.processors.JSONRenderer(ensure_ascii=False), _escape_json]
+        return [_make_json]
     # Before the renderer, which adds control characters of its own: the colours.
     return [_make_printable, structlog.dev.ConsoleRenderer(colors=sys.stderr.isatty())]
 
 
-def _escape_json(_logger: WrappedLogger, _method: str, line: Any) -> str:
-    return printable_json(str(line))
+_TO_JSON: Final = json.JSONEncoder(ensure_ascii=False, default=repr).encode
+
+
+def _make_json(_logger: WrappedLogger, _method: str, event: EventDict) -> str:
+    return printable_json(_TO_JSON(event))
 
 
 def _make_printable(_logger: WrappedLogger, _method: str, event: EventDict) -> EventDict:
@@ -130,6 +170,8 @@ def redacting_processor(
             return {clean(key): clean(inner) for key, inner in value.items()}
         if isinstance(value, list | tuple | set | frozenset):
             return [clean(inner) for inner in value]
+        if isinstance(value, str):
+            return redact(str(value))
         if value is None or isinstance(value, bool):
             return value
         text = _text(value)
@@ -151,6 +193,10 @@ def _text(value: object) -> str:
         return f"<{type(value).__name__} that cannot be shown: {type(failed).__name__}>"
 
 
+_PLAINLY: Final = redacting_processor(str)
+_PLAIN: Final = frozenset({str, int, float, bool, type(None)})
+
+
 class _WithoutSecrets(structlog.stdlib.ProcessorFormatter):
     """Redacts the finished line once more, since a renderer may change values."""
 
@@ -164,15 +210,22 @@ class _Lines(logging.StreamHandler[Any]):
     The standard library would print the arguments with their secrets.
     """
 
+    def write_line(self, line: str) -> None:
+        """Write a finished line. If the stream itself fails, no other place takes a report."""
+        self.acquire()
+        try:
+            with suppress(OSError, ValueError):
+                self.stream.write(line + self.terminator)
+                self.flush()
+        finally:
+            self.release()
+
     def handleError(self, record: logging.LogRecord) -> None:  # noqa: N802
         text = f"{record.name}: a line could not be made of {_text(record.msg)}"
         line = logging.LogRecord(
             record.name, logging.ERROR, record.pathname, record.lineno, text, None, None
         )
-        # If the stream itself fails, there is no other place for a report.
-        with suppress(OSError, ValueError):
-            self.stream.write(self.format(line) + self.terminator)
-            self.flush()
+        self.write_line(self.format(line))
 
 
 def _uncaught(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:

@@ -8,7 +8,7 @@ import base64
 import html
 import os
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Final
 from urllib.parse import unquote, urlsplit
 
@@ -42,9 +42,16 @@ class Secrets:
     def __init__(self, values: Iterable[str]) -> None:
         hidden = {value for value in values if len(value) >= SHORTEST_SECRET}
         self._secrets = [_Secret(value) for value in sorted(hidden, key=len, reverse=True)]
+        self._signs = sorted({sign for secret in self._secrets for sign in secret.signs})
+
+    def may_be_in(self, text: str) -> bool:
+        """Whether ``redact`` has to look closer. Nearly all texts have no sign of a secret."""
+        return any(map(text.__contains__, self._signs))
 
     def redact(self, text: str) -> str:
         """Return the text with ``REDACTED`` for each secret."""
+        if not self.may_be_in(text):
+            return text
         for secret in self._secrets:
             text = secret.redact(text)
         return text
@@ -57,6 +64,11 @@ class _Secret:
         self._anchor = max(re.findall("[A-Za-z0-9]*", value), key=len)
         self._written = re.compile("".join(map(_written, value)))
         self._encoded = sorted(set(_encoded(value.encode(errors="replace"))), key=len, reverse=True)
+
+    @property
+    def signs(self) -> Sequence[str]:
+        """Texts; without one of them this secret is not there in any form."""
+        return (self._anchor, *self._encoded)
 
     def redact(self, text: str) -> str:
         if self._anchor in text:
@@ -74,6 +86,11 @@ def use(values: Iterable[str]) -> None:
     """Set the secrets of this process, and add those of the trace exporter's variables."""
     global _known  # noqa: PLW0603 - a process has one configuration
     _known = Secrets([*values, *_of_the_exporter()])
+
+
+def may_be_in(text: str) -> bool:
+    """Whether a text may have a secret of this process; ``redact`` finds out."""
+    return _known.may_be_in(text)
 
 
 def redact(text: str) -> str:

@@ -20,6 +20,7 @@ from pydantic_core import ErrorDetails
 
 from mirt.errors import ErrorCode, PermanentError
 from mirt.observe.printable import printable
+from mirt.orders.phone import normalised_phone
 
 LARGEST_PRICE: Final = Decimal(1_000_000)
 MOST_ITEMS: Final = 100
@@ -34,22 +35,6 @@ class OrderProblems(PermanentError):  # noqa: N818 - an order's, not the program
             ErrorCode.INVALID_INPUT,
         )
         self.fields = list(problems)
-
-
-def normalised_phone(written: object) -> str:
-    """Return ``+380XXXXXXXXX`` for 12 digits with 380, 10 digits with 0, or 9 digits.
-
-    Punctuation is ignored, and so are invisible characters that a copied number contains, such as
-    marks of the writing direction.
-
-    Raises:
-        ValueError: the text has none of these forms.
-    """
-    # Letters, and digits of other scripts, are kept, so that they make the number wrong.
-    kept = "".join(filter(str.isalnum, written)) if isinstance(written, str) else ""
-    if found := re.fullmatch("(?:380|0|)([0-9]{9})", kept):
-        return f"+380{found[1]}"
-    raise ValueError("must be a Ukrainian phone number, as +380501234567")
 
 
 def exact(written: object) -> object:

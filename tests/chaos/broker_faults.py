@@ -2,6 +2,8 @@
 
 import random
 from collections.abc import Iterator
+from contextlib import suppress
+from urllib.error import HTTPError
 
 from tests.chaos.kinds import AT_ONCE, Recovered, kind
 from tests.chaos.stage import Stage
@@ -53,3 +55,47 @@ def _rabbitmq_held(stage: Stage, _: random.Random) -> Iterator[Recovered]:
 def _rabbitmq_cut(stage: Stage, _: random.Random) -> Iterator[Recovered]:
     with stage.to_rabbitmq.cut_in_mid_message():
         yield stage.workers_consume
+
+
+@kind("queue deleted, its consumers cancelled", "rabbitmq", AT_ONCE)
+def _queue_deleted(stage: Stage, chance: random.Random) -> Iterator[Recovered]:
+    stage.rabbitmq.management.request(
+        "DELETE", "queues", stage.vhost, chance.choice(("llm", "webhooks", "default"))
+    )
+    yield stage.workers_consume
+
+
+@kind("queues purged", "rabbitmq", AT_ONCE)
+def _queues_purged(stage: Stage, _: random.Random) -> Iterator[Recovered]:
+    for queue in ("llm", "webhooks", "default"):
+        stage.rabbitmq.management.request("DELETE", "queues", stage.vhost, queue, "contents")
+    yield stage.workers_consume
+
+
+@kind("queue made again with other arguments", "rabbitmq", (1, 4))
+def _queue_differs(stage: Stage, _: random.Random) -> Iterator[Recovered]:
+    ask, queue = stage.rabbitmq.management.request, ("queues", stage.vhost, "llm")
+    ask("DELETE", *queue)
+    with suppress(HTTPError):  # the workers were faster
+        ask("PUT", *queue, body={"durable": True})
+    yield stage.workers_consume
+    ask("DELETE", *queue)
+
+
+@kind("delivery limit of two", "rabbitmq", (2, 6))
+def _delivery_limit(stage: Stage, _: random.Random) -> Iterator[Recovered]:
+    ask, policy = stage.rabbitmq.management.request, ("policies", stage.vhost, "limit")
+    limit = {"pattern": ".*", "definition": {"delivery-limit": 2}, "apply-to": "queues"}
+    ask("PUT", *policy, body=limit)
+    stage.rabbitmq.management.close_connections(stage.vhost)
+    yield stage.workers_consume
+    ask("DELETE", *policy)
+
+
+@kind("RabbitMQ permissions taken away", "rabbitmq", (1, 5))
+def _forbidden(stage: Stage, _: random.Random) -> Iterator[Recovered]:
+    management = stage.rabbitmq.management
+    management.forbid(stage.vhost)
+    management.close_connections(stage.vhost)
+    yield stage.workers_consume
+    management.create_vhost(stage.vhost)

@@ -71,11 +71,15 @@ class Stage:
                 found += children(process) if process is not None else []
         return found
 
+    @property
+    def vhost(self) -> str:
+        """The virtual host of the deployment."""
+        return urlsplit(self.deployed.environment["RABBITMQ_URL"]).path.strip("/")
+
     def workers_consume(self) -> bool:
         """Whether every worker of turns listens to its queue again."""
-        vhost = urlsplit(self.deployed.environment["RABBITMQ_URL"]).path.strip("/")
         try:
-            consumers = self.rabbitmq.management.request("GET", "consumers", vhost)
+            consumers = self.rabbitmq.management.request("GET", "consumers", self.vhost)
         except OSError:
             return False
         listening = [one for one in consumers if one["queue"]["name"] == "llm"]

@@ -11,8 +11,6 @@ from tests.polling import wait_until
 from tests.servers import Postgres, RabbitMQ
 
 SOON_S = 30
-NOTHING = {"configure": "^$", "write": "^$", "read": "^$"}
-EVERYTHING = {"configure": ".*", "write": ".*", "read": ".*"}
 
 
 class Hands:
@@ -33,10 +31,6 @@ class Hands:
     def limit(self, queue: str, **definition: Any) -> None:
         body = {"pattern": f"^{queue}$", "definition": definition, "apply-to": "queues"}
         self._ask("PUT", "policies", self.vhost, "limits", body=body)
-
-    def allow(self, permissions: dict[str, str]) -> None:
-        """Change what the service may do."""
-        self._ask("PUT", "permissions", self.vhost, "guest", body=permissions)
 
     def close_connections(self) -> None:
         """Close everything that is connected."""
@@ -109,9 +103,9 @@ def test_a_queue_with_other_arguments_serves_and_is_reported(
 
 
 def test_permissions_that_are_taken_away_are_reported_until_they_are_back(
-    working: Deployment, hands: Hands
+    working: Deployment, hands: Hands, rabbitmq: RabbitMQ
 ) -> None:
-    hands.allow(NOTHING)
+    rabbitmq.management.forbid(hands.vhost)
     hands.close_connections()
     assert working.post(update(2, 1, "Є сукня?")).status_code == 200
     wait_until(lambda: "ACCESS_REFUSED" in problems(working), within_s=SOON_S)
@@ -121,7 +115,7 @@ def test_permissions_that_are_taken_away_are_reported_until_they_are_back(
     ready = working.get("/readyz").json()
     assert ready["status"] == "degraded"
     assert ready["checks"]["rabbitmq"].startswith("failed")
-    hands.allow(EVERYTHING)
+    rabbitmq.management.create_vhost(hands.vhost)
     wait_until(lambda: working.services.sent(2), within_s=SOON_S)
     wait_until(lambda: not working.mirt("worker", "--check").returncode, within_s=SOON_S)
     wait_until(lambda: "ACCESS_REFUSED" not in problems(working), within_s=SOON_S)

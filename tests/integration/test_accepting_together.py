@@ -12,10 +12,10 @@ from mirt.conversations import Accepted, Conversations, as_task
 from mirt.errors import DatabaseError
 from mirt.store.engine.database import Database
 from mirt.store.engine.statements import fetch_all
-from mirt.store.queue import leases
+from mirt.store.queue import leases, outbox
 from mirt.store.queue.leases import Lease
 from mirt.store.shared.seen_ids import NoSeenIds
-from mirt.store.shop import mailbox
+from mirt.store.shop import accepting, mailbox
 from mirt.store.tables import conversations as conversations_table
 from mirt.store.tables import inbox, tasks
 from tests.polling import wait_until
@@ -205,3 +205,49 @@ def test_two_platforms_that_begin_one_conversation_at_the_same_moment_have_two(
     assert outcomes(found[0]) == ["alone", "alone"]
     assert [row.task_id for row in rows(database, inbox)] == []
     assert mailboxes.accept(batch[0]).session_id == "manychat:s"
+
+
+def test_a_batch_ends_the_silence_of_its_customers(
+    mailboxes: Conversations, database: Database
+) -> None:
+    mailboxes.accept(mail("a"))
+    with database.transaction() as tx:
+        silent = {"followups_taken": 2, "summary_awaited": False, "unreachable_since": now()}
+        tx.execute(conversations_table.update().values(**silent))
+    mailboxes.accept_together([mail("b")])
+    [row] = rows(database, conversations_table)
+    found = (row.followups_taken, row.summary_awaited, row.unreachable_since)
+    assert found == (0, True, None)
+
+
+def test_the_heads_of_a_batch_are_left_to_their_publisher_for_a_while(
+    mailboxes: Conversations, database: Database
+) -> None:
+    mailboxes.accept_together([mail("a"), mail("b", session_id="other")])
+    for task in rows(database, tasks):
+        assert task.due_at - task.published_at == outbox.REPUBLISH_AFTER
+
+
+def test_batches_take_conversations_in_one_order_so_that_they_cannot_block_each_other(
+    mailboxes: Conversations, database: Database
+) -> None:
+    sessions = ["b", "Б", "a", "B", "я", "10", "9"]
+    mailboxes.accept_together([mail(f"of {s}", session_id=s) for s in sessions])
+    with database.transaction() as tx:
+        written = tx.execute(text("SELECT session_id FROM conversations ORDER BY ctid")).scalars()
+        assert list(written) == sorted(sessions)
+
+
+def test_a_batch_waits_a_fifth_of_a_second_for_a_lock(
+    mailboxes: Conversations, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    waits: list[str] = []
+    accept_all = accepting.accept_all
+
+    def note(tx: Any, *args: Any, **values: Any) -> Any:
+        waits.append(tx.execute(text("SHOW lock_timeout")).scalar_one())
+        return accept_all(tx, *args, **values)
+
+    monkeypatch.setattr(accepting, "accept_all", note)
+    mailboxes.accept_together([mail("a")])
+    assert waits == ["200ms"]

@@ -435,3 +435,31 @@ def test_a_customer_who_waits_for_an_answer_gets_no_followup(
     finally:
         stop_worker(worker, grace_s=10)
     assert services.sent(CHAT) == []
+
+
+@pytest.mark.parametrize(("minutes_before_the_end", "reason"), [(1, None), (0, "window_closed")])
+def test_a_followup_leaves_until_the_end_of_the_window_and_not_at_it(
+    run: Callable[..., Running],
+    services: FakeServices,
+    minutes_before_the_end: int,
+    reason: str | None,
+) -> None:
+    clock = FakeClock()
+    keys = {"manychat_api_key": "key", "manychat_verify_token": "token"}
+    run("eager", clock=clock, manychat_api_url=services.manychat_url, **keys)
+    Shop(services, clock).hear(platform="manychat")
+    clock.advance(hours=24, minutes=-minutes_before_the_end)
+    assert result_of(send_followup.send(CHAT)).get("reason") == reason
+
+
+def test_a_followup_that_was_planned_before_the_customer_wrote_is_not_sent(
+    run: Callable[..., Running], services: FakeServices
+) -> None:
+    clock = FakeClock()
+    running = run("eager", clock=clock)
+    dispatcher.schedule_followup(CHAT, 5, chat_id=CHAT)
+    clock.advance(hours=1)
+    Shop(services, clock).hear()
+    clock.advance(hours=5)
+    running.broker.publish_due()
+    assert Shop(services, clock).reminders() == []

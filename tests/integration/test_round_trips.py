@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import pytest
 from psycopg import pq
 
+from actors.health import ping
 from broker.stack import install
 from broker.task import registry
 from mirt.conversations import Accepted
@@ -27,6 +28,10 @@ class Counts:
     trips: int = 0
     commits: int = 0
     statements: int = 0
+
+
+EAGER = Counts(trips=3, commits=1, statements=1)
+"""The share of the eager broker: after each run it looks for a retry."""
 
 
 @contextmanager
@@ -62,7 +67,14 @@ def counting(monkeypatch: pytest.MonkeyPatch) -> Iterator[Counts]:
 @pytest.fixture
 def warm(services: FakeServices, database_url: str) -> Iterator[None]:
     """Open a service that does its work at once, on PostgreSQL, with a conversation that talked."""
-    settings = settings_for(services, database_url=database_url, TASKS_EAGER=True)
+    settings = settings_for(
+        services,
+        database_url=database_url,
+        TASKS_EAGER=True,
+        snitkix_api_url=services.crm_url,
+        snitkix_api_key="crm-key",
+        OPS_TOKEN="ops",
+    )
     runtime = open_runtime(settings)
     use_runtime(runtime)
     broker = install(settings)
@@ -98,5 +110,14 @@ def test_a_turn_is_three_transactions_of_two_trips(
     with counting(monkeypatch) as counts:
         broker.publish([accepted.publication])
     assert len(services.sent(CHAT)) == 2
-    # The eager broker looks for a retry after each run: a transaction of one statement.
-    assert (counts.commits, counts.trips) == (3 + 1, 6 + 3)
+    assert (counts.commits, counts.trips) == (3 + EAGER.commits, 6 + EAGER.trips)
+
+
+@pytest.mark.usefixtures("warm")
+def test_a_task_without_a_turn_is_claimed_in_one_trip_and_ended_in_another(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    with counting(monkeypatch) as counts:
+        ping.send()
+    # The eager broker stores its row first, in a transaction of one statement and two trips.
+    assert (counts.statements, counts.trips) == (2 + 1 + EAGER.statements, 2 + 2 + EAGER.trips)

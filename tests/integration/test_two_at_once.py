@@ -17,7 +17,15 @@ from mirt.store.queue.dead_letters import DeadLetterFilter
 from mirt.store.queue.holds import Outage
 from mirt.store.queue.leases import finish, give_back, hold, renew, verify
 from mirt.store.queue.tasks import TaskMessage, TaskState
-from mirt.store.shop import followups, mailbox, orders, summaries, turn_steps
+from mirt.store.shop import (
+    followups,
+    mailbox,
+    orders,
+    retention,
+    summaries,
+    turn_steps,
+    webhooks,
+)
 from mirt.store.shop.orders import NewOrder
 from mirt.store.tables import conversations, history, inbox, tasks
 from tests.clock import NOON
@@ -98,7 +106,7 @@ def test_a_renewal_that_comes_after_the_claim_of_another_takes_nothing_back(
 
     def renewed() -> bool:
         with database.transaction() as tx:
-            return bool(renew(tx, [lease], until=after(60)))
+            return bool(renew(tx, [lease], until=after(60)).held)
 
     with database.transaction() as tx:
         tx.execute(update(tasks).values(owner="two", fence=2, due_at=after(30)))
@@ -405,3 +413,39 @@ def test_an_older_status_of_an_order_waits_for_the_later_one_and_changes_nothing
             assert not other.result()
     with database.transaction() as tx:
         assert tx.execute(select(conversations.c.order_status)).scalar_one() == "sent"
+
+
+# Rows that are removed, and the state of webhooks
+
+
+def test_two_nightly_removals_look_at_different_rows_and_neither_waits(
+    database: Database,
+) -> None:
+    [old] = [rows for rows in retention.OLD if rows.table is tasks]
+    for number in range(4):
+        add_row(database, TaskState.DONE, task_id=f"t{number}", finished_at=after(number))
+    before, none = after(60), None
+    with database.transaction() as one, database.transaction(lock_timeout_s=1) as two:
+        first = retention.remove_batch(one, old, before=before, cursor=none, limit=2)
+        second = retention.remove_batch(two, old, before=before, cursor=none, limit=2)
+    assert (first.removed, second.removed) == (2, 2)
+
+
+def test_of_two_that_note_the_state_of_a_webhook_the_second_knows_the_first(
+    database: Database,
+) -> None:
+    def noted() -> webhooks.WebhookState | None:
+        with database.transaction() as tx:
+            return webhooks.lock(tx, "telegram")
+
+    with database.transaction() as tx:
+        webhooks.write(tx, webhooks.WebhookState("telegram"))
+    with database.transaction() as tx:
+        webhooks.lock(tx, "telegram")
+        with meanwhile(database, noted) as other:
+            assert other.waits()
+            webhooks.write(tx, webhooks.WebhookState("telegram", polling_failure="refused"))
+            tx.commit()
+            found = other.result()
+    assert found is not None
+    assert found.polling_failure == "refused"

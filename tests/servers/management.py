@@ -48,6 +48,11 @@ class Management:
         everything = {"configure": ".*", "write": ".*", "read": ".*"}
         self.request("PUT", "permissions", name, self._user, body=everything)
 
+    def forbid(self, vhost: str) -> None:
+        """Take everything away that our user may do in the virtual host."""
+        nothing = {"configure": "^$", "write": "^$", "read": "^$"}
+        self.request("PUT", "permissions", vhost, self._user, body=nothing)
+
     def delete_vhost(self, name: str) -> None:
         """Remove the virtual host with all its queues and connections, if it is there."""
         self._delete("vhosts", name)

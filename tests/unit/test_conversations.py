@@ -287,3 +287,45 @@ def test_the_customers_next_message_ends_the_silence(
     assert (row.followups_taken, row.summary_awaited, row.chat_id) == (0, True, "8")
     assert row.last_customer_at == clock()
     assert row.created_at == NOON
+
+
+def clicked(conversations: Conversations, task_id: str, message_id: str | None = None) -> bool:
+    """Accept a message of the same content as the others; return whether it was a double click."""
+    one = mail(task_id, "same", message_id=message_id, metadata={"content_key": "same"})
+    return conversations.accept(one).duplicate
+
+
+def test_the_same_message_again_a_moment_later_is_a_double_click(
+    database: Database, clock: FakeClock
+) -> None:
+    conversations = conversations_of(database, clock, double_click_s=3)
+    assert not clicked(conversations, "t1")
+    clock.advance(seconds=2.9)
+    assert clicked(conversations, "t2")
+    clock.advance(seconds=3.1)
+    assert not clicked(conversations, "t3")
+    assert waiting(database) == ["t1", "t3"]
+
+
+def test_messages_with_ids_of_their_own_are_no_double_click(
+    database: Database, clock: FakeClock
+) -> None:
+    conversations = conversations_of(database, clock, double_click_s=3)
+    assert not clicked(conversations, "t1", "m1")
+    assert not clicked(conversations, "t2", "m2")
+
+
+def test_without_a_time_for_them_there_are_no_double_clicks(conversations: Conversations) -> None:
+    assert not clicked(conversations, "t1")
+    assert not clicked(conversations, "t2")
+
+
+def test_two_platforms_that_use_one_id_have_two_conversations(
+    database: Database, clock: FakeClock
+) -> None:
+    conversations = conversations_of(database, clock, platforms=["telegram", "manychat"])
+    conversations.accept(mail("t1"))
+    theirs = conversations.accept(mail("t2", platform="manychat"))
+    assert theirs.session_id == "manychat:s"
+    assert theirs.publication is not None
+    assert (head(database), head(database, "manychat:s")) == ("t1", "t2")

@@ -22,8 +22,9 @@ from mirt.clock import Clock, time_left, utc_now
 from mirt.errors import DatabaseError, SoftTimeLimitExceeded
 from mirt.store.engine.database_clock import DatabaseClock
 from mirt.store.engine.pipe import Limits, attach, pipe_of
+from mirt.store.engine.piped_connection import PipedConnection
 from mirt.store.engine.private_file import make_private, make_private_folder
-from mirt.store.engine.timeouts import TIMED_OUT, BoundedConnection, statement_timeout
+from mirt.store.engine.timeouts import TIMED_OUT, statement_timeout
 from mirt.store.tables.storable import storable_json
 
 CONNECT_TIMEOUT_S: Final = 3
@@ -216,7 +217,7 @@ def _engine_options(url: URL, pool_size: int) -> dict[str, Any]:
         "max_overflow": 2,
         "pool_timeout": CONNECT_TIMEOUT_S,
         "pool_recycle": 1800,
-        # A pooler in transaction mode, like Supabase's, does not support prepared statements.
+        # psycopg would prepare behind a pooler, too. ``PipedConnection`` knows when it may.
         # With autocommit the driver begins no transaction by itself: ours begin in ``Pipe``.
         "connect_args": {"prepare_threshold": None, "autocommit": True},
     }
@@ -238,7 +239,9 @@ def _ms(longest_s: float) -> str:
 def _connect_postgres(_dialect: object, _record: object, args: Any, options: Any) -> Any:
     # libpq wants whole seconds, at least two.
     within_s = ceil(max(2, time_left(CONNECT_TIMEOUT_S)))
-    return BoundedConnection.connect(*args, **options, connect_timeout=within_s)
+    connection = PipedConnection.connect(*args, **options, connect_timeout=within_s)
+    connection.find_out_whether_to_prepare()
+    return connection
 
 
 def _begin_sqlite(connection: Connection) -> None:

@@ -1,8 +1,8 @@
 """Send the statements of a PostgreSQL transaction together, in as few round trips as possible.
 
 BEGIN, the limits of the transaction and everything that nothing has been read from yet travel with
-the next statement that is read from; COMMIT travels with what is left. psycopg's pipeline mode
-sends them, so it is one exchange with the server and each statement has its own parameters.
+the next statement that is read from; COMMIT travels with what is left
+(``mirt.store.engine.piped_connection``).
 """
 
 from collections.abc import Callable, Mapping
@@ -11,6 +11,7 @@ from typing import Any, Final
 from sqlalchemy import Connection, Engine, event
 
 from mirt.store.engine.database_clock import DatabaseClock, steady_s
+from mirt.store.engine.piped_connection import PipedConnection, TextAndValues
 
 Limits = tuple[str, Mapping[str, Any]]
 """The statement that sets the limits of a transaction, and its parameters. The last column of its
@@ -33,12 +34,12 @@ class Pipe:
 
     def __init__(
         self,
-        connection: Any,
+        connection: PipedConnection,
         begin: str,
         find_limits: Callable[[float], Limits],
         clock: DatabaseClock,
     ) -> None:
-        self.waiting: list[tuple[str, Mapping[str, Any]]] = []
+        self.waiting: list[TextAndValues] = []
         self._connection = connection
         self._begin = begin
         self._find_limits = find_limits
@@ -46,38 +47,33 @@ class Pipe:
         self._is_begun = False
         self.lock_timeout_s = 0.0
 
-    def send(self, *statements: tuple[str, Mapping[str, Any] | None]) -> list[Any]:
-        """Send the waiting statements and these; return the cursors of these.
+    def send(self, *statements: TextAndValues) -> list[list[Any]]:
+        """Send the waiting statements and these; return the rows of each of these.
 
         Raises:
             psycopg.Error: one of them has failed; the transaction can only be rolled back.
         """
-        connection = self._connection
-        waiting, self.waiting = self.waiting, []
-        limits = None
+        before, self.waiting = self.waiting, []
+        is_first = not self._is_begun
+        if is_first:
+            self._is_begun = True
+            before = [(self._begin, None), self._find_limits(self.lock_timeout_s), *before]
         asked_at = steady_s()
-        with connection.pipeline():
-            if not self._is_begun:
-                self._is_begun = True
-                connection.execute(self._begin)
-                limits = connection.execute(*self._find_limits(self.lock_timeout_s))
-            for one in waiting:
-                connection.execute(*one)
-            cursors = [connection.execute(*one) for one in statements]
-        if limits is not None:
-            server_s = limits.fetchone()[-1]
+        found = self._connection.exchange([*before, *statements])
+        if is_first:
+            [[*_, server_s]] = found[1]
             self._clock.heard(server_s, asked_at=asked_at, answered_at=steady_s())
-        return cursors
+        return found[len(before) :]
 
-    def send_and_commit(self, text: str, values: Mapping[str, Any] | None) -> Any:
-        """Send the waiting statements, this last one and COMMIT; return the cursor of the last.
+    def send_and_commit(self, text: str, values: Mapping[str, Any] | None) -> list[Any]:
+        """Send the waiting statements, this last one and COMMIT; return the rows of the last.
 
         Raises:
             psycopg.Error: one of them has failed, and nothing is committed.
         """
-        cursor, _ = self.send((text, values), ("COMMIT", None))
+        rows, _ = self.send((text, values), ("COMMIT", None))
         self._is_begun = False
-        return cursor
+        return rows
 
     def flush(self) -> None:
         """Send the waiting statements, and BEGIN if it has not been sent."""
@@ -105,7 +101,7 @@ def attach(
 
     @event.listens_for(engine, "begin")
     def _begin(tx: Connection) -> None:
-        driver = tx.connection.driver_connection
+        driver: Any = tx.connection.driver_connection
         tx.info[_KEY] = Pipe(driver, begin, find_limits, clock)
 
     @event.listens_for(engine, "before_cursor_execute")

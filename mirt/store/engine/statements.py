@@ -117,8 +117,8 @@ def fetch_all(tx: Connection, queries: Sequence[Query]) -> list[list[Row]]:
     pipe = pipe_of(tx)
     if pipe is None:
         return [list(tx.execute(one.statement, named(values))) for one, values in compiled]
-    cursors = pipe.send(*((one.text, one.values(values)) for one, values in compiled))
-    return [one.rows(cursor.fetchall()) for (one, _), cursor in zip(compiled, cursors, strict=True)]
+    found = pipe.send(*((one.text, one.values(values)) for one, values in compiled))
+    return [one.rows(rows) for (one, _), rows in zip(compiled, found, strict=True)]
 
 
 def fetch_and_commit(tx: Connection, statement: Statement, **values: Any) -> list[Row]:
@@ -130,7 +130,7 @@ def fetch_and_commit(tx: Connection, statement: Statement, **values: Any) -> lis
     pipe = pipe_of(tx)
     if pipe is None:
         return list(tx.execute(compiled.statement, named(values)))
-    return compiled.rows(pipe.send_and_commit(compiled.text, compiled.values(values)).fetchall())
+    return compiled.rows(pipe.send_and_commit(compiled.text, compiled.values(values)))
 
 
 def later(tx: Connection, statement: Statement, **values: Any) -> None:

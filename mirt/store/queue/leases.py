@@ -6,6 +6,7 @@ A write with the fence of an older lease changes nothing and raises ``LeaseLostE
 from collections.abc import Collection, Sequence, Set
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
+from functools import partial
 from typing import Any, Final
 
 from sqlalchemy import Connection, and_, delete, exists, func, or_, select, tuple_, update
@@ -14,7 +15,16 @@ from mirt.clock import Clock
 from mirt.errors import ErrorCode, LeaseLostError
 from mirt.store.engine.database import Database
 from mirt.store.engine.database_clock import steady_s
-from mirt.store.engine.statements import Dialected, Query, Row, Statement, fetch_all, one_of, p
+from mirt.store.engine.statements import (
+    Dialected,
+    Query,
+    Row,
+    Statement,
+    fetch_all,
+    fetch_and_commit,
+    one_of,
+    p,
+)
 from mirt.store.queue.tasks import TaskMessage, TaskState, envelope
 from mirt.store.tables import pauses, tasks
 
@@ -76,7 +86,7 @@ MOST_SUBJECTS: Final = 4
 _ENVELOPE: Final = ("id", "actor", "args", "kwargs", "options", "trace_id", "session_id")
 
 
-def _build_claim(d: Dialected) -> Any:
+def _build_claim(d: Dialected, *, is_first: bool = False) -> Any:
     at, until, owner = (
         p("at", tasks.c.started_at),
         p("until", tasks.c.due_at),
@@ -108,7 +118,9 @@ def _build_claim(d: Dialected) -> Any:
         d.insert(tasks)
         .values(first)
         .on_conflict_do_update(
-            index_elements=[tasks.c.id], set_=again, where=and_(is_free, ~is_paused)
+            index_elements=[tasks.c.id],
+            set_=again,
+            where=and_(is_free, ~is_paused, *([tasks.c.starts == 0] if is_first else [])),
         )
         .returning(*(tasks.c[name] for name in _CLAIMED))
     )
@@ -127,6 +139,7 @@ _CLAIMED: Final = (
     "published_at",
 )
 _CLAIM: Final = Statement(_build_claim)
+_CLAIM_FIRST: Final = Statement(partial(_build_claim, is_first=True))
 
 
 def claim(
@@ -135,9 +148,8 @@ def claim(
     """(none), queued, due → running: claim the task for ``duration``; None if it may not run.
 
     It may not run if another worker holds it, its delay is not over, it is paused, or it is done or
-    dead. Then
-    the row decides what happens next, and the caller may drop its copy of the message. A task
-    without a row, sent straight to the broker, gets its row here.
+    dead. Then the row decides what happens next, and the caller may drop its copy of the message. A
+    task without a row, sent straight to the broker, gets its row here.
     """
     return claim_and_read(tx, task, (), owner=owner, now=now, duration=duration)[0]
 
@@ -157,17 +169,46 @@ def claim_and_read(
     The row of a task is not claimed while one of its ``subjects`` (``mirt.store.queue.pauses``) is
     paused. Returns the lease, as ``claim`` does, and the rows of each query.
     """
+    values = _claim_values(task, owner, now, duration, subjects)
+    validity = Validity.since(steady_s(), duration)
+    [claimed, *found] = fetch_all(tx, [(_CLAIM, values), *reads])
+    return _lease(task, owner, claimed, validity), found
+
+
+def claim_first_and_commit(
+    tx: Connection,
+    task: TaskMessage,
+    *,
+    owner: str,
+    now: datetime,
+    duration: timedelta,
+    subjects: Sequence[str] = (),
+) -> Lease | None:
+    """Claim a task without an open run, and commit, in one round trip; None if it is another one.
+
+    Nearly every task is of this kind. ``claim_and_read`` decides about the others.
+    """
+    values = _claim_values(task, owner, now, duration, subjects)
+    validity = Validity.since(steady_s(), duration)
+    return _lease(task, owner, fetch_and_commit(tx, _CLAIM_FIRST, **values), validity)
+
+
+def _claim_values(
+    task: TaskMessage, owner: str, now: datetime, duration: timedelta, subjects: Sequence[str]
+) -> dict[str, Any]:
     values = {**envelope(task), "owner": owner, "at": now, "until": now + duration}
     for number in range(MOST_SUBJECTS):
         values[f"subject_{number}"] = subjects[number] if number < len(subjects) else ""
-    validity = Validity.since(steady_s(), duration)
-    [claimed, *found] = fetch_all(tx, [(_CLAIM, values), *reads])
+    return values
+
+
+def _lease(
+    task: TaskMessage, owner: str, claimed: Sequence[Row], validity: Validity
+) -> Lease | None:
     if not claimed:
-        return None, found
+        return None
     trace_id = task.options.get("trace_id", "")
-    return Lease(
-        task.task_id, owner, trace_id=trace_id, validity=validity, **claimed[0]._asdict()
-    ), found
+    return Lease(task.task_id, owner, trace_id=trace_id, validity=validity, **claimed[0]._asdict())
 
 
 def _is_held_by_the_caller() -> Any:
@@ -291,6 +332,17 @@ def finish(tx: Connection, lease: Lease, *, now: datetime) -> None:
         LeaseLostError: another worker has claimed the task; nothing is written.
     """
     if not fetch_all(tx, [finishing(lease, now=now)])[0]:
+        raise LeaseLostError(f"the lease on task {lease.task_id} is lost")
+
+
+def finish_and_commit(tx: Connection, lease: Lease, *, now: datetime) -> None:
+    """Running → done, and commit, in one round trip.
+
+    Raises:
+        LeaseLostError: another worker has claimed the task; nothing is written.
+    """
+    statement, values = finishing(lease, now=now)
+    if not fetch_and_commit(tx, statement, **values):
         raise LeaseLostError(f"the lease on task {lease.task_id} is lost")
 
 

@@ -27,6 +27,12 @@ def test_the_dead_letter_names_the_code() -> None:
     assert found.error_code == "WORKER_LOST"
 
 
+def test_a_task_that_was_stopped_at_its_hard_limit_does_not_start_again() -> None:
+    stopped = fatal_error(Lease("task", "owner", fence=1, error_code="TIME_LIMIT"))
+    assert stopped is not None
+    assert stopped.error_code == "TIME_LIMIT"
+
+
 def entering(lock: SharedExclusiveLock, *, exclusive: bool) -> threading.Thread:
     thread = threading.Thread(target=lock.acquire, kwargs={"exclusive": exclusive}, daemon=True)
     thread.start()

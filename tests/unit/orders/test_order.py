@@ -39,6 +39,13 @@ def item(**changes: Any) -> dict[str, Any]:
         "050/123/45/67",
         "050 – 123 – 45 – 67",
         "\u202a+380501234567\u202c",
+        "80501234567",
+        "8 (050) 123-45-67",
+        "00380501234567",
+        "+38 050 123 45 67",
+        "+380 (0)50 123 45 67",
+        "+80501234567",
+        "+0501234567",
     ],
 )
 def test_a_phone_is_normalised(written: str) -> None:
@@ -46,10 +53,28 @@ def test_a_phone_is_normalised(written: str) -> None:
 
 
 @pytest.mark.parametrize(
+    ("written", "number"),
+    [
+        ("+48 512 345 678", "+48512345678"),
+        ("0048512345678", "+48512345678"),
+        ("+49 (1512) 3456789", "+4915123456789"),
+        ("+1 201 555 0123", "+12015550123"),
+    ],
+)
+def test_a_phone_of_another_country_is_taken_with_its_code(written: str, number: str) -> None:
+    assert read_order(order(**customer(phone=written))).customer.phone == number
+
+
+@pytest.mark.parametrize(
     "written",
     [
         "",
         "12345",
+        "0000000000",
+        "+380000000000",
+        "+48 12",
+        "0048",
+        "48512345678",
         "1501234567",
         "480501234567",
         "05012345678",

@@ -8,6 +8,7 @@ from sqlalchemy import Connection
 
 from mirt.store.engine.database import Database
 from mirt.store.shop import deliveries as store
+from mirt.store.shop import turn_steps as steps
 from mirt.store.shop.deliveries import Delivery
 from tests.clock import NOON
 
@@ -58,6 +59,27 @@ def test_a_part_that_was_being_sent_when_its_task_died_is_counted_as_unknown(
         store.abandon_delivery(tx, part.id, now=NOON)
 
     assert found(database, die, begun=FIRST).unknown == 1
+
+
+def test_a_part_that_is_counted_a_second_time_counts_once(database: Database) -> None:
+    def sent_twice(tx: Connection, part: Delivery) -> None:
+        for _ in range(2):
+            steps.record_part_sent(tx, part, last=False, chat_id="42", now=NOON)
+
+    assert found(database, sent_twice, begun=FIRST).parts_sent == 1
+
+
+@pytest.mark.parametrize("late_end", [store.abandon_delivery, store.reopen_delivery])
+def test_the_end_or_the_replay_of_its_task_changes_no_delivery_that_is_sent(
+    database: Database, late_end: Callable[..., None]
+) -> None:
+    def sent_before(tx: Connection, part: Delivery) -> None:
+        store.part_sent(tx, part, last=True, chat_id="42", now=NOON)
+        values = {"now": NOON} if late_end is store.abandon_delivery else {}
+        late_end(tx, part.id, **values)
+
+    now = found(database, sent_before, begun=FIRST)
+    assert (now.state, now.unknown) == ("sent", 0)
 
 
 def found(database: Database, late: Late, *, begun: Delivery | None = None) -> Delivery:

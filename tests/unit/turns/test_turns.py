@@ -1,24 +1,31 @@
 """A turn: waiting mail is answered together, once, delivered, and the next turn begins."""
 
+from dataclasses import replace
+
 import pytest
 from sqlalchemy import update
 
 from mirt.conversations import TURN_MESSAGES, as_task
+from mirt.deliveries import Deliveries
 from mirt.errors import (
     ErrorCode,
     ExternalServiceError,
     LeaseLostError,
     OutcomeUnknownError,
     PermanentError,
+    SoftTimeLimitExceeded,
 )
 from mirt.llm.protocol import PHOTO
+from mirt.store.engine.database import Database
+from mirt.store.queue.leases import Lease
+from mirt.store.shared.cooldowns import LocalCooldowns
 from mirt.store.shop import mailbox
 from mirt.store.shop.deliveries import Delivery
 from mirt.store.shop.mailbox import MailState
 from mirt.store.tables import deliveries, history, inbox, tasks, turns
 from mirt.task_names import TaskName
 from tests.unit.business import mail, rows
-from tests.unit.turns.conftest import Shop
+from tests.unit.turns.conftest import Shop, open_shop
 
 
 def test_a_message_is_answered_and_the_reply_delivered(shop: Shop) -> None:
@@ -282,3 +289,55 @@ def test_a_fixed_text_is_not_stored_by_a_worker_that_lost_its_lease(shop: Shop) 
     with pytest.raises(LeaseLostError):
         shop.turns.send_text(lease, Delivery("t1", "s", "telegram", "7", "hello", "trace"))
     assert (rows(shop.database, deliveries), shop.shown) == ([], [])
+
+
+def begun_part(shop: Shop) -> Lease:
+    """Leave a delivery as a worker does that dies while its part is being sent."""
+    shop.receive("t1")
+    lease = shop.claim(as_task(mail("t1")))
+    shop.console.script = [KeyboardInterrupt()]
+    with pytest.raises(KeyboardInterrupt):
+        shop.turns.answer(lease, mail("t1"))
+    return lease
+
+
+def test_a_part_that_was_being_sent_when_its_worker_died_is_unknown_and_sent_again(
+    shop: Shop,
+) -> None:
+    begun_part(shop)
+    shop.turns.answer(shop.claim_again("t1"), mail("t1"))
+    [sent] = rows(shop.database, deliveries)
+    assert (sent.state, sent.unknown, sent.parts_sent) == ("sent", 1, 1)
+    assert shop.shown == [("7", "answer 1")]
+
+
+def test_a_worker_that_lost_its_lease_does_not_touch_the_delivery(shop: Shop) -> None:
+    lease = begun_part(shop)
+    with shop.database.transaction() as tx:
+        tx.execute(update(tasks).values(owner="another", fence=2))
+    with pytest.raises(LeaseLostError):
+        shop.turns.answer(replace(lease, opened=None), mail("t1"))
+    with pytest.raises(LeaseLostError):
+        shop.turns.send_text(lease, Delivery("t1", "s", "telegram", "7", "hello", "trace"))
+    [begun] = rows(shop.database, deliveries)
+    assert (begun.state, begun.unknown) == ("sending", 0)
+    assert shop.shown == []
+
+
+def test_a_part_that_meets_the_soft_limit_is_unknown(shop: Shop) -> None:
+    shop.receive("t1")
+    shop.console.script = [SoftTimeLimitExceeded()]
+    with pytest.raises(SoftTimeLimitExceeded):
+        shop.answer("t1")
+    [begun] = rows(shop.database, deliveries)
+    assert (begun.state, begun.unknown) == ("pending", 1)
+
+
+def test_during_a_cooldown_no_part_is_announced_with_the_reply(database: Database) -> None:
+    cooldowns = LocalCooldowns()
+    with open_shop(database) as shop:
+        deliveries = Deliveries(database, {"telegram": shop.console}, shop.clock, cooldowns)
+        reply = Delivery("t1", "s", "telegram", "7", "hello", "trace")
+        assert deliveries.announced(reply).state == "sending"
+        cooldowns.start(shop.console.rate_limit_scope("7"), 60)
+        assert deliveries.announced(reply).state == "pending"
