@@ -90,6 +90,8 @@ class DurableBroker(Broker):
     """The outside services that had a hold when the outbox was read last."""
     paused: Collection[str] | None = None
     """The subjects that were paused when the outbox was read last; None if it was not read yet."""
+    takes_running = True
+    """Whether a running task whose lease ran out is published. Otherwise its owner may renew it."""
     find_failure_handlers: Callable[[], FailureHandlers] = staticmethod(dict)
 
     @property
@@ -279,10 +281,8 @@ class DurableBroker(Broker):
         """
         return self.publish_round(limit).published
 
-    def publish_round(self, limit: int, *, takes_running: bool = True) -> PublishRound:
+    def publish_round(self, limit: int) -> PublishRound:
         """Publish due tasks, and the probe of each hold whose time has come.
-
-        Without ``takes_running`` a running task is left to its owner, though its lease ran out.
 
         Raises:
             DatabaseError: the outbox cannot be read.
@@ -294,7 +294,7 @@ class DurableBroker(Broker):
                 [holds.reading_open(), pauses.reading_paused()],
                 now=now,
                 limit=limit,
-                takes_running=takes_running,
+                takes_running=self.takes_running,
             )
             probes = [
                 holds.take_probe(tx, hold.service, now=now)

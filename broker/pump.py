@@ -77,11 +77,11 @@ class OutboxPump(Middleware):
         """Publish all that is due; return the seconds until the next look."""
         next_due_s = INTERVAL_S
         while broker.ready:
-            takes_running = time.monotonic() >= self._leave_running_until
-            done = broker.publish_round(BATCH, takes_running=takes_running)
+            broker.takes_running = time.monotonic() >= self._leave_running_until
+            done = broker.publish_round(BATCH)
             if self._leave_running_until == inf:
                 self._leave_running_until = time.monotonic() + self._owners_have_s
-            next_due_s = done.next_due_s if takes_running else INTERVAL_S
+            next_due_s = done.next_due_s if broker.takes_running else INTERVAL_S
             if not done.is_full:
                 break
         return min(max(next_due_s, SHORTEST_INTERVAL_S), INTERVAL_S)

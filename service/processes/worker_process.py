@@ -33,8 +33,8 @@ DATABASE_S: Final = 1.0
 """Seconds that the supervisor waits for the database. Meanwhile no worker process is watched and
 no stop signal is acted on."""
 SILENT_S: Final = 2.0
-"""Seconds without a sign of life after which a worker process counts as silent. It gives one twice
-a second unless it is suspended or something in it holds the GIL."""
+"""Seconds without a sign of life after which a worker process counts as silent, or a third of a lease
+if that is less. It gives one twice a second unless it is suspended or something holds the GIL."""
 RENEW_AGAIN_S: Final = 1.0
 """Seconds until the next try after a renewal for a silent process that failed."""
 RELEASE_AGAIN_S: Final = 2.0
@@ -153,7 +153,7 @@ class WorkerProcess:
         time until its hard limit, and is not started a second time elsewhere.
         """
         now = time.monotonic()
-        if self._stats.silent_s > SILENT_S:
+        if self._stats.silent_s > min(SILENT_S, self._config.lease.total_seconds() / 3):
             self._handle_silence(now)
         overdue = set(self._deadlines.overdue(now))
         for run in overdue - self._overdue:

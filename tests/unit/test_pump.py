@@ -14,11 +14,12 @@ class Broker:
     """Has these rounds, one after the other."""
 
     ready = True
+    takes_running = True
 
     def __init__(self, *rounds: PublishRound) -> None:
         self.rounds = list(rounds)
 
-    def publish_round(self, limit: int, *, takes_running: bool = True) -> PublishRound:
+    def publish_round(self, limit: int) -> PublishRound:
         return self.rounds.pop(0)
 
 
@@ -51,10 +52,10 @@ class Away(Broker):
         self.failing = True
         self.took_running: list[bool] = []
 
-    def publish_round(self, limit: int, *, takes_running: bool = True) -> PublishRound:
+    def publish_round(self, limit: int) -> PublishRound:
         if self.failing:
             raise DatabaseError("away")
-        self.took_running.append(takes_running)
+        self.took_running.append(self.takes_running)
         return PublishRound(0, is_full=False, next_due_s=inf)
 
 
