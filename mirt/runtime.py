@@ -52,6 +52,7 @@ from mirt.timeline import Timelines
 from mirt.turns import DirectTurns, FailedTurns, Handovers, Turns
 from mirt.turns.attendance import Attendance
 from mirt.turns.limits import AgentLimits
+from mirt.turns.pictures import Pictures
 from mirt.webhooks import Webhooks
 
 Show = Callable[[str, str], None]
@@ -137,6 +138,7 @@ def open_runtime(
         limits=_limits(settings),
         attendance=attendance,
         texts=settings.texts,
+        pictures=Pictures(channels) if settings.llm_vision else None,
     )
     failed_turns = FailedTurns(conversations, clock, settings.texts)
     orders = Orders(database, _crm(settings, connections), clock)
@@ -180,6 +182,9 @@ def open_runtime(
             clock,
             retention_days=settings.retention_days,
             audit_retention_days=settings.audit_retention_days,
+            conversation_retention_days=settings.conversation_retention_days,
+            order_retention_days=settings.order_retention_days,
+            dead_letter_retention_days=settings.dead_letter_retention_days,
         ),
         health=Health(
             database, {"database": database.ping, "redis": redis.ping if redis else None}, clock

@@ -207,6 +207,9 @@ class Settings(BaseSettings):
     llm_tools: bool = Field(
         True, description="false: the LLM gets no tools, and colleagues place the orders."
     )
+    llm_vision: bool = Field(
+        False, description="true: the LLM gets the customers' pictures; its model must see."
+    )
     llm_call_timeout_seconds: float = Field(
         30,
         gt=0,
@@ -273,6 +276,15 @@ class Settings(BaseSettings):
     )
     retention_days: int = Field(
         30, ge=1, description="Days to keep finished mailbox rows, deliveries and tasks."
+    )
+    conversation_retention_days: int = Field(
+        0, ge=0, description="Days after which a silent conversation is erased; 0: never."
+    )
+    order_retention_days: int = Field(
+        0, ge=0, description="Days after which the customer of an order is erased; 0: never."
+    )
+    dead_letter_retention_days: int = Field(
+        0, ge=0, description="Days after which a dead letter is erased, seen or not; 0: never."
     )
     audit_retention_days: int = Field(365, ge=1, description="Days to keep the acts of operators.")
     handover_minutes: float = Field(
@@ -550,11 +562,13 @@ class Settings(BaseSettings):
     def secrets(self) -> list[str]:
         """All secret values in force, for redaction.
 
-        For a URL also its password, as written and percent-decoded; each value of a list of tokens.
+        For a URL also its password, as written and percent-decoded; each value of a list of tokens;
+        of STAFF_WEBHOOK_URL, the part that only its owner knows.
         """
         values = (getattr(self, name) for name in type(self).model_fields)
         secrets = [v.get_secret_value() for v in values if isinstance(v, SecretStr)]
         passwords = [p for secret in secrets if "://" in secret and (p := _password(secret))]
+        passwords += _webhook_key(self.staff_webhook_url)
         tokens = [one for name in TOKENS for one in accepted(getattr(self, name))]
         tokens += (one.token for one in named_tokens(self.ops_tokens))
         secrets += (one.get_secret_value() for one in tokens)
@@ -592,6 +606,14 @@ def load_settings(
         return kind(_env_file=env_file, **turned_off)
     except ValidationError as refused:
         raise SettingsError("\n".join(_lines(refused))) from None
+
+
+def _webhook_key(url: SecretStr | None) -> list[str]:
+    """Return the end of the path and the query: services for chats put their keys there."""
+    if url is None:
+        return []
+    parts = urlsplit(url.get_secret_value())
+    return [key for key in (parts.path.rpartition("/")[2], parts.query) if key]
 
 
 def _password(url: str) -> str | None:

@@ -128,14 +128,14 @@ class _BoundedTransport(httpx.HTTPTransport):
     """The transport of httpx over sockets that end by the deadline of the request."""
 
     def __init__(self) -> None:
-        context = _trusted()
+        context = trusted()
         super().__init__(verify=context)
         self._pool = Connections(context)  # type: ignore[assignment]
 
 
 @cache
-def _trusted() -> ssl.SSLContext:
-    # Cached, since reading the certificates takes longer than most requests.
+def trusted() -> ssl.SSLContext:
+    """Return the certificates that we trust; reading them takes longer than most requests."""
     return httpx.create_ssl_context()
 
 

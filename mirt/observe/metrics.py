@@ -100,6 +100,9 @@ AGENT_ACTIONS: Final = Counter(
 AGENT_LIMITS: Final = Counter(
     "mirt_agent_limits_total", "Turns in which a limit for one customer was reached.", "limit"
 )
+HANDOVER_MOVES: Final = Counter(
+    "mirt_handover_moves_total", "Moves of conversations between the bot and people.", "move"
+)
 DELIVERIES: Final = Counter(
     "mirt_deliveries_total", "Parts of replies, by the answer of the channel.", "channel", "outcome"
 )
@@ -128,6 +131,12 @@ HOLDS: Final = LookupGauge(
     "mirt_holds",
     "Work is held: 1 if the service fails, 2 if it refuses our key or account; else 0.",
     "service",
+)
+HANDOVERS: Final = LookupGauge(
+    "mirt_handovers", "Conversations that a person has or is asked for.", "state"
+)
+HANDOVER_WAIT: Final = LookupGauge(
+    "mirt_handover_wait_seconds", "Longest wait of a customer for a person."
 )
 PAUSES: Final = LookupGauge("mirt_pauses", "Subjects that operators have paused.", "kind")
 LAST_TICK_AGE: Final = LookupGauge(

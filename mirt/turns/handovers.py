@@ -21,7 +21,7 @@ from mirt.channels import Channel
 from mirt.clock import Clock
 from mirt.conversations import Conversations
 from mirt.errors import ErrorCode, PermanentError
-from mirt.observe import traces
+from mirt.observe import metrics, traces
 from mirt.operators import current_operator
 from mirt.store.engine.database import Database
 from mirt.store.queue.audit import record_act
@@ -66,6 +66,9 @@ class Handovers:
         *,
         attendance: Attendance = NO_LIMIT,
     ) -> None:
+        # A series that begins with its first event has no growth.
+        for move in (Move.ASK, Move.TAKE, Move.HAND_BACK, Move.EXPIRE):
+            metrics.HANDOVER_MOVES.inc(0, move=move.value)
         self._attendance = attendance
         self._database = database
         self._conversations = conversations
@@ -88,6 +91,8 @@ class Handovers:
             self._take(tx, handover, Move.TAKE, now)
             record_act(tx, "takeover", session_id=session_id, now=now)
             acted = _acted(tx, session_id)
+        if handover.state is not HandoverState.PERSON:
+            metrics.HANDOVER_MOVES.inc(move=Move.TAKE.value)
         log.info("conversation_taken_over", session_id=session_id, waiting=acted.waiting)
         return acted
 
@@ -132,6 +137,8 @@ class Handovers:
             record_act(tx, "say", session_id=session_id, now=now)
             tasks = self._go_on(tx, session_id, now)
             acted = _acted(tx, session_id, tasks, reply.id)
+        if handover.state is HandoverState.ASKED:
+            metrics.HANDOVER_MOVES.inc(move=Move.TAKE.value)
         log.info("person_answered", session_id=session_id, messages=len(heard))
         return acted
 
@@ -151,6 +158,7 @@ class Handovers:
             store.record_move(tx, handover, Move.HAND_BACK, by=by, now=now)
             record_act(tx, "handback", session_id=session_id, now=now)
             acted = _acted(tx, session_id, self._go_on(tx, session_id, now))
+        metrics.HANDOVER_MOVES.inc(move=Move.HAND_BACK.value)
         log.info("conversation_handed_back", session_id=session_id, waiting=acted.waiting)
         return acted
 
@@ -176,6 +184,7 @@ class Handovers:
                 return TaskOutcome(_skipped(session_id, reason))
             store.record_move(tx, handover, Move.EXPIRE, now=now)
             tasks = self._go_on(tx, session_id, now)
+        metrics.HANDOVER_MOVES.inc(move=Move.EXPIRE.value)
         log.warning("handover_expired", session_id=session_id, state=handover.state)
         return TaskOutcome({"status": "handed_back", "session_id": session_id}, tasks)
 

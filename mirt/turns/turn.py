@@ -34,7 +34,7 @@ from mirt.conversations import (
 )
 from mirt.deliveries import Deliveries
 from mirt.errors import ErrorCode, LeaseLostError, PermanentError
-from mirt.llm import Agent, ChatMessage
+from mirt.llm import Agent
 from mirt.llm.content import whole_sentences
 from mirt.observe import metrics, traces
 from mirt.store.engine.database import Database
@@ -53,7 +53,7 @@ from mirt.store.shop.deliveries import (
     add_delivery,
     find_delivery,
 )
-from mirt.store.shop.handovers import ask_for_person, withheld_name
+from mirt.store.shop.handovers import Move, ask_for_person, withheld_name
 from mirt.store.shop.mailbox import KeptMail, Mail, MailState
 from mirt.store.shop.turn_steps import Opening
 from mirt.store.shop.turns import Recalled, Reply
@@ -62,9 +62,10 @@ from mirt.texts import OUR_TEXTS, Texts
 from mirt.turns.actions import MARKS, ORDER, plan, stop_followups, tools
 from mirt.turns.asking import ask
 from mirt.turns.attendance import NO_LIMIT, Attendance
-from mirt.turns.content import lines_of, start_payload, unreadable_reply
+from mirt.turns.content import lines_of, messages_of, start_payload, unreadable_reply
 from mirt.turns.failed_turns import delivery_to
 from mirt.turns.limits import AgentLimits, Limit
+from mirt.turns.pictures import Pictures
 
 log = structlog.get_logger(__name__)
 
@@ -140,10 +141,11 @@ class Turns:
         limits: AgentLimits | None = None,
         attendance: Attendance = NO_LIMIT,
         texts: Texts = OUR_TEXTS,
+        pictures: Pictures | None = None,
     ) -> None:
         """Take the tokens that one conversation may cost in a day; 0: no limit.
 
-        ``limits`` are those of the agent's actions.
+        ``limits`` are those of the agent's actions. Without ``pictures`` none is looked at.
         """
         self._database = database
         self._conversations = conversations
@@ -151,6 +153,7 @@ class Turns:
         self._agent = agent
         self._clock = clock
         self._texts = texts
+        self._pictures = pictures
         self._max_tokens = max_tokens_per_day
         self._attendance = attendance
         self._limits = limits or AgentLimits()
@@ -313,13 +316,15 @@ class Turns:
         if is_stop(turn.mails[0]):
             stopped = stop_followups(turn.mails[0], self._texts)
             return Reply(stopped.text, "stop", actions=stopped.record, agent_tasks=stopped.tasks)
-        if notice := unreadable_reply(turn.mails, self._texts):
+        pictures = self._pictures.of(turn.mails) if self._pictures else {}
+        notice = unreadable_reply(turn.mails, self._texts)
+        if notice and not pictures:
             return Reply(notice, model="notice")
         if self._max_tokens and turn.known.tokens >= self._max_tokens:
             metrics.AGENT_LIMITS.inc(limit="tokens")
             log.warning("token_limit_reached", tokens=turn.known.tokens)
             return Reply(self._texts.enough_for_today, model="limit")
-        messages = [ChatMessage(role="user", content=line) for line, _ in lines_of(turn.mails)]
+        messages = messages_of(turn.mails, pictures)
         with traces.span("agent answer", attributes={"mirt.messages": len(turn.mails)}) as span:
             answer = ask(self._agent, turn.known, messages, tools=self._tools)
             span.set_attributes(
@@ -384,6 +389,9 @@ class Turns:
         if not commit_with_retry(self._database, write):
             log.info("answer_withheld", messages=len(turn.mails), tokens=reply.completion_tokens)
             return _Withheld()
+        if reply.asks_for_person is not None:
+            metrics.HANDOVER_MOVES.inc(move=Move.ASK.value)
+            log.info("person_asked", session_id=mail.session_id)
         others = [other.trace_id for other in turn.mails if other.task_id != mail.task_id]
         log.info(
             "answered",

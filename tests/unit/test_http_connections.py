@@ -11,7 +11,7 @@ import pytest
 from mirt.http import connections
 from mirt.http.connections import Connections
 from mirt.http.network import request_deadline
-from mirt.http.pool import _trusted
+from mirt.http.pool import trusted
 from tests.polling import wait_until
 
 
@@ -60,7 +60,7 @@ def server() -> Iterator[Server]:
 
 @pytest.fixture
 def pool() -> Iterator[Connections]:
-    with Connections(_trusted()) as pool:
+    with Connections(trusted()) as pool:
         yield pool
 
 

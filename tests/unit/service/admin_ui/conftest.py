@@ -29,6 +29,8 @@ PAGES = (
 )
 FORMS = (
     "/ops/dead/decide",
+    "/ops/handovers",
+    "/ops/dead/edit",
     "/ops/orders",
     "/ops/queues",
     "/ops/pauses",
