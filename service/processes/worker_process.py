@@ -33,8 +33,8 @@ DATABASE_S: Final = 1.0
 """Seconds that the supervisor waits for the database. Meanwhile no worker process is watched and
 no stop signal is acted on."""
 SILENT_S: Final = 2.0
-"""Seconds without a sign of life after which a worker process counts as silent; a third of a lease if
-that is less. It gives one twice a second unless it is suspended or something holds the GIL."""
+"""Seconds without a sign of life after which a worker process counts as silent, but a third of a
+lease at most. It gives one twice a second unless it is suspended or something holds the GIL."""
 RENEW_AGAIN_S: Final = 1.0
 """Seconds until the next try after a renewal for a silent process that failed."""
 RELEASE_AGAIN_S: Final = 2.0
