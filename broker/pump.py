@@ -33,7 +33,7 @@ class OutboxPump(Middleware):
     messages, the tasks stay due. After an error the pause grows up to ``LONGEST_INTERVAL_S``
     seconds, and the thread goes on.
 
-    While the database was away nobody could renew a lease. So after that running tasks are left
+    While the database was away no lease could be renewed. So after that running tasks are left
     alone for a moment, in which their owners, if they live, renew their leases.
     """
 

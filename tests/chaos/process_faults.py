@@ -55,7 +55,8 @@ def _clock_behind(stage: Stage, chance: random.Random) -> Iterator[Recovered]:
 
 def _on_another_clock(stage: Stage, name: str, ahead_s: int) -> Iterator[Recovered]:
     started = stage.workers_started()
-    clock = {"PYTHONPATH": str(ANOTHER_CLOCK), "CLOCK_AHEAD_S": str(ahead_s)}
+    path = os.pathsep.join(filter(None, (str(ANOTHER_CLOCK), os.environ.get("PYTHONPATH"))))
+    clock = {"PYTHONPATH": path, "CLOCK_AHEAD_S": str(ahead_s)}
     stage.processes.start_again(name, clock)
     wait_until(
         lambda: stage.workers_started() > started, within_s=60, what=f"{name} has another clock"

@@ -25,7 +25,7 @@ class Service:
     name: str
     command: Sequence[str]
     environment: Mapping[str, str] = field(default_factory=dict)
-    """What differs from the environment of the others."""
+    """Variables that it has beside those of all others."""
     process: "subprocess.Popen[bytes] | None" = None
     ended_at: float = 0.0
     starts: int = 0
