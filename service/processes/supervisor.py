@@ -49,13 +49,16 @@ class Supervisor:
         threads: int,
         grace_s: float,
         module: str = "actors",
+        metrics_host: str = "",
         metrics_port: int | None = None,
     ) -> None:
         self._folder = new_folder()
         # The name begins with a dot: the check of heartbeats skips such names.
         self._metrics_folder = self._folder / ".metrics"
         self._metrics_folder.mkdir()
-        self._exporter = Exporter(self._metrics_folder, metrics_port) if metrics_port else None
+        self._exporter = (
+            Exporter(self._metrics_folder, metrics_host, metrics_port) if metrics_port else None
+        )
         self._grace_s = grace_s
         self._module = module
         config = WorkerConfig(
