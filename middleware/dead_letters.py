@@ -2,7 +2,7 @@
 
 import base64
 import hashlib
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import Any, Final
@@ -26,6 +26,7 @@ from mirt.store.queue.dead_letters import DeadLetter, DeadLetterFilter, write_de
 from mirt.store.queue.events import EventKind, TaskEvent, add_events
 from mirt.store.queue.failure_handler import UNKNOWN, FailureHandlers
 from mirt.store.queue.tasks import TaskMessage
+from mirt.store.shop.corrected import forget_arguments
 
 log = structlog.get_logger(__name__)
 
@@ -207,6 +208,45 @@ def replay(broker: TaskBroker, database: Database, wanted: DeadLetterFilter, clo
         replayed += len(batch)
         if len(batch) < BATCH:
             return replayed
+
+
+def replay_with(
+    broker: TaskBroker,
+    database: Database,
+    task_id: str,
+    arguments: Mapping[str, Any],
+    clock: Clock,
+) -> bool:
+    """Run one dead letter again with other arguments; return False if there is no such dead letter.
+
+    Raises:
+        PermanentError: INVALID_INPUT, its arguments count no longer (``forget_arguments``).
+        DatabaseError: nothing has changed.
+    """
+    wanted = DeadLetterFilter(task_ids=[task_id])
+    with database.transaction() as tx:
+        batch = store.take_dead(tx, wanted, actors=broker.actors.keys(), limit=1)
+        if not batch:
+            return False
+        [dead] = batch
+        forget_arguments(tx, dead.task)
+        may_run = _revive(broker, tx, dead, clock)
+        store.replace_arguments(tx, task_id, arguments)
+        kind, why = EventKind.REPLAYED, "with other arguments"
+        add_events(tx, TaskEvent(task_id, kind, clock(), dead.attempts, why=why))
+        record_act(
+            tx,
+            "replay with other arguments",
+            target=f"task {task_id}",
+            session_id=dead.session_id,
+            now=clock(),
+        )
+    task = replace(dead.task, args=(), kwargs=arguments)
+    log.info(
+        "message_replayed", task=task.actor, task_id=task_id, trace_id=dead.trace_id, edited=True
+    )
+    broker.publish([task] if may_run else [])
+    return True
 
 
 def _revive(broker: TaskBroker, tx: Connection, dead: DeadLetter, clock: Clock) -> bool:

@@ -28,7 +28,8 @@ class Holds(Middleware):
 
     def before_process_message(self, broker: Any, message: Any) -> None:
         """Begin the notes of the run, as the probe of a service if the task is one."""
-        service_calls.begin(probe=current_lease().held_by, held=broker.open_holds)
+        arguments = (message.args, message.kwargs)
+        service_calls.begin(current_lease().held_by, broker.open_holds, private=arguments)
 
     def after_process_message(
         self,

@@ -45,6 +45,8 @@ ANSWERS: Final = frozenset({TaskName.PROCESS_MESSAGE, TaskName.PROCESS_AND_RESPO
 """The tasks that answer a message: to the caller, or to the customer."""
 TURN_MESSAGES: Final = 20
 """Most messages that one turn answers together."""
+LONGEST_FOREIGN_ID: Final = 500
+"""Characters of an id that only the platform reads. It must fit into an index."""
 LONGEST_ID: Final = 200
 """Most characters of a session id or a chat id."""
 BATCH_LOCK_TIMEOUT_S: Final = 0.2
@@ -57,6 +59,11 @@ _UNSTORABLE: Final = re.compile("[\0\ud800-\udfff]")
 _NUL_IN_JSON: Final = re.compile(r"(?<!\\)(?:\\\\)*\\u0000")
 """JSON's escape of NUL, which PostgreSQL refuses like NUL itself. A backslash that is escaped
 itself, followed by ``u0000``, is plain text and does not match."""
+
+STOP_WORDS: Final = frozenset(
+    {"стоп", "stop", "відписатися", "відписатись", "відписка", "отписаться", "unsubscribe"}
+)
+"""Messages that end the follow-ups of a customer, if they are the whole message."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -420,8 +427,9 @@ def is_command(mail: Mail) -> bool:
 
 
 def is_stop(mail: Mail) -> bool:
-    """Whether the customer wants no follow-ups: ``/stop``, also ``/stop@bot``."""
-    return _command(mail) == "/stop"
+    """Whether the customer wants no follow-ups: ``/stop``, ``/stop@bot``, or nothing but a word."""
+    words = re.sub(r"[^\w ]", "", mail.text).casefold().strip()
+    return _command(mail) == "/stop" or words in STOP_WORDS
 
 
 def _command(mail: Mail) -> str:
@@ -446,6 +454,8 @@ def _problems_of(message: InboundMessage) -> Iterator[str]:
             yield f"{name}: a NUL character or half a surrogate pair cannot be stored"
         elif name in {"session_id", "chat_id"} and not 0 < len(value) <= LONGEST_ID:
             yield f"{name}: must have 1 to {LONGEST_ID} characters"
+        elif name in {"user_id", "message_id"} and len(value) > LONGEST_FOREIGN_ID:
+            yield f"{name}: {len(value)} characters, at most {LONGEST_FOREIGN_ID} are taken"
         elif len(value) > LONGEST_TEXT:
             yield f"{name}: {len(value)} characters, at most {LONGEST_TEXT} are taken"
     try:

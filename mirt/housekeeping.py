@@ -1,6 +1,6 @@
 """Remove rows that are older than their retention and no longer needed."""
 
-from collections import deque
+from collections import Counter, deque
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Final
@@ -11,7 +11,16 @@ from sqlalchemy.exc import SQLAlchemyError
 from mirt.clock import Clock, time_left
 from mirt.errors import DatabaseError
 from mirt.store.engine.database import Database
-from mirt.store.shop.retention import ACTS, OLD, Cursor, OldRows, remove_batch
+from mirt.store.shop.retention import (
+    ACTS,
+    DEAD_LETTERS,
+    OLD,
+    ORDERS,
+    SILENT,
+    Cursor,
+    OldRows,
+    remove_batch,
+)
 
 log = structlog.get_logger(__name__)
 
@@ -48,11 +57,20 @@ class Housekeeping:
         *,
         retention_days: int,
         audit_retention_days: int,
+        conversation_retention_days: int = 0,
+        order_retention_days: int = 0,
+        dead_letter_retention_days: int = 0,
     ) -> None:
+        """Take the days after which rows go; 0, where it is allowed: never."""
         self._database = database
         self._clock = clock
-        self._retention = timedelta(days=retention_days)
-        self._audit_retention = timedelta(days=audit_retention_days)
+        self._days = (
+            (OLD, retention_days),
+            ((ACTS,), audit_retention_days),
+            (SILENT, conversation_retention_days),
+            ((ORDERS,), order_retention_days),
+            ((DEAD_LETTERS,), dead_letter_retention_days),
+        )
 
     def remove_old_rows(self) -> dict[str, int]:
         """Remove old rows and return how many, by table. Each batch is a transaction of its own.
@@ -64,8 +82,12 @@ class Housekeeping:
             DatabaseError, SQLAlchemyError: a table has failed; the others are done.
         """
         now = self._clock()
-        walks = [_Walk(rows, now - self._retention) for rows in OLD]
-        walks.append(_Walk(ACTS, now - self._audit_retention))
+        walks = [
+            _Walk(rows, now - timedelta(days=days))
+            for kinds, days in self._days
+            if days
+            for rows in kinds
+        ]
         unfinished, failure = deque(walks), None
         while unfinished and (left := _left()) >= 0:
             walk = unfinished.popleft()
@@ -81,7 +103,10 @@ class Housekeeping:
             log.warning("old_rows_left", table=walk.table)
         if failure is not None:
             raise failure
-        return {walk.table: walk.removed for walk in walks}
+        removed = Counter[str]()
+        for walk in walks:
+            removed[walk.table] += walk.removed
+        return dict(removed)
 
     def _continue(self, walk: _Walk, *, until_left: float) -> None:
         """Walk on by at least one batch, until the end or until so many seconds are left."""

@@ -19,7 +19,9 @@ from mirt.store.queue.pauses import PauseKind, all_pauses
 from mirt.store.queue.tasks import TaskState
 from mirt.store.reports import counts
 from mirt.store.reports.backlog import measure
+from mirt.store.reports.handovers import open_handovers
 from mirt.store.shop import webhooks
+from mirt.store.shop.handovers import HandoverState
 from mirt.webhooks import problems_of
 
 HEALTH_LASTS: Final = timedelta(minutes=15)
@@ -100,6 +102,17 @@ def _pauses(tx: Connection, _clock: Clock) -> Sequence[Metric]:
     return [metrics.PAUSES.of(*((kind.value, found[kind]) for kind in PauseKind))]
 
 
+def _handovers(tx: Connection, clock: Clock) -> Sequence[Metric]:
+    now, numbers = clock(), dict.fromkeys((HandoverState.ASKED, HandoverState.PERSON), 0)
+    waits = [0.0]
+    for one in open_handovers(tx, limit=COUNT_TO):
+        numbers[one.state] += 1
+        if one.waits_since is not None:
+            waits.append((now - one.waits_since).total_seconds())
+    of_states = ((state.value, number) for state, number in numbers.items())
+    return [metrics.HANDOVERS.of(*of_states), metrics.HANDOVER_WAIT.of((max(waits),))]
+
+
 def _ticks(tx: Connection, clock: Clock) -> Sequence[Metric]:
     now = clock()
     ages = ((task, (now - at).total_seconds()) for task, at in ticks.last_ticks(tx).items())
@@ -141,6 +154,7 @@ _READERS: Final[tuple[Callable[[Connection, Clock], Sequence[Metric]], ...]] = (
     _dead,
     _unknown,
     _holds,
+    _handovers,
     _pauses,
     _ticks,
     _health,

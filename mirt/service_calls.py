@@ -6,6 +6,7 @@ The notes are a context variable: HTTP writes them, and the code around the run 
 from collections.abc import Collection
 from contextvars import ContextVar
 from dataclasses import dataclass, field
+from typing import Any
 
 
 @dataclass(slots=True)
@@ -13,20 +14,24 @@ class ServiceCalls:
     """The calls of one run.
 
     ``probe`` is the service that this run asks although it was down. For the services in ``held``
-    another run is the probe.
+    another run is the probe. ``private`` are the arguments of the task, which may be texts of a
+    customer: what a service quotes of them is struck out of its errors.
     """
 
     probe: str | None = None
     held: Collection[str] = ()
+    private: Any = field(default=(), repr=False)
     answered: set[str] = field(default_factory=set)
 
 
 _calls: ContextVar[ServiceCalls] = ContextVar("service_calls", default=ServiceCalls())  # noqa: B039
 
 
-def begin(probe: str | None = None, held: Collection[str] = ()) -> ServiceCalls:
+def begin(
+    probe: str | None = None, held: Collection[str] = (), *, private: Any = ()
+) -> ServiceCalls:
     """Begin the notes of a run in this context, and return them."""
-    calls = ServiceCalls(probe, held)
+    calls = ServiceCalls(probe, held, private)
     _calls.set(calls)
     return calls
 

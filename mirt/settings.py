@@ -207,6 +207,9 @@ class Settings(BaseSettings):
     llm_tools: bool = Field(
         True, description="false: the LLM gets no tools, and colleagues place the orders."
     )
+    llm_vision: bool = Field(
+        False, description="true: the LLM gets the customers' pictures; its model must see."
+    )
     llm_call_timeout_seconds: float = Field(
         30,
         gt=0,
@@ -259,6 +262,16 @@ class Settings(BaseSettings):
     quiet_hours: str = Field(
         "21-9", description="Hours of the shop in which no follow-up is sent; none: no such hours."
     )
+    reply_slo_seconds: float = Field(
+        60, gt=0, description="Seconds within which a customer should have the reply."
+    )
+    reply_slo_share: float = Field(
+        0.95, gt=0, lt=1, description="Share of the messages for which that is the goal."
+    )
+    llm_prices: str = Field(
+        "",
+        description="Dollars for a million tokens: model=prompt/completion, comma-separated.",
+    )
     debounce_seconds: float = Field(
         0,
         ge=0,
@@ -274,7 +287,19 @@ class Settings(BaseSettings):
     retention_days: int = Field(
         30, ge=1, description="Days to keep finished mailbox rows, deliveries and tasks."
     )
+    conversation_retention_days: int = Field(
+        0, ge=0, description="Days after which a silent conversation is erased; 0: never."
+    )
+    order_retention_days: int = Field(
+        0, ge=0, description="Days after which the customer of an order is erased; 0: never."
+    )
+    dead_letter_retention_days: int = Field(
+        0, ge=0, description="Days after which a dead letter is erased, seen or not; 0: never."
+    )
     audit_retention_days: int = Field(365, ge=1, description="Days to keep the acts of operators.")
+    manychat_person_tag: str | None = Field(
+        None, description="Tag that ManyChat's customers have while a person is in charge."
+    )
     handover_minutes: float = Field(
         60,
         ge=0,
@@ -311,6 +336,16 @@ class Settings(BaseSettings):
         "INFO", description="Lowest level that is logged."
     )
     log_texts: bool = Field(False, description="true: log the texts of customers and replies, too.")
+    ops_port: int | None = Field(
+        None,
+        ge=1,
+        le=65535,
+        description="Port of mirt web for all but webhooks and /healthz; default: the same port.",
+    )
+    ops_host: str = Field("127.0.0.1", description="Address on which OPS_PORT listens.")
+    metrics_host: str = Field(
+        "", description="Address on which METRICS_PORT listens; default: every address."
+    )
     metrics_port: int | None = Field(
         None,
         ge=1,
@@ -438,6 +473,13 @@ class Settings(BaseSettings):
             raise ValueError("there is no such zone; a name like Europe/Kyiv") from None
         return value
 
+    @field_validator("llm_prices")
+    @classmethod
+    def _of_prices(cls, value: str) -> str:
+        for text in filter(None, map(str.strip, value.split(","))):
+            _price(text)
+        return value
+
     @field_validator("quiet_hours")
     @classmethod
     def _of_hours(cls, value: str) -> str:
@@ -532,6 +574,11 @@ class Settings(BaseSettings):
         return Mode.DISTRIBUTED if self.rabbitmq_url else Mode.EMBEDDED
 
     @property
+    def prices(self) -> Mapping[str, tuple[Decimal, Decimal]]:
+        """The prices of LLM_PRICES by model: of a million prompt and completion tokens."""
+        return dict(map(_price, filter(None, map(str.strip, self.llm_prices.split(",")))))
+
+    @property
     def quiet(self) -> QuietHours | None:
         """The quiet hours of the shop; None if there are none."""
         return QuietHours.read(self.quiet_hours, ZoneInfo(self.shop_timezone))
@@ -550,11 +597,13 @@ class Settings(BaseSettings):
     def secrets(self) -> list[str]:
         """All secret values in force, for redaction.
 
-        For a URL also its password, as written and percent-decoded; each value of a list of tokens.
+        For a URL also its password, as written and percent-decoded; each value of a list of tokens;
+        of STAFF_WEBHOOK_URL, the part that only its owner knows.
         """
         values = (getattr(self, name) for name in type(self).model_fields)
         secrets = [v.get_secret_value() for v in values if isinstance(v, SecretStr)]
         passwords = [p for secret in secrets if "://" in secret and (p := _password(secret))]
+        passwords += _webhook_key(self.staff_webhook_url)
         tokens = [one for name in TOKENS for one in accepted(getattr(self, name))]
         tokens += (one.token for one in named_tokens(self.ops_tokens))
         secrets += (one.get_secret_value() for one in tokens)
@@ -592,6 +641,26 @@ def load_settings(
         return kind(_env_file=env_file, **turned_off)
     except ValidationError as refused:
         raise SettingsError("\n".join(_lines(refused))) from None
+
+
+def _price(text: str) -> tuple[str, tuple[Decimal, Decimal]]:
+    model, equals, price = text.rpartition("=")
+    prompt, slash, completion = price.partition("/")
+    try:
+        prices = Decimal(prompt), Decimal(completion)
+    except ArithmeticError:
+        prices = Decimal(-1), Decimal(-1)
+    if not (model and equals and slash) or min(prices) < 0:
+        raise ValueError("a price looks like openai/gpt-4o-mini=0.15/0.60")
+    return model, prices
+
+
+def _webhook_key(url: SecretStr | None) -> list[str]:
+    """Return the end of the path and the query: services for chats put their keys there."""
+    if url is None:
+        return []
+    parts = urlsplit(url.get_secret_value())
+    return [key for key in (parts.path.rpartition("/")[2], parts.query) if key]
 
 
 def _password(url: str) -> str | None:

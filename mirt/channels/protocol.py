@@ -24,8 +24,9 @@ class InboundMessage:
     metadata: Mapping[str, Any] = field(default_factory=dict)
     """JSON, with only the keys that have a value:
 
-    - ``photo`` (``{"file_id"}`` or ``{"url"}``); ``unread``, a list with an entry of
-      ``mirt.channels.notes.unread`` for each content that cannot be read
+    - ``photo``, and ``sticker`` if it stands still: ``{"file_id"}`` or ``{"url"}``
+    - ``unread``, a list with an entry of ``mirt.channels.notes.unread`` for each content that
+      cannot be read
     - ``points_at``: notes of what the message points at, as a reply or a forward
     - ``album``: the same for all parts of one album
     - ``edit_of``, ``edited_at``: the id of the message that this one replaces; seconds since 1970
@@ -88,6 +89,20 @@ class MarkingChannel(Protocol):
         that are set, after each.
 
         Raises the same as ``Channel.send``, except ``OutcomeUnknownError``.
+        """
+        ...
+
+
+@runtime_checkable
+class SeeingChannel(Protocol):
+    """A platform whose pictures can be fetched."""
+
+    def fetch_picture(self, source: Mapping[str, Any], *, largest: int, within_s: float) -> bytes:
+        """Return the picture that the metadata of a message names, of at most ``largest`` bytes.
+
+        Raises:
+            WorkerError: it cannot be had.
+            SoftTimeLimitExceeded: the deadline of the task comes first.
         """
         ...
 

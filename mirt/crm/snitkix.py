@@ -15,8 +15,11 @@ from mirt.http import (
     ServiceReport,
     SettingNames,
 )
+from mirt.observe.printable import without_controls
 
 TIMEOUT_S: Final = 15.0
+LONGEST_TEXT: Final = 200
+"""Characters of an id or a status that are kept."""
 _OF_NO_ORDER: Final = "mirt-check"
 OUR_WORDS: Final = {"pending": "pending_payment"}
 """Our name for each status that Snitkix names differently."""
@@ -126,7 +129,7 @@ def _account_refusal(answer: Answer) -> Refusal | None:
 def _reason(answer: Answer) -> str:
     body = answer.body if isinstance(answer.body, dict) else {}
     reasons = [str(body[key]) for key in ("message", "error", "errors") if body.get(key)]
-    return "; ".join(reasons)[:500] or "no reason given"
+    return answer.without_quotes("; ".join(reasons))[:500] or "no reason given"
 
 
 def _order(body: Any, *, default_status: str = "new") -> CrmOrder | None:
@@ -138,7 +141,16 @@ def _order(body: Any, *, default_status: str = "new") -> CrmOrder | None:
     if not isinstance(order_id, str | int) or order_id == "":
         return None
     status = str(inner.get("status") or default_status)
-    return CrmOrder(str(order_id), str(inner.get("external_id", "")), OUR_WORDS.get(status, status))
+    return CrmOrder(
+        _kept(str(order_id)),
+        str(inner.get("external_id", "")),
+        _kept(OUR_WORDS.get(status, status)),
+    )
+
+
+def _kept(text: str) -> str:
+    """Return a text that the database takes: the order exists, so no odd value may fail it."""
+    return without_controls(text)[:LONGEST_TEXT]
 
 
 def _segment(order_id: str) -> str:

@@ -8,6 +8,9 @@ from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from typing import Any, Final, Self
 
+from mirt import service_calls
+from mirt.http.quotes import strike_out
+
 
 @dataclass(frozen=True, slots=True)
 class Answer:
@@ -19,6 +22,15 @@ class Answer:
     headers: Mapping[str, str] = field(repr=False)
     """Headers by name, in any case."""
     text: str = field(repr=False)
+    sent: Any = field(default=None, repr=False, compare=False)
+    """JSON of the request."""
+
+    def without_quotes(self, text: str) -> str:
+        """Return a text of this answer as it may be logged: without what it quotes of a customer.
+
+        Every reason that goes into an error of ours is read through it.
+        """
+        return strike_out(text, self.sent, service_calls.current().private)
 
     @classmethod
     def read(

@@ -106,6 +106,14 @@ class BoundedBackend(httpcore.NetworkBackend):
     def __init__(self) -> None:
         self._backend = httpcore.SyncBackend()
 
+    def addresses(self, host: str, port: int) -> Iterable[str]:
+        """Return the addresses that ``connect_tcp`` tries, in order.
+
+        Raises:
+            httpcore.ConnectError: the host has no address.
+        """
+        return _addresses(host, port)
+
     def connect_tcp(
         self,
         host: str,
@@ -116,7 +124,7 @@ class BoundedBackend(httpcore.NetworkBackend):
     ) -> httpcore.NetworkStream:
         """Connect to the first address of ``host`` that answers, trying them in order."""
         failure: Exception = httpcore.ConnectError("no address")
-        for address in _addresses(host, port):
+        for address in self.addresses(host, port):
             left = _left(timeout, httpcore.ConnectTimeout)
             try:
                 return BoundedStream(

@@ -2,7 +2,7 @@
 
 import time
 from collections.abc import Callable, Collection, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from math import inf
 from typing import Any, Final
@@ -156,6 +156,7 @@ class ExternalService:
         with traces.span(f"{method} {self.name}", "client", attributes) as span:
             exchange = partial(self._pool.exchange, method, path, json=json, params=params)
             answer = self._send(exchange, request, seconds, left, idempotent=idempotent)
+            answer = replace(answer, sent=json)
             span.set_attributes({"http.response.status_code": answer.status})
             return self._classify_status(answer, request, accept, idempotent=idempotent)
 

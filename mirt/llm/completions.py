@@ -133,7 +133,7 @@ def read_completion(
 def service_failure(answer: Answer) -> str | None:
     """Return the words of a 200 whose body says that the service has failed; None of any other."""
     error = error_in(answer.body)
-    failure = Failure.read(error) if error else None
+    failure = Failure.read(error, hide=answer.without_quotes) if error else None
     if failure is None or not failure.is_of_the_service:
         return None
     _count_ending(Ending.BROKEN_OFF)
@@ -143,10 +143,10 @@ def service_failure(answer: Answer) -> str | None:
 def _raise_error(answer: Answer, choice: Any) -> None:
     if error := error_in(answer.body):
         _count_ending(Ending.BROKEN_OFF)
-        raise Failure.read(error).error(answer.headers)
+        raise Failure.read(error, hide=answer.without_quotes).error(answer.headers)
     if error := at(choice, "error") or at(choice, "message", "error"):
         _count_ending(Ending.BROKEN_OFF)
-        failure = Failure.read(error)
+        failure = Failure.read(error, hide=answer.without_quotes)
         if failure.status in _OF_THE_ACCOUNT:
             raise failure.error(answer.headers)
         # The model had begun, so the request itself is right.

@@ -7,7 +7,7 @@ their own. An error within a 200 is judged as its code would be as a status.
 """
 
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -119,8 +119,13 @@ class Failure:
     is_flagged: bool
 
     @classmethod
-    def read(cls, error: Any, status: int | None = None) -> "Failure":
-        """Read an error object, a text, or a list of them; ``status`` of the answer, if not 200."""
+    def read(
+        cls, error: Any, status: int | None = None, *, hide: Callable[[str], str] = str
+    ) -> "Failure":
+        """Read an error object, a text, or a list of them; ``status`` of the answer, if not 200.
+
+        ``hide`` is ``Answer.without_quotes``: the reason is a text that may be logged.
+        """
         while isinstance(error, list) and error:
             error = error[0]
         metadata = at(error, "metadata")
@@ -153,7 +158,7 @@ class Failure:
             texts.append(str(at(error, "detail", 0, "msg")))
         return cls(
             status or _status(codes),
-            storable(": ".join(dict.fromkeys(texts)))[:_LONGEST_REASON] or "no reason given",
+            hide(storable(": ".join(dict.fromkeys(texts))))[:_LONGEST_REASON] or "no reason given",
             next((code for code in codes if not code.isdigit()), ""),
             " ".join([*codes, *texts]).lower(),
             parameter if isinstance(parameter, str) else None,
@@ -161,10 +166,10 @@ class Failure:
         )
 
     @classmethod
-    def read_body(cls, body: Any, status: int) -> "Failure":
+    def read_body(cls, body: Any, status: int, *, hide: Callable[[str], str] = str) -> "Failure":
         """Read the body of an answer with a status of 4xx."""
         body = at(body, 0) if isinstance(body, list) else body
-        return cls.read(at(body, "error") or body, status)
+        return cls.read(at(body, "error") or body, status, hide=hide)
 
     def __str__(self) -> str:
         return f"{self.status} {self.reason}"
@@ -249,11 +254,11 @@ def error_in(body: Any) -> Any:
 def account_refusal(answer: Answer) -> Refusal | None:
     """Return the refusal of our key or account that an answer is, or holds; None if it is none."""
     if answer.status >= 400:
-        failures = [Failure.read_body(answer.body, answer.status)]
+        failures = [Failure.read_body(answer.body, answer.status, hide=answer.without_quotes)]
     else:
         choice = at(answer.body, "choices", 0)
         errors = (error_in(answer.body), at(choice, "error"), at(choice, "message", "error"))
-        failures = [Failure.read(error) for error in errors if error]
+        failures = [Failure.read(error, hide=answer.without_quotes) for error in errors if error]
     found = next((one for one in failures if one.is_about_the_account), None)
     return None if found is None else Refusal(str(found.status), found.reason)
 

@@ -4,6 +4,7 @@ What servers answer is read in ``mirt.llm.completions`` and ``mirt.llm.failures`
 tests/unit/llm/test_shapes.py lists the known shapes, with what happens after each.
 """
 
+from base64 import b64encode
 from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any, Final
@@ -18,7 +19,7 @@ from mirt.llm import prompts
 from mirt.llm.body import at
 from mirt.llm.completions import CutOffError, Usage, read_completion, service_failure
 from mirt.llm.failures import Failure, ParameterRefusedError, account_refusal
-from mirt.llm.protocol import ChatMessage, Completion, Tool
+from mirt.llm.protocol import ChatMessage, Completion, Picture, Tool
 
 log = structlog.get_logger(__name__)
 
@@ -85,9 +86,10 @@ class OpenAiAgent:
     ) -> Completion:
         """Ask the model for a reply to the last messages."""
         before = [prompts.done_before(notes)] if notes else []
+        before += [prompts.SEES] if any(line.pictures for line in conversation) else []
         if tools and not self._sends_tools:
             tools, before = (), [prompts.WITHOUT_TOOLS, *before]
-        messages = [_message(line.role, line.content) for line in conversation]
+        messages = [_line(line) for line in conversation]
         return self._complete([*_instructions(self._prompt, before, summary), *messages], tools)
 
     def summarise(self, conversation: Sequence[ChatMessage], *, summary: str | None) -> Completion:
@@ -135,7 +137,7 @@ class OpenAiAgent:
 
     def _complete(
         self,
-        messages: Sequence[dict[str, str]],
+        messages: Sequence[dict[str, Any]],
         tools: Sequence[Tool] = (),
         *,
         must_be_whole: bool = False,
@@ -201,7 +203,9 @@ class OpenAiAgent:
             )
             if answer.status < 400:
                 return answer
-            refused = Failure.read_body(answer.body, answer.status).error(answer.headers)
+            refused = Failure.read_body(
+                answer.body, answer.status, hide=answer.without_quotes
+            ).error(answer.headers)
             if not isinstance(refused, ParameterRefusedError) or refused.name not in parameters:
                 raise refused
             self._leave_out(refused)
@@ -216,10 +220,23 @@ class OpenAiAgent:
 
 def _instructions(prompt: str, before: Sequence[str], summary: str | None) -> list[dict[str, str]]:
     """Return what stands before the conversation. The summary has the rank of the customer."""
-    before = [prompts.ABOUT_SUMMARY, *before] if summary else before
+    whole = f"{prompt}\n\n{prompts.ABOUT_SUMMARY}" if summary else prompt
     told = [_message("system", "\n\n".join(before))] if before else []
     known = [_message("user", prompts.known_before(summary))] if summary else []
-    return [_message("system", prompt), *told, *known]
+    return [_message("system", whole), *told, *known]
+
+
+def _line(line: ChatMessage) -> dict[str, Any]:
+    if not line.pictures:
+        return _message(line.role, line.content)
+    images = [
+        {"type": "image_url", "image_url": {"url": _data_url(picture)}} for picture in line.pictures
+    ]
+    return {"role": line.role, "content": [{"type": "text", "text": line.content}, *images]}
+
+
+def _data_url(picture: Picture) -> str:
+    return f"data:{picture.media_type};base64,{b64encode(picture.content).decode()}"
 
 
 def _message(role: str, content: str) -> dict[str, str]:

@@ -9,11 +9,20 @@ PHOTO: Final = "[фото]"
 
 
 @dataclass(frozen=True, slots=True)
+class Picture:
+    """A picture that a customer sent. Its ``repr`` shows no content."""
+
+    content: bytes = field(repr=False)
+    media_type: str
+
+
+@dataclass(frozen=True, slots=True)
 class ChatMessage:
-    """One message of a conversation."""
+    """One message of a conversation, with its pictures if the agent can see them."""
 
     role: Literal["user", "assistant"]
     content: str
+    pictures: Sequence[Picture] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -90,6 +90,12 @@ TURN_SECONDS: Final = Histogram(
 AGENT_SECONDS: Final = Histogram(
     "mirt_agent_seconds", "Time until the answer of the agent.", "call", "outcome", buckets=OUTSIDE
 )
+REPLIES: Final = Counter(
+    "mirt_replies_total", "Messages by whether the reply came in REPLY_SLO_SECONDS.", "goal"
+)
+REPLY_BUDGET: Final = Counter(
+    "mirt_reply_budget_total", "Replies that may miss the goal: a share of each."
+)
 LLM_TOKENS: Final = Counter("mirt_llm_tokens_total", "Tokens that were billed.", "kind", "model")
 LLM_COMPLETIONS: Final = Counter(
     "mirt_llm_completions_total", "Answers of the LLM, by how they ended.", "ending"
@@ -99,6 +105,9 @@ AGENT_ACTIONS: Final = Counter(
 )
 AGENT_LIMITS: Final = Counter(
     "mirt_agent_limits_total", "Turns in which a limit for one customer was reached.", "limit"
+)
+HANDOVER_MOVES: Final = Counter(
+    "mirt_handover_moves_total", "Moves of conversations between the bot and people.", "move"
 )
 DELIVERIES: Final = Counter(
     "mirt_deliveries_total", "Parts of replies, by the answer of the channel.", "channel", "outcome"
@@ -128,6 +137,12 @@ HOLDS: Final = LookupGauge(
     "mirt_holds",
     "Work is held: 1 if the service fails, 2 if it refuses our key or account; else 0.",
     "service",
+)
+HANDOVERS: Final = LookupGauge(
+    "mirt_handovers", "Conversations that a person has or is asked for.", "state"
+)
+HANDOVER_WAIT: Final = LookupGauge(
+    "mirt_handover_wait_seconds", "Longest wait of a customer for a person."
 )
 PAUSES: Final = LookupGauge("mirt_pauses", "Subjects that operators have paused.", "kind")
 LAST_TICK_AGE: Final = LookupGauge(

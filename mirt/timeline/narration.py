@@ -14,6 +14,7 @@ from mirt.store.queue.pauses import paused_subject
 from mirt.store.queue.tasks import TaskState
 from mirt.store.reports.timeline_rows import Known
 from mirt.store.shop.deliveries import DeliveryState
+from mirt.store.shop.handovers import Move
 from mirt.store.shop.orders import OrderState
 from mirt.timeline.step import Step, What
 
@@ -44,6 +45,8 @@ def steps(known: Known, now: datetime) -> Iterator[Step]:
         yield from _delivered(delivery)
     for order in known.orders:
         yield _ordered(order)
+    for handover in known.handovers:
+        yield _handed_over(handover)
     for followup in known.followups:
         text = f"follow-up {followup.number + 1} was queued: the customer is silent"
         yield Step(
@@ -155,7 +158,7 @@ def _answered(turn: Row[Any], trace_id: str | None) -> Step:
         turn.answered_at,
         What.ANSWERED,
         f"{turn.model} answered ({tokens}){_limited(turn.actions)}",
-        turn.id,
+        _turn_of(turn.id),
         trace_id,
         waited_for="the agent",
         private=turn.reply,
@@ -186,6 +189,16 @@ _NOT_DELIVERED: Final = {
 
 def _delivered(delivery: Row[Any]) -> Iterator[Step]:
     where = f"{delivery.platform} {delivery.chat_id}"
+    if delivery.said_by is not None:
+        text = f"{delivery.said_by} wrote to the customer"
+        yield Step(
+            delivery.created_at,
+            What.SAID,
+            text,
+            delivery.id,
+            delivery.trace_id,
+            private=delivery.text,
+        )
     if delivery.unknown:
         text = f"{delivery.unknown} request(s) to {where} may or may not have arrived; sent again"
         yield Step(
@@ -204,6 +217,16 @@ def _delivered(delivery: Row[Any]) -> Iterator[Step]:
             delivery.id,
             delivery.trace_id,
             waited_for=delivery.platform,
+            private=None if delivery.said_by else delivery.text,
+        )
+    elif delivery.state == DeliveryState.WITHHELD:
+        rest = "the rest of the text" if delivery.parts_sent else "the text"
+        yield Step(
+            delivery.finished_at,
+            What.WITHHELD,
+            f"{rest} was withheld: a person has the conversation",
+            _turn_of(delivery.id),
+            delivery.trace_id,
             private=delivery.text,
         )
     elif delivery.state in _NOT_DELIVERED:
@@ -244,6 +267,21 @@ def _ordered(order: Row[Any]) -> Step:
     )
 
 
+def _turn_of(name: str) -> str:
+    """Return the turn of an answer; a withheld one has the id of its turn before its own."""
+    return name.partition(":withheld:")[0]
+
+
+def _handed_over(event: Row[Any]) -> Step:
+    text = {
+        Move.ASK: "the agent asked for a person",
+        Move.TAKE: f"{event.operator} took the conversation over: the bot is silent",
+        Move.HAND_BACK: f"{event.operator} handed the conversation back to the bot",
+        Move.EXPIRE: "it went back to the bot: no person had done anything for too long",
+    }[event.act]
+    return Step(event.at, What.HANDOVER, text, f"handover:{event.session_id}", private=event.reason)
+
+
 def _event(event: TaskEvent, trace_id: str | None) -> Step:
     text = {
         EventKind.RETRIED: f"attempt {event.attempt + 1} failed ({event.code}): {event.why}",
@@ -251,7 +289,7 @@ def _event(event: TaskEvent, trace_id: str | None) -> Step:
         EventKind.UNKNOWN_TASK: "met by a worker whose version does not know it",
         EventKind.DIED: f"dead letter {event.code} after {event.attempt + 1} attempt(s): "
         f"{event.why}",
-        EventKind.REPLAYED: "replayed by an operator",
+        EventKind.REPLAYED: " ".join(filter(None, ("replayed by an operator", event.why))),
         EventKind.DISCARDED: "its dead letter was discarded by an operator",
         EventKind.PURGED: "removed from its queue by an operator",
         EventKind.CANCELLED: f"cancelled {event.why}: it is not answered or done",

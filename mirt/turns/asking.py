@@ -5,11 +5,12 @@ would repeat for every later message of that customer.
 """
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Final
 
 import structlog
 
-from mirt.errors import PromptRefusedError
+from mirt.errors import PermanentError, PromptRefusedError
 from mirt.llm import Agent, ChatMessage, Completion, Tool
 from mirt.store.shop.turns import Recalled, Said
 from mirt.summaries import LONGEST_SUMMARY
@@ -26,7 +27,8 @@ def ask(
 ) -> Completion:
     """Return the agent's reply to the customer's ``messages``.
 
-    If the agent refuses what it was sent, it is asked once more: with half of the history if that
+    If the agent refuses pictures, it is asked without them. If it refuses what it was sent
+    otherwise, it is asked once more: with half of the history if that
     was too long, without history and summary if a filter has flagged it.
 
     Raises: as ``Agent.answer``.
@@ -41,7 +43,13 @@ def ask(
 
     try:
         return answer(lines, summary)
-    except PromptRefusedError as refused:
+    except PermanentError as refused:
+        if any(message.pictures for message in messages):
+            log.warning("llm_takes_no_pictures", why=refused.message)
+            blind = [replace(message, pictures=()) for message in messages]
+            return ask(agent, known, blind, tools=tools)
+        if not isinstance(refused, PromptRefusedError):
+            raise
         if not lines and not summary:
             raise
         characters = sum(len(line.content) for line in lines)

@@ -5,13 +5,13 @@ LLM gets notes for everything beside the words. If it can read nothing, it is no
 customer then gets one honest sentence.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from datetime import datetime
 from itertools import groupby
 
 from mirt.channels import notes
 from mirt.conversations import is_command
-from mirt.llm import PHOTO
+from mirt.llm import PHOTO, ChatMessage, Picture
 from mirt.store.shop.mailbox import KeptMail, Mail
 from mirt.texts import OUR_TEXTS, Texts
 
@@ -21,10 +21,20 @@ def lines_of(mails: Sequence[KeptMail]) -> list[tuple[str, datetime]]:
 
     The parts of one album are one line.
     """
+    return [(_line(parts), parts[0].received_at) for parts in _in_lines(mails)]
+
+
+def messages_of(mails: Sequence[KeptMail], pictures: Mapping[str, Picture]) -> list[ChatMessage]:
+    """Return what the LLM gets of these messages, with those of the pictures by task id."""
     return [
-        (_line(parts), parts[0].received_at)
-        for parts in (list(group) for _, group in groupby(mails, _album_or_id))
+        ChatMessage("user", _line(parts), [pictures[id_] for id_ in ids if id_ in pictures])
+        for parts in _in_lines(mails)
+        for ids in [[mail.task_id for mail in parts]]
     ]
+
+
+def _in_lines(mails: Sequence[KeptMail]) -> Iterator[list[KeptMail]]:
+    return (list(group) for _, group in groupby(mails, _album_or_id))
 
 
 def unreadable_reply(mails: Sequence[Mail], texts: Texts = OUR_TEXTS) -> str | None:

@@ -30,7 +30,9 @@ def _said_by_people(history: Sequence[Said]) -> Iterator[str]:
     said = [line for line in history if line.said_by]
     if not said:
         return
-    names = ", ".join(dict.fromkeys(line.said_by for line in said if line.said_by))
+    # A user of a machine of ours is ``name@machine``.
+    who = (line.said_by.partition("@")[0] for line in said if line.said_by)
+    names = ", ".join(dict.fromkeys(who))
     quotes = "; ".join(f"«{_beginning(line.content)}»" for line in said[-MOST_NOTES:])
     yield (
         f"Покупцеві відповідала людина, колега ({names}): {quotes}. Це теж слова магазину: "

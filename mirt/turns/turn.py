@@ -34,9 +34,10 @@ from mirt.conversations import (
 )
 from mirt.deliveries import Deliveries
 from mirt.errors import ErrorCode, LeaseLostError, PermanentError
-from mirt.llm import Agent, ChatMessage
+from mirt.llm import Agent
 from mirt.llm.content import whole_sentences
 from mirt.observe import metrics, traces
+from mirt.observe.texts import loggable
 from mirt.store.engine.database import Database
 from mirt.store.engine.retrying import commit_with_retry
 from mirt.store.engine.statements import Query, Row, fetch_all
@@ -53,18 +54,21 @@ from mirt.store.shop.deliveries import (
     add_delivery,
     find_delivery,
 )
-from mirt.store.shop.handovers import ask_for_person, withheld_name
+from mirt.store.shop.handovers import Move, ask_for_person, withheld_name
 from mirt.store.shop.mailbox import KeptMail, Mail, MailState
 from mirt.store.shop.turn_steps import Opening
 from mirt.store.shop.turns import Recalled, Reply
 from mirt.task_names import TaskName
 from mirt.texts import OUR_TEXTS, Texts
-from mirt.turns.actions import MARKS, ORDER, plan, stop_followups, tools
+from mirt.turns.actions import MARKS, ORDER, Plan, plan, stop_followups, tools
 from mirt.turns.asking import ask
 from mirt.turns.attendance import NO_LIMIT, Attendance
-from mirt.turns.content import lines_of, start_payload, unreadable_reply
+from mirt.turns.content import lines_of, messages_of, start_payload, unreadable_reply
 from mirt.turns.failed_turns import delivery_to
+from mirt.turns.goal import DEFAULT_GOAL, ReplyGoal
 from mirt.turns.limits import AgentLimits, Limit
+from mirt.turns.person_tags import NO_TAGS, PersonTags
+from mirt.turns.pictures import Pictures
 
 log = structlog.get_logger(__name__)
 
@@ -139,11 +143,14 @@ class Turns:
         max_tokens_per_day: int = 0,
         limits: AgentLimits | None = None,
         attendance: Attendance = NO_LIMIT,
+        tags: PersonTags = NO_TAGS,
         texts: Texts = OUR_TEXTS,
+        pictures: Pictures | None = None,
+        goal: ReplyGoal = DEFAULT_GOAL,
     ) -> None:
         """Take the tokens that one conversation may cost in a day; 0: no limit.
 
-        ``limits`` are those of the agent's actions.
+        ``limits`` are those of the agent's actions. Without ``pictures`` none is looked at.
         """
         self._database = database
         self._conversations = conversations
@@ -151,8 +158,11 @@ class Turns:
         self._agent = agent
         self._clock = clock
         self._texts = texts
+        self._pictures = pictures
+        self._goal = goal
         self._max_tokens = max_tokens_per_day
         self._attendance = attendance
+        self._tags = tags
         self._limits = limits or AgentLimits()
         self._tools = tools(self._limits)
         # A series that begins with its first event has no growth, and raises no alert.
@@ -180,6 +190,7 @@ class Turns:
             raise stage.error
         if isinstance(stage, _Open):
             self._measure_wait(stage)
+            leases.ensure_held(self._database, lease, self._clock)
             stage = self._store(lease, mail, stage, self._ask(stage))
         if isinstance(stage, _Withheld):
             return TaskOutcome(None, parked=True, finished=True)
@@ -192,6 +203,7 @@ class Turns:
         else:
             head = commit_with_retry(self._database, close)
         metrics.TURN_SECONDS.observe(time.perf_counter() - began)
+        self._goal.replied(mail, self._clock())
         return TaskOutcome(result, [*head.verified(), *stage.reply.agent_tasks], finished=True)
 
     def send_text(self, lease: Lease, delivery: Delivery) -> TaskOutcome:
@@ -312,13 +324,15 @@ class Turns:
         if is_stop(turn.mails[0]):
             stopped = stop_followups(turn.mails[0], self._texts)
             return Reply(stopped.text, "stop", actions=stopped.record, agent_tasks=stopped.tasks)
-        if notice := unreadable_reply(turn.mails, self._texts):
+        pictures = self._pictures.of(turn.mails) if self._pictures else {}
+        notice = unreadable_reply(turn.mails, self._texts)
+        if notice and not pictures:
             return Reply(notice, model="notice")
         if self._max_tokens and turn.known.tokens >= self._max_tokens:
             metrics.AGENT_LIMITS.inc(limit="tokens")
             log.warning("token_limit_reached", tokens=turn.known.tokens)
             return Reply(self._texts.enough_for_today, model="limit")
-        messages = [ChatMessage(role="user", content=line) for line, _ in lines_of(turn.mails)]
+        messages = messages_of(turn.mails, pictures)
         with traces.span("agent answer", attributes={"mirt.messages": len(turn.mails)}) as span:
             answer = ask(self._agent, turn.known, messages, tools=self._tools)
             span.set_attributes(
@@ -343,10 +357,19 @@ class Turns:
             answer.prompt_tokens,
             answer.completion_tokens,
             [*record, *planned.record],
-            planned.tasks,
+            [*planned.tasks, *self._tag(turn.mails[0], planned)],
             planned.to_approve,
             planned.asks_for_person,
         )
+
+    def _tag(self, mail: Mail, planned: Plan) -> list[TaskMessage]:
+        """Return the task that marks the customer, if the agent asks for a person."""
+        if planned.asks_for_person is None:
+            return []
+        task = self._tags.task(
+            mail.platform, mail.chat_id, is_set=True, name=mail.session_id, now=self._clock()
+        )
+        return [task] if task else []
 
     def _orders_today(self, session_id: str) -> int:
         with self._database.transaction() as tx:
@@ -370,9 +393,9 @@ class Turns:
                     return False
                 raise
             if not stored and not steps.is_head(head, mail.task_id):
-                # The staff is not told: a person is there.
-                tasks = [t for t in reply.agent_tasks if t.actor != TaskName.TELL_STAFF]
-                kept = replace(reply, agent_tasks=tasks)
+                # No person is asked for: one is there.
+                asks = reply.asks_for_person is not None
+                kept = replace(reply, agent_tasks=()) if asks else reply
                 steps.store_withheld(tx, mail, kept, withheld_as, delivery, now=self._clock())
                 leases.finish(tx, lease, now=self._clock())
                 return False
@@ -383,11 +406,15 @@ class Turns:
         if not commit_with_retry(self._database, write):
             log.info("answer_withheld", messages=len(turn.mails), tokens=reply.completion_tokens)
             return _Withheld()
+        if reply.asks_for_person is not None:
+            metrics.HANDOVER_MOVES.inc(move=Move.ASK.value)
+            log.info("person_asked", session_id=mail.session_id)
         others = [other.trace_id for other in turn.mails if other.task_id != mail.task_id]
         log.info(
             "answered",
             messages=len(turn.mails),
             tokens=reply.completion_tokens,
+            **loggable(reply.text),
             **({"also_traces": others} if others else {}),
         )
         is_announced = delivery is not None and delivery.state is DeliveryState.SENDING

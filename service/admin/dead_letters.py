@@ -10,10 +10,10 @@ from middleware.policy import QUEUES, TASKS
 from mirt.errors import ErrorCode, PermanentError
 from mirt.store.queue import dead_letters as store
 from mirt.store.queue.audit import record_act
-from mirt.store.queue.dead_letters import DeadLetter, DeadLetterFilter
+from mirt.store.queue.dead_letters import DeadLetter, DeadLetterFilter, DeadLetterGroup
 from service.admin.context import AdminContext
 
-FIELDS: Final = ("queue", "task", "code", "conversation", "since")
+FIELDS: Final = ("queue", "task", "code", "conversation", "since", "cause", "argument")
 """The fields by which an operator chooses dead letters; ``parse_filter`` knows also ``until``."""
 
 _KNOWN: Final[Mapping[str, Collection[str]]] = {
@@ -56,6 +56,8 @@ def parse_filter(
         actor=values.get("task"),
         error_code=values.get("code"),
         session_id=values.get("conversation"),
+        cause=values.get("cause"),
+        argument=values.get("argument"),
         since=_since(values["since"], now) if "since" in values else None,
         until=_time("until", values["until"], _EXAMPLE_TIME) if "until" in values else now,
     )
@@ -103,6 +105,18 @@ def find(
     with context.database.transaction() as tx:
         total = store.count_dead(tx, which)
         return FoundDeadLetters(total, store.list_dead(tx, which, limit=limit, offset=offset))
+
+
+def groups(
+    context: AdminContext, which: DeadLetterFilter, *, limit: int = 100
+) -> Sequence[DeadLetterGroup]:
+    """Return the groups of the dead letters that match, by code, task and cause; the largest first.
+
+    Raises:
+        DatabaseError: the database cannot be read.
+    """
+    with context.database.transaction() as tx:
+        return store.group_dead(tx, which, limit=limit)
 
 
 def show(context: AdminContext, task_id: str) -> DeadLetter | None:

@@ -12,8 +12,10 @@ from mirt.store.queue.holds import Hold, open_holds
 from mirt.store.queue.pauses import Pause, PauseKind, all_pauses
 from mirt.store.queue.workers import PUBLISHING
 from mirt.store.reports import overview
+from mirt.store.reports.handovers import OpenHandover, open_handovers
 from mirt.store.reports.overview import Effect, Unknown
 from mirt.store.shop import order_approvals, webhooks
+from mirt.store.shop.handovers import HandoverState
 from mirt.store.shop.mailbox import count_dead_heads
 from mirt.store.shop.webhooks import WebhookState
 from mirt.webhooks import problems_of
@@ -37,6 +39,9 @@ MEND_RABBITMQ: Final = "mend it in RabbitMQ; the workers try again every few sec
 FIRST_TICK_S: Final = 120.0
 """Seconds of uptime in which a deployment may not have sent its first tick yet."""
 WAITS_LONG_S: Final = 60.0
+UNATTENDED_AFTER: Final = timedelta(minutes=10)
+"""Wait for a person that is too long."""
+MOST_HANDOVERS: Final = 100
 UNKNOWN_SINCE: Final = timedelta(hours=24)
 HEALTH_CHECK_VALID_FOR: Final = timedelta(minutes=15)
 
@@ -73,6 +78,7 @@ def findings(
         stuck = count_dead_heads(tx)
         states = webhooks.read(tx)
         to_approve = order_approvals.count_waiting(tx)
+        with_people = open_handovers(tx, limit=MOST_HANDOVERS)
     living_ids = {one.worker.id for one in now.workers}
     unhealthy = {worker: found for worker, found, _ in checks if worker in living_ids}
     return [
@@ -89,6 +95,7 @@ def findings(
         *_of_health(unhealthy),
         *_of_outcomes(unknown),
         *_of_orders(*to_approve, now.at),
+        *_of_handovers(with_people, now.at),
     ]
 
 
@@ -251,6 +258,18 @@ def _of_orders(count: int, since: datetime | None, now: datetime) -> Iterator[Pr
             "mirt orders list",
             "/ops/orders",
         )
+
+
+def _of_handovers(found: Sequence[OpenHandover], now: datetime) -> Iterator[Problem]:
+    for one in found:
+        if one.waits_since is None or now - one.waits_since < UNATTENDED_AFTER:
+            continue
+        waited = format_duration((now - one.waits_since).total_seconds())
+        what = f"{one.by} has not answered conversation {one.session_id} for {waited}"
+        if one.state is HandoverState.ASKED:
+            what = f"conversation {one.session_id} has waited for a person for {waited}"
+        page = f"/ops/trace?id={quote(one.session_id, safe='')}"
+        yield Problem("handovers", what, f"mirt takeover {one.session_id}", page)
 
 
 def _count(number: int, one: str) -> str:

@@ -1,6 +1,7 @@
 """``mirt dead``: lists, shows, replays and discards dead letters."""
 
 import json
+import shlex
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import Annotated, Any
@@ -13,6 +14,8 @@ from service.admin.redaction import without_texts
 from service.cli.context import CommandContext, full_access, read_only
 from service.cli.dead_letter_filter import (
     All,
+    Argument,
+    Cause,
     Code,
     Conversation,
     Ids,
@@ -33,6 +36,13 @@ dead = typer.Typer(
 )
 
 Limit = Annotated[int, typer.Option(min=1, max=10_000, help="Show this many, the latest first.")]
+Grouped = Annotated[
+    bool, typer.Option("--group", help="Count them by code, task and cause, the largest first.")
+]
+Arguments = Annotated[
+    str | None,
+    typer.Option(help="Other arguments for the one task, as a JSON object with all of them."),
+]
 Texts = Annotated[bool, typer.Option("--texts", help="Show the texts of customers, too.")]
 
 
@@ -45,13 +55,26 @@ def list_(
     code: Code = None,
     since: Since = None,
     conversation: Conversation = None,
+    cause: Cause = None,
+    argument: Argument = None,
+    group: Grouped = False,
     limit: Limit = 20,
     as_json: AsJson = False,
 ) -> None:
     """List the dead letters that match all options, the latest first."""
     which = read_filter(
-        ids, queue=queue, task=task, code=code, since=since, conversation=conversation
+        ids,
+        queue=queue,
+        task=task,
+        code=code,
+        since=since,
+        conversation=conversation,
+        cause=cause,
+        argument=argument,
     )
+    if group:
+        _list_groups(which, limit=limit, as_json=as_json)
+        return
     with read_only() as context:
         found = dead_letters.find(context, which, limit=limit)
     if as_json:
@@ -60,6 +83,39 @@ def list_(
     _table(found.rows)
     if found.total > len(found.rows):
         say(f"{len(found.rows)} of {found.total}; --limit shows more")
+
+
+def _list_groups(which: DeadLetterFilter, *, limit: int, as_json: bool) -> None:
+    with read_only() as context:
+        groups = dead_letters.groups(context, which, limit=limit)
+    if as_json:
+        emit({"groups": groups})
+        return
+    columns = (
+        Column("COUNT", "right"),
+        Column("CODE", style="red"),
+        Column("TASK", spare=1),
+        Column("FIRST (UTC)", spare=3),
+        Column("LAST (UTC)", spare=2),
+        Column("CAUSE", cut_to=24),
+    )
+    rows: list[Row] = [
+        (
+            (
+                one.count,
+                one.error_code,
+                one.actor or "(unread)",
+                moment(one.first_at),
+                moment(one.last_at),
+                one.cause or "-",
+            ),
+            None,
+        )
+        for one in groups
+    ]
+    table(columns, rows, empty="no dead letter")
+    for one in [one for one in groups if one.cause][:3]:
+        say(f"mirt dead replay --code {one.error_code} --cause {shlex.quote(one.cause)}")
 
 
 def _table(found: Sequence[DeadLetter]) -> None:
@@ -135,11 +191,20 @@ def replay(
     code: Code = None,
     since: Since = None,
     conversation: Conversation = None,
+    cause: Cause = None,
+    argument: Argument = None,
+    arguments: Arguments = None,
     everything: All = False,
     yes: Yes = False,
     as_json: AsJson = False,
 ) -> None:
-    """Run dead letters again, each exactly once, with their traces."""
+    """Run dead letters again, each exactly once, with their traces.
+
+    With --arguments one task runs again with other arguments than it was sent with.
+    """
+    if arguments is not None:
+        _replay_with(ids or [], arguments, as_json=as_json)
+        return
     which = _chosen(
         ids,
         everything=everything,
@@ -148,6 +213,8 @@ def replay(
         code=code,
         since=since,
         conversation=conversation,
+        cause=cause,
+        argument=argument,
     )
     _confirm_and_act(
         which, "Run", "again", dead_letters.replay, "replayed", yes=yes, as_json=as_json
@@ -163,6 +230,8 @@ def discard(
     code: Code = None,
     since: Since = None,
     conversation: Conversation = None,
+    cause: Cause = None,
+    argument: Argument = None,
     everything: All = False,
     yes: Yes = False,
     as_json: AsJson = False,
@@ -176,10 +245,31 @@ def discard(
         code=code,
         since=since,
         conversation=conversation,
+        cause=cause,
+        argument=argument,
     )
     _confirm_and_act(
         which, "Delete", "for good", dead_letters.discard, "discarded", yes=yes, as_json=as_json
     )
+
+
+def _replay_with(ids: list[str], arguments: str, *, as_json: bool) -> None:
+    from service.admin.edited_replays import read_arguments, replay_with
+
+    if len(ids) != 1:
+        raise misused("--arguments", "name the one task that is replayed with them")
+    [task_id] = ids
+    with full_access() as context:
+        found = dead_letters.show(context, task_id)
+        is_replayed = found is not None and replay_with(
+            context, task_id, read_arguments(found.task.actor, arguments)
+        )
+    if not is_replayed:
+        raise not_found("ID", f"no dead letter of a task {task_id}; mirt dead list")
+    if as_json:
+        emit({"counted": 1, "replayed": 1})
+        return
+    say("1 replayed, with other arguments")
 
 
 def _chosen(ids: list[str] | None, *, everything: bool, **options: str | None) -> DeadLetterFilter:

@@ -26,6 +26,12 @@ Since = Annotated[
     ),
 ]
 Conversation = Annotated[str | None, typer.Option(help="Of this conversation.")]
+Cause = Annotated[
+    str | None, typer.Option(help="Of this cause, as mirt dead list --group shows it.")
+]
+Argument = Annotated[
+    str | None, typer.Option(help="With this text in the arguments: a phone number, an id.")
+]
 All = Annotated[bool, typer.Option("--all", help="All dead letters.")]
 
 
@@ -47,4 +53,5 @@ def read_filter(ids: Sequence[str] | None, **typed: str | None) -> DeadLetterFil
 def has_criteria(which: DeadLetterFilter) -> bool:
     """Whether the filter excludes any dead letter of before now."""
     criteria = (which.task_ids, which.queue, which.actor, which.error_code)
-    return any(one is not None for one in (*criteria, which.since, which.session_id))
+    more = (which.since, which.session_id, which.cause, which.argument)
+    return any(one is not None for one in (*criteria, *more))

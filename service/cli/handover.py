@@ -1,14 +1,10 @@
 """``mirt takeover``, ``say`` and ``handback``: a person answers instead of the bot."""
 
-import getpass
-import os
-from collections.abc import Iterator
-from contextlib import contextmanager
 from typing import Annotated, Any
 
 import typer
 
-from mirt.runtime import Runtime, current_runtime
+from mirt.runtime import current_runtime
 from mirt.turns.handovers import Acted
 from service.admin import handovers
 from service.cli.context import full_access
@@ -20,8 +16,8 @@ Session = Annotated[str, typer.Argument(metavar="SESSION", help="Id of the conve
 
 def takeover(session_id: Session, *, as_json: AsJson = False) -> None:
     """Take a conversation over: from now on the bot says nothing in it, and its messages wait."""
-    with _as_operator() as runtime:
-        acted = handovers.take_over(runtime, session_id)
+    with full_access():
+        acted = handovers.take_over(current_runtime(), session_id)
     if as_json:
         emit(_document(acted))
         return
@@ -42,8 +38,8 @@ def say(
 
     It counts as the answer to all messages that wait.
     """
-    with _as_operator() as runtime:
-        acted = handovers.say(runtime, session_id, text)
+    with full_access():
+        acted = handovers.say(current_runtime(), session_id, text)
     if as_json:
         emit(_document(acted))
         return
@@ -55,21 +51,12 @@ def say(
 
 def handback(session_id: Session, *, as_json: AsJson = False) -> None:
     """Hand a conversation back: the bot answers what was written after the last reply."""
-    with _as_operator() as runtime:
-        acted = handovers.hand_back(runtime, session_id)
+    with full_access():
+        acted = handovers.hand_back(current_runtime(), session_id)
     if as_json:
         emit(_document(acted))
         return
     print_lines(f"the bot answers {session_id} again; {_waiting(acted)}")
-
-
-@contextmanager
-def _as_operator() -> Iterator[Runtime]:
-    from mirt.operators import Door, Operator, acting_as
-
-    name = os.environ.get("SUDO_USER") or getpass.getuser()
-    with full_access(), acting_as(Operator(name, Door.COMMAND)):
-        yield current_runtime()
 
 
 def _waiting(acted: Acted) -> str:

@@ -15,8 +15,16 @@ def echo(messages: Messages) -> str:
         if message["role"] == "assistant":
             unanswered.clear()
         elif message["role"] == "user":
-            unanswered.append(message["content"])
+            unanswered.append(text_of(message))
     return "echo: " + "\n".join(unanswered)
+
+
+def text_of(message: dict[str, Any]) -> str:
+    """The words of a message, also of one with pictures beside them."""
+    content: str | list[dict[str, Any]] = message["content"]
+    if isinstance(content, str):
+        return content
+    return " ".join(part["text"] for part in content if part["type"] == "text")
 
 
 class LlmApi:
@@ -43,7 +51,7 @@ class LlmApi:
             return Reply(400, {"error": {"message": "model and messages are required"}})
         text = self.reply(body["messages"])
         self.completions.append((request.time, text))
-        asked = sum(len(message["content"].split()) for message in body["messages"])
+        asked = sum(len(text_of(message).split()) for message in body["messages"])
         usage = {"prompt_tokens": asked, "completion_tokens": len(text.split())}
         usage["total_tokens"] = sum(usage.values())
         calls = [

@@ -150,6 +150,7 @@ class _Handler(BaseHTTPRequestHandler):
 def _api(path: str) -> str:
     first = path.strip("/").split("/", 1)[0]
     known = {"v1": "llm", "api": "crm"} | {n: n for n in ("manychat", "staff", "_control")}
+    known["file"] = "telegram"
     return "telegram" if first.startswith("bot") else known.get(first, "nobody")
 
 

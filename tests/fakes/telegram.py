@@ -29,6 +29,8 @@ class TelegramApi:
         """The updates that were not confirmed, in order."""
         self.blocked_by: set[str] = set()
         """Chats whose customer has blocked the bot."""
+        self.files: dict[str, bytes] = {}
+        """The content of the files that customers sent, by file id."""
         self._ids = itertools.count(1000)
 
     def answer(self, request: Request) -> Reply:
@@ -39,6 +41,11 @@ class TelegramApi:
                 return self._send(body, request.time)
             case "sendChatAction":
                 return _ok(True)
+            case "getFile":
+                return self._get_file(body)
+            case path if "/file/" in request.path:
+                content = self.files.get(path)
+                return Reply(200, content) if content else _refused(404, "Not Found")
             case "setWebhook":
                 self.webhook = body
                 return _ok(True)
@@ -78,6 +85,18 @@ class TelegramApi:
             description = "Conflict: can't use getUpdates method while webhook is active"
             return _refused(409, f"{description}; use deleteWebhook to delete the webhook first")
         return _ok(self.updates[: body.get("limit", 100)])
+
+    def _get_file(self, body: dict[str, Any]) -> Reply:
+        content = self.files.get(str(body.get("file_id")))
+        if content is None:
+            return _refused(400, "Bad Request: invalid file_id")
+        return _ok(
+            {
+                "file_id": body["file_id"],
+                "file_size": len(content),
+                "file_path": f"photos/{body['file_id']}",
+            }
+        )
 
     def _send(self, body: dict[str, Any], time: float) -> Reply:
         text, chat_id = body.get("text"), body.get("chat_id")

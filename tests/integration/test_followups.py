@@ -318,8 +318,11 @@ def test_a_customer_who_has_ordered_is_not_reminded(
     assert len(shop.reminders()) == reminders
 
 
-def test_a_customer_who_has_said_stop_is_not_reminded_until_they_start_again(shop: Shop) -> None:
-    shop.hear("/stop")
+@pytest.mark.parametrize("word", ["/stop", "Стоп!", "STOP", "відписатися"])
+def test_a_customer_who_has_said_stop_is_not_reminded_until_they_start_again(
+    shop: Shop, word: str
+) -> None:
+    shop.hear(word)
     assert shop.services.sent(CHAT) == [NO_MORE_FOLLOWUPS]
     assert shop.services.requests("llm") == []
     shop.clock.advance(hours=24)

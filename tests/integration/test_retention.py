@@ -20,6 +20,7 @@ from mirt.store.tables import (
     followups,
     history,
     inbox,
+    orders,
     tasks,
     turns,
 )
@@ -30,6 +31,7 @@ from tests.clock import FakeClock
 from tests.fakes import FakeServices, Status
 from tests.fakes.telegram import refusal
 from tests.integration.conftest import Running
+from tests.unit.orders.examples import order
 
 Run = Callable[..., Running]
 
@@ -207,3 +209,61 @@ def test_rows_without_time_left_go_in_the_next_run(running: Running, clock: Fake
     with deadline_in(LAST_BATCH_S - 1):
         assert set(remove().values()) == {0}
     assert remove()["inbox"] == 1
+
+
+def test_a_silent_conversation_goes_at_its_age_and_one_that_writes_stays(
+    run: Run, services: FakeServices, clock: FakeClock
+) -> None:
+    run("eager", clock=clock, conversation_retention_days=60)
+    write("Є сукня?")
+    dispatcher.dispatch_message("43", "Привіт", "telegram", "43", fire_and_forget=True)
+    clock.advance(days=59)
+    dispatcher.dispatch_message("43", "Ще тут", "telegram", "43", fire_and_forget=True)
+    remove()
+    assert count(conversations) == 2
+    clock.advance(days=2)
+    assert remove()["conversations"] == 1
+    assert (count(conversations), count(history)) == (1, 4)
+
+
+def test_a_conversation_that_waits_for_its_answer_is_not_silent(run: Run, clock: FakeClock) -> None:
+    run("eager", clock=clock, conversation_retention_days=60)
+    keep("t1", "Є сукня?")
+    clock.advance(days=100)
+    remove()
+    assert count(conversations) == 1
+
+
+def test_the_customer_of_an_order_goes_at_its_age_and_its_ids_stay(
+    run: Run, services: FakeServices, clock: FakeClock
+) -> None:
+    run(
+        "eager",
+        clock=clock,
+        order_retention_days=90,
+        snitkix_api_key="crm-key",
+        snitkix_api_url=services.crm_url,
+    )
+    dispatcher.dispatch_crm_order(order())
+    clock.advance(days=91)
+    assert remove()["orders"] == 1
+    with current_runtime().database.transaction() as tx:
+        [row] = tx.execute(select(orders)).all()
+    assert (row.state, row.order_data, row.session_id) == ("created", {}, "")
+    assert row.crm_order_id is not None
+    assert remove()["orders"] == 0
+
+
+def test_a_dead_letter_goes_at_its_age_only_if_the_shop_says_so(
+    run: Run, services: FakeServices, clock: FakeClock
+) -> None:
+    run("eager", clock=clock, dead_letter_retention_days=90)
+    services.misbehave("telegram", refusal(400, "Bad Request: chat not found"))
+    write("Є сукня?")
+    clock.advance(days=89)
+    remove()
+    assert count(dead_letters) == 1
+    clock.advance(days=2)
+    remove()
+    remove()
+    assert [count(table) for table in (dead_letters, tasks, inbox)] == [0, 0, 0]

@@ -1,10 +1,13 @@
 """An operator takes a conversation over at the command line, answers it, and hands it back."""
 
 import getpass
+import socket
 
 from tests.deployment import Deployment, update
 from tests.fakes import FakeServices
 from tests.polling import wait_until
+
+OPERATOR = f"{getpass.getuser()}@{socket.gethostname()}"
 
 
 def test_a_conversation_is_taken_over_answered_and_handed_back(
@@ -16,7 +19,7 @@ def test_a_conversation_is_taken_over_answered_and_handed_back(
     wait_until(lambda: services.sent(7) == ["echo: Привіт"])
 
     taken = deployed.json("takeover", "7")
-    assert (taken["state"], taken["by"], taken["waiting"]) == ("person", getpass.getuser(), 0)
+    assert (taken["state"], taken["by"], taken["waiting"]) == ("person", OPERATOR, 0)
     deployed.post(update(7, 2, "Є хтось живий?"))
     said = deployed.json("say", "7", "Так, це Олена")
     assert said["waiting"] == 0

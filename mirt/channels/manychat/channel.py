@@ -20,6 +20,7 @@ from mirt.http import (
     ServiceReport,
     SettingNames,
 )
+from mirt.http.download import download
 from mirt.store.shared.rate_limits import RateLimiter
 
 MOST_BUBBLES: Final = 10
@@ -176,6 +177,15 @@ class ManyChatChannel:
         name = page.get("name") if isinstance(page, dict) else None
         return ServiceReport(f"the page {name}" if name else "a page without a name")
 
+    def fetch_picture(self, source: Mapping[str, Any], *, largest: int, within_s: float) -> bytes:
+        """Return the picture at the URL of the event, which must be public: customers can name any.
+
+        Raises:
+            WorkerError: it is not there, larger, or at an address that is not public.
+        """
+        url = SecretStr(str(source.get("url", "")))
+        return download("manychat", url, largest=largest, within_s=within_s, public_only=True)
+
     def close(self) -> None:
         """Close the connections. A later request opens new ones."""
         self._api.close()
@@ -212,4 +222,4 @@ def _account_refusal(answer: Answer) -> Refusal | None:
 def _reason(answer: Answer) -> str:
     body = answer.body if isinstance(answer.body, dict) else {}
     reasons = [str(body[key]) for key in ("message", "details") if body.get(key)]
-    return "; ".join(reasons)[:300] or "no reason given"
+    return answer.without_quotes("; ".join(reasons))[:300] or "no reason given"

@@ -1,9 +1,11 @@
 """Talk to the Bot API: take updates, send messages, set the webhook."""
 
+import time
 from collections.abc import Mapping
 from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 from typing import Any, Final
+from urllib.parse import quote
 
 from pydantic import SecretStr
 
@@ -49,6 +51,7 @@ from mirt.http import (
     ServiceReport,
     SettingNames,
 )
+from mirt.http.download import download
 from mirt.tokens import newest
 
 LONGEST_TEXT: Final = 4096
@@ -116,6 +119,8 @@ class TelegramChannel:
             check=("POST", "/getMe"),
             max_connections=max_connections,
         )
+        files = f"{api_url.rstrip('/')}/file/bot{token.get_secret_value()}"
+        self._files_url = SecretStr(files)
         bot_id = token.get_secret_value().partition(":")[0]
         self._audience = Audience(
             groups, int(bot_id) if bot_id.isdecimal() else None, self._known_username
@@ -289,6 +294,26 @@ class TelegramChannel:
             if isinstance(update, dict) and isinstance(update.get("update_id"), int)
         ]
 
+    def fetch_picture(self, source: Mapping[str, Any], *, largest: int, within_s: float) -> bytes:
+        """Return the file of a photo or a sticker.
+
+        Raises:
+            WorkerError: Telegram does not have it, it is larger, or the time is over.
+        """
+        end = time.monotonic() + within_s
+        body = {"file_id": source.get("file_id")}
+        answer = self._ask("getFile", body, timeout=within_s, idempotent=True)
+        found = raw({"file": _result(answer)}, "file")
+        path, size = raw_text(found, "file_path"), found.get("file_size")
+        if not path or (isinstance(size, int) and size > largest):
+            raise ExternalServiceError("telegram", f"a file of {size} bytes cannot be fetched")
+        return download(
+            "telegram",
+            SecretStr(f"{self._files_url.get_secret_value()}/{quote(path)}"),
+            largest=largest,
+            within_s=max(0.0, end - time.monotonic()),
+        )
+
     def close(self) -> None:
         """Close the connections. A later request opens new ones."""
         self._api.close()
@@ -355,6 +380,7 @@ def _inbound(
             update_id=update_id,
             sent_at=_as_time(message.date),
             photo={"file_id": content.photo} if content.photo else None,
+            sticker={"file_id": content.sticker} if content.sticker else None,
             unread=content.unread or None,
             points_at=points_at(json),
             album=well_formed(raw_text(json, "media_group_id")) or None,
@@ -425,7 +451,7 @@ def _parameter(answer: Answer, name: str) -> int | None:
 
 def _reason(answer: Answer) -> str:
     body = answer.body if isinstance(answer.body, dict) else {}
-    return str(body.get("description", "no reason given"))[:300]
+    return answer.without_quotes(str(body.get("description", "no reason given")))[:300]
 
 
 def _in_words(answer: Answer) -> str:

@@ -98,6 +98,8 @@ class Content:
     text: str = ""
     photo: str | None = None
     """File id."""
+    sticker: str | None = None
+    """File id of a sticker that does not move: a picture, if pictures are looked at."""
     unread: list[dict[str, str]] = field(default_factory=list)
 
 
@@ -125,7 +127,7 @@ def read_content(message: Raw) -> Content | None:
     if words is None and not lines and photo is None and not unread:
         return None
     text = "\n".join([*lines, words] if words else lines)
-    return Content(text[:LONGEST_TEXT] if lines else text, photo, unread)
+    return Content(text[:LONGEST_TEXT] if lines else text, photo, _still_sticker(message), unread)
 
 
 def gist(message: Raw) -> str:
@@ -178,6 +180,12 @@ def _photo(message: Raw) -> str | None:
     if not largest and raw_text(document, "mime_type").startswith("image/"):
         largest = "" if has(message, "animation") else raw_text(document, "file_id")
     return well_formed(largest) or None
+
+
+def _still_sticker(message: Raw) -> str | None:
+    sticker = raw(message, "sticker")
+    moves = sticker.get("is_animated") or sticker.get("is_video")
+    return None if moves else well_formed(raw_text(sticker, "file_id")) or None
 
 
 def _files(message: Raw, photo: str | None) -> Iterator[dict[str, str]]:

@@ -60,6 +60,9 @@ IN_THE_WAY: Final = (
     psycopg.errors.DeadlockDetected,
     psycopg.errors.SerializationFailure,
 )
+UNTAKEN: Final = ("22", "54")
+"""PostgreSQL's classes of values that it cannot take or keep, as one too long for an index. The
+driver counts some of them as errors of the server; but no retry helps."""
 NOT_ALLOWED: Final = "42501"
 """PostgreSQL's code for a missing privilege: an error of the set-up, not of our statement."""
 
@@ -164,6 +167,8 @@ class Database:
         why = f"{type(failed).__name__}: {_primary(failed)}"
         if isinstance(failed, IN_THE_WAY):
             return BusyError(why)
+        if str(getattr(failed, "sqlstate", None))[:2] in UNTAKEN:
+            return StatementError(why)
         if isinstance(failed, AWAY) or getattr(failed, "sqlstate", None) == NOT_ALLOWED:
             return DatabaseError(why)
         # The others are bugs in our statement; a retry does not help.
@@ -217,6 +222,8 @@ def _engine_options(url: URL, pool_size: int) -> dict[str, Any]:
         "max_overflow": 2,
         "pool_timeout": CONNECT_TIMEOUT_S,
         "pool_recycle": 1800,
+        # The connection that was used last: it is awake, and has its statements prepared.
+        "pool_use_lifo": True,
         # psycopg would prepare behind a pooler, too. ``PipedConnection`` knows when it may.
         # With autocommit the driver begins no transaction by itself: ours begin in ``Pipe``.
         "connect_args": {"prepare_threshold": None, "autocommit": True},

@@ -4,15 +4,27 @@ A dead letter stays until an operator replays or discards it.
 """
 
 import traceback
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Any, Final
 
-from sqlalchemy import ColumnElement, Connection, Row, delete, func, select, update
+from sqlalchemy import (
+    ColumnElement,
+    Connection,
+    Row,
+    Text,
+    cast,
+    delete,
+    func,
+    or_,
+    select,
+    update,
+)
 
 from mirt.store.engine.database import upsert
 from mirt.store.queue import leases
+from mirt.store.queue.causes import cause_of
 from mirt.store.queue.events import EventKind, TaskEvent, add_events, first_event
 from mirt.store.queue.leases import Lease
 from mirt.store.queue.outbox import REPUBLISH_AFTER
@@ -23,6 +35,9 @@ MOST_NAMED: Final = 5
 """Task ids that the description of a filter names."""
 LONGEST_TRACEBACK: Final = 20_000
 """Characters of a traceback that are kept, counted from its end."""
+
+
+_CAUSE: Final = func.coalesce(dead_letters.c.cause, "")
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,6 +74,10 @@ class DeadLetterFilter:
     since: datetime | None = None
     until: datetime | None = None
     session_id: str | None = None
+    cause: str | None = None
+    """As a group of dead letters has it (``group_dead``)."""
+    argument: str | None = None
+    """Text that the arguments contain."""
 
     def in_words(self) -> str:
         """Describe the criteria for the audit, without the moment of the count."""
@@ -68,6 +87,8 @@ class DeadLetterFilter:
             "task": self.actor,
             "code": self.error_code,
             "conversation": self.session_id,
+            "of": None if self.cause is None else "one cause",
+            "with": None if self.argument is None else "a text in the arguments",
             "since": None if self.since is None else f"{self.since:%Y-%m-%d %H:%M:%S} UTC",
         }
         words = [f"{name} {value}" for name, value in criteria.items() if value is not None]
@@ -80,6 +101,7 @@ def write_dead_letter(tx: Connection, dead_letter: DeadLetter, *, now: datetime)
     died = {
         "error_code": dead_letter.error_code,
         "exception": dead_letter.exception,
+        "cause": cause_of(dead_letter.exception),
         "traceback": dead_letter.traceback,
         "attempts": dead_letter.attempts,
         "died_at": now,
@@ -247,6 +269,44 @@ def count_dead(tx: Connection, criteria: DeadLetterFilter) -> int:
     ).scalar_one()
 
 
+@dataclass(frozen=True, slots=True)
+class DeadLetterGroup:
+    """Dead letters of one task with the same code and cause, and when the first and last failed."""
+
+    count: int
+    error_code: str
+    actor: str
+    cause: str
+    first_at: datetime
+    last_at: datetime
+
+
+def group_dead(
+    tx: Connection, criteria: DeadLetterFilter, *, limit: int = 100
+) -> list[DeadLetterGroup]:
+    """Return the groups of the dead letters that match, the largest first."""
+    c = dead_letters.c
+    count = func.count()
+    keys = (c.error_code, c.actor, _CAUSE)
+    rows = tx.execute(
+        select(count, *keys, func.min(c.died_at), func.max(c.died_at))
+        .where(*_conditions(criteria))
+        .group_by(*keys)
+        .order_by(count.desc(), func.max(c.died_at).desc())
+        .limit(limit)
+    )
+    return [DeadLetterGroup(*row) for row in rows]
+
+
+def replace_arguments(tx: Connection, task_id: str, arguments: Mapping[str, Any]) -> None:
+    """Give a task that was revived other arguments; all of them by name."""
+    tx.execute(
+        update(tasks)
+        .where(tasks.c.id == task_id, tasks.c.state == TaskState.QUEUED)
+        .values(args=[], kwargs=dict(arguments))
+    )
+
+
 def discard_dead(tx: Connection, criteria: DeadLetterFilter, *, now: datetime) -> int:
     """Delete the dead letters that match; return their number. Their tasks stay dead."""
     discarded = tx.execute(
@@ -321,6 +381,13 @@ def _conditions(criteria: DeadLetterFilter) -> list[ColumnElement[bool]]:
         c.session_id: criteria.session_id,
     }
     conditions = [column == value for column, value in wanted.items() if value is not None]
+    if criteria.cause is not None:
+        conditions.append(_CAUSE.in_([criteria.cause]))
+    if criteria.argument is not None:
+        written = (cast(column, Text) for column in (c.kwargs, c.args))
+        conditions.append(
+            or_(*(one.contains(criteria.argument, autoescape=True) for one in written))
+        )
     if criteria.task_ids is not None:
         conditions.append(c.task_id.in_(criteria.task_ids))
     if criteria.since is not None:

@@ -21,6 +21,8 @@ class Kind(StrEnum):
     """The conversation has a dead letter."""
     UNKNOWN = "unknown"
     """A reply or an order of the conversation had an unknown outcome."""
+    HANDED_OVER = "handed_over"
+    """A person has the conversation, or was asked for."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,6 +37,12 @@ class Conversation:
     last_customer_at: datetime
     order_status: str | None
     unreachable_since: datetime | None
+    handover_state: str | None
+    """Set if a person has the conversation, or was asked for."""
+    handover_by: str | None
+    handover_reason: str | None
+    handover_since: datetime | None
+    handover_until: datetime | None
     head_task_id: str | None
     waiting: int
     state: str | None
@@ -56,7 +64,7 @@ _WAITING: Final = (
     .label("waiting")
 )
 _CONVERSATION: Final = select(
-    *(_c[name] for name in Conversation.__slots__[:9]),
+    *(_c[name] for name in Conversation.__slots__[:14]),
     _WAITING,
     tasks.c.state,
     tasks.c.attempt,
@@ -107,6 +115,8 @@ def _named(text: str) -> list[ColumnElement[bool]]:
 def _of_kind(query: Select[Any], kind: Kind) -> Select[Any]:
     if kind is Kind.WAITING:
         return query.where(_c.head_task_id.is_not(None))
+    if kind is Kind.HANDED_OVER:
+        return query.where(_c.handover_state.is_not(None))
     if kind is Kind.ALL:
         return query
     # Select the few matching conversations first. A scan of all conversations until enough match

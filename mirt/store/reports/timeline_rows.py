@@ -12,6 +12,7 @@ from mirt.store.tables import (
     dead_letters,
     deliveries,
     followups,
+    handover_events,
     inbox,
     orders,
     tasks,
@@ -40,6 +41,7 @@ class Known:
     deliveries: Rows
     orders: Rows
     followups: Rows
+    handovers: Rows
     dead: Rows
     events: list[TaskEvent]
 
@@ -84,18 +86,29 @@ def known_of(tx: Connection, subject: Subject, *, limit: int) -> Known:
     dead = _latest(tx, dead_letters, subject, dead_letters.c.died_at, limit)
     ids |= {row.task_id for row in dead}
     of_turns = ids | answered_in
+    sent = _latest(tx, deliveries, subject, deliveries.c.created_at, limit, also=answered_in)
     return Known(
         messages=mail,
         tasks=task_rows,
-        turns=tx.execute(select(turns).where(turns.c.id.in_(of_turns))).all(),
-        deliveries=_latest(
-            tx, deliveries, subject, deliveries.c.created_at, limit, also=answered_in
-        ),
+        turns=tx.execute(
+            select(turns).where(turns.c.id.in_(of_turns | {row.id for row in sent}))
+        ).all(),
+        deliveries=sent,
         orders=_latest(tx, orders, subject, orders.c.created_at, limit),
         followups=tx.execute(select(followups).where(followups.c.task_id.in_(ids))).all(),
+        handovers=_handovers(tx, subject, limit=limit),
         dead=dead,
         events=events_of(tx, of_turns),
     )
+
+
+def _handovers(tx: Connection, subject: Subject, *, limit: int) -> Rows:
+    """Return the moves between bot and people; a trace has none."""
+    if subject.session_id is None or subject.trace_id is not None:
+        return []
+    c = handover_events.c
+    query = select(handover_events).where(c.session_id == subject.session_id)
+    return tx.execute(query.order_by(c.id.desc()).limit(limit)).all()
 
 
 def _latest(

@@ -15,7 +15,7 @@ from sqlalchemy import Boolean, Connection, Integer, String, bindparam, column, 
 from mirt.store.engine.statements import Statement, fetch_and_commit
 from mirt.store.queue.outbox import REPUBLISH_AFTER
 from mirt.store.queue.tasks import TaskMessage
-from mirt.store.shop.mailbox import Mail
+from mirt.store.shop.mailbox import Mail, customer_name
 from mirt.store.tables.columns import Json, UtcDateTime
 
 # Copies within the batch are removed first: PostgreSQL updates no row twice in one statement.
@@ -129,7 +129,6 @@ def accept_all(
 
 
 def _values(n: int, mail: Mail, task: TaskMessage) -> dict[str, Any]:
-    name = mail.metadata.get("first_name") or mail.metadata.get("username")
     return {
         "n": n,
         "task_id": mail.task_id,
@@ -143,7 +142,7 @@ def _values(n: int, mail: Mail, task: TaskMessage) -> dict[str, Any]:
         "metadata": dict(mail.metadata),
         "trace_id": mail.trace_id,
         "trace_context": dict(mail.trace_context),
-        "customer_name": str(name) if name else None,
+        "customer_name": customer_name(mail),
         "kwargs": dict(task.kwargs),
         "options": dict(task.options),
     }

@@ -16,7 +16,7 @@ from datetime import datetime
 from enum import StrEnum
 from typing import Any, Final
 
-from sqlalchemy import Connection, Row, case, select, update
+from sqlalchemy import Connection, Row, case, delete, select, update
 
 from mirt.store.engine.database import upsert
 from mirt.store.shop.reachability import mark_unreachable
@@ -36,6 +36,8 @@ class DeliveryState(StrEnum):
     """A person has the conversation (``mirt.store.shop.handovers``). What was not sent stays so."""
 
 
+STAFF: Final = "staff"
+"""The conversation of deliveries to the staff."""
 ENDED: Final = frozenset({DeliveryState.SENT, DeliveryState.UNREACHABLE, DeliveryState.WITHHELD})
 """States in which nothing is left to send."""
 
@@ -88,6 +90,15 @@ def find_delivery(tx: Connection, delivery_id: str) -> Delivery | None:
         )
     ).one_or_none()
     return None if row is None else _delivery(row)
+
+
+def forget_unsent(tx: Connection, delivery_id: str) -> bool:
+    """Delete a delivery whose text reached no customer; return False if a part of it may have."""
+    kept = find_delivery(tx, delivery_id)
+    if kept is not None and (kept.parts_sent or kept.unknown):
+        return False
+    tx.execute(delete(deliveries).where(deliveries.c.id == delivery_id))
+    return True
 
 
 def traced(tx: Connection, trace_id: str) -> list[Delivery]:

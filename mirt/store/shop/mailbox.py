@@ -15,12 +15,15 @@ from collections.abc import Collection, Mapping
 from dataclasses import asdict, dataclass, field
 from datetime import datetime
 from enum import StrEnum
-from typing import Any
+from typing import Any, Final
 
 from sqlalchemy import Connection, Row, and_, exists, func, select, update
 
 from mirt.store.engine.database import upsert
 from mirt.store.tables import conversations, history, inbox, tasks
+
+LONGEST_NAME: Final = 100
+"""Characters of a customer's name that are kept."""
 
 
 class MailState(StrEnum):
@@ -70,6 +73,12 @@ def add(tx: Connection, mail: Mail, *, now: datetime) -> bool:
     return added.scalar_one_or_none() is not None
 
 
+def customer_name(mail: Mail) -> str | None:
+    """Return the name under which operators know the customer, as far as it fits into an index."""
+    name = mail.metadata.get("first_name") or mail.metadata.get("username")
+    return str(name)[:LONGEST_NAME] if name else None
+
+
 @dataclass(frozen=True, slots=True)
 class Locked:
     """A locked conversation: the id of its head, and whether it is with a person, not the bot."""
@@ -98,8 +107,8 @@ def record_activity_and_lock(tx: Connection, mail: Mail, *, now: datetime) -> Lo
         "followups_taken": 0,
         "summary_awaited": True,
     }
-    if name := mail.metadata.get("first_name") or mail.metadata.get("username"):
-        activity["customer_name"] = str(name)
+    if name := customer_name(mail):
+        activity["customer_name"] = name
     known = {name: value for name, value in activity.items() if value is not None}
     known["unreachable_since"] = None
     found = tx.execute(

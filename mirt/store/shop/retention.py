@@ -4,7 +4,7 @@ A table is walked in the order of an index, and each batch looks at a limited nu
 batch reads a whole table, and old rows that are still needed are looked at once in a walk.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Final
@@ -22,17 +22,21 @@ from sqlalchemy import (
     select,
     true,
     tuple_,
+    update,
 )
 
 from mirt.store.queue.tasks import TaskState
+from mirt.store.shop.orders import OVER, OrderState
 from mirt.store.tables import (
     audit,
     conversations,
     dead_letters,
     deliveries,
     followups,
+    handover_events,
     history,
     inbox,
+    orders,
     task_events,
     tasks,
     turns,
@@ -57,6 +61,8 @@ class OldRows:
     may_go: ColumnElement[bool] = true()  # noqa: RUF009 - immutable
     source: FromClause | None = None
     """The tables that the walk reads, if it needs more than its own."""
+    emptied: Mapping[str, Any] | None = None
+    """Values that a row gets instead of being deleted."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,7 +90,10 @@ def remove_batch(
         walk.order_by(*rows.order).limit(limit).with_for_update(of=rows.table, skip_locked=True)
     ).all()
     keys = [row[0] for row in found]
-    removed = tx.execute(delete(rows.table).where(rows.key.in_(keys), rows.may_go)).rowcount
+    change = (
+        delete(rows.table) if rows.emptied is None else update(rows.table).values(**rows.emptied)
+    )
+    removed = tx.execute(change.where(rows.key.in_(keys), rows.may_go)).rowcount
     return Batch(removed, found[-1][1:] if len(found) == limit else None)
 
 
@@ -159,11 +168,60 @@ OLD: Final = (
         (task_events.c.at, task_events.c.id),
         lambda before: task_events.c.at < before,
     ),
+    OldRows(
+        handover_events,
+        handover_events.c.id,
+        (handover_events.c.at, handover_events.c.id),
+        lambda before: handover_events.c.at < before,
+    ),
 )
-"""The old rows of each table. Tables whose rows point at others come before them. Conversations,
-orders and dead letters stay."""
+"""The old rows of each table. Tables whose rows point at others come before them."""
 
 ACTS: Final = OldRows(
     audit, audit.c.id, (audit.c.at, audit.c.id), lambda before: audit.c.at < before
 )
 """The acts of operators, which have a retention of their own."""
+
+SILENT: Final = (
+    OldRows(
+        history,
+        history.c.id,
+        (conversations.c.last_customer_at, conversations.c.session_id, history.c.id),
+        lambda before: conversations.c.last_customer_at < before,
+        source=conversations.join(history, history.c.session_id == conversations.c.session_id),
+    ),
+    OldRows(
+        conversations,
+        conversations.c.session_id,
+        (conversations.c.last_customer_at, conversations.c.session_id),
+        lambda before: conversations.c.last_customer_at < before,
+        # A conversation in which something waits for an answer, or with a person, is not silent.
+        and_(
+            conversations.c.head_task_id.is_(None),
+            conversations.c.handover_state.is_(None),
+            ~exists(select(history.c.id).where(history.c.session_id == conversations.c.session_id)),
+        ),
+    ),
+)
+"""Conversations whose customer has been silent, with what was said in them."""
+
+ORDERS: Final = OldRows(
+    orders,
+    orders.c.external_id,
+    (orders.c.external_id,),
+    lambda before: and_(
+        orders.c.updated_at < before,
+        orders.c.session_id != "",
+        orders.c.state.in_([OrderState.CREATED, *OVER]),
+    ),
+    emptied={"order_data": {}, "session_id": "", "trace_id": "", "error": None},
+)
+"""Orders that are over. Their ids, state and status stay for the books."""
+
+DEAD_LETTERS: Final = OldRows(
+    dead_letters,
+    dead_letters.c.id,
+    (dead_letters.c.died_at, dead_letters.c.id),
+    lambda before: dead_letters.c.died_at < before,
+)
+"""Tasks that failed for good. Their rows and texts follow with the next removal."""

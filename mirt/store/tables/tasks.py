@@ -122,6 +122,8 @@ dead_letters = Table(
     Column("options", Json, nullable=False),
     Column("error_code", String, nullable=False),
     Column("exception", ErrorText, nullable=False),
+    # The exception without ids and numbers. Null in rows of a version that knew no causes.
+    Column("cause", ErrorText),
     Column("traceback", ErrorText, nullable=False),
     Column("attempts", Integer, nullable=False),
     Column("trace_id", String),
@@ -129,6 +131,7 @@ dead_letters = Table(
     Column("sent_at", UtcDateTime, nullable=False),
     Column("died_at", UtcDateTime, nullable=False),
 )
+Index("dead_letters_cause", dead_letters.c.error_code, dead_letters.c.cause)
 Index("dead_letters_died", dead_letters.c.died_at)
 Index("dead_letters_trace", dead_letters.c.trace_id)
 Index("dead_letters_session", dead_letters.c.session_id)

@@ -17,6 +17,10 @@ def check_configuration(settings: Settings) -> Iterator[Finding]:
     yield Finding("configuration", Severity.OK, f"{settings.mode.value} mode, all values are valid")
     for line in old_names_in_use():
         yield Finding("configuration", Severity.WARNING, line, "use the new name")
+    if settings.manychat_api_key and None in (settings.manychat_tags, settings.manychat_fields):
+        found = "a customer can talk the agent into any tag or field of ManyChat"
+        advice = "list the allowed ones in MANYCHAT_TAGS and MANYCHAT_FIELDS (none: not one)"
+        yield Finding("agent", Severity.WARNING, found, advice)
     versions = ", ".join(f"{name} {version(name)}" for name in LIBRARIES)
     yield Finding("versions", Severity.OK, f"Python {platform.python_version()}, {versions}")
 

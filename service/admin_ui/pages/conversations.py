@@ -11,6 +11,7 @@ from mirt.errors import ErrorCode, PermanentError
 from mirt.store.queue.pauses import paused_subject
 from mirt.store.queue.tasks import TaskState
 from mirt.store.reports.search import Conversation, Cursor, Kind
+from mirt.store.shop.handovers import HandoverState
 from service.admin.conversations import find
 from service.admin_ui.auth.access import Principal
 from service.admin_ui.page import ReadPage, View
@@ -20,6 +21,7 @@ LONGEST_SEARCH: Final = 200
 KINDS: Final = (
     (Kind.ALL, "All"),
     (Kind.WAITING, "Waiting"),
+    (Kind.HANDED_OVER, "With a person"),
     (Kind.FAILED, "Dead letter"),
     (Kind.UNKNOWN, "Unknown outcome"),
 )
@@ -53,6 +55,11 @@ class ConversationsPage(ReadPage):
 def state_of(conversation: Conversation, now: datetime) -> tuple[str, str]:
     """Return the state of a conversation in words, and its CSS class: quiet, busy or waits."""
     more = f" ({conversation.waiting} messages)" if conversation.waiting > 1 else ""
+    if conversation.handover_state == HandoverState.ASKED:
+        return f"asks for a person{more}", "waits"
+    if conversation.handover_state == HandoverState.PERSON:
+        waits = f", {conversation.waiting} unanswered" if conversation.waiting else ""
+        return f"{conversation.handover_by} answers{waits}", "waits" if waits else "busy"
     if conversation.state == TaskState.RUNNING and conversation.started_at:
         running = format_duration((now - conversation.started_at).total_seconds())
         attempt = f", attempt {conversation.attempt + 1}" if conversation.attempt else ""

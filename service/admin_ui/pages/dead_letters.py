@@ -1,5 +1,6 @@
 """Show dead letters, and replay or discard one, the selected, or all that match."""
 
+import json
 from typing import Final
 from urllib.parse import quote
 
@@ -8,13 +9,18 @@ import falcon
 from middleware.policy import QUEUES, TASKS
 from mirt.errors import ErrorCode, PermanentError
 from mirt.store.queue.dead_letters import DeadLetterFilter
+from mirt.task_names import TaskName
 from service.admin import audit, dead_letters
+from service.admin.edited_replays import read_arguments, replay_with
 from service.admin.redaction import is_private
 from service.admin_ui.auth.access import Principal
 from service.admin_ui.dead_letter_filter import SPANS, read_selection
 from service.admin_ui.page import Form, FormPage, ReadPage, Redirect, View, value
 
 ON_A_PAGE: Final = 50
+MOST_GROUPS: Final = 20
+TURNS: Final = (TaskName.PROCESS_MESSAGE, TaskName.PROCESS_AND_RESPOND)
+"""Tasks whose message is in the mailbox, so that their arguments cannot be corrected."""
 REPLAYED, DISCARDED = "replay", "discard"
 SELECTED, MATCHING = "selected", "matching"
 DECISIONS: Final = {
@@ -35,10 +41,13 @@ class DeadLettersPage(ReadPage):
         found = dead_letters.find(
             self.runtime, selection.as_filter(now), limit=ON_A_PAGE, offset=offset
         )
+        groups = dead_letters.groups(self.runtime, selection.as_filter(now), limit=MOST_GROUPS)
         last = max(1, -(-found.total // ON_A_PAGE))
         join = "&" if "?" in selection.address else "?"
         context = {
             "found": found,
+            "groups": groups if len(groups) > 1 else [],
+            "most_groups": MOST_GROUPS,
             "fields": selection.fields,
             "is_filtered": any(selection.fields.values()),
             "options": {"queue": list(QUEUES), "task": list(TASKS), "code": list(ErrorCode)},
@@ -73,11 +82,30 @@ class DeadLetterPage(ReadPage):
             "arguments": {
                 key: (argument, is_private(key, argument)) for key, argument in arguments.items()
             },
+            "plain_arguments": json.dumps(arguments, ensure_ascii=False, indent=2),
+            "may_edit": dead_letter.task.actor not in (*TURNS, ""),
             "texts": texts,
             "without_texts": address,
             "with_texts": f"{address}&texts=1",
         }
         return View("letter.html", context, is_live=not texts)
+
+
+class EditPage(FormPage):
+    """``/ops/dead/edit``: replays one dead letter with corrected arguments."""
+
+    def act(self, form: Form, principal: Principal) -> Redirect:
+        """Check the arguments, and replay the dead letter with them."""
+        task_id = value(form, "id")
+        found = None if "\0" in task_id else dead_letters.show(self.runtime, task_id)
+        if found is None:
+            return Redirect("There is no such dead letter any more.", "/ops/dead")
+        arguments = read_arguments(found.task.actor, value(form, "arguments"))
+        if not replay_with(self.runtime, task_id, arguments):
+            return Redirect("It was replayed or discarded meanwhile.", "/ops/dead")
+        self.page_context.log_action(principal, "replayed with other arguments", task_id=task_id)
+        said = "Replayed with the corrected arguments."
+        return Redirect(said, f"/ops/trace?id={quote(task_id, safe='')}")
 
 
 class DecisionPage(FormPage):

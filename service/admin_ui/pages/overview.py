@@ -3,6 +3,7 @@
 import falcon
 
 from service.admin.findings import findings
+from service.admin.handovers import listed
 from service.admin.queues import activity, hour
 from service.admin.schedule import schedule
 from service.admin_ui.auth.access import Principal
@@ -29,6 +30,7 @@ class OverviewPage(ReadPage):
         context = {
             "activity": now,
             "problems": findings(self.runtime, now, schedule(self.runtime)),
+            "handovers": listed(self.runtime),
             "plots": plots(hour(self.runtime), zone_of(req)),
             "plot_height": HEIGHT,
             "bar_width": STEP - 2,

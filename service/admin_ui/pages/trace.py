@@ -1,5 +1,6 @@
 """Show a conversation, or one trace of it, as a timeline."""
 
+import secrets
 from typing import Final
 from urllib.parse import quote
 
@@ -7,9 +8,12 @@ import falcon
 
 from mirt.errors import ErrorCode, PermanentError
 from mirt.store.queue.pauses import Pause, PauseKind, Subject
+from mirt.store.reports.handovers import Talk
 from mirt.store.reports.search import Conversation
+from mirt.store.shop.handovers import HandoverState
 from mirt.timeline import Step, What
 from service.admin import audit
+from service.admin.handovers import talk
 from service.admin.pauses import paused
 from service.admin_ui.auth.access import Principal
 from service.admin_ui.page import ReadPage, View
@@ -22,6 +26,8 @@ LABELS: Final = {
     What.DELIVERED: "reply",
     What.REFUSED: "reply",
     What.UNREACHABLE: "reply",
+    What.WITHHELD: "reply",
+    What.SAID: "person",
     What.UNKNOWN: "unknown",
     What.DIED: "failed",
 }
@@ -50,6 +56,8 @@ class TracePage(ReadPage):
             "timeline": timeline,
             "conversation": timeline.conversation,
             "pause": self._pause_of(timeline.conversation),
+            "talk": self._talk_of(timeline.conversation, principal),
+            "reply_id": secrets.token_urlsafe(12),
             "waits": [step for step in timeline.steps if step.what is What.NOW],
             "steps": [step for step in timeline.steps if step.what is not What.NOW],
             "label": label,
@@ -59,6 +67,12 @@ class TracePage(ReadPage):
         }
         # Each showing of texts is logged, so the page does not refresh itself.
         return View("trace.html", context, is_live=not texts)
+
+    def _talk_of(self, conversation: Conversation | None, principal: Principal) -> Talk | None:
+        """Return what a person has to know to answer; only for one who may, while one has it."""
+        if conversation is None or conversation.handover_state != HandoverState.PERSON:
+            return None
+        return talk(self.runtime, conversation.session_id) if principal.may_act else None
 
     def _pause_of(self, conversation: Conversation | None) -> Pause | None:
         if conversation is None:

@@ -164,6 +164,15 @@ function addSelectAll() {
   head.replaceChildren(all);
 }
 
+// Ctrl or Command with Enter sends a reply.
+document.addEventListener("keydown", (event) => {
+  if (event.key !== "Enter" || !(event.ctrlKey || event.metaKey)) return;
+  if (event.target.matches("form.say textarea")) {
+    event.preventDefault();
+    event.target.form.requestSubmit(event.target.form.querySelector("button"));
+  }
+});
+
 addSelectAll();
 const isNewZone = tellZone();
 if (main !== null && main.hasAttribute("data-live") && clock !== null && pause !== null) {

@@ -162,3 +162,11 @@ def test_an_id_that_is_none_is_not_asked_for(
     with pytest.raises(PermanentError, match="order_id"):
         crm.get(order_id)
     assert services.requests("crm") == []
+
+
+def test_an_odd_id_of_a_created_order_is_kept_as_far_as_it_can_be(
+    crm: SnitkixCrm, services: FakeServices
+) -> None:
+    services.misbehave("crm", Status(201, {"id": "7\0" + "x" * 3000, "status": "n" * 3000}))
+    created = crm.create({"external_id": "e"})
+    assert (created.order_id, len(created.status)) == ("7" + "x" * 199, 200)

@@ -71,9 +71,9 @@ def test_the_model_is_asked_with_prompt_summary_and_conversation(
         "max_tokens": 2048,
     }
     roles = [message["role"] for message in asked["messages"]]
-    assert roles == ["system", "system", "user", "user", "assistant", "user"]
-    assert asked["messages"][2]["content"] == "<<<\nДонька Оля, зріст 110\n>>>"
-    assert "Оля" not in asked["messages"][1]["content"], "a customer's words have no such rank"
+    assert roles == ["system", "user", "user", "assistant", "user"]
+    assert asked["messages"][1]["content"] == "<<<\nДонька Оля, зріст 110\n>>>"
+    assert "Оля" not in asked["messages"][0]["content"], "a customer's words have no such rank"
 
 
 def test_a_summary_cannot_end_its_own_frame(agent: OpenAiAgent, services: FakeServices) -> None:
@@ -110,7 +110,7 @@ def test_a_summary_is_made_of_both_voices_and_of_the_summary_before(
 ) -> None:
     said = [ChatMessage("user", "Зріст 110"), ChatMessage("assistant", "Розмір 110")]
     agent.summarise(said, summary="Донька Оля")
-    first, _about, before, asked = services.requests("llm")[0].body["messages"]
+    first, before, asked = services.requests("llm")[0].body["messages"]
     assert "підсумуй" in first["content"]
     assert "Донька Оля" in before["content"]
     assert asked["content"] == "Покупець: Зріст 110\nКонсультант: Розмір 110"

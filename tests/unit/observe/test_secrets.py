@@ -28,6 +28,7 @@ URLS = {
     "rabbitmq_url": "amqp://mirt:{}@rabbit:5672/shop",
     "redis_url": "redis://:{}@redis:6379/0",
     "database_url": "postgresql://mirt:{}@db:5432/mirt",
+    "staff_webhook_url": "https://hooks.example/{}",
 }
 FIELDS = sorted(
     name for name, field in Settings.model_fields.items() if "SecretStr" in str(field.annotation)

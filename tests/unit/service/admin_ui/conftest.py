@@ -24,11 +24,14 @@ PAGES = (
     "/ops/dead/letter?id=x",
     "/ops/orders",
     "/ops/queues",
+    "/ops/today",
     "/ops/schedule",
     "/ops/audit",
 )
 FORMS = (
     "/ops/dead/decide",
+    "/ops/handovers",
+    "/ops/dead/edit",
     "/ops/orders",
     "/ops/queues",
     "/ops/pauses",
