@@ -26,7 +26,7 @@ from service.processes.quarantine import Quarantine
 from service.processes.recycling import Limits
 from service.processes.slot import WorkerSlot
 from service.processes.stop_signal import StopFlag
-from service.processes.worker_process import STOP_MARGIN_S, WorkerConfig
+from service.processes.worker_process import STOP_MARGIN_S, Releases, WorkerConfig
 
 log = structlog.get_logger(__name__)
 
@@ -74,8 +74,12 @@ class Supervisor:
             settings.worker_max_tasks, settings.worker_max_memory_mb, threads=threads
         )
         database = stores(settings).database
-        self._slots = [WorkerSlot(number, config, database, limits) for number in range(processes)]
-        self._quarantine = Quarantine(config, database)
+        self._releases = Releases()
+        self._slots = [
+            WorkerSlot(number, config, database, limits, self._releases)
+            for number in range(processes)
+        ]
+        self._quarantine = Quarantine(config, database, self._releases)
         self._stop_flag = StopFlag()
 
     def run(self) -> int:
@@ -92,6 +96,7 @@ class Supervisor:
                 if slot.has_suspects():
                     self._quarantine.look()
             self._quarantine.supervise()
+            self._releases.go_on()
             self._recycle()
             self._stop_flag.wait(POLL_S)
         self._stop()
