@@ -124,8 +124,9 @@ def _measure_own(rows: Sequence[str], rounds: int) -> Iterator[Reached]:
     servers = start_servers(print)
     try:
         for row in rows:
-            print(f"measuring: {row}", flush=True)
-            yield from OWN[row](servers, rounds)
+            for one in OWN[row](servers, rounds):
+                print(one.line(), flush=True)
+                yield one
     finally:
         servers.close()
 
@@ -145,9 +146,9 @@ def main() -> int:
         parser.error(f"unknown: {', '.join(sorted(unknown))}")
     compared = [row for row in rows if row in GOALS]
     reached = _compare(compared, systems, rounds) if compared else []
-    reached += _measure_own([row for row in rows if row in OWN], rounds)
     for one in reached:
         print(one.line())
+    reached += _measure_own([row for row in rows if row in OWN], rounds)
     return 1 if asked.goals and not all(one.is_met for one in reached) else 0
 
 

@@ -90,6 +90,8 @@ class DurableBroker(Broker):
     """The outside services that had a hold when the outbox was read last."""
     paused: Collection[str] | None = None
     """The subjects that were paused when the outbox was read last; None if it was not read yet."""
+    takes_running = True
+    """Whether a running task whose lease ran out is published. Otherwise its owner may renew it."""
     find_failure_handlers: Callable[[], FailureHandlers] = staticmethod(dict)
 
     @property
@@ -288,7 +290,11 @@ class DurableBroker(Broker):
         now = self.clock()
         with self.database.transaction() as tx:
             due, next_due, [found, paused] = outbox.take_due_and_read(
-                tx, [holds.reading_open(), pauses.reading_paused()], now=now, limit=limit
+                tx,
+                [holds.reading_open(), pauses.reading_paused()],
+                now=now,
+                limit=limit,
+                takes_running=self.takes_running,
             )
             probes = [
                 holds.take_probe(tx, hold.service, now=now)

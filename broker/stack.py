@@ -93,7 +93,7 @@ def middleware(
     )
     return [
         # These live beside the worker, not around a message.
-        OutboxPump(),
+        OutboxPump(lease),
         Presence(opened.database, clock, worker_id=worker_id),
         # Outermost, so that all work and logs of the others belong to the trace of the message and
         # name the message.

@@ -24,7 +24,10 @@ class Interrupter:
     """
 
     def __init__(self) -> None:
-        self._changed = threading.Condition()
+        # Interrupted threads take it as it is: an interruption between two bytecodes of
+        # ``Condition.__enter__`` would leave it locked for ever.
+        self._lock = threading.Lock()
+        self._changed = threading.Condition(self._lock)
         self._until: dict[int, float] = {}
         self._runs: dict[Run, int] = {}
         self._looks_at = 0.0
@@ -34,7 +37,7 @@ class Interrupter:
     def arm(self, seconds: float, run: Run) -> None:
         """Interrupt the calling thread after ``seconds`` and the grace; ``disarm`` cancels that."""
         until = time.monotonic() + seconds + GRACE_S
-        with self._changed:
+        with self._lock:
             self._until[threading.get_ident()] = until
             self._runs[run] = threading.get_ident()
             if self._watcher is None:
@@ -48,7 +51,7 @@ class Interrupter:
     def disarm(self, run: Run) -> None:
         """Cancel the interruption of the calling thread."""
         thread = threading.get_ident()
-        with self._changed:
+        with self._lock:
             self._runs.pop(run, None)
             if self._until.pop(thread, None) is None:
                 # An error was raised here: take it back if the thread has not seen it yet.

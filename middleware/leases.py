@@ -14,12 +14,16 @@ from middleware.interruption import Run
 from mirt.clock import Clock
 from mirt.errors import DatabaseError
 from mirt.store.engine.database import Database
+from mirt.store.engine.database_clock import steady_s
 from mirt.store.queue import leases
 from mirt.store.queue.leases import Lease
 
 log = structlog.get_logger(__name__)
 
 STOP_WITHIN_S: Final = 2.0
+AGAIN_AFTER_S: Final = 0.3
+"""Seconds until the next try after a renewal that failed. When the database is back, the renewals
+come before other workers take the tasks (``broker.pump``)."""
 
 
 def owner_name() -> str:
@@ -81,17 +85,31 @@ class LeaseKeeper:
             self._thread.join(STOP_WITHIN_S)
 
     def _run(self) -> None:
-        while not self._stopping.wait(self.lease.total_seconds() / 3):
-            if held := self.held:
-                self._renew(held)
+        regular_s = self.lease.total_seconds() / 3
+        pause_s, is_failing = regular_s, False
+        while not self._stopping.wait(pause_s):
+            held = self.held
+            try:
+                if held:
+                    self._renew(held)
+            except DatabaseError as failed:
+                if not is_failing:
+                    log.warning("lease_renewal_failed", why=failed.message, tasks=len(held))
+                pause_s, is_failing = min(AGAIN_AFTER_S, regular_s), True
+            except Exception:
+                # The thread must go on after any error: no other one renews these leases.
+                log.exception("lease_renewal_failed", tasks=len(held))
+                pause_s, is_failing = min(AGAIN_AFTER_S, regular_s), True
+            else:
+                pause_s, is_failing = regular_s, False
 
     def _renew(self, held: list[Lease]) -> None:
-        try:
-            with self._database.transaction() as tx:
-                renewed = leases.renew(tx, held, until=self._clock() + self.lease)
-        except DatabaseError as failed:
-            log.warning("lease_renewal_failed", why=failed.message, tasks=len(held))
-            return
+        asked_at = steady_s()
+        with self._database.transaction() as tx:
+            renewed = leases.renew(tx, held, until=self._clock() + self.lease)
+        for lease in renewed.held:
+            if lease.validity is not None:
+                lease.validity.renewed(asked_at)
         for lease in set(self.held) & set(held) - renewed.held:
             log.warning("lease_lost", task_id=lease.task_id, trace_id=lease.trace_id)
         for lease in renewed.cancelled:

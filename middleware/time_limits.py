@@ -15,6 +15,7 @@ from middleware.interruption import Interrupter
 from middleware.policy import TASKS
 from middleware.run_state import run_state
 from mirt.clock import deadline_in
+from mirt.errors import SoftTimeLimitExceeded, TaskCancelledError
 
 
 class TimeLimits(Middleware):
@@ -44,6 +45,13 @@ class TimeLimits(Middleware):
         exception: BaseException | None = None,
     ) -> None:
         """Lift the deadline: the settlement is not part of the task's own time."""
+        try:
+            self._lift(message)
+        except (SoftTimeLimitExceeded, TaskCancelledError):
+            # The interruption came while it was cancelled. It comes once, so this call ends.
+            self._lift(message)
+
+    def _lift(self, message: Any) -> None:
         state = run_state(message)
         if state.soft_limit is not None:
             lease = current_lease()

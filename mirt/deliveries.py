@@ -98,7 +98,7 @@ class Deliveries:
                 delivery = replace(delivery, state=DeliveryState.WITHHELD)
                 break
             is_announced = False
-            delivery = self._send_part(channel, delivery, parts, end_once)
+            delivery = self._send_part(lease, channel, delivery, parts, end_once)
         if not ended:
             with self._database.transaction() as tx:
                 ended.append(end(tx))
@@ -207,12 +207,14 @@ class Deliveries:
 
     def _send_part(
         self,
+        lease: Lease,
         channel: Channel,
         delivery: Delivery,
         parts: list[str],
         end: Callable[[Connection], object],
     ) -> Delivery:
         """Send an announced part and record its outcome; the last part with ``end``."""
+        leases.ensure_held(self._database, lease, self._clock)
         index, began = delivery.parts_sent, self._clock()
         attributes = {
             "mirt.platform": delivery.platform,

@@ -262,6 +262,16 @@ class Settings(BaseSettings):
     quiet_hours: str = Field(
         "21-9", description="Hours of the shop in which no follow-up is sent; none: no such hours."
     )
+    reply_slo_seconds: float = Field(
+        60, gt=0, description="Seconds within which a customer should have the reply."
+    )
+    reply_slo_share: float = Field(
+        0.95, gt=0, lt=1, description="Share of the messages for which that is the goal."
+    )
+    llm_prices: str = Field(
+        "",
+        description="Dollars for a million tokens: model=prompt/completion, comma-separated.",
+    )
     debounce_seconds: float = Field(
         0,
         ge=0,
@@ -323,6 +333,16 @@ class Settings(BaseSettings):
         "INFO", description="Lowest level that is logged."
     )
     log_texts: bool = Field(False, description="true: log the texts of customers and replies, too.")
+    ops_port: int | None = Field(
+        None,
+        ge=1,
+        le=65535,
+        description="Port of mirt web for all but webhooks and /healthz; default: the same port.",
+    )
+    ops_host: str = Field("127.0.0.1", description="Address on which OPS_PORT listens.")
+    metrics_host: str = Field(
+        "", description="Address on which METRICS_PORT listens; default: every address."
+    )
     metrics_port: int | None = Field(
         None,
         ge=1,
@@ -450,6 +470,13 @@ class Settings(BaseSettings):
             raise ValueError("there is no such zone; a name like Europe/Kyiv") from None
         return value
 
+    @field_validator("llm_prices")
+    @classmethod
+    def _of_prices(cls, value: str) -> str:
+        for text in filter(None, map(str.strip, value.split(","))):
+            _price(text)
+        return value
+
     @field_validator("quiet_hours")
     @classmethod
     def _of_hours(cls, value: str) -> str:
@@ -544,6 +571,11 @@ class Settings(BaseSettings):
         return Mode.DISTRIBUTED if self.rabbitmq_url else Mode.EMBEDDED
 
     @property
+    def prices(self) -> Mapping[str, tuple[Decimal, Decimal]]:
+        """The prices of LLM_PRICES by model: of a million prompt and completion tokens."""
+        return dict(map(_price, filter(None, map(str.strip, self.llm_prices.split(",")))))
+
+    @property
     def quiet(self) -> QuietHours | None:
         """The quiet hours of the shop; None if there are none."""
         return QuietHours.read(self.quiet_hours, ZoneInfo(self.shop_timezone))
@@ -606,6 +638,18 @@ def load_settings(
         return kind(_env_file=env_file, **turned_off)
     except ValidationError as refused:
         raise SettingsError("\n".join(_lines(refused))) from None
+
+
+def _price(text: str) -> tuple[str, tuple[Decimal, Decimal]]:
+    model, equals, price = text.rpartition("=")
+    prompt, slash, completion = price.partition("/")
+    try:
+        prices = Decimal(prompt), Decimal(completion)
+    except ArithmeticError:
+        prices = Decimal(-1), Decimal(-1)
+    if not (model and equals and slash) or min(prices) < 0:
+        raise ValueError("a price looks like openai/gpt-4o-mini=0.15/0.60")
+    return model, prices
 
 
 def _webhook_key(url: SecretStr | None) -> list[str]:

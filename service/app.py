@@ -48,12 +48,13 @@ def create_app(
     dispatch: Dispatch = dispatch_message,
     probes: Mapping[str, Probe] | None = None,
     guard: LoopbackGuard | None = None,
+    ops_port: int | None = None,
 ) -> IngressApp:
     """Return the ASGI application. ``mirt.runtime.use_runtime`` must know this runtime already.
 
     Call it in the process that serves: it starts threads. ``dispatch`` replaces the way in which a
     message is stored, ``probes`` the dependencies that ``/readyz`` asks. With ``guard`` requests of
-    other machines are refused.
+    other machines are refused. With ``ops_port`` all but webhooks and ``/healthz`` is on that port.
     """
     app: IngressApp = IngressApp(middleware=[RequestMetrics(), RequestLog()])
     if guard is not None:
@@ -64,7 +65,8 @@ def create_app(
     for path, channel in webhooks.items():
         app.add_route(path, Webhook(channel, accept, record))
     app.add_route("/healthz", Liveness())
-    app.pass_others(_in_threads(runtime, probes), own={*webhooks, "/healthz"})
+    own = {*webhooks, "/healthz"}
+    app.pass_others(_in_threads(runtime, probes), own=own, ops_port=ops_port)
     return app
 
 

@@ -56,7 +56,7 @@ def build() -> IngressApp:
     atexit.register(broker.close)
     # Reading `ready` connects to the broker, so that the first message does not wait for it.
     log.info("web_started", mode=settings.mode, connected=broker.ready)
-    return create_app(runtime)
+    return create_app(runtime, ops_port=settings.ops_port)
 
 
 def _check_schema(settings: Settings) -> None:

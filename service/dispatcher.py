@@ -27,6 +27,7 @@ from mirt.conversations import LONGEST_ID, Accepted, as_task
 from mirt.errors import ErrorCode, PermanentError, RetryableError
 from mirt.idempotency import message_task_id
 from mirt.observe import traces
+from mirt.observe.texts import loggable
 from mirt.orders import read_order
 from mirt.runtime import Runtime, current_runtime
 from mirt.store.engine.redis_client import BestEffort
@@ -150,6 +151,7 @@ def _log_accepted(mail: Mail, accepted: Accepted, mode: str) -> None:
         trace_id=mail.trace_id,
         mode=mode,
         duplicate=accepted.duplicate,
+        **loggable(mail.text),
     )
 
 

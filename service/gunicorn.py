@@ -1,14 +1,16 @@
 """Configure gunicorn for the ingress: ``gunicorn -c python:service.gunicorn service.asgi:app``.
 
 Gunicorn reads every name of this module as one of its settings
-(https://docs.gunicorn.org/en/stable/settings.html). PORT and WEB_CONCURRENCY come from the
-environment. ``service.web.server`` limits the headers of a request, ``service.web.bodies`` the
-body, each in time and size.
+(https://docs.gunicorn.org/en/stable/settings.html). PORT, WEB_HOST and WEB_CONCURRENCY come from
+the environment, OPS_HOST and OPS_PORT also from ``.env``. ``service.web.server`` limits the headers
+of a request, ``service.web.bodies`` the body, each in time and size.
 """
 
 import os
 import shutil
 from typing import Any
+
+from dotenv import dotenv_values
 
 from service.processes import garbage_collector
 
@@ -16,9 +18,9 @@ with garbage_collector.paused():
     from mirt.observe import multiprocess
     from service import asgi  # noqa: F401 - loaded before the fork; opens nothing
     from service.processes.folders import private_folder
+    from service.processes.startup import addresses
 
-# All interfaces, not only loopback: the proxy runs in another container.
-bind = f"0.0.0.0:{os.environ.get('PORT', '8000')}"
+bind = addresses({**dotenv_values(".env"), **os.environ})
 
 worker_class = "service.web.server.IngressWorker"
 workers = int(os.environ.get("WEB_CONCURRENCY", "2"))

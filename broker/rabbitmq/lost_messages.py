@@ -60,6 +60,9 @@ class LostMessages:
                     self._republish(queue, count)
             except DatabaseError as failed:
                 log.warning("lost_messages_not_sought", why=failed.message)
+            except Exception:
+                # The thread must end as usual after any error, so that the next call starts one.
+                log.exception("lost_messages_not_sought")
 
     def _republish(self, queue: str, ready: int) -> None:
         now = self._clock()

@@ -178,6 +178,10 @@ class Publisher:
             self._connection.ioloop.start()
         except (AMQPError, OSError) as failed:
             self._down = _reason(failed)
+        except Exception as failed:
+            # The thread must go on after any error: no other one in this process publishes.
+            log.exception("publisher_failed")
+            self._down = _reason(failed)
         finally:
             self._lost()
         return self._ready_once or len(self._left_alone) > known

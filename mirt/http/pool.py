@@ -18,6 +18,8 @@ from mirt.http.connections import Connections
 from mirt.observe import traces
 
 CONNECT_SECONDS: Final = 5.0
+MOST_URLS: Final = 100
+"""URLs that are remembered; the paths of most calls are the same few."""
 _LARGEST_ANSWER: Final = 8 * 1024 * 1024
 
 _TELLTALES = ("httpx", "httpcore.connection", "httpcore.http11")
@@ -51,6 +53,7 @@ class Pool:
         self._permits = threading.BoundedSemaphore(max_connections)
         self._lock = threading.Lock()
         self._client: httpx.Client | None = None
+        self._urls: dict[str, httpx.URL] = {}
         self._pid = 0
 
     def exchange(
@@ -89,9 +92,10 @@ class Pool:
     def _exchange(
         self, method: str, path: str, json: Any, params: Mapping[str, str] | None, left: float
     ) -> Answer:
-        with self._opened().stream(
+        client = self._opened()
+        with client.stream(
             method,
-            path,
+            self._url_of(client, path),
             params=params,
             content=None if json is None else _encode(json),
             headers={**({} if json is None else _JSON), **traces.headers()},
@@ -105,6 +109,15 @@ class Pool:
             return Answer.read(
                 response.status_code, response.headers, bytes(content), secrets=self._secrets
             )
+
+    def _url_of(self, client: httpx.Client, path: str) -> httpx.URL:
+        """Return the whole URL: putting it together costs as much as encoding a request."""
+        url = self._urls.get(path)
+        if url is None:
+            url = client.build_request("GET", path).url
+            if len(self._urls) < MOST_URLS:
+                self._urls[path] = url
+        return url
 
     def _opened(self) -> httpx.Client:
         with self._lock:

@@ -17,7 +17,7 @@ from typing import Any, Final
 import structlog
 from structlog.typing import EventDict, Processor, WrappedLogger
 
-from mirt.observe import secrets
+from mirt.observe import secrets, texts
 from mirt.observe.printable import printable, printable_block, printable_json
 from mirt.settings import Settings
 
@@ -35,6 +35,7 @@ log = structlog.get_logger(__name__)
 def configure(settings: Settings) -> None:
     """Let structlog and the standard library's loggers write the same lines to stderr."""
     secrets.use(settings.secrets)
+    texts.use(are_logged=settings.log_texts)
     renderers = _renderers(settings)
     lines = _Lines(sys.stderr)
     lines.setFormatter(
@@ -63,6 +64,7 @@ def configure(settings: Settings) -> None:
 
 def configure_ours(settings: Settings) -> None:
     """Configure only our own lines, in a host program that has not configured structlog itself."""
+    texts.use(are_logged=settings.log_texts)
     if structlog.is_configured():
         return
     secrets.use(settings.secrets)

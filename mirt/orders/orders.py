@@ -191,6 +191,7 @@ class Orders:
         with self._database.transaction() as tx:
             leases.verify(tx, lease)
             kept = store.ask(tx, kept, now=self._clock())
+        leases.ensure_held(self._database, lease, self._clock)
         try:
             with traces.span("crm create order"):
                 return self._crm.create(crm_body(order))

@@ -37,6 +37,7 @@ from mirt.errors import ErrorCode, LeaseLostError, PermanentError
 from mirt.llm import Agent
 from mirt.llm.content import whole_sentences
 from mirt.observe import metrics, traces
+from mirt.observe.texts import loggable
 from mirt.store.engine.database import Database
 from mirt.store.engine.retrying import commit_with_retry
 from mirt.store.engine.statements import Query, Row, fetch_all
@@ -183,6 +184,7 @@ class Turns:
             raise stage.error
         if isinstance(stage, _Open):
             self._measure_wait(stage)
+            leases.ensure_held(self._database, lease, self._clock)
             stage = self._store(lease, mail, stage, self._ask(stage))
         if isinstance(stage, _Withheld):
             return TaskOutcome(None, parked=True, finished=True)
@@ -396,6 +398,7 @@ class Turns:
             "answered",
             messages=len(turn.mails),
             tokens=reply.completion_tokens,
+            **loggable(reply.text),
             **({"also_traces": others} if others else {}),
         )
         is_announced = delivery is not None and delivery.state is DeliveryState.SENDING

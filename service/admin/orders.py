@@ -1,4 +1,4 @@
-"""List the orders that wait for a person, and confirm or refuse one."""
+"""List the orders, and confirm or refuse one that waits for a person."""
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -7,8 +7,10 @@ from decimal import Decimal
 from typing import Any, Final
 
 from mirt.store.queue.audit import record_act
+from mirt.store.reports import orders as lists
 from mirt.store.shop import order_approvals as store
 from mirt.store.shop.order_approvals import WaitingOrder
+from mirt.store.shop.orders import OrderState
 from service.admin.context import AdminContext
 
 REASONS: Final[Mapping[str, str]] = {
@@ -31,6 +33,84 @@ class OrderView:
     items: Sequence[str]
     customer: str
     address: str
+
+
+WORDS: Final[Mapping[str, str]] = {
+    OrderState.NEEDS_APPROVAL: "to confirm",
+    OrderState.REFUSED: "refused by a person",
+    OrderState.CREATING: "on its way",
+    OrderState.ASKING: "on its way",
+    OrderState.UNKNOWN: "perhaps in the CRM",
+    OrderState.CREATED: "in the CRM",
+    OrderState.REJECTED: "refused by the CRM",
+    OrderState.FAILED: "failed",
+}
+"""The states of an order in words."""
+
+
+@dataclass(frozen=True, slots=True)
+class OrderRow:
+    """An order in a list. ``words`` is its state, and ``dead_task_id`` its dead letter."""
+
+    external_id: str
+    session_id: str
+    customer_name: str | None
+    source: str
+    state: str
+    words: str
+    is_troubled: bool
+    crm_order_id: str | None
+    error: str | None
+    total: Decimal
+    created_at: datetime
+    dead_task_id: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class OrderLists:
+    """The orders that need a person, and a page of all orders, or of those of one state."""
+
+    troubled: Sequence[OrderRow]
+    listed: Sequence[OrderRow]
+
+
+def list_orders(
+    context: AdminContext, *, state: str | None, limit: int, offset: int = 0
+) -> OrderLists:
+    """Return the troubled orders, and a page of the orders of a state; the latest first.
+
+    Raises:
+        DatabaseError: the database cannot be read.
+    """
+    with context.database.transaction() as tx:
+        troubled = lists.troubled_orders(tx, limit=limit)
+        listed = lists.list_orders(tx, state=state, limit=limit, offset=offset)
+    return OrderLists([_row(one) for one in troubled], [_row(one) for one in listed])
+
+
+def _row(order: lists.ListedOrder) -> OrderRow:
+    words = WORDS.get(order.state, order.state)
+    is_created = order.state == OrderState.CREATED
+    return OrderRow(
+        external_id=order.external_id,
+        session_id=order.session_id,
+        customer_name=order.customer_name,
+        source=order.source,
+        state=order.state,
+        words=f"{words}: {order.status}" if is_created and order.status else words,
+        is_troubled=order.state in lists.TROUBLED,
+        crm_order_id=order.crm_order_id,
+        error=order.error if order.state != OrderState.CREATED else None,
+        total=total_of(order.order_data),
+        created_at=order.created_at,
+        dead_task_id=order.dead_task_id,
+    )
+
+
+def total_of(order_data: Mapping[str, Any]) -> Decimal:
+    """Return the sum of an order's items."""
+    items = order_data.get("items") or []
+    return sum((Decimal(str(one["price"])) * one["quantity"] for one in items), Decimal(0))
 
 
 def to_approve(context: AdminContext, *, limit: int = 100) -> list[OrderView]:
@@ -76,7 +156,7 @@ def _view(order: WaitingOrder) -> OrderView:
         platform=order.platform,
         since=order.since,
         why=REASONS.get(order.limit, order.limit),
-        total=sum((Decimal(one["price"]) * one["quantity"] for one in items), Decimal(0)),
+        total=total_of(data),
         items=[
             f"{one['product_name']}, {one['size']}, {one['color']}, {one['quantity']} × "
             f"{one['price']}"

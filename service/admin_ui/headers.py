@@ -29,8 +29,9 @@ class PageHeaders:
     def process_response(
         self, req: falcon.Request, resp: falcon.Response, _resource: object, _succeeded: Any
     ) -> None:
-        """Add the headers to answers below ``/ops``."""
-        if req.path == "/ops" or req.path.startswith("/ops/"):
+        """Add the headers to answers below ``/ops``, and to every page at any other address."""
+        is_page = (resp.content_type or "").startswith(falcon.MEDIA_HTML.partition(";")[0])
+        if is_page or req.path == "/ops" or req.path.startswith("/ops/"):
             resp.set_headers(HEADERS)
             if resp.get_header("Cache-Control") is None:
                 resp.set_header("Cache-Control", "no-store")

@@ -25,6 +25,7 @@ from service.admin_ui.pages.pauses import PausesPage
 from service.admin_ui.pages.queues import QueuesPage
 from service.admin_ui.pages.schedule import SchedulePage
 from service.admin_ui.pages.tasks import TasksPage
+from service.admin_ui.pages.today import TodayPage
 from service.admin_ui.pages.trace import TracePage
 from service.admin_ui.static import StaticFiles
 from service.admin_ui.templates import Templates
@@ -59,6 +60,7 @@ def routes(
     yield "/ops/forget", ForgetPage(page_context)
     yield "/ops/orders", OrdersPage(page_context)
     yield "/ops/queues", QueuesPage(page_context)
+    yield "/ops/today", TodayPage(page_context)
     yield "/ops/tasks", TasksPage(page_context)
     yield "/ops/pauses", PausesPage(page_context)
     yield "/ops/schedule", SchedulePage(page_context)

@@ -17,6 +17,7 @@ from service.admin_ui.zone import zone_name
 TEMPLATES: Final = Path(__file__).with_name("templates")
 PAGES: Final = (
     ("/ops", "Now"),
+    ("/ops/today", "Today"),
     ("/ops/conversations", "Conversations"),
     ("/ops/orders", "Orders"),
     ("/ops/dead", "Dead letters"),

@@ -57,14 +57,16 @@ def read_only() -> Iterator[CommandContext]:
 def database_only() -> Iterator[CommandContext]:
     """Open the database for a change of rows that running processes heed by themselves.
 
-    It needs no key of an outside service. Raises as ``read_only``.
+    It needs no key of an outside service. The acts of the body are those of the user of this
+    machine. Raises as ``read_only``.
     """
     settings = load_settings(kind=DatabaseSettings)
     _require_file(settings)
     database = Database(settings.database_url.get_secret_value(), pool_size=1)
     try:
         check_schema(database)
-        yield CommandContext(settings, database)
+        with acting_as(user_of_this_machine()):
+            yield CommandContext(settings, database)
     finally:
         database.close()
 

@@ -19,7 +19,7 @@ def scheduler(metrics_port: MetricsPort = None) -> None:
         folder = private_folder("mirt-scheduler-")
         # It must run before this process becomes periodiq, which counts in this folder because the
         # environment names it.
-        Exporter(folder, port, removes_folder=True).ensure_running()
+        Exporter(folder, settings.metrics_host, port, removes_folder=True).ensure_running()
         os.environ[FOLDER] = str(folder)
     os.environ["TZ"] = "UTC"
     periodiq = str(Path(sys.executable).with_name("periodiq"))

@@ -66,6 +66,7 @@ def _supervise(
         processes=processes,
         threads=threads or settings.worker_threads,
         grace_s=grace_s,
+        metrics_host=settings.metrics_host,
         metrics_port=metrics_port or settings.metrics_port,
     )
     raise typer.Exit(supervisor.run())

@@ -240,4 +240,8 @@ class EmbeddedScheduler:
             tick = now.replace(second=0, microsecond=0) + timedelta(minutes=1)
             if self._stopping.wait((tick - now).total_seconds()):
                 return
-            registry.broker.tick(tick)
+            try:
+                registry.broker.tick(tick)
+            except Exception:
+                # The thread must go on after any error: no other one ticks.
+                log.exception("tick_failed")

@@ -27,22 +27,22 @@ from service.processes.fork import die_with, start_process
 
 log = structlog.get_logger(__name__)
 
-HOST: Final = ""
-"""All interfaces, as for the ingress: Prometheus runs in another container."""
+SILENT_S: Final = 10.0
+"""Seconds after which a client that says nothing loses its connection, and the thread is free."""
 AGAIN_AFTER_S: Final = 5.0
 POLL_S: Final = 1.0
 
 
 class Exporter:
-    """Keeps a process running that serves the metrics in ``folder`` on ``port``.
+    """Keeps a process running that serves the metrics in ``folder`` on an address.
 
     A failing exporter never stops a worker: while the port is taken, the workers keep running, and
     the log reports it. With ``removes_folder`` the exporter outlives its caller, and removes the
     folder when it ends.
     """
 
-    def __init__(self, folder: Path, port: int, *, removes_folder: bool = False) -> None:
-        self._arguments = (folder, port, removes_folder)
+    def __init__(self, folder: Path, host: str, port: int, *, removes_folder: bool = False) -> None:
+        self._arguments = (folder, host, port, removes_folder)
         self._process: BaseProcess | None = None
         self._start_at = 0.0
 
@@ -66,12 +66,18 @@ class Exporter:
             self._process.join()
 
 
-def _serve(folder: Path, port: int, removes_folder: bool, parent: int) -> None:  # noqa: FBT001
+def _serve(
+    folder: Path,
+    host: str,
+    port: int,
+    removes_folder: bool,  # noqa: FBT001 - an argument of a process
+    parent: int,
+) -> None:
     # Ctrl+C reaches the whole process group; the others still finish their tasks and count them.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, _exit)
     try:
-        if die_with(parent) and (server := _listen(folder, port, parent)):
+        if die_with(parent) and (server := _listen(folder, host, port, parent)):
             while os.getppid() == parent:
                 server.handle_request()
     finally:
@@ -79,13 +85,13 @@ def _serve(folder: Path, port: int, removes_folder: bool, parent: int) -> None: 
             shutil.rmtree(folder, ignore_errors=True)
 
 
-def _listen(folder: Path, port: int, parent: int) -> WSGIServer | None:
+def _listen(folder: Path, host: str, port: int, parent: int) -> WSGIServer | None:
     registry = CollectorRegistry()
     registry.register(FamilyCollector(folder))
     while os.getppid() == parent:
         try:
             server = make_server(
-                HOST, port, make_wsgi_app(registry), ThreadingWSGIServer, handler_class=_Silent
+                host, port, make_wsgi_app(registry), ThreadingWSGIServer, handler_class=_Silent
             )
         except OSError as taken:
             log.error("metrics_not_served", port=port, why=taken.strerror or str(taken))
@@ -101,6 +107,8 @@ def _exit(_signum: int, _frame: object) -> None:
 
 
 class _Silent(WSGIRequestHandler):
+    timeout = SILENT_S
+
     @override
     def log_message(self, format: str, *args: Any) -> None:
         # A scrape every few seconds is no news.

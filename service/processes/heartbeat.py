@@ -6,6 +6,7 @@ container's health check. It reads these files only: it needs no server, and thi
 nothing but Python's own library, because the health check runs every few seconds.
 """
 
+import logging
 import os
 import threading
 import time
@@ -14,6 +15,8 @@ from pathlib import Path
 from typing import Final
 
 from service.processes.folders import folders, owner_lives, private_folder
+
+log = logging.getLogger(__name__)
 
 EVERY_S: Final = 1.0
 OLD_AFTER_S: Final = 10.0
@@ -42,10 +45,18 @@ class Heartbeat:
 
     def _run(self) -> None:
         while not self._stopping.wait(EVERY_S):
-            faults = self._faults()
-            beat_at = self._path.stat().st_mtime if faults else time.time()
-            self._path.write_text("; ".join(faults))
-            os.utime(self._path, (beat_at, beat_at))
+            try:
+                self._beat()
+            except Exception:
+                # The thread must go on after any error, of a full disk for example: a process
+                # without heartbeats counts as broken.
+                log.exception("heartbeat_failed")
+
+    def _beat(self) -> None:
+        faults = self._faults()
+        beat_at = self._path.stat().st_mtime if faults else time.time()
+        self._path.write_text("; ".join(faults))
+        os.utime(self._path, (beat_at, beat_at))
 
 
 def new_folder() -> Path:

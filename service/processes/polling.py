@@ -130,6 +130,10 @@ class UpdatePoller:
                     self._say(Arrival(failure=failed.message))
                 asked = failed.retry_after if isinstance(failed, RateLimitError) else 0.0
                 self._stopping.wait(min(max(asked, 2.0**self._failures), LONGEST_PAUSE_S))
+            except Exception:
+                # The thread must go on after any error: no other one fetches messages.
+                log.exception("polling_failed")
+                self._stopping.wait(LONGEST_PAUSE_S)
 
     def _fetch(self) -> None:
         """Fetch and pass on updates until a request fails; return when the poller stops."""

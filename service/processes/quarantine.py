@@ -19,6 +19,7 @@ from mirt.store.queue.suspects import find_suspects
 from service.processes.recycling import Limits
 from service.processes.worker_process import (
     DATABASE_S,
+    Releases,
     WorkerConfig,
     WorkerProcess,
     cause_of_death,
@@ -37,7 +38,8 @@ _NO_LIMITS: Final = Limits(tasks=2)
 class Quarantine:
     """The processes of one supervisor that run a suspect each."""
 
-    def __init__(self, config: WorkerConfig, database: Database) -> None:
+    def __init__(self, config: WorkerConfig, database: Database, releases: Releases) -> None:
+        self._releases = releases
         self._config = config
         self._database = database
         self._actors = [actor for queue in config.queues for actor in tasks_of(queue)]
@@ -97,5 +99,5 @@ class Quarantine:
         if worker.exit_code:
             metrics.WORKER_DEATHS.inc(why=cause_of_death(worker.exit_code))
             log.error("worker_died", pid=worker.pid, code=worker.exit_code, task_id=task_id)
-        worker.release_leases()
+        self._releases.add(worker)
         worker.clean_up()

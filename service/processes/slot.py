@@ -16,6 +16,7 @@ from service.processes import heartbeat
 from service.processes.recycling import Limits
 from service.processes.worker_process import (
     STOP_MARGIN_S,
+    Releases,
     WorkerConfig,
     WorkerProcess,
     cause_of_death,
@@ -37,8 +38,14 @@ class WorkerSlot:
     """
 
     def __init__(
-        self, number: int, config: WorkerConfig, database: Database, limits: Limits
+        self,
+        number: int,
+        config: WorkerConfig,
+        database: Database,
+        limits: Limits,
+        releases: Releases,
     ) -> None:
+        self._releases = releases
         self._config = config
         self._database = database
         self._limits = limits
@@ -148,14 +155,14 @@ class WorkerSlot:
         if worker is not None and worker.exit_code is not None:
             self._leaving = None
             # Also after a clean exit: tasks that outran the grace period still have their leases.
-            worker.release_leases()
+            self._releases.add(worker)
             worker.clean_up()
 
     def _reap(self, worker: WorkerProcess) -> None:
         lived_s = worker.lived_s
         metrics.WORKER_DEATHS.inc(why=cause_of_death(worker.exit_code))
         log.error("worker_died", pid=worker.pid, code=worker.exit_code, lived_s=round(lived_s, 1))
-        worker.release_leases()
+        self._releases.add(worker)
         worker.clean_up()
         self._has_lost_one = True
         self._short_lives = self._short_lives + 1 if lived_s < SHORT_LIFE_S else 0

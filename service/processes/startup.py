@@ -2,6 +2,7 @@
 
 import secrets
 import sys
+from collections.abc import Mapping
 from typing import Final, NoReturn
 
 import structlog
@@ -45,6 +46,17 @@ def with_ops_token(settings: Settings) -> Settings:
         return settings
     token = SecretStr(secrets.token_urlsafe(24))
     return settings.model_copy(update={"ops_token": token})
+
+
+def addresses(env: Mapping[str, str | None]) -> list[str]:
+    """Return where the ingress listens: for webhooks, and with OPS_PORT for everything else.
+
+    All interfaces, not only loopback: the proxy runs in another container.
+    """
+    found = [f"{env.get('WEB_HOST') or '0.0.0.0'}:{env.get('PORT') or DEFAULT_PORT}"]  # noqa: S104
+    if port := env.get("OPS_PORT"):
+        found.append(f"{env.get('OPS_HOST') or HOST}:{port}")
+    return found
 
 
 def require_schema(settings: Settings) -> None:

@@ -26,7 +26,7 @@ from service.processes.quarantine import Quarantine
 from service.processes.recycling import Limits
 from service.processes.slot import WorkerSlot
 from service.processes.stop_signal import StopFlag
-from service.processes.worker_process import STOP_MARGIN_S, WorkerConfig
+from service.processes.worker_process import STOP_MARGIN_S, Releases, WorkerConfig
 
 log = structlog.get_logger(__name__)
 
@@ -49,13 +49,16 @@ class Supervisor:
         threads: int,
         grace_s: float,
         module: str = "actors",
+        metrics_host: str = "",
         metrics_port: int | None = None,
     ) -> None:
         self._folder = new_folder()
         # The name begins with a dot: the check of heartbeats skips such names.
         self._metrics_folder = self._folder / ".metrics"
         self._metrics_folder.mkdir()
-        self._exporter = Exporter(self._metrics_folder, metrics_port) if metrics_port else None
+        self._exporter = (
+            Exporter(self._metrics_folder, metrics_host, metrics_port) if metrics_port else None
+        )
         self._grace_s = grace_s
         self._module = module
         config = WorkerConfig(
@@ -71,8 +74,12 @@ class Supervisor:
             settings.worker_max_tasks, settings.worker_max_memory_mb, threads=threads
         )
         database = stores(settings).database
-        self._slots = [WorkerSlot(number, config, database, limits) for number in range(processes)]
-        self._quarantine = Quarantine(config, database)
+        self._releases = Releases()
+        self._slots = [
+            WorkerSlot(number, config, database, limits, self._releases)
+            for number in range(processes)
+        ]
+        self._quarantine = Quarantine(config, database, self._releases)
         self._stop_flag = StopFlag()
 
     def run(self) -> int:
@@ -89,6 +96,7 @@ class Supervisor:
                 if slot.has_suspects():
                     self._quarantine.look()
             self._quarantine.supervise()
+            self._releases.go_on()
             self._recycle()
             self._stop_flag.wait(POLL_S)
         self._stop()

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from datetime import timedelta
 from multiprocessing.process import BaseProcess
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 import structlog
 
@@ -33,8 +33,12 @@ DATABASE_S: Final = 1.0
 """Seconds that the supervisor waits for the database. Meanwhile no worker process is watched and
 no stop signal is acted on."""
 SILENT_S: Final = 2.0
-"""Seconds without a sign of life after which a worker process counts as silent. It gives one twice
-a second unless it is suspended or something in it holds the GIL."""
+"""Seconds without a sign of life after which a worker process counts as silent, but a third of a
+lease at most. It gives one twice a second unless it is suspended or something holds the GIL."""
+RENEW_AGAIN_S: Final = 1.0
+"""Seconds until the next try after a renewal for a silent process that failed."""
+RELEASE_AGAIN_S: Final = 2.0
+"""Seconds between two tries to end the leases of dead worker processes."""
 STOP_MARGIN_S: Final = 5.0
 """Seconds that a worker process gets after the task grace period, to close its connections."""
 
@@ -79,6 +83,7 @@ class WorkerProcess:
         self._database = database
         self._number = config.numbers.take()
         self._kill_at: float | None = None
+        self._overdue: set[RunningTask] = set()
         self._timed_out: set[RunningTask] = set()
         self._renew_at = 0.0
         self._suspects_known = 0
@@ -148,12 +153,14 @@ class WorkerProcess:
         time until its hard limit, and is not started a second time elsewhere.
         """
         now = time.monotonic()
-        if self._stats.silent_s > SILENT_S:
+        if self._stats.silent_s > min(SILENT_S, self._config.lease.total_seconds() / 3):
             self._handle_silence(now)
-        if overdue := set(self._deadlines.overdue(now)) - self._timed_out:
-            for run in overdue:
-                log.error("hard_limit", pid=self.pid, task_id=run.task_id)
-            self._mark_timed_out(overdue)
+        overdue = set(self._deadlines.overdue(now))
+        for run in overdue - self._overdue:
+            log.error("hard_limit", pid=self.pid, task_id=run.task_id)
+        self._overdue |= overdue
+        if unmarked := self._overdue - self._timed_out:
+            self._mark_timed_out(unmarked)
             self.stop(within_s=HARD_GRACE_S)
         if self._kill_at is not None and now >= self._kill_at:
             log.error("worker_killed", pid=self.pid, why="it outlived the grace")
@@ -172,13 +179,15 @@ class WorkerProcess:
             self.told_to_stop = True
             os.kill(self.pid, RETIRE)
 
-    def release_leases(self) -> None:
+    def release_leases(self) -> bool:
         """End the leases of the process, which is dead, so that its tasks run elsewhere at once.
 
-        While the database fails, the leases stay until they expire, and the log reports it.
+        A task past its hard limit is marked in the same transaction, if that has failed before.
+        Return False if the database fails: the log reports it, and the caller tries again.
         """
         try:
             with deadline_in(DATABASE_S), self._database.transaction() as tx:
+                self._write_timed_out(tx, self._overdue - self._timed_out)
                 released = leases.release_owner(
                     tx,
                     self.worker_id,
@@ -188,8 +197,9 @@ class WorkerProcess:
                 workers.leave(tx, self.worker_id)
         except (DatabaseError, SoftTimeLimitExceeded) as failed:
             log.warning("leases_not_released", why=failed.message)
-            return
+            return False
         log.info("leases_released", worker_id=self.worker_id, tasks=released)
+        return True
 
     def clean_up(self) -> None:
         """Remove the files of the process, which is dead, and release its process number."""
@@ -222,19 +232,46 @@ class WorkerProcess:
                 leases.renew(tx, running, until=until)
         except (DatabaseError, SoftTimeLimitExceeded) as failed:
             log.warning("lease_renewal_failed", why=failed.message, tasks=len(running))
+            self._renew_at = time.monotonic() + RENEW_AGAIN_S
 
     def _mark_timed_out(self, runs: set[RunningTask]) -> None:
         try:
             with deadline_in(DATABASE_S), self._database.transaction() as tx:
-                for run in runs:
-                    leases.mark_timed_out(
-                        tx, self.worker_id, run.task_id, run.fence, error_code=ErrorCode.TIME_LIMIT
-                    )
+                self._write_timed_out(tx, runs)
         except (DatabaseError, SoftTimeLimitExceeded) as failed:
-            # The next call of watch tries again, for as long as the process lives.
+            # The next call of watch tries again, and release_leases after the end of the process.
             log.warning("not_condemned", why=failed.message)
         else:
             self._timed_out |= runs
+
+    def _write_timed_out(self, tx: Any, runs: set[RunningTask]) -> None:
+        for run in runs:
+            leases.mark_timed_out(
+                tx, self.worker_id, run.task_id, run.fence, error_code=ErrorCode.TIME_LIMIT
+            )
+
+
+class Releases:
+    """Ends the leases of dead worker processes, again and again while the database is away.
+
+    Otherwise a task that passed its hard limit meanwhile would count as an innocent one.
+    """
+
+    def __init__(self) -> None:
+        self._left: list[WorkerProcess] = []
+        self._again_at = 0.0
+
+    def add(self, dead: WorkerProcess) -> None:
+        """End the leases of this process, now or as soon as the database is back."""
+        if not dead.release_leases():
+            self._left.append(dead)
+            self._again_at = time.monotonic() + RELEASE_AGAIN_S
+
+    def go_on(self) -> None:
+        """Try again those that failed. The supervisor calls this several times a second."""
+        if self._left and time.monotonic() >= self._again_at:
+            self._again_at = time.monotonic() + RELEASE_AGAIN_S
+            self._left = [dead for dead in self._left if not dead.release_leases()]
 
 
 def cause_of_death(code: int | None) -> str:

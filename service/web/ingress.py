@@ -26,6 +26,7 @@ THREADS: Final = 8
 """Requests of pages, metrics, readiness and tasks that are answered at the same moment."""
 
 
+TOO_LARGE: Final = "the body is larger than this service takes"
 _NOT_ASCII: Final = re.compile(rb"[\x80-\xff]")
 
 
@@ -37,9 +38,13 @@ class IngressApp(falcon.asgi.App):  # type: ignore[type-arg]
     _others: WSGIMiddleware
     _own: Collection[str]
     _guard: LoopbackGuard | None = None
+    _ops_port: int | None = None
 
-    def pass_others(self, others: Any, *, own: Collection[str]) -> None:
-        """Pass every path that is not in ``own`` to ``others``."""
+    def pass_others(
+        self, others: Any, *, own: Collection[str], ops_port: int | None = None
+    ) -> None:
+        """Pass every path that is not in ``own`` to ``others``; with ``ops_port`` there only."""
+        self._ops_port = ops_port
         self.in_threads = others
         self._others = WSGIMiddleware(others, workers=THREADS)
         self._own = own
@@ -52,10 +57,13 @@ class IngressApp(falcon.asgi.App):  # type: ignore[type-arg]
         self, scope: Any, receive: Any, send: Any
     ) -> None:
         """Answer a request, or pass it on with its whole body."""
-        if self._guard and scope["type"] == "http" and (why := self._guard.refusal_of(scope)):
-            log.warning("foreign_request_refused", path=scope["path"], why=why)
-            await _refuse(send, 403, Code.FORBIDDEN, f"mirt up serves its own machine: {why}")
-            return
+        if scope["type"] == "http":
+            # ASGI allows iterators, and several readers follow.
+            scope["headers"] = [(name, value) for name, value in scope["headers"]]
+            scope["server"] = tuple(scope.get("server") or ("", None))
+            if refused := self._refusal_of(scope):
+                await _refuse(send, *refused)
+                return
         if scope["type"] != "http" or scope["path"] in self._own:
             await super().__call__(scope, receive, send)
             return
@@ -66,10 +74,30 @@ class IngressApp(falcon.asgi.App):  # type: ignore[type-arg]
             await _refuse(send, 408, Code.REQUEST_TIMEOUT, "the body did not come in time")
             return
         if body is None:
-            message = "the body is larger than this service takes"
-            await _refuse(send, 413, Code.PAYLOAD_TOO_LARGE, message)
+            await _refuse(send, 413, Code.PAYLOAD_TOO_LARGE, TOO_LARGE)
             return
         await self._others(_as_read(scope, len(body)), _receiving(body), send)
+
+    def _refusal_of(self, scope: Any) -> tuple[int, Code, str] | None:
+        """Return the answer to a request that is refused by its head alone."""
+        path = scope["path"]
+        if self._guard and (why := self._guard.refusal_of(scope)):
+            log.warning("foreign_request_refused", path=path, why=why)
+            return 403, Code.FORBIDDEN, f"mirt up serves its own machine: {why}"
+        if path in self._own:
+            return None
+        is_elsewhere = self._ops_port is not None and scope["server"][1] != self._ops_port
+        # Routes ignore leading slashes, and a proxy that denies a path by its text does not.
+        if is_elsewhere or path.startswith("//"):
+            return 404, Code.NOT_FOUND, "there is nothing at this address"
+        if _declared_length(scope) > LONGEST_BODY:
+            return 413, Code.PAYLOAD_TOO_LARGE, TOO_LARGE
+        return None
+
+
+def _declared_length(scope: Any) -> int:
+    # The server has refused a length that is no number.
+    return int(dict(scope["headers"]).get(b"content-length", b"0"))
 
 
 async def _read_body(receive: Any) -> bytes | None:

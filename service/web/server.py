@@ -8,6 +8,7 @@ from contextlib import contextmanager
 from typing import Any, Final
 
 from gunicorn.arbiter import Arbiter
+from httptools import HttpParserError
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 from uvicorn.server import Server
 from uvicorn_worker import UvicornWorker
@@ -55,7 +56,15 @@ class BoundedHttp(HttpToolsProtocol):
     def on_headers_complete(self) -> None:
         """Let the request take its time from now on: it holds no thread."""
         self._stop_waiting()
+        self._refuse_ambiguous()
         super().on_headers_complete()
+
+    def _refuse_ambiguous(self) -> None:
+        """Refuse what a proxy before us may have read in another way (RFC 9112, 3.2 and 6.1)."""
+        names = [name for name, _ in self.headers]
+        is_old = self.parser.get_http_version() == "1.0"
+        if names.count(b"host") > 1 or (is_old and b"transfer-encoding" in names):
+            raise HttpParserError("two hosts, or a transfer coding in HTTP/1.0")
 
     def eof_received(self) -> bool:  # type: ignore[override]
         """Answer a client that has said all it will say; a body that broke off is a short one."""

@@ -22,6 +22,8 @@ PAGES = (
     "/ops/trace?id=21",
     "/ops/dead",
     "/ops/queues",
+    "/ops/today",
+    "/ops/orders",
     "/ops/schedule",
 )
 

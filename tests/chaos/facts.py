@@ -6,11 +6,13 @@ Plain data, so that the verdict can be tried on facts that are made up.
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
+from tests.chaos.errands import Errands
 from tests.chaos.load import Sent, names_in
 from tests.chaos.stage import Stage
 
 APOLOGY = ":apology"
 """How the id of an apology ends."""
+ORDERS_DEAD = "SELECT o.external_id FROM orders o JOIN dead_letters d ON d.task_id = o.task_id"
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,6 +67,16 @@ class Facts:
     stored: Mapping[str, float] = field(default_factory=dict)
     """When the answer to a message was stored."""
     turns: int = 0
+    ordered: Sequence[str] = ()
+    """The orders that the service has accepted."""
+    created: Sequence[str] = ()
+    """The orders in the CRM, by the same ids; one that was created twice is there twice."""
+    orders_dead: Sequence[str] = ()
+    """The orders whose task is a dead letter."""
+    orders_unknown: Mapping[str, int] = field(default_factory=dict)
+    """How many requests of an order have an unknown outcome."""
+    followups: Sequence[str] = ()
+    """The tasks of the follow-ups that the service has accepted."""
 
 
 def told(stage: Stage, since: int = 0) -> list[Told]:
@@ -86,7 +98,7 @@ def dead(stage: Stage) -> list[Dead]:
     ]
 
 
-def gather(stage: Stage, sent: Mapping[str, Sent]) -> Facts:
+def gather(stage: Stage, sent: Mapping[str, Sent], errands: Errands) -> Facts:
     """Everything, once nothing moves any more."""
     stored = stage.rows(
         "SELECT i.text, extract(epoch FROM t.answered_at)"
@@ -102,4 +114,9 @@ def gather(stage: Stage, sent: Mapping[str, Sent]) -> Facts:
         dead=dead(stage),
         stored={name: float(at) for text, at in stored for name in names_in(text)},
         turns=turns,
+        ordered=errands.ordered,
+        created=[one["external_id"] for one in stage.services.orders()],
+        orders_dead=[name for (name,) in stage.rows(ORDERS_DEAD)],
+        orders_unknown=dict(stage.rows("SELECT external_id, unknown FROM orders")),
+        followups=errands.followups,
     )

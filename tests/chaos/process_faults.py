@@ -3,16 +3,20 @@
 import os
 import random
 import signal
+import time
 from collections.abc import Iterator
 from contextlib import suppress
 from typing import Final
 
 from tests.chaos.kinds import AT_ONCE, Recovered, kind
 from tests.chaos.stage import LEASE_S, Stage
-from tests.deployment import children
+from tests.deployment import ROOT, children
 from tests.polling import wait_until
 
 ENOUGH_S: Final = 20.0
+BETWEEN_TWO_KILLS_S: Final = 3.0
+OFF_S: Final = 60
+ANOTHER_CLOCK: Final = ROOT / "tests/faults/another_clock"
 
 
 @kind("worker child killed", "workers", AT_ONCE)
@@ -20,6 +24,45 @@ def _child_killed(stage: Stage, chance: random.Random) -> Iterator[Recovered]:
     replaced = _replaced(stage)
     _signal(_victim(stage, chance), signal.SIGKILL)
     yield replaced
+
+
+@kind("the same worker children killed twice", "workers", AT_ONCE)
+def _children_killed_twice(stage: Stage, chance: random.Random) -> Iterator[Recovered]:
+    name = chance.choice(stage.workers)
+    for _ in range(2):
+        started = stage.workers_started()
+        victims = wait_until(lambda: children(stage.processes.process(name)), within_s=ENOUGH_S)
+        for victim in victims:
+            _signal(victim, signal.SIGKILL)
+        wait_until(
+            lambda now=started: stage.workers_started() > now,  # type: ignore[misc]
+            within_s=ENOUGH_S,
+            what="a worker process begins again",
+        )
+        time.sleep(BETWEEN_TWO_KILLS_S)
+    yield stage.workers_consume
+
+
+@kind("worker with a clock that is ahead", "workers", (5, 15))
+def _clock_ahead(stage: Stage, chance: random.Random) -> Iterator[Recovered]:
+    yield from _on_another_clock(stage, chance.choice(stage.workers), OFF_S)
+
+
+@kind("worker with a clock that is behind", "workers", (5, 15))
+def _clock_behind(stage: Stage, chance: random.Random) -> Iterator[Recovered]:
+    yield from _on_another_clock(stage, chance.choice(stage.workers), -OFF_S)
+
+
+def _on_another_clock(stage: Stage, name: str, ahead_s: int) -> Iterator[Recovered]:
+    started = stage.workers_started()
+    path = os.pathsep.join(filter(None, (str(ANOTHER_CLOCK), os.environ.get("PYTHONPATH"))))
+    clock = {"PYTHONPATH": path, "CLOCK_AHEAD_S": str(ahead_s)}
+    stage.processes.start_again(name, clock)
+    wait_until(
+        lambda: stage.workers_started() > started, within_s=60, what=f"{name} has another clock"
+    )
+    yield stage.workers_consume
+    stage.processes.start_again(name, {})
 
 
 @kind("worker killed with its children", "workers", AT_ONCE)

@@ -23,7 +23,7 @@ def markdown(run: Run, verdict: Verdict) -> str:
     title = (
         f"# Chaos: {options.messages} messages, {options.chats} chats, {options.faults} faults of "
         f"{len({one.planned.kind for one in run.suffered})} kinds, seed {options.seed}{bug}: "
-        f"{'kept' if verdict.kept else 'BROKEN'}"
+        f"{'kept' if verdict.kept else 'BROKEN'}{', FAULTS MISSING' if run.missing else ''}"
     )
     parts = [title, _table(("what", "number", "which"), _counted(run, verdict))]
     header = ("at s", "fault", "lasted s", "recovered s", "next reply s", "slowest answer s")
@@ -73,6 +73,15 @@ def _counted(run: Run, verdict: Verdict) -> Iterable[tuple[str, str, str]]:
     yield "turns", str(verdict.turns), ""
     yield "completions", str(verdict.completions), f"{verdict.asked_again} asked again, not stored"
     yield _named("paid twice", verdict.paid_twice)
+    yield (
+        "orders accepted",
+        str(len(run.facts.ordered)),
+        f"{sum(run.facts.orders_unknown.values())} requests unknown",
+    )
+    yield _named("orders lost", verdict.orders_lost)
+    yield _named("orders created twice", verdict.orders_doubled)
+    yield "follow-ups accepted", str(len(run.facts.followups)), ""
+    yield _named("faults that did not happen", run.missing)
     yield "answer, median", f"{verdict.median_s:.2f} s", ""
     yield "answer, slowest", f"{verdict.slowest_s:.2f} s", ""
     yield "the run", f"{run.took_s:.0f} s", ""

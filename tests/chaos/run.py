@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Final
 
 from tests.chaos import facts, load, schedule
+from tests.chaos.errands import MESSAGES_FOR_ONE, Errands
 from tests.chaos.facts import Facts
 from tests.chaos.faults import KINDS
 from tests.chaos.load import Load, names_in
@@ -18,12 +19,14 @@ from tests.chaos.storm import Storm, Suffered
 
 ACCEPTED_S: Final = 120.0
 """Seconds that the senders get after the last message is due."""
-SETTLED_S: Final = 30.0
+SETTLED_S: Final = 90.0
+"""Seconds for what is not answered: an order of unknown outcome waits for half a minute."""
 LOOK_S: Final = 0.5
-TABLES: Final = ("inbox", "tasks", "turns", "deliveries", "dead_letters", "conversations")
+TABLES: Final = ("inbox", "tasks", "turns", "deliveries", "dead_letters", "conversations", "orders")
 UNSETTLED: Final = (
     "SELECT 1 FROM tasks WHERE state NOT IN ('done', 'dead')"
-    " AND actor IN ('process_and_respond', 'send_response') LIMIT 1"
+    " AND actor IN ('process_and_respond', 'send_response', 'create_crm_order', 'send_followup')"
+    " LIMIT 1"
 )
 
 Announce = Callable[[str], None]
@@ -60,6 +63,11 @@ class Run:
     unexpected: Sequence[str]
     took_s: float
 
+    @property
+    def missing(self) -> list[str]:
+        """Faults of the plan that did not happen, or that the deployment did not recover from."""
+        return [one.planned.kind for one in self.suffered if not one.has_happened]
+
 
 def run(options: Options, folder: Path, announce: Announce) -> Run:
     """Carry it out; logs and rows are left in ``folder``."""
@@ -77,14 +85,23 @@ def run(options: Options, folder: Path, announce: Announce) -> Run:
         storm, began = Storm(here, announce), time.monotonic()
         announce(f"{options.messages} messages in {options.seconds:g} s, {len(planned)} faults")
         raging = threading.Thread(target=storm.rage, args=(planned,), kwargs={"began": began})
-        with closing(storm), Load(here.deployed.port, writings) as customers:
+        errands = Errands(
+            here.deployed.port,
+            options.messages // MESSAGES_FOR_ONE,
+            options.chats,
+            options.seconds,
+            options.seed,
+        )
+        with closing(storm), Load(here.deployed.port, writings) as customers, errands:
             raging.start()
             if not customers.finish(within_s=options.seconds + ACCEPTED_S):
                 announce("not every message was accepted")
+            if not errands.finish(within_s=ACCEPTED_S):
+                announce("not every order was accepted")
             raging.join()
             announce("everything is written and broken; the rest is answered")
             _wait_for_answers(here, customers, announce, within_s=options.patience_s)
-        known = facts.gather(here, customers.sent)
+        known = facts.gather(here, customers.sent, errands)
         _keep_rows(here, folder)
         unexpected = list(here.processes.unexpected)
     took_s = time.monotonic() - began

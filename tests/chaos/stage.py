@@ -14,6 +14,7 @@ import httpx
 import psutil
 import sqlalchemy
 
+from tests.chaos.errands import TOKEN
 from tests.chaos.supervisor import Supervisor
 from tests.deployment import ROOT, Deployment, children, deployment
 from tests.fakes import FakeServices, RemoteServices
@@ -27,6 +28,9 @@ SETTINGS: Final = {
     "RETRY_BASE_SECONDS": "1",
     "WORKER_THREADS": "16",
     "LOG_LEVEL": "INFO",
+    "OPS_TOKEN": TOKEN,
+    "QUIET_HOURS": "none",
+    "SNITKIX_API_KEY": "crm-key",
 }
 SABOTAGE: Final = Path(__file__).with_name("sabotage")
 SABOTAGES: Final = {
@@ -130,7 +134,13 @@ def stage(logs: Path, *, agent_s: float, sabotage: str | None) -> Iterator[Stage
         }
         # The deployment asks the fake services for its URLs only, and both kinds have those.
         here = stack.enter_context(
-            deployment(cast("FakeServices", services), logs, urls, **SETTINGS)
+            deployment(
+                cast("FakeServices", services),
+                logs,
+                urls,
+                **SETTINGS,
+                SNITKIX_API_URL=services.crm_url,
+            )
         )
         environment = {**os.environ, **here.environment}
         if sabotage is not None:

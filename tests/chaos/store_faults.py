@@ -46,6 +46,20 @@ def _postgres_killed(stage: Stage, _: random.Random) -> Iterator[Recovered]:
     stage.postgres.start()
 
 
+def _postgres_away(seconds: float) -> None:
+    """A restart or a failover of a managed server, which takes longer than a lease."""
+
+    @kind(f"PostgreSQL away for {seconds:g} s", "postgres", (seconds, seconds))
+    def away(stage: Stage, _: random.Random) -> Iterator[Recovered]:
+        stage.postgres.stop()
+        yield stage.is_ready
+        stage.postgres.start()
+
+
+_postgres_away(15)
+_postgres_away(40)
+
+
 @kind("PostgreSQL held still", "postgres", (2, 6))
 def _postgres_held(stage: Stage, _: random.Random) -> Iterator[Recovered]:
     stage.postgres.pause()

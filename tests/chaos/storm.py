@@ -28,6 +28,11 @@ class Suffered:
     error: str = ""
     """Why it could not be carried out, or that the deployment did not recover."""
 
+    @property
+    def has_happened(self) -> bool:
+        """Whether it was carried out as planned, and the deployment has recovered."""
+        return bool(self.ended_at) and not self.error
+
 
 @dataclass
 class Storm:

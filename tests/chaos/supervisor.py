@@ -24,6 +24,8 @@ class Service:
 
     name: str
     command: Sequence[str]
+    environment: Mapping[str, str] = field(default_factory=dict)
+    """Variables that it has beside those of all others."""
     process: "subprocess.Popen[bytes] | None" = None
     ended_at: float = 0.0
     starts: int = 0
@@ -73,6 +75,11 @@ class Supervisor:
                 process.kill()
             process.wait()
 
+    def start_again(self, name: str, environment: Mapping[str, str]) -> None:
+        """Kill it as ``kill`` does; from its next start on its environment differs by this."""
+        self.services[name].environment = environment
+        self.kill(name)
+
     def close(self) -> None:
         """Ask them all to stop, and kill what has not stopped in time."""
         self._closing.set()
@@ -114,5 +121,9 @@ class Supervisor:
             log.write(f"--- start {service.starts}\n".encode())
             log.flush()
             service.process = subprocess.Popen(
-                [MIRT, *service.command], env=self.environment, cwd=ROOT, stdout=log, stderr=log
+                [MIRT, *service.command],
+                env={**self.environment, **service.environment},
+                cwd=ROOT,
+                stdout=log,
+                stderr=log,
             )

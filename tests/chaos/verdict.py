@@ -11,6 +11,10 @@ from tests.chaos.load import names_in
 EXHAUSTED: Final = "RETRIES_EXHAUSTED"
 ATTEMPTS: Final = 4
 """The first and the retries of a turn; an apology has more of them."""
+MOST_SENT_TWICE: Final = 0.05
+"""Share of the replies that may be sent twice and recorded: what broke while they were sent."""
+FEW_TURNS: Final = 200
+"""Turns of a run so short that one fault meets a large share of them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,6 +50,10 @@ class Verdict:
     """Completions for messages that had one already: lost on its way to us, or not stored."""
     paid_twice: Sequence[str]
     """Asked of the agent after its answer was stored."""
+    orders_lost: Sequence[str]
+    """Accepted, and neither in the CRM nor in a dead letter."""
+    orders_doubled: Sequence[str]
+    """In the CRM twice: no outcome allows that, since an order is looked up first."""
     slowest_s: float
     median_s: float
 
@@ -60,6 +68,10 @@ class Verdict:
             or self.failed_unexplained
             or self.silent
             or self.dead_without_need
+            or self.paid_twice
+            or self.orders_lost
+            or self.orders_doubled
+            or self.doubled_known > MOST_SENT_TWICE * max(FEW_TURNS, self.turns)
         )
 
 
@@ -90,6 +102,8 @@ def judge(facts: Facts) -> Verdict:
         turns=facts.turns,
         asked_again=_asked_again(facts.completions),
         paid_twice=list(_paid_twice(facts)),
+        orders_lost=_orders_lost(facts),
+        orders_doubled=[name for name, times in Counter(facts.created).items() if times > 1],
         slowest_s=waits[-1] if waits else 0.0,
         median_s=waits[len(waits) // 2] if waits else 0.0,
     )
@@ -146,6 +160,11 @@ def _out_of_order(first: Iterable[str]) -> Iterator[str]:
         latest[chat] = max(int(number), latest.get(chat, -1))
 
 
+def _orders_lost(facts: Facts) -> list[str]:
+    settled = {*facts.created, *facts.orders_dead}
+    return [name for name in facts.ordered if name not in settled]
+
+
 def _silent(facts: Facts, unanswered: set[str]) -> Iterator[str]:
     owed = Counter(
         letter.names[0].partition("-")[0]
@@ -153,6 +172,7 @@ def _silent(facts: Facts, unanswered: set[str]) -> Iterator[str]:
         if not letter.task_id.endswith(APOLOGY) and not unanswered.isdisjoint(letter.names)
     )
     got = Counter(one.chat for one in facts.told if not names_in(one.text))
+    got.subtract(one.chat for one in facts.deliveries if one.id in set(facts.followups))
     yield from (chat for chat, times in owed.items() if got[chat] < times)
 
 

@@ -53,6 +53,12 @@ def malformed(deployed: Deployment, stack: ExitStack) -> None:
         connect(deployed, stack, b"hello")
 
 
+def left_open(deployed: Deployment, stack: ExitStack) -> None:
+    for _ in range(50):
+        head = b"GET /healthz HTTP/1.1\r\nHost: mirt\r\nConnection: close\r\n\r\n"
+        connect(deployed, stack, head)
+
+
 @contextmanager
 def scraped(deployed: Deployment) -> Iterator[None]:
     with ThreadPoolExecutor(100) as clients:
@@ -66,7 +72,8 @@ def many_scrapers(deployed: Deployment, stack: ExitStack) -> None:
 
 
 @pytest.mark.parametrize(
-    "rude", [silent, slow_headers, slow_bodies, slow_bodies_of_a_page, malformed, many_scrapers]
+    "rude",
+    [silent, slow_headers, slow_bodies, slow_bodies_of_a_page, malformed, left_open, many_scrapers],
 )
 def test_a_webhook_and_a_liveness_check_are_answered_soon_beside_rude_clients(
     deployed: Deployment, rude: Rude

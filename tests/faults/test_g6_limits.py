@@ -4,6 +4,7 @@ import pytest
 
 from tests.deployment import Deployment
 from tests.polling import wait_until
+from tests.servers import Postgres
 
 NEIGHBOURS = 20
 
@@ -88,3 +89,16 @@ def test_a_parent_that_was_told_to_stop_keeps_limits_and_leases_to_the_end(
     wait_until(lambda: deployed.dead_letters() == timed_out, within_s=30)
     assert deployed.rows("SELECT fence FROM tasks") == [(2,)]
     assert stopping.wait(5) == 0
+
+
+def test_a_hard_limit_that_passes_while_the_database_is_away_is_one_run_and_the_last(
+    wicked: Deployment, postgres: Postgres
+) -> None:
+    send(wicked, "block.send()")
+    wait_until(lambda: wicked.rows("SELECT 1 FROM tasks WHERE state = 'running'"))
+    postgres.stop()
+    wait_until(lambda: "leases_not_released" in wicked.log_text(), within_s=30)
+    postgres.start()
+    wait_until(lambda: wicked.dead_letters() == [("block", "TIME_LIMIT")], within_s=60)
+    # The run, and the claim that buried it.
+    assert wicked.rows("SELECT fence FROM tasks") == [(2,)]

@@ -7,6 +7,8 @@ from dataclasses import dataclass
 import pytest
 from psycopg import pq
 
+from actors.crm import create_crm_order
+from actors.followups import send_followup
 from actors.health import ping
 from broker.stack import install
 from broker.task import registry
@@ -19,6 +21,7 @@ from tests.fakes import FakeServices
 from tests.integration.conftest import CHAT
 from tests.settings import settings_for
 from tests.unit.business import mail
+from tests.unit.orders.examples import order
 
 
 @dataclass
@@ -32,6 +35,11 @@ class Counts:
 
 EAGER = Counts(trips=3, commits=1, statements=1)
 """The share of the eager broker: after each run it looks for a retry."""
+
+
+def plus_sending(commits: int, trips: int, statements: int) -> tuple[int, int, int]:
+    """Add the share of the eager broker, which also stores a row of what is sent."""
+    return commits + 1 + EAGER.commits, trips + 2 + EAGER.trips, statements + 1 + EAGER.statements
 
 
 @contextmanager
@@ -119,5 +127,24 @@ def test_a_task_without_a_turn_is_claimed_in_one_trip_and_ended_in_another(
 ) -> None:
     with counting(monkeypatch) as counts:
         ping.send()
-    # The eager broker stores its row first, in a transaction of one statement and two trips.
-    assert (counts.statements, counts.trips) == (2 + 1 + EAGER.statements, 2 + 2 + EAGER.trips)
+    assert (counts.commits, counts.trips, counts.statements) == plus_sending(2, 2, 2)
+
+
+@pytest.mark.usefixtures("warm")
+def test_a_follow_up_asks_no_more_often_than_it_did(
+    monkeypatch: pytest.MonkeyPatch, services: FakeServices
+) -> None:
+    with counting(monkeypatch) as counts:
+        send_followup.send(CHAT)
+    assert len(services.sent(CHAT)) == 2
+    assert (counts.commits, counts.trips, counts.statements) == plus_sending(7, 23, 20)
+
+
+@pytest.mark.usefixtures("warm")
+def test_an_order_asks_no_more_often_than_it_did(
+    monkeypatch: pytest.MonkeyPatch, services: FakeServices
+) -> None:
+    with counting(monkeypatch) as counts:
+        create_crm_order.send(order())
+    assert len(services.crm.orders) == 1
+    assert (counts.commits, counts.trips, counts.statements) == plus_sending(5, 14, 11)

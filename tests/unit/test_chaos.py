@@ -6,6 +6,7 @@ from itertools import pairwise
 from tests.chaos import load, schedule
 from tests.chaos.facts import Completion, Dead, Delivery, Facts, Told
 from tests.chaos.load import Sent, names_in, text_of
+from tests.chaos.storm import Suffered
 from tests.chaos.verdict import judge
 
 
@@ -190,5 +191,45 @@ def test_a_message_asked_of_the_agent_after_its_answer_was_stored_is_paid_twice(
     asked = [Completion(2.0, ["1-0"]), Completion(4.0, ["1-0"])]
     stored_between = Facts(accepted("1-0"), [], asked, stored={"1-0": 3.0})
     stored_after = Facts(accepted("1-0"), [], asked, stored={"1-0": 5.0})
-    assert judge(stored_between).paid_twice == ["1-0"]
+    assert (judge(stored_between).paid_twice, judge(stored_between).kept) == (["1-0"], False)
     assert (judge(stored_after).paid_twice, judge(stored_after).asked_again) == ([], 1)
+
+
+def test_an_order_is_lost_if_the_crm_has_it_not_and_no_dead_letter_does() -> None:
+    facts = Facts({}, [], ordered=["a", "b", "c"], created=["a"], orders_dead=["b"])
+    assert (judge(facts).orders_lost, judge(facts).kept) == (["c"], False)
+
+
+def test_an_order_that_the_crm_has_twice_is_doubled() -> None:
+    facts = Facts({}, [], ordered=["a", "b"], created=["a", "b", "a"])
+    assert (judge(facts).orders_doubled, judge(facts).kept) == (["a"], False)
+
+
+def test_recorded_repetitions_are_kept_up_to_a_share_of_the_turns() -> None:
+    told = [reply(f"{chat}-0") for chat in range(1, 301) for _ in range(2)]
+    sent = accepted(*(f"{chat}-0" for chat in range(1, 301)))
+    deliveries = [delivery(one, unknown=1) for one in told[::2]]
+    few = Facts(sent, [*told[:10], *told[10::2]], deliveries=deliveries, turns=300)
+    assert (judge(few).doubled, judge(few).doubled_known, judge(few).kept) == ([], 5, True)
+    many = Facts(sent, told, deliveries=deliveries, turns=300)
+    assert (judge(many).doubled_known, judge(many).kept) == (300, False)
+
+
+def test_a_followup_is_no_apology() -> None:
+    followup = Told(9.0, "1", "Чи ще актуально?")
+    sent_followup = Delivery("f", "1", followup.text, "sent", 0)
+    failed = Facts(
+        accepted("1-0"),
+        [followup],
+        dead=[dead_letter("1-0")],
+        deliveries=[sent_followup],
+        followups=["f"],
+    )
+    assert judge(failed).silent == ["1"]
+
+
+def test_a_fault_that_failed_or_never_came_is_missing() -> None:
+    planned = schedule.Planned("a", 1, 1, 0)
+    never, done = Suffered(planned), Suffered(planned, began_at=1, ended_at=2)
+    failed = Suffered(planned, began_at=1, ended_at=2, error="not recovered")
+    assert [one.has_happened for one in (never, done, failed)] == [False, True, False]

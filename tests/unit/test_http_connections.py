@@ -79,8 +79,9 @@ def test_calls_one_after_another_share_a_connection(pool: Connections, server: S
     assert len(set(server.clients)) == 1
 
 
-def test_calls_at_the_same_moment_have_a_connection_each(pool: Connections, server: Server) -> None:
-    threads = [threading.Thread(target=get, args=(pool, server, "/late")) for _ in range(3)]
+def at_once(pool: Connections, server: Server, calls: int) -> None:
+    """Let so many calls wait for their answers at the same moment."""
+    threads = [threading.Thread(target=get, args=(pool, server, "/late")) for _ in range(calls)]
     for thread in threads:
         thread.start()
     for _ in threads:
@@ -88,6 +89,10 @@ def test_calls_at_the_same_moment_have_a_connection_each(pool: Connections, serv
     server.release.set()
     for thread in threads:
         thread.join()
+
+
+def test_calls_at_the_same_moment_have_a_connection_each(pool: Connections, server: Server) -> None:
+    at_once(pool, server, 3)
     assert len(set(server.clients)) == 3
 
 
@@ -103,18 +108,27 @@ def test_an_answer_that_was_not_read_spoils_no_other(pool: Connections, server: 
     assert get(pool, server) == b"ok"
 
 
+@pytest.mark.parametrize("others", [1, 40])
+def test_a_call_looks_at_two_connections_however_many_there_are(
+    pool: Connections, server: Server, monkeypatch: pytest.MonkeyPatch, others: int
+) -> None:
+    at_once(pool, server, others)
+    looked, has_expired = [], httpcore.HTTPConnection.has_expired
+
+    def counted(connection: httpcore.HTTPConnection) -> bool:
+        looked.append(connection)
+        return has_expired(connection)
+
+    monkeypatch.setattr(httpcore.HTTPConnection, "has_expired", counted)
+    get(pool, server)
+    assert len(looked) == 2
+
+
 def test_connections_of_a_burst_do_not_stay(
     pool: Connections, server: Server, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(connections, "KEEP_ALIVE_S", 0.05)
-    threads = [threading.Thread(target=get, args=(pool, server, "/late")) for _ in range(3)]
-    for thread in threads:
-        thread.start()
-    for _ in threads:
-        assert server.arrived.acquire(timeout=10)
-    server.release.set()
-    for thread in threads:
-        thread.join()
+    at_once(pool, server, 3)
     [idle] = pool._idle.values()
     wait_until(lambda: all(one.has_expired() for one in idle))
     get(pool, server)

@@ -222,6 +222,8 @@ def _engine_options(url: URL, pool_size: int) -> dict[str, Any]:
         "max_overflow": 2,
         "pool_timeout": CONNECT_TIMEOUT_S,
         "pool_recycle": 1800,
+        # The connection that was used last: it is awake, and has its statements prepared.
+        "pool_use_lifo": True,
         # psycopg would prepare behind a pooler, too. ``PipedConnection`` knows when it may.
         # With autocommit the driver begins no transaction by itself: ours begin in ``Pipe``.
         "connect_args": {"prepare_threshold": None, "autocommit": True},

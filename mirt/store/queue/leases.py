@@ -11,7 +11,10 @@ from typing import Any, Final
 
 from sqlalchemy import Connection, and_, delete, exists, func, or_, select, tuple_, update
 
+from mirt.clock import Clock
 from mirt.errors import ErrorCode, LeaseLostError
+from mirt.store.engine.database import Database
+from mirt.store.engine.database_clock import steady_s
 from mirt.store.engine.statements import (
     Dialected,
     Query,
@@ -28,6 +31,26 @@ from mirt.store.tables import pauses, tasks
 HELD: Final = (TaskState.RUNNING, TaskState.QUEUED)
 """States in which an owner may hold a task. A task whose lease ran out is queued again, but its
 owner keeps it until another worker claims it."""
+
+
+@dataclass(slots=True)
+class Validity:
+    """How long a lease lasts for sure, by the steady clock of this process; each renewal moves it.
+
+    Later, another worker may have the task. A process that stood still does not notice that.
+    """
+
+    until: float
+    duration: timedelta
+
+    @classmethod
+    def since(cls, asked_at: float, duration: timedelta) -> "Validity":
+        """Return the validity of a lease that was asked for at this moment."""
+        return cls(asked_at + duration.total_seconds(), duration)
+
+    def renewed(self, asked_at: float) -> None:
+        """Take a renewal that was asked for at this moment."""
+        self.until = asked_at + self.duration.total_seconds()
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,6 +76,7 @@ class Lease:
     cancelled_by: str | None = None
     created_at: datetime | None = None
     published_at: datetime | None = None
+    validity: Validity | None = field(default=None, compare=False)
     opened: object = field(default=None, compare=False)
     """Data that the claim hook of the task has read in the transaction of the claim."""
 
@@ -146,8 +170,9 @@ def claim_and_read(
     paused. Returns the lease, as ``claim`` does, and the rows of each query.
     """
     values = _claim_values(task, owner, now, duration, subjects)
+    validity = Validity.since(steady_s(), duration)
     [claimed, *found] = fetch_all(tx, [(_CLAIM, values), *reads])
-    return _lease(task, owner, claimed), found
+    return _lease(task, owner, claimed, validity), found
 
 
 def claim_first_and_commit(
@@ -164,7 +189,8 @@ def claim_first_and_commit(
     Nearly every task is of this kind. ``claim_and_read`` decides about the others.
     """
     values = _claim_values(task, owner, now, duration, subjects)
-    return _lease(task, owner, fetch_and_commit(tx, _CLAIM_FIRST, **values))
+    validity = Validity.since(steady_s(), duration)
+    return _lease(task, owner, fetch_and_commit(tx, _CLAIM_FIRST, **values), validity)
 
 
 def _claim_values(
@@ -176,11 +202,13 @@ def _claim_values(
     return values
 
 
-def _lease(task: TaskMessage, owner: str, claimed: Sequence[Row]) -> Lease | None:
+def _lease(
+    task: TaskMessage, owner: str, claimed: Sequence[Row], validity: Validity
+) -> Lease | None:
     if not claimed:
         return None
     trace_id = task.options.get("trace_id", "")
-    return Lease(task.task_id, owner, trace_id=trace_id, **claimed[0]._asdict())
+    return Lease(task.task_id, owner, trace_id=trace_id, validity=validity, **claimed[0]._asdict())
 
 
 def _is_held_by_the_caller() -> Any:
@@ -251,6 +279,26 @@ def renew(tx: Connection, held: Collection[Lease], *, until: datetime) -> Renewe
     still_held = {lease for lease in held if (lease.task_id, lease.fence) in operators}
     cancelled = {lease for lease in still_held if operators[lease.task_id, lease.fence]}
     return Renewed(still_held, cancelled)
+
+
+def ensure_held(database: Database, lease: Lease, clock: Clock) -> None:
+    """Check the lease right before a request that must not be made twice.
+
+    That costs nothing while the renewals are on time. A process that stood still after it announced
+    the request renews its lease first: another worker may have the task.
+
+    Raises:
+        LeaseLostError: another worker has claimed the task.
+        DatabaseError: the lease cannot be renewed.
+    """
+    validity = lease.validity
+    if validity is None or steady_s() < validity.until:
+        return
+    asked_at = steady_s()
+    with database.transaction() as tx:
+        if not renew(tx, [lease], until=clock() + validity.duration).held:
+            raise LeaseLostError(f"the lease on task {lease.task_id} is lost")
+    validity.renewed(asked_at)
 
 
 _FINISH: Final = Statement(

@@ -2,10 +2,10 @@
 
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Any, Final
 
-from sqlalchemy import BindParameter, Connection, case, delete, func, null, select, update
+from sqlalchemy import BindParameter, Connection, case, delete, func, null, or_, select, update
 
 from mirt.store.engine.statements import Query, Row, Statement, fetch, fetch_all, later, p
 from mirt.store.queue.tasks import TaskMessage, TaskState, envelope
@@ -18,6 +18,7 @@ REPUBLISH_DOUBLINGS: Final = 9
 The first time is soon, since the process may have died before it published the task. The pauses
 grow, so that a task in a backlog has few copies.
 """
+NEVER: Final = datetime.min.replace(tzinfo=UTC, year=1970)
 
 
 _ENVELOPE: Final = ("id", "actor", "args", "kwargs", "options", "trace_id", "session_id")
@@ -71,7 +72,13 @@ def _again(publications: int) -> BindParameter[Any]:
 
 _DUE: Final = (
     select(tasks.c.id)
-    .where(tasks.c.due_at <= p("at", tasks.c.due_at))
+    .where(
+        tasks.c.due_at <= p("at", tasks.c.due_at),
+        or_(
+            tasks.c.state != TaskState.RUNNING,
+            tasks.c.due_at <= p("running_until", tasks.c.due_at),
+        ),
+    )
     .order_by(tasks.c.due_at)
     .limit(p("limit", tasks.c.publications))
     .with_for_update(skip_locked=True)
@@ -114,16 +121,28 @@ def take_due(tx: Connection, *, now: datetime, limit: int) -> list[TaskMessage]:
 
 
 def take_due_and_read(
-    tx: Connection, reads: Sequence[Query], *, now: datetime, limit: int
+    tx: Connection,
+    reads: Sequence[Query],
+    *,
+    now: datetime,
+    limit: int,
+    takes_running: bool = True,
 ) -> tuple[list[TaskMessage], datetime | None, list[list[Row]]]:
     """Take due tasks as ``take_due`` does, and run ``reads`` after that in the same round trip.
 
-    Returns the tasks, when the next one is due, and the rows of each query.
+    Without ``takes_running`` it takes no running task. Returns the tasks, when the next one is due,
+    and the rows of each query.
     """
+    running_until = now if takes_running else NEVER
     pauses = {n: REPUBLISH_AFTER * 2**n for n in range(REPUBLISH_DOUBLINGS + 1)}
     again = {f"again_{n}": now + pause for n, pause in pauses.items()}
     [due, next_due, *found] = fetch_all(
-        tx, [(_TAKE_DUE, {"at": now, "limit": limit, **again}), (_NEXT_DUE, {}), *reads]
+        tx,
+        [
+            (_TAKE_DUE, {"at": now, "running_until": running_until, "limit": limit, **again}),
+            (_NEXT_DUE, {}),
+            *reads,
+        ],
     )
     return [TaskMessage(*row) for row in due], next_due[0].at, found
 

@@ -81,5 +81,12 @@ Index(
     postgresql_where=orders.c.state == "needs_approval",
     sqlite_where=orders.c.state == "needs_approval",
 )
+Index("orders_created", orders.c.created_at)
+Index(
+    "orders_troubled",
+    orders.c.updated_at,
+    postgresql_where=orders.c.state.in_(["rejected", "failed", "unknown"]),
+    sqlite_where=orders.c.state.in_(["rejected", "failed", "unknown"]),
+)
 Index("orders_crm", orders.c.crm_order_id)
 Index("orders_session", orders.c.session_id)

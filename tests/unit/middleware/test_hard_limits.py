@@ -14,6 +14,7 @@ from middleware.interruption import Interrupter
 from middleware.policy import LONGEST_TASK_ID, TASKS
 from middleware.time_limits import TimeLimits
 from mirt.clock import time_left
+from mirt.errors import SoftTimeLimitExceeded, TaskCancelledError
 from mirt.store.queue.leases import Lease
 
 
@@ -65,4 +66,27 @@ def test_a_message_tightens_its_soft_limit_and_never_widens_it(
     assert limit - 1.5 < time_left(10_000) <= limit
     limits.after_process_message(broker, message)
     assert time_left(10_000) == 10_000
+    limits.close()
+
+
+@pytest.mark.parametrize("error", [SoftTimeLimitExceeded, TaskCancelledError])
+def test_a_deadline_is_lifted_even_if_the_interruption_comes_while_it_is_cancelled(
+    monkeypatch: pytest.MonkeyPatch, error: type[Exception]
+) -> None:
+    monkeypatch.setattr(time_limits, "current_lease", lambda: Lease("ping-1", "w", 7))
+    interrupter, broker = Interrupter(), StubBroker()
+    limits = TimeLimits(interrupter)
+    message: Message[Any] = Message("default", "ping", (), {}, {})
+    limits.before_process_message(broker, message)
+    assert time_left(1000) < 1000
+    disarm, errors = interrupter.disarm, [error]
+
+    def interrupted(run: tuple[str, int]) -> None:
+        if errors:
+            raise errors.pop()
+        disarm(run)
+
+    monkeypatch.setattr(interrupter, "disarm", interrupted)
+    limits.after_process_message(broker, message)
+    assert time_left(1000) == 1000
     limits.close()

@@ -24,6 +24,7 @@ PAGES = (
     "/ops/dead/letter?id=x",
     "/ops/orders",
     "/ops/queues",
+    "/ops/today",
     "/ops/schedule",
     "/ops/audit",
 )

@@ -6,7 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from service.processes.heartbeat import PREFIX, check, expect, new_folder
+from service.processes import heartbeat
+from service.processes.heartbeat import PREFIX, Heartbeat, check, expect, new_folder
+from tests.polling import wait_until
 
 
 @pytest.fixture
@@ -43,3 +45,21 @@ def test_a_child_that_has_not_worked_yet_is_named_beside_one_that_has(folder: Pa
         expect(ours / child)
     (ours / "0").touch()
     assert check() == [f"{ours.name}: worker slot 1 has not been ready yet"]
+
+
+def test_a_beat_that_fails_is_not_the_last_one(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(heartbeat, "EVERY_S", 0.01)
+    failures = [OSError("no space left on device")] * 3
+
+    def faults() -> list[str]:
+        if failures:
+            raise failures.pop()
+        return []
+
+    expect(file := tmp_path / "0")
+    beating = Heartbeat(file, faults)
+    beating.start()
+    wait_until(lambda: file.stat().st_mtime > 0)
+    beating.stop()
