@@ -186,7 +186,9 @@ def test_a_reply_sent_to_the_chat_alone_is_the_customers(database: Database) -> 
     assert in_database(database, ["marker"]) == []
 
 
-def test_a_notice_to_the_staff_about_a_customer_is_erased_with_the_customer(filled: Database) -> None:
+def test_a_notice_to_the_staff_about_a_customer_is_erased_with_the_customer(
+    filled: Database,
+) -> None:
     told = {**fill(deliveries, "staff", "marker"), "id": f"task-{SESSION}:staff"}
     task = {**fill(tasks, SESSION, "marker"), "id": told["id"], "actor": "tell_staff"}
     with filled.transaction() as tx:
