@@ -137,7 +137,8 @@ def test_every_process_of_the_service_is_scraped_where_it_serves() -> None:
     assert scraped().keys() == ours.keys()
     for name, service in ours.items():
         command = service["command"]
-        port = command[-1] if command[0] == "web" else service["environment"]["METRICS_PORT"]
+        setting = "OPS_PORT" if command[0] == "web" else "METRICS_PORT"
+        port = service["environment"][setting]
         assert scraped()[name] == int(port)
     assert set(re.findall(r'service="([\w-]+)"', ALERTS["ServiceMissing"]["expr"])) == ours.keys()
 
