@@ -13,6 +13,11 @@ from tests.polling import wait_until
 
 ABOUT_A_SECOND: Final = 1.5
 """Seconds in which a webhook is answered, on a machine that is busy with the fault itself."""
+AS_USUAL: Final = 3.0
+"""A webhook may take so many times as long as the slowest one before the fault: the machine may be
+slow by itself."""
+REFUSED: Final = 0.1
+"""Part of the webhooks that a busy machine may refuse by itself, with 503."""
 BREATH_S: Final = 0.2
 """Seconds between two messages of a chat: eight chats write about forty messages a second."""
 
@@ -40,6 +45,7 @@ class Customers:
         self.answers: list[Answer] = []
         self.failures: list[Exception] = []
         self._deployed = deployed
+        self._usual_s = 0.0
         self._accepted = dict.fromkeys(chats, 0)
         self._enough = Event()
         self._threads = [Thread(target=self._write, args=(chat,)) for chat in self._accepted]
@@ -50,6 +56,7 @@ class Customers:
         for thread in self._threads:
             thread.start()
         self.go_on()
+        self._usual_s = self.slowest_s
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -75,6 +82,17 @@ class Customers:
     def statuses(self) -> set[int]:
         """Return every status that was answered so far."""
         return {answer.status for answer in self.answers}
+
+    def assert_answered_soon(self) -> None:
+        """Assert that each answer took about a second, or as long as before the fault."""
+        assert self.slowest_s < max(ABOUT_A_SECOND, AS_USUAL * self._usual_s)
+
+    def assert_served_as_usual(self) -> None:
+        """Assert that the fault, which began in the block, made no webhook wait or be refused."""
+        assert not self.failures
+        assert self.statuses() <= {200, 503}
+        assert len(self.refusals()) <= REFUSED * len(self.answers)
+        self.assert_answered_soon()
 
     def refusals(self) -> list[Answer]:
         """Return the answers that told a customer to come back."""

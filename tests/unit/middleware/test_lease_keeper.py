@@ -1,9 +1,12 @@
 """The lease of a running task is renewed until the run ends."""
 
 import threading
+import time
 from collections.abc import Iterator
 from datetime import timedelta
+from itertools import pairwise
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -56,3 +59,23 @@ def test_after_a_failure_of_any_kind_the_next_renewal_comes_soon(
     keeper.stop()
     assert keeper.held
     wait_until(lambda: keeper._thread is not None and not keeper._thread.is_alive())
+
+
+def test_a_lease_is_renewed_before_it_runs_out(
+    database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    lease_s = 1.5
+    renewed_at = [time.monotonic()]
+
+    def note(*_: Any, **_values: Any) -> leases.Renewed:
+        renewed_at.append(time.monotonic())
+        return leases.Renewed(frozenset(), frozenset())
+
+    monkeypatch.setattr(leases, "renew", note)
+    keeper = LeaseKeeper(database, utc_now, owner="me", lease=timedelta(seconds=lease_s))
+    keeper.add(Lease("task", "me", 1))
+    wait_until(lambda: len(renewed_at) > 4)
+    keeper.stop()
+    # One pause may be long on a busy machine, but not each of them.
+    shortest = min(later - earlier for earlier, later in pairwise(renewed_at))
+    assert shortest < lease_s / 2
