@@ -65,6 +65,7 @@ from mirt.turns.asking import ask
 from mirt.turns.attendance import NO_LIMIT, Attendance
 from mirt.turns.content import lines_of, messages_of, start_payload, unreadable_reply
 from mirt.turns.failed_turns import delivery_to
+from mirt.turns.goal import DEFAULT_GOAL, ReplyGoal
 from mirt.turns.limits import AgentLimits, Limit
 from mirt.turns.person_tags import NO_TAGS, PersonTags
 from mirt.turns.pictures import Pictures
@@ -145,6 +146,7 @@ class Turns:
         tags: PersonTags = NO_TAGS,
         texts: Texts = OUR_TEXTS,
         pictures: Pictures | None = None,
+        goal: ReplyGoal = DEFAULT_GOAL,
     ) -> None:
         """Take the tokens that one conversation may cost in a day; 0: no limit.
 
@@ -157,6 +159,7 @@ class Turns:
         self._clock = clock
         self._texts = texts
         self._pictures = pictures
+        self._goal = goal
         self._max_tokens = max_tokens_per_day
         self._attendance = attendance
         self._tags = tags
@@ -200,6 +203,7 @@ class Turns:
         else:
             head = commit_with_retry(self._database, close)
         metrics.TURN_SECONDS.observe(time.perf_counter() - began)
+        self._goal.replied(mail, self._clock())
         return TaskOutcome(result, [*head.verified(), *stage.reply.agent_tasks], finished=True)
 
     def send_text(self, lease: Lease, delivery: Delivery) -> TaskOutcome:
