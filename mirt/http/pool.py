@@ -138,7 +138,7 @@ class Pool:
 
 
 def _read(response: httpx.Response) -> bytes:
-    """Return the decompressed content, of which no more is made than may be kept.
+    """Return the decompressed content; no more of it is made than may be kept.
 
     The client of the library decompresses a whole chunk, which grows a thousandfold in each layer,
     before its length can be checked.
