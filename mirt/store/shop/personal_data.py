@@ -27,7 +27,6 @@ from sqlalchemy import (
 from mirt.store.queue.audit import forget_in_audit
 from mirt.store.queue.pauses import PauseKind, Subject
 from mirt.store.queue.tasks import TaskState
-from mirt.store.shop.deliveries import STAFF
 from mirt.store.shop.mailbox import MailState
 from mirt.store.shop.orders import OrderState
 from mirt.store.tables import (
@@ -250,13 +249,12 @@ def _conditions(table: Table, person: Person) -> Iterator[ColumnElement[bool]]:
     """Yield conditions that no row meets twice: together they are the rows about the customer."""
     if table not in _BY_TASK:
         yield _is_about(table, person.names)
-        if table is deliveries:
-            # A notice to the staff names the customer, and is in a conversation of its own.
-            for ids in person.batches():
-                yield and_(deliveries.c.session_id == STAFF, deliveries.c.id.in_(ids))
+    if (task_id := _TASK_OF.get(table, _BY_TASK.get(table))) is None:
         return
     for ids in person.batches():
-        yield _BY_TASK[table].in_(ids)
+        is_found = task_id.in_(ids)
+        # What the staff is told of a customer is a delivery of their own conversation.
+        yield is_found if table in _BY_TASK else and_(is_found, ~_is_about(table, person.names))
 
 
 def _is_about(table: Table, names: Sequence[str]) -> ColumnElement[bool]:
