@@ -36,13 +36,14 @@ test-slow: install ## Run the tests that take minutes
 mutants: install ## Put each kept bug into a copy of the code; a test must fail (K=lease takes some)
 	@$(BIN)/python -m tests.mutants $(if $(K),-k "$(K)")
 
-lint: install ## Check style, types, import directions, words and monitoring
+lint: install ## Check style, types, import directions, words, monitoring and advisories
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 	@$(BIN)/python -m tests.prose
 	@$(BIN)/python -m tests.promtool
+	@$(BIN)/python -m tests.audit
 
 CONTENDERS := .venv-contenders/.installed
 

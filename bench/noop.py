@@ -63,13 +63,17 @@ def _run(name: str, servers: Servers) -> tuple[float, float]:
         with pika.BlockingConnection(pika.URLParameters(system.environment["RABBITMQ_URL"])) as one:
             channel = one.channel()
             wait_until(lambda: _ready(channel, queue) == COUNT)
-            before = server_cpu_s()
             _start_workers(name, system)
-            began, least = _wait_until_below(channel, queue, int(COUNT * 0.95))
+            began, count = _wait_until_below(channel, queue, int(COUNT * 0.95))
+            before = _cpu_s(system)
             ended, _ = _wait_until_below(channel, queue, 1)
-        workers = system.cpu_s()["worker"]
-        spent = workers + sum(server_cpu_s().values()) - sum(before.values())
-    return least / (ended - began), 1000 * spent / COUNT
+        spent = _cpu_s(system) - before
+    return count / (ended - began), 1000 * spent / count
+
+
+def _cpu_s(system: Running) -> float:
+    """Return the CPU seconds of workers and servers so far."""
+    return system.cpu_s()["worker"] + sum(server_cpu_s().values())
 
 
 def _start_workers(name: str, system: Running) -> None:

@@ -9,6 +9,7 @@ import inspect
 import threading
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
+from functools import cache
 from typing import Any, Final, ParamSpec, TypedDict, TypeVar, Unpack
 
 import dramatiq
@@ -189,6 +190,9 @@ registry = TaskRegistry()
 dramatiq.set_broker(registry)  # type: ignore[arg-type]
 
 
+_signature: Final = cache(inspect.signature)
+
+
 class Task(Actor[P, R]):
     """An actor whose arguments travel by name, so that logs and dead letters can name them."""
 
@@ -210,7 +214,7 @@ class Task(Actor[P, R]):
                 "lists all options, and middleware/policy.py has the limits and retries of a task"
             )
         try:
-            named = inspect.signature(self.fn).bind(*args, **(kwargs or {})).arguments
+            named = _signature(self.fn).bind(*args, **(kwargs or {})).arguments
         except TypeError as wrong:
             raise TypeError(f"{self.actor_name}: {wrong}") from None
         return super().message_with_options(kwargs=named, **options)

@@ -45,7 +45,7 @@ The texts of the shop are in two files, which are read and checked once, at the 
 
 TAIL = """
 `mirt web` reads `PORT`, `WEB_HOST` and `WEB_CONCURRENCY` (default 2), docker compose
-`GRAFANA_PASSWORD`. The standard `OTEL_*` variables configure traces
+the variables at the head of `.env.example`. The standard `OTEL_*` variables configure traces
 ([operations](operations.md#traces)). Tests start
 servers of their own unless `TEST_RABBITMQ_URL`, `TEST_REDIS_URL`, `TEST_DATABASE_URL` and
 `TEST_RABBITMQ_MANAGEMENT_URL` (default: the same host, port 15672) name others.

@@ -51,7 +51,9 @@ from mirt.task_names import TaskName
 from mirt.timeline import Timelines
 from mirt.turns import DirectTurns, FailedTurns, Handovers, Turns
 from mirt.turns.attendance import Attendance
+from mirt.turns.goal import ReplyGoal
 from mirt.turns.limits import AgentLimits
+from mirt.turns.person_tags import PersonTags
 from mirt.turns.pictures import Pictures
 from mirt.webhooks import Webhooks
 
@@ -128,6 +130,9 @@ def open_runtime(
     deliveries = Deliveries(database, channels, clock, _cooldowns(settings, redis))
     agent = _agent(settings, connections)
     attendance = Attendance(settings.handover_minutes)
+    goal = ReplyGoal(settings.reply_slo_seconds, settings.reply_slo_share)
+    tag = settings.manychat_person_tag
+    tags = PersonTags({"manychat": tag} if tag else {})
     turns = Turns(
         database,
         conversations,
@@ -137,10 +142,12 @@ def open_runtime(
         max_tokens_per_day=settings.agent_max_tokens_per_day,
         limits=_limits(settings),
         attendance=attendance,
+        tags=tags,
         texts=settings.texts,
         pictures=Pictures(channels) if settings.llm_vision else None,
+        goal=goal,
     )
-    failed_turns = FailedTurns(conversations, clock, settings.texts)
+    failed_turns = FailedTurns(conversations, clock, settings.texts, goal)
     orders = Orders(database, _crm(settings, connections), clock)
     followups = FollowUps(
         database,
@@ -165,7 +172,9 @@ def open_runtime(
         turns=turns,
         failed_turns=failed_turns,
         direct=DirectTurns(database, conversations, turns, failed_turns, clock),
-        handovers=Handovers(database, conversations, channels, clock, attendance=attendance),
+        handovers=Handovers(
+            database, conversations, channels, clock, attendance=attendance, tags=tags
+        ),
         staff=Staff(
             database,
             deliveries,

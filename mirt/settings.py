@@ -297,6 +297,9 @@ class Settings(BaseSettings):
         0, ge=0, description="Days after which a dead letter is erased, seen or not; 0: never."
     )
     audit_retention_days: int = Field(365, ge=1, description="Days to keep the acts of operators.")
+    manychat_person_tag: str | None = Field(
+        None, description="Tag that ManyChat's customers have while a person is in charge."
+    )
     handover_minutes: float = Field(
         60,
         ge=0,

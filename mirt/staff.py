@@ -16,14 +16,12 @@ from mirt.store.queue import leases
 from mirt.store.queue.leases import Lease
 from mirt.store.reports.search import Conversation, conversation
 from mirt.store.shop import webhooks
-from mirt.store.shop.deliveries import Delivery, DeliveryState, add_delivery
+from mirt.store.shop.deliveries import STAFF, Delivery, DeliveryState, add_delivery
 from mirt.webhooks import public_url
 
 log = structlog.get_logger(__name__)
 
 NOTICE: Final = "{customer} чекає на людину: {reason}\n{where}"
-STAFF: Final = "staff"
-"""The conversation of deliveries to the staff."""
 TIMEOUT_S: Final = 10.0
 
 

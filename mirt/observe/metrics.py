@@ -90,6 +90,12 @@ TURN_SECONDS: Final = Histogram(
 AGENT_SECONDS: Final = Histogram(
     "mirt_agent_seconds", "Time until the answer of the agent.", "call", "outcome", buckets=OUTSIDE
 )
+REPLIES: Final = Counter(
+    "mirt_replies_total", "Messages by whether the reply came in REPLY_SLO_SECONDS.", "goal"
+)
+REPLY_BUDGET: Final = Counter(
+    "mirt_reply_budget_total", "Replies that may miss the goal: a share of each."
+)
 LLM_TOKENS: Final = Counter("mirt_llm_tokens_total", "Tokens that were billed.", "kind", "model")
 LLM_COMPLETIONS: Final = Counter(
     "mirt_llm_completions_total", "Answers of the LLM, by how they ended.", "ending"

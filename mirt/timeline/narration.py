@@ -16,6 +16,7 @@ from mirt.store.reports.timeline_rows import Known
 from mirt.store.shop.deliveries import DeliveryState
 from mirt.store.shop.handovers import Move
 from mirt.store.shop.orders import OrderState
+from mirt.task_names import TaskName
 from mirt.timeline.step import Step, What
 
 UNNOTICED: Final = timedelta(seconds=0.5)
@@ -30,6 +31,9 @@ def steps(known: Known, now: datetime) -> Iterator[Step]:
     for row in known.messages:
         yield _received(row)
     for task in known.tasks:
+        # It only looks, when a handover may be over; what it does is a move of the handover.
+        if task.actor == TaskName.END_HANDOVER:
+            continue
         yield from _progress(task, heads.get(task.id), services.get(task.id), now)
     for event in known.events:
         yield _event(event, traces.get(event.task_id))

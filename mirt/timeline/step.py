@@ -18,7 +18,7 @@ class What(StrEnum):
     UNREACHABLE = "unreachable"
     WITHHELD = "withheld"
     HANDOVER = "handover"
-    SAID = "said"
+    SAID = "replied"
     """A person wrote to the customer."""
     UNKNOWN = "unknown"
     ORDER = "order"

@@ -25,17 +25,23 @@ from mirt.store.shop.mailbox import Mail, MailState
 from mirt.store.shop.turns import reply_to
 from mirt.task_names import TaskName
 from mirt.texts import OUR_TEXTS, Texts
+from mirt.turns.goal import DEFAULT_GOAL, ReplyGoal
 
 
 class FailedTurns:
     """The failure handler of turns and replies."""
 
     def __init__(
-        self, conversations: Conversations, clock: Clock, texts: Texts = OUR_TEXTS
+        self,
+        conversations: Conversations,
+        clock: Clock,
+        texts: Texts = OUR_TEXTS,
+        goal: ReplyGoal = DEFAULT_GOAL,
     ) -> None:
         self._conversations = conversations
         self._clock = clock
         self._texts = texts
+        self._goal = goal
 
     def failed(self, tx: Connection, task_id: str) -> list[TaskMessage]:
         """Settle a turn that has failed for good, in the transaction that writes its dead letter.
@@ -50,6 +56,7 @@ class FailedTurns:
         if mail is None:
             return self._promote_next(tx, reply.session_id, task_id) if reply else []
         mailbox.settle(tx, turn_id=task_id, task_id=task_id, state=MailState.FAILED, now=now)
+        self._goal.failed()
         is_head = mailbox.lock_head(tx, mail.session_id) == task_id
         if (
             is_head

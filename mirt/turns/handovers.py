@@ -24,6 +24,7 @@ from mirt.errors import ErrorCode, PermanentError
 from mirt.observe import metrics, traces
 from mirt.operators import current_operator
 from mirt.store.engine.database import Database
+from mirt.store.queue import outbox
 from mirt.store.queue.audit import record_act
 from mirt.store.queue.tasks import TaskMessage, TaskOutcome
 from mirt.store.shop import handovers as store
@@ -32,6 +33,7 @@ from mirt.store.shop.deliveries import Delivery
 from mirt.store.shop.handovers import Handover, HandoverState, Move
 from mirt.turns.attendance import NO_LIMIT, Attendance
 from mirt.turns.content import lines_of
+from mirt.turns.person_tags import NO_TAGS, PersonTags
 
 log = structlog.get_logger(__name__)
 
@@ -65,11 +67,13 @@ class Handovers:
         clock: Clock,
         *,
         attendance: Attendance = NO_LIMIT,
+        tags: PersonTags = NO_TAGS,
     ) -> None:
         # A series that begins with its first event has no growth.
         for move in (Move.ASK, Move.TAKE, Move.HAND_BACK, Move.EXPIRE):
             metrics.HANDOVER_MOVES.inc(0, move=move.value)
         self._attendance = attendance
+        self._tags = tags
         self._database = database
         self._conversations = conversations
         self._channels = channels
@@ -88,9 +92,9 @@ class Handovers:
         now = self._clock()
         with self._database.transaction() as tx:
             handover = _lock(tx, session_id)
-            self._take(tx, handover, Move.TAKE, now)
+            tasks = self._take(tx, handover, Move.TAKE, now)
             record_act(tx, "takeover", session_id=session_id, now=now)
-            acted = _acted(tx, session_id)
+            acted = _acted(tx, session_id, tasks)
         if handover.state is not HandoverState.PERSON:
             metrics.HANDOVER_MOVES.inc(move=Move.TAKE.value)
         log.info("conversation_taken_over", session_id=session_id, waiting=acted.waiting)
@@ -133,9 +137,9 @@ class Handovers:
                 mail for mail in store.unanswered(tx, handover) if seen is None or mail.id <= seen
             ]
             store.answer_by_person(tx, reply, heard, lines_of(heard), now=now)
-            self._take(tx, handover, Move.SAY, now)
+            tasks = self._take(tx, handover, Move.SAY, now)
             record_act(tx, "say", session_id=session_id, now=now)
-            tasks = self._go_on(tx, session_id, now)
+            tasks += self._go_on(tx, session_id, now)
             acted = _acted(tx, session_id, tasks, reply.id)
         if handover.state is HandoverState.ASKED:
             metrics.HANDOVER_MOVES.inc(move=Move.TAKE.value)
@@ -157,7 +161,8 @@ class Handovers:
             by = current_operator().name
             store.record_move(tx, handover, Move.HAND_BACK, by=by, now=now)
             record_act(tx, "handback", session_id=session_id, now=now)
-            acted = _acted(tx, session_id, self._go_on(tx, session_id, now))
+            tasks = [*self._go_on(tx, session_id, now), *self._tag(tx, handover, now, is_set=False)]
+            acted = _acted(tx, session_id, tasks)
         metrics.HANDOVER_MOVES.inc(move=Move.HAND_BACK.value)
         log.info("conversation_handed_back", session_id=session_id, waiting=acted.waiting)
         return acted
@@ -183,18 +188,35 @@ class Handovers:
                 self._attendance.watch_until(tx, session_id, handover.since, until, now=now)
                 return TaskOutcome(_skipped(session_id, reason))
             store.record_move(tx, handover, Move.EXPIRE, now=now)
-            tasks = self._go_on(tx, session_id, now)
+            tasks = [*self._go_on(tx, session_id, now), *self._tag(tx, handover, now, is_set=False)]
         metrics.HANDOVER_MOVES.inc(move=Move.EXPIRE.value)
         log.warning("handover_expired", session_id=session_id, state=handover.state)
         return TaskOutcome({"status": "handed_back", "session_id": session_id}, tasks)
 
-    def _take(self, tx: Connection, handover: Handover, move: Move, now: datetime) -> None:
+    def _take(
+        self, tx: Connection, handover: Handover, move: Move, now: datetime
+    ) -> list[TaskMessage]:
+        """Give the conversation to the current operator; return the tasks to publish."""
         until, by = self._attendance.until(now), current_operator().name
         store.record_move(tx, handover, move, by=by, until=until, now=now)
         if handover.state is not HandoverState.PERSON:
             store.silence_head(tx, handover, now=now)
         if handover.state is not HandoverState.PERSON or handover.by != by:
             self._attendance.watch(tx, handover.session_id, now, now=now)
+        is_with_bot = handover.state is HandoverState.BOT
+        return self._tag(tx, handover, now, is_set=True) if is_with_bot else []
+
+    def _tag(
+        self, tx: Connection, handover: Handover, now: datetime, *, is_set: bool
+    ) -> list[TaskMessage]:
+        task = self._tags.task(
+            handover.platform,
+            handover.chat_id,
+            is_set=is_set,
+            name=handover.session_id,
+            now=now,
+        )
+        return [task] if task and outbox.add(tx, task, now=now) else []
 
     def _go_on(self, tx: Connection, session_id: str, now: datetime) -> list[TaskMessage]:
         """Make the next head if there is none, and return its task."""

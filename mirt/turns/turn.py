@@ -60,12 +60,14 @@ from mirt.store.shop.turn_steps import Opening
 from mirt.store.shop.turns import Recalled, Reply
 from mirt.task_names import TaskName
 from mirt.texts import OUR_TEXTS, Texts
-from mirt.turns.actions import MARKS, ORDER, plan, stop_followups, tools
+from mirt.turns.actions import MARKS, ORDER, Plan, plan, stop_followups, tools
 from mirt.turns.asking import ask
 from mirt.turns.attendance import NO_LIMIT, Attendance
 from mirt.turns.content import lines_of, messages_of, start_payload, unreadable_reply
 from mirt.turns.failed_turns import delivery_to
+from mirt.turns.goal import DEFAULT_GOAL, ReplyGoal
 from mirt.turns.limits import AgentLimits, Limit
+from mirt.turns.person_tags import NO_TAGS, PersonTags
 from mirt.turns.pictures import Pictures
 
 log = structlog.get_logger(__name__)
@@ -141,8 +143,10 @@ class Turns:
         max_tokens_per_day: int = 0,
         limits: AgentLimits | None = None,
         attendance: Attendance = NO_LIMIT,
+        tags: PersonTags = NO_TAGS,
         texts: Texts = OUR_TEXTS,
         pictures: Pictures | None = None,
+        goal: ReplyGoal = DEFAULT_GOAL,
     ) -> None:
         """Take the tokens that one conversation may cost in a day; 0: no limit.
 
@@ -155,8 +159,10 @@ class Turns:
         self._clock = clock
         self._texts = texts
         self._pictures = pictures
+        self._goal = goal
         self._max_tokens = max_tokens_per_day
         self._attendance = attendance
+        self._tags = tags
         self._limits = limits or AgentLimits()
         self._tools = tools(self._limits)
         # A series that begins with its first event has no growth, and raises no alert.
@@ -197,6 +203,7 @@ class Turns:
         else:
             head = commit_with_retry(self._database, close)
         metrics.TURN_SECONDS.observe(time.perf_counter() - began)
+        self._goal.replied(mail, self._clock())
         return TaskOutcome(result, [*head.verified(), *stage.reply.agent_tasks], finished=True)
 
     def send_text(self, lease: Lease, delivery: Delivery) -> TaskOutcome:
@@ -350,10 +357,19 @@ class Turns:
             answer.prompt_tokens,
             answer.completion_tokens,
             [*record, *planned.record],
-            planned.tasks,
+            [*planned.tasks, *self._tag(turn.mails[0], planned)],
             planned.to_approve,
             planned.asks_for_person,
         )
+
+    def _tag(self, mail: Mail, planned: Plan) -> list[TaskMessage]:
+        """Return the task that marks the customer, if the agent asks for a person."""
+        if planned.asks_for_person is None:
+            return []
+        task = self._tags.task(
+            mail.platform, mail.chat_id, is_set=True, name=mail.session_id, now=self._clock()
+        )
+        return [task] if task else []
 
     def _orders_today(self, session_id: str) -> int:
         with self._database.transaction() as tx:
@@ -377,9 +393,9 @@ class Turns:
                     return False
                 raise
             if not stored and not steps.is_head(head, mail.task_id):
-                # The staff is not told: a person is there.
-                tasks = [t for t in reply.agent_tasks if t.actor != TaskName.TELL_STAFF]
-                kept = replace(reply, agent_tasks=tasks)
+                # No person is asked for: one is there.
+                asks = reply.asks_for_person is not None
+                kept = replace(reply, agent_tasks=()) if asks else reply
                 steps.store_withheld(tx, mail, kept, withheld_as, delivery, now=self._clock())
                 leases.finish(tx, lease, now=self._clock())
                 return False

@@ -1,4 +1,4 @@
-"""Commands that play a customer: ``mirt send`` writes one message, ``mirt demo`` a conversation."""
+"""Commands that play a customer: ``mirt send`` writes one message, ``mirt demo`` a few scenes."""
 
 import itertools
 import json
@@ -11,6 +11,7 @@ import time
 import urllib.error
 import urllib.request
 from contextlib import closing
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated, Any, Final
 
@@ -26,14 +27,13 @@ from mirt.tokens import newest
 from service.cli.context import user_of_this_machine
 from service.cli.errors import CommandError, misused
 from service.cli.output import say_block
+from service.cli.scenes import CHAT, SCENES, Scene, order_names
 from service.exit_codes import UNAVAILABLE, WRONG
 from service.processes.startup import DEFAULT_PORT, HOST, read_settings
 
 ANSWER_WITHIN_S: Final = 90.0
 START_WITHIN_S: Final = 30.0
 SEEN_WITHIN_S: Final = 2.0
-CHAT: Final = 1001
-CONVERSATION: Final = ("Привіт! 👋", "Скільки коштує сукня на 5 років?", "Дякую, беру 💛")
 
 
 def send(
@@ -61,7 +61,7 @@ def send(
         )
         raise misused("--chat", problem)
     base = url.rstrip("/") if url else f"http://{HOST}:{port}"
-    trace_id = _post(settings, base, _update(text, CHAT if chat is None else chat))
+    trace_id = _post(settings, base, _update(CHAT if chat is None else chat, text=text))
     with closing(_database(settings)) as database:
         outcome = _wait_for_the_end(database, base, trace_id, within_s=within)
     _record(settings, str(chat or CHAT))
@@ -86,7 +86,7 @@ def _record(settings: Settings, session_id: str) -> None:
 
 
 def demo() -> None:
-    """Play a short conversation on a service of its own. Exit code 1 if a reply is missing."""
+    """Play what customers send on a service of its own. Exit code 1 if a reply is missing."""
     with tempfile.TemporaryDirectory(prefix="mirt-demo-") as folder:
         port = _free_port()
         # Without a bot, so that no customer gets anything, and without the .env of this folder.
@@ -99,16 +99,18 @@ def demo() -> None:
         command = [sys.executable, "-m", "service.cli", "up", "--port", str(port)]
         with subprocess.Popen(command, env=environment, cwd=folder) as service:  # noqa: S603 - our own program
             try:
-                is_answered = _converse(environment, port)
+                is_answered = _play(environment, port)
             finally:
                 service.terminate()
     if not is_answered:
         print("the demo failed: a reply is missing", file=sys.stderr)
         raise typer.Exit(1)
-    print(f"{len(CONVERSATION)} messages, {len(CONVERSATION)} replies.")
+    print("\nan order in three spellings is one order in the CRM:")
+    for spelled, name in order_names(datetime.now(UTC).date()):
+        print(f"  {name}  {spelled}")
 
 
-def _converse(environment: dict[str, str], port: int) -> bool:
+def _play(environment: dict[str, str], port: int) -> bool:
     os.environ.clear()
     os.environ.update(environment)
     settings = load_settings(env_file=None)
@@ -116,9 +118,22 @@ def _converse(environment: dict[str, str], port: int) -> bool:
     _wait_until_alive(port)
     base = f"http://{HOST}:{port}"
     with closing(_database(settings)) as database:
-        sent = (_post(settings, base, _update(text, CHAT)) for text in CONVERSATION)
-        ends = [_wait_for_the_end(database, base, trace_id) for trace_id in sent]
-    return all(end.replies and not end.error_code for end in ends)
+        return all(_play_scene(scene, settings, database, base) for scene in SCENES)
+
+
+def _play_scene(scene: Scene, settings: Settings, database: Database, base: str) -> bool:
+    print(f"\n{scene.title}", flush=True)
+    updates = [_update(CHAT, **message) for message in scene.messages]
+    sent = (_post(settings, base, update) for update in updates)
+    # All are sent before any answer is waited for, if they belong together.
+    traces = list(sent) if scene.together else sent
+    ends = [_wait_for_the_end(database, base, trace_id) for trace_id in traces]
+    is_answered = all(end.replies and not end.error_code for end in ends)
+    if is_answered:
+        replies = len({reply for end in ends for reply in end.replies})
+        messages = "1 message" if len(ends) == 1 else f"{len(ends)} messages"
+        print(f"{messages}, {'1 reply' if replies == 1 else f'{replies} replies'}.")
+    return is_answered
 
 
 _updates = itertools.count(int(time.time()))
@@ -151,7 +166,7 @@ def _wait_for_the_end(
         time.sleep(0.1)
 
 
-def _update(text: str, chat: int) -> dict[str, Any]:
+def _update(chat: int, **content: Any) -> dict[str, Any]:
     number = next(_updates)
     return {
         "update_id": number,
@@ -160,7 +175,7 @@ def _update(text: str, chat: int) -> dict[str, Any]:
             "date": int(time.time()),
             "chat": {"id": chat, "type": "private"},
             "from": {"id": chat, "is_bot": False, "first_name": "Customer"},
-            "text": text,
+            **content,
         },
     }
 

@@ -42,7 +42,8 @@ def test_a_task_that_nothing_inside_can_stop_is_over_at_the_hard_limit(
         "SELECT extract(epoch FROM l.died_at - t.created_at) FROM dead_letters l "
         "JOIN tasks t ON t.id = l.task_id"
     )
-    assert 3 < ran_s < 5
+    # At its limit of 3 s and the grace; by itself it would never be over.
+    assert 3 < ran_s < 20
     assert wicked.log_text().count("hard_limit") == 1
     everybody = range(1, NEIGHBOURS + 1)
     wait_until(lambda: all(wicked.services.sent(n) for n in everybody))

@@ -7,10 +7,12 @@ from typing import Any
 import pytest
 from sqlalchemy import select
 
+from mirt.clock import utc_now
 from mirt.operators import Door, Operator, acting_as
 from mirt.runtime import current_runtime
 from mirt.store.shop.handovers import HandoverState, find_handover
-from mirt.store.tables import handover_events
+from mirt.store.shop.personal_data import erase, find_person, read_rows
+from mirt.store.tables import conversations, deliveries, handover_events
 from mirt.texts import PERSON_ASKED
 from service import dispatcher
 from service.admin import handovers
@@ -129,8 +131,6 @@ def test_a_staff_chat_that_is_closed_to_the_bot_leaves_the_customer_reachable(
     [dead] = dead_letters_of(running)
     assert "STAFF_CHAT_ID" in dead.exception
     with current_runtime().database.transaction() as tx:
-        from mirt.store.tables import conversations
-
         assert tx.execute(select(conversations.c.unreachable_since)).scalar() is None
 
 
@@ -184,3 +184,38 @@ def test_no_minutes_mean_that_it_never_goes_back_by_itself(
     clock.advance(days=30)
     running.broker.publish_due()
     assert state() is HandoverState.ASKED
+
+
+def test_a_customer_who_is_forgotten_is_forgotten_in_the_notice_to_the_staff(
+    run: Run, services: FakeServices
+) -> None:
+    run("eager", staff_chat_id=STAFF_CHAT)
+    ask(services)
+    write("Людину!")
+    assert len(rows(deliveries)) == 2
+    with current_runtime().database.transaction() as tx:
+        person = find_person(tx, "42")
+        assert len(read_rows(tx, person)["deliveries"]) == 2
+        erase(tx, person, now=utc_now())
+    assert rows(deliveries) == []
+
+
+def test_a_customer_of_manychat_has_the_tag_while_a_person_is_in_charge(
+    run: Run, services: FakeServices
+) -> None:
+    run(
+        "eager",
+        manychat_api_key="mc-key",
+        manychat_verify_token="flow-token",
+        manychat_api_url=services.manychat_url,
+        manychat_person_tag="людина",
+    )
+    ask(services)
+    dispatcher.dispatch_message("42", "Людину!", "manychat", "42", fire_and_forget=True)
+    [tagged] = services.requests("manychat", "/addTagByName")
+    assert tagged.body == {"subscriber_id": "42", "tag_name": "людина"}
+    handovers.hand_back(current_runtime(), "42")
+    [untagged] = services.requests("manychat", "/removeTagByName")
+    assert untagged.body == {"subscriber_id": "42", "tag_name": "людина"}
+    handovers.take_over(current_runtime(), "42")
+    assert len(services.requests("manychat", "/addTagByName")) == 2

@@ -143,7 +143,7 @@ def test_dead_letters_are_grouped_by_code_task_and_cause_and_replayed_by_group(
     dead(4)
     large, small = admin.groups(current_runtime(), DeadLetterFilter())
     assert (large.count, large.error_code, large.actor) == (3, "CHANNEL_REFUSED", "send_response")
-    assert large.cause == "PermanentError: telegram: 400 Bad Request: chat … not found"
+    assert large.cause == "PermanentError: telegram: 400 Bad Request: chat […] not found"
     assert (small.count, small.error_code) == (1, "CRM_REJECTED")
     assert large.first_at <= large.last_at
     which = admin.parse_filter({"code": large.error_code, "cause": large.cause}, utc_now())

@@ -6,6 +6,7 @@ from datetime import UTC, datetime, timedelta
 
 import pika
 import pytest
+from sqlalchemy import select
 
 from actors.messages import process_and_respond, send_response
 from middleware.dead_letters import replay
@@ -15,9 +16,10 @@ from mirt.store.engine.database import Database
 from mirt.store.engine.stores import stores
 from mirt.store.queue.dead_letters import DeadLetterFilter, discard_dead
 from mirt.store.queue.tasks import TaskMessage
+from mirt.store.tables import inbox, tasks
 from mirt.texts import APOLOGY
 from service.dispatcher import dispatch_message
-from tests.fakes import FakeServices, Status
+from tests.fakes import FakeServices, Hang, Status
 from tests.integration.conftest import TRANSPORTS, Running, dead_letters_of
 from tests.polling import wait_until
 from tests.unit.business import mail, note_locks
@@ -196,3 +198,51 @@ def test_the_conversation_of_a_turn_that_this_version_does_not_know_goes_on(
     wait_until(lambda: services.sent("7") == ["echo: Є сукня?"])
     [letter] = dead_letters_of(running)
     assert (letter.task.task_id, letter.error_code) == ("v2", "UNKNOWN_ACTOR")
+
+
+def refused(run: Run, services: FakeServices, letters: int) -> Running:
+    """Leave dead letters of replies that the channel refuses for good."""
+    services.misbehave("telegram", REFUSED, times=None)
+    running = run("eager")
+    for number in range(letters):
+        send_response.send("telegram", str(100 + number), "hello")
+    return running
+
+
+def test_a_replay_takes_batch_after_batch(
+    run: Run, services: FakeServices, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("middleware.dead_letters.BATCH", 2)
+    running = refused(run, services, 5)
+    services.mend()
+    assert run_again(running) == 5
+    assert [services.sent(100 + number) for number in range(5)] == [["hello"]] * 5
+
+
+def test_a_replay_leaves_what_dies_while_it_runs(
+    run: Run, services: FakeServices, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("middleware.dead_letters.BATCH", 1)
+    running = refused(run, services, 3)
+    asked = len(services.requests("telegram"))
+    assert run_again(running) == 3
+    assert len(services.requests("telegram")) == asked + 3
+    assert len(dead_letters_of(running)) == 3
+
+
+def test_a_replayed_turn_waits_until_it_is_the_head(run: Run, services: FakeServices) -> None:
+    services.misbehave("llm", Status(400))
+    running = run("embedded")
+    dispatch_message("7", "перше", chat_id="7", fire_and_forget=True)
+    wait_until(lambda: services.sent("7") == [APOLOGY])
+    hanging = services.misbehave("llm", Hang())
+    dispatch_message("7", "друге", chat_id="7", fire_and_forget=True)
+    services.wait_until(lambda: hanging.used == 1, 40)
+    assert run_again(running, DeadLetterFilter(error_code="LLM_REFUSED")) == 1
+    with database(running).transaction() as tx:
+        waiting = tx.execute(select(inbox.c.text).where(inbox.c.state == "waiting"))
+        replayed = tx.execute(select(tasks.c.id).where(tasks.c.state == "queued")).all()
+        assert (set(waiting.scalars()), replayed) == ({"перше", "друге"}, [])
+    services.release()
+    wait_until(lambda: len(services.sent("7")) == 3)
+    assert services.sent("7")[1:] == ["echo: друге", "echo: перше"]

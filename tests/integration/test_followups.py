@@ -12,8 +12,10 @@ from actors.crm import create_crm_order
 from actors.followups import schedule_followup, send_followup
 from broker.task import registry
 from middleware.policy import QUEUES
-from mirt.errors import PermanentError
+from mirt.errors import LeaseLostError, PermanentError
 from mirt.runtime import current_runtime
+from mirt.store.queue.leases import Lease
+from mirt.store.shop import followups as store
 from mirt.store.tables import (
     conversations,
     dead_letters,
@@ -466,3 +468,33 @@ def test_a_followup_that_was_planned_before_the_customer_wrote_is_not_sent(
     clock.advance(hours=5)
     running.broker.publish_due()
     assert Shop(services, clock).reminders() == []
+
+
+def test_a_followup_that_is_planned_twice_is_planned_once(shop: Shop) -> None:
+    shop.hear()
+    for _ in range(2):
+        current_runtime().followups.schedule("f1", CHAT, 5, channel="telegram", chat_id=CHAT)
+    [row] = rows(conversations)
+    assert row.followups_taken == 1
+
+
+def test_the_agent_is_told_a_followup_once_however_often_its_end_is_written(shop: Shop) -> None:
+    shop.hear()
+    shop.clock.advance(hours=24)
+    sent = send_followup.send(CHAT)
+    with current_runtime().database.transaction() as tx:
+        found = store.find(tx, sent.message_id)
+        assert found is not None
+        store.add_to_history(tx, found, FOLLOWUP_TEXTS[0], now=shop.clock())
+    lines = [row.content for row in rows(history)]
+    assert lines.count(FOLLOWUP_TEXTS[0]) == 1
+
+
+def test_a_worker_that_lost_its_lease_takes_no_followup(shop: Shop) -> None:
+    shop.hear()
+    shop.clock.advance(hours=24)
+    lost = Lease("f1", "lost", fence=1)
+    with pytest.raises(LeaseLostError):
+        current_runtime().followups.send(lost, CHAT, channel="telegram", chat_id=CHAT)
+    [row] = rows(conversations)
+    assert (row.followups_taken, shop.reminders()) == (0, [])

@@ -4,6 +4,7 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
+from sqlalchemy import select
 
 from actors.crm import create_crm_order
 from actors.messages import send_response
@@ -162,3 +163,18 @@ def _cooldowns(running: Running) -> bool:
     return [row.state for row in rows(tasks) if row.actor == TaskName.PROCESS_AND_RESPOND] == [
         "delayed"
     ]
+
+
+def test_a_purge_takes_batch_after_batch_and_leaves_what_runs(
+    run: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("middleware.purge.BATCH", 2)
+    run("embedded", work=False)
+    for chat in range(1, 7):
+        write(str(chat), "перше")
+    with current_runtime().database.transaction() as tx:
+        first = tx.execute(select(tasks.c.id).limit(1)).scalar_one()
+        tx.execute(tasks.update().where(tasks.c.id == first).values(state="running", owner="one"))
+    assert purge.purge(current_runtime(), "llm") == 5
+    assert [row.state for row in rows(tasks)].count("running") == 1
+    assert [row.state for row in rows(tasks)].count("dead") == 5

@@ -9,8 +9,9 @@ from sqlalchemy import Connection, event, select
 from actors.summarization import summarize_session
 from broker.task import registry
 from mirt import summaries
-from mirt.errors import DatabaseError
+from mirt.errors import DatabaseError, LeaseLostError
 from mirt.runtime import current_runtime
+from mirt.store.queue.leases import Lease
 from mirt.store.tables import conversations, dead_letters, history
 from mirt.texts import GREETING
 from service import dispatcher
@@ -280,3 +281,10 @@ def test_without_tasks_the_caller_gets_the_result(
         "session_id": CHAT,
         "summary_length": len(summary() or ""),
     }
+
+
+def test_a_worker_that_lost_its_lease_stores_no_summary(shop: Shop) -> None:
+    shop.hear()
+    with pytest.raises(LeaseLostError):
+        current_runtime().summaries.summarise(Lease("s1", "lost", fence=1), CHAT)
+    assert (summary(), len(said())) == (None, 2)

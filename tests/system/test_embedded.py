@@ -121,6 +121,9 @@ def test_the_demo_gets_every_reply(embedded: Embedded) -> None:
     played = embedded.mirt("demo")
     assert played.returncode == 0, played.stderr
     assert "3 messages, 3 replies" in played.stdout
+    scenes = ("a contact card", "a voice message", "an album")
+    assert [scene for scene in scenes if scene not in played.stdout] == []
+    assert len(set(re.findall(r"mirt-\d{8}-\w{16}", played.stdout))) == 1
 
 
 def test_sending_to_nobody_says_what_to_do(embedded: Embedded) -> None:

@@ -22,7 +22,7 @@ from mirt.task_names import TaskName
 class Agent:
     """Answers by its script, each line once; an error in it is raised."""
 
-    script: list[str | Exception] = field(default_factory=list)
+    script: list[str | BaseException] = field(default_factory=list)
     asked: list[tuple[list[str], str | None]] = field(default_factory=list)
     """The texts of each conversation that it was asked about, and the summary."""
     meanwhile: Callable[[], object] = lambda: None
@@ -34,7 +34,7 @@ class Agent:
         self.asked.append(([line.content for line in conversation], summary))
         self.meanwhile()
         answer = self.script.pop(0) if self.script else f"answer {len(self.asked)}"
-        if isinstance(answer, Exception):
+        if isinstance(answer, BaseException):
             raise answer
         return Completion(answer, "scripted", prompt_tokens=3, completion_tokens=4)
 

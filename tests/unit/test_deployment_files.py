@@ -65,3 +65,53 @@ def test_wrong_settings_end_the_service_that_all_others_wait_for() -> None:
     for name in ours.keys() - {"migrate"}:
         awaited = services[name]["depends_on"]["migrate"]
         assert awaited == {"condition": "service_completed_successfully"}
+
+
+SERVICES: Final[dict[str, Any]] = COMPOSE["services"]
+
+
+def test_no_password_of_compose_has_a_default() -> None:
+    text = (ROOT / "docker-compose.yml").read_text(encoding="utf-8")
+    example = (ROOT / ".env.example").read_text(encoding="utf-8")
+    assert re.findall(r"\$\{\w+(?::?-|\})[^}]*", text) == []
+    for name in set(re.findall(r"\$\{(\w+):\?", text)):
+        assert re.search(rf"^# {name}=", example, re.MULTILINE), name
+
+
+def test_compose_names_an_exact_version_of_every_image() -> None:
+    images = {one["image"] for one in SERVICES.values()} - {"mirt"}
+    assert [image for image in images if not re.search(r":v?\d+\.\d+(\.\d+)?(-\w+)?$", image)] == []
+
+
+def test_every_container_is_confined() -> None:
+    for one in SERVICES.values():
+        assert one["security_opt"] == ["no-new-privileges:true"]
+        assert one["mem_limit"]
+        assert one["pids_limit"]
+    for one in (one for one in SERVICES.values() if one["image"] == "mirt"):
+        assert (one["read_only"], one["cap_drop"], one["tmpfs"]) == (True, ["ALL"], ["/tmp"])
+
+
+def test_only_the_proxy_has_public_ports() -> None:
+    published = {name: one["ports"] for name, one in SERVICES.items() if "ports" in one}
+    assert published.pop("proxy") == ["80:80", "443:443"]
+    for ports in published.values():
+        assert all(port.startswith("127.0.0.1:") for port in ports)
+
+
+def test_the_proxy_passes_the_webhooks_and_nothing_else() -> None:
+    rules = (ROOT / "deploy/Caddyfile").read_text(encoding="utf-8")
+    (paths,) = re.findall(r"^\t\tpath (.+)$", rules, re.MULTILINE)
+    assert paths.split() == ["/webhooks/telegram", "/webhooks/manychat"]
+    assert rules.count("reverse_proxy") == 1
+    assert "respond 404" in rules
+
+
+def test_the_service_is_no_superuser_of_the_database() -> None:
+    script = (ROOT / "deploy/postgres/roles.sh").read_text(encoding="utf-8")
+    assert "CREATE ROLE mirt LOGIN NOSUPERUSER" in script
+    postgres = SERVICES["postgres"]["environment"]
+    assert "POSTGRES_USER" not in postgres, "the image would make mirt a superuser"
+    ours: dict[str, str] = COMPOSE["x-mirt"]["environment"]
+    assert ours["DATABASE_URL"].startswith("postgresql://mirt:${POSTGRES_PASSWORD:?")
+    assert ours["POSTGRES_ADMIN_PASSWORD"] == ""

@@ -297,11 +297,10 @@ def test_its_own_timeout_is_no_soft_limit(build: Build, services: FakeServices) 
 @pytest.mark.alone
 def test_a_server_that_takes_no_bytes_cannot_hold_the_request(build: Build) -> None:
     with socket.create_server(("127.0.0.1", 0)) as deaf:
-        service = build(f"http://127.0.0.1:{deaf.getsockname()[1]}", timeout=2)
-        began = time.monotonic()
-        with pytest.raises(OutcomeUnknownError):
+        service = build(f"http://127.0.0.1:{deaf.getsockname()[1]}", timeout=5)
+        # It never takes more than the buffers of the sockets, so the request would never end.
+        with pytest.raises(OutcomeUnknownError, match="WriteTimeout"):
             ask(service, "x" * 30_000_000)
-        assert time.monotonic() - began < 20
 
 
 class SlowStream(httpcore.NetworkStream):

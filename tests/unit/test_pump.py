@@ -70,3 +70,15 @@ def test_after_an_outage_of_the_database_running_tasks_are_left_to_their_owners_
     for now[0] in (200.0, 209.0, 211.0):
         publishing.look(broker, 0.5)
     assert broker.took_running == [False, False, True]
+
+
+@pytest.mark.parametrize("error", [DatabaseError("away"), ZeroDivisionError()])
+def test_the_pause_grows_after_an_error_and_the_pump_goes_on(error: Exception) -> None:
+    class Failing(Broker):
+        def publish_round(self, limit: int) -> PublishRound:
+            raise error
+
+    pauses = [0.5]
+    for _ in range(5):
+        pauses.append(OutboxPump().look(Failing(), pauses[-1]))
+    assert pauses == [0.5, 1.0, 2.0, 4.0, 5.0, 5.0]

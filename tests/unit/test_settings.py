@@ -252,7 +252,7 @@ def test_the_urls_of_our_examples_are_taken(env: pytest.MonkeyPatch, file: str) 
     example = (Path(__file__).parents[2] / file).read_text()
     urls = dict(re.findall(rf"^[# ]*({'|'.join(SERVERS)})(?:=|: )(.+)$", example, re.MULTILINE))
     assert set(urls) == set(SERVERS)
-    urls = {name: re.sub(r"\$\{\w+:-(\w+)\}", r"\1", url) for name, url in urls.items()}
+    urls = {name: re.sub(r"\$\{(\w+):[^}]+\}", r"\1", url) for name, url in urls.items()}
     assert read(env, **{**COMPLETE, **urls}).mode is Mode.DISTRIBUTED
 
 

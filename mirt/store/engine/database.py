@@ -247,7 +247,11 @@ def _connect_postgres(_dialect: object, _record: object, args: Any, options: Any
     # libpq wants whole seconds, at least two.
     within_s = ceil(max(2, time_left(CONNECT_TIMEOUT_S)))
     connection = PipedConnection.connect(*args, **options, connect_timeout=within_s)
-    connection.find_out_whether_to_prepare()
+    try:
+        connection.find_out_whether_to_prepare()
+    except BaseException:
+        connection.close()
+        raise
     return connection
 
 

@@ -36,6 +36,8 @@ class DeliveryState(StrEnum):
     """A person has the conversation (``mirt.store.shop.handovers``). What was not sent stays so."""
 
 
+STAFF: Final = "staff"
+"""The conversation of deliveries to the staff."""
 ENDED: Final = frozenset({DeliveryState.SENT, DeliveryState.UNREACHABLE, DeliveryState.WITHHELD})
 """States in which nothing is left to send."""
 

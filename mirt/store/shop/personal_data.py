@@ -249,9 +249,12 @@ def _conditions(table: Table, person: Person) -> Iterator[ColumnElement[bool]]:
     """Yield conditions that no row meets twice: together they are the rows about the customer."""
     if table not in _BY_TASK:
         yield _is_about(table, person.names)
+    if (task_id := _TASK_OF.get(table, _BY_TASK.get(table))) is None:
         return
     for ids in person.batches():
-        yield _BY_TASK[table].in_(ids)
+        is_found = task_id.in_(ids)
+        # What the staff is told of a customer is a delivery of their own conversation.
+        yield is_found if table in _BY_TASK else and_(is_found, ~_is_about(table, person.names))
 
 
 def _is_about(table: Table, names: Sequence[str]) -> ColumnElement[bool]:

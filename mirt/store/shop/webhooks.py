@@ -5,7 +5,7 @@ from dataclasses import asdict, dataclass
 from datetime import datetime, timedelta
 from typing import Final
 
-from sqlalchemy import Connection, func, select
+from sqlalchemy import Connection, select
 
 from mirt.store.engine.database import upsert
 from mirt.store.tables import conversations, webhooks
@@ -67,13 +67,22 @@ def write(tx: Connection, state: WebhookState) -> None:
 def last_messages(
     tx: Connection, channels: Collection[str], *, now: datetime
 ) -> Mapping[str, datetime]:
-    """Return the time of the last message of each of these channels within ``LOOK_BACK``."""
-    rows = tx.execute(
-        select(conversations.c.platform, func.max(conversations.c.last_customer_at))
+    """Return the time of the last message of each of these channels within ``LOOK_BACK``.
+
+    Each is the first match of an index, which is read from its end.
+    """
+    latest = [
+        select(conversations.c.last_customer_at)
         .where(
             conversations.c.last_customer_at > now - LOOK_BACK,
-            conversations.c.platform.in_(channels),
+            conversations.c.platform == channel,
         )
-        .group_by(conversations.c.platform)
-    )
-    return {str(platform): at for platform, at in rows}
+        .order_by(conversations.c.last_customer_at.desc(), conversations.c.session_id.desc())
+        .limit(1)
+        .scalar_subquery()
+        for channel in channels
+    ]
+    if not latest:
+        return {}
+    times = tx.execute(select(*latest)).one()
+    return {name: at for name, at in zip(channels, times, strict=True) if at is not None}

@@ -12,6 +12,7 @@ from mirt.store.shop.orders import OrderState
 from mirt.store.tables import (
     audit,
     conversations,
+    deliveries,
     handover_events,
     inbox,
     metadata,
@@ -183,6 +184,18 @@ def test_a_reply_sent_to_the_chat_alone_is_the_customers(database: Database) -> 
         tx.execute(insert(tasks).values({**row, "args": ["manychat", "5", "marker"]}))
     assert set(forget(database, "manychat:5")) == {"conversations", "tasks"}
     assert in_database(database, ["marker"]) == []
+
+
+def test_a_notice_to_the_staff_about_a_customer_is_erased_with_the_customer(
+    filled: Database,
+) -> None:
+    told = {**fill(deliveries, "staff", "marker"), "id": f"task-{SESSION}:staff"}
+    task = {**fill(tasks, SESSION, "marker"), "id": told["id"], "actor": "tell_staff"}
+    with filled.transaction() as tx:
+        tx.execute(insert(deliveries).values(told))
+        tx.execute(insert(tasks).values(task))
+    assert forget(filled)["deliveries"] == 2
+    assert in_database(filled, ["marker"]) == []
 
 
 def test_the_chat_of_a_group_is_of_no_one_customer(database: Database) -> None:

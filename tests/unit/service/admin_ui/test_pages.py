@@ -202,12 +202,12 @@ def test_a_paused_conversation_is_a_problem_with_a_button_on_its_page(
     fill(here.runtime, 7, 8)
     visit = come()
     address = "/ops/trace?id=7"
-    assert ">Pause<" in visit.get(address).text
+    assert ">Pause this conversation<" in visit.get(address).text
     paused = visit.send("/ops/pauses", do="pause", kind="conversation", name="7")
     assert paused.headers["location"] == address
     page = visit.get(address)
     assert "conversation 7 is paused." in page.text
-    assert ">Resume<" in page.text
+    assert ">Resume this conversation<" in page.text
     assert "conversation 7 is paused since" in visit.get("/ops").text
     visit.send("/ops/pauses", do="resume", kind="conversation", name="7")
     assert "conversation 7 goes on; 0 tasks waited." in visit.get(address).text

@@ -1,0 +1,1 @@
+"""Random sequences of steps on PostgreSQL, compared with small models after each step."""
