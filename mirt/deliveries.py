@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from dataclasses import replace
 from datetime import datetime
 from functools import partial
-from typing import Any, TypeVar
+from typing import Any, Final, TypeVar
 
 import structlog
 from sqlalchemy import Connection
@@ -43,6 +43,9 @@ from mirt.store.shop.deliveries import Delivery, DeliveryState
 log = structlog.get_logger(__name__)
 
 T = TypeVar("T")
+
+MOST_PARTS: Final = 20
+"""Messages that one reply becomes at most; the rest of its text is left out."""
 
 
 class Deliveries:
@@ -176,7 +179,9 @@ class Deliveries:
         parts = channel.split(delivery.text, delivery.chat_id)
         if not parts:
             raise PermanentError("response_text: it is blank", ErrorCode.EMPTY_MESSAGE)
-        return channel, parts
+        if len(parts) > MOST_PARTS:
+            log.warning("reply_cut", delivery=delivery.id, parts=len(parts), sent=MOST_PARTS)
+        return channel, parts[:MOST_PARTS]
 
     def _announce(
         self,

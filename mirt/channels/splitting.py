@@ -8,6 +8,8 @@ from typing import Final
 _BREAKS: Final = (re.compile(r"\n[^\S\n]*\n"), re.compile(r"\n"), re.compile(r"\s"))
 _LONGEST_CLUSTER: Final = 32
 """Code points after which a character with marks is cut, so that no run of marks is endless."""
+_OBEYED: Final = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069]")
+"""Control characters and overrides of the direction: a reply has no use for them."""
 _JOINER: Final = "\N{ZERO WIDTH JOINER}"
 _SKIN_TONES: Final = range(0x1F3FB, 0x1F400)
 
@@ -33,11 +35,13 @@ def well_formed(text: str) -> str:
 def split_text(text: str, limit: int, length: Callable[[str], int] = utf16_length) -> list[str]:
     """Return parts of at most ``limit`` units of ``length``. No part is blank; only space is lost.
 
+    Control characters but line breaks and tabs are left out.
+
     Each part ends at the last paragraph that fits, else at the last line, else at the last word,
     else at the limit, but never within a character, which may have several code points.
     """
-    rest = well_formed(text).strip()
-    parts = []
+    rest = _OBEYED.sub("", well_formed(text).replace("\r\n", "\n")).strip()
+    parts: list[str] = []
     while length(rest) > limit:
         end = _end_of_part(rest, limit, length)
         parts.append(rest[:end].rstrip())

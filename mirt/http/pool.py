@@ -5,6 +5,7 @@ import logging
 import os
 import ssl
 import threading
+import zlib
 from collections.abc import Collection, Mapping
 from functools import cache
 from typing import Any, Final
@@ -22,6 +23,9 @@ MOST_URLS: Final = 100
 """URLs that are remembered; the paths of most calls are the same few."""
 _LARGEST_ANSWER: Final = 8 * 1024 * 1024
 
+_GZIP: Final = 16 + zlib.MAX_WBITS
+"""https://docs.python.org/3/library/zlib.html#zlib.decompress: with the header of gzip."""
+
 _TELLTALES = ("httpx", "httpcore.connection", "httpcore.http11")
 """Loggers that write every URL, which has Telegram's token, or the headers of every answer."""
 
@@ -29,7 +33,7 @@ _JSON: Final = {"Content-Type": "application/json"}
 
 
 class AnswerTooLargeError(Exception):
-    """The answer has more than 8 MiB."""
+    """The answer has more than 8 MiB, or is compressed in a way that we did not ask for."""
 
 
 class Pool:
@@ -101,13 +105,9 @@ class Pool:
             headers={**({} if json is None else _JSON), **traces.headers()},
             timeout=httpx.Timeout(left, connect=min(CONNECT_SECONDS, left)),
         ) as response:
-            content = bytearray()
-            for chunk in response.iter_bytes():
-                content += chunk
-                if len(content) > _LARGEST_ANSWER:
-                    raise AnswerTooLargeError
+            content = _read(response)
             return Answer.read(
-                response.status_code, response.headers, bytes(content), secrets=self._secrets
+                response.status_code, response.headers, content, secrets=self._secrets
             )
 
     def _url_of(self, client: httpx.Client, path: str) -> httpx.URL:
@@ -128,13 +128,35 @@ class Pool:
     def _open(self) -> httpx.Client:
         for logger in _TELLTALES:
             logging.getLogger(logger).addFilter(_drop)
-        headers = {"User-Agent": "mirt", **self._headers}
+        headers = {"User-Agent": "mirt", "Accept-Encoding": "gzip", **self._headers}
         return httpx.Client(
             base_url=_revealed(self._base_url),
             headers=[(name.encode(), _revealed(value).encode()) for name, value in headers.items()],
             transport=_BoundedTransport(),
             trust_env=False,
         )
+
+
+def _read(response: httpx.Response) -> bytes:
+    """Return the decompressed content; no more of it is made than may be kept.
+
+    The client of the library decompresses a whole chunk, which grows a thousandfold in each layer,
+    before its length can be checked.
+    """
+    encoding = response.headers.get("Content-Encoding", "identity").strip().lower()
+    if encoding not in ("", "identity", "gzip"):
+        raise AnswerTooLargeError
+    gzip = zlib.decompressobj(_GZIP) if encoding == "gzip" else None
+    content = bytearray()
+    for chunk in response.iter_raw():
+        left = _LARGEST_ANSWER + 1 - len(content)
+        try:
+            content += gzip.decompress(chunk, left) if gzip else chunk
+        except zlib.error:
+            raise httpx.DecodingError("the answer is no gzip") from None
+        if len(content) > _LARGEST_ANSWER:
+            raise AnswerTooLargeError
+    return bytes(content)
 
 
 class _BoundedTransport(httpx.HTTPTransport):

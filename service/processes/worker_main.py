@@ -107,15 +107,25 @@ def _work(
 def start_worker(
     broker: DurableBroker, *, queues: set[str], threads: int, idle_ms: int = IDLE_WAKE_MS
 ) -> Worker:
-    """Start Dramatiq's worker; it prefetches no more messages of a queue than it has threads.
+    """Start Dramatiq's worker; it prefetches no more of a queue than ``threads_for_one`` says.
 
     ``idle_ms`` is how often an idle thread checks for a stop, in milliseconds.
     """
     worker = Worker(broker, queues=queues, worker_threads=threads, worker_timeout=idle_ms)
-    worker.queue_prefetch = threads
+    worker.queue_prefetch = threads_for_one(threads, len(queues))
     worker.start()
     log.info("worker_started", queues=sorted(queues), threads=threads)
     return worker
+
+
+def threads_for_one(threads: int, queues: int) -> int:
+    """Return how many of the threads one queue may occupy, where they serve several queues.
+
+    If the tasks of one queue hang, there is still a thread for each of the others. A process with
+    too few threads for that has no limit.
+    """
+    most = threads - (queues - 1)
+    return most if 2 * most >= threads else threads
 
 
 def faults_of(worker: Worker, broker: DurableBroker) -> list[str]:

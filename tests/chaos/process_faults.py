@@ -31,7 +31,7 @@ def _children_killed_twice(stage: Stage, chance: random.Random) -> Iterator[Reco
     name = chance.choice(stage.workers)
     for _ in range(2):
         started = stage.workers_started()
-        victims = wait_until(lambda: children(stage.processes.process(name)), within_s=ENOUGH_S)
+        victims = wait_until(lambda: stage.children_of(name), within_s=ENOUGH_S)
         for victim in victims:
             _signal(victim, signal.SIGKILL)
         wait_until(

@@ -64,12 +64,14 @@ class Stage:
 
     def worker_children(self) -> list[int]:
         """The pids of the processes that run turns now."""
-        found: list[int] = []
-        for name in self.workers:
-            process = self.processes.services[name].process
-            with suppress(psutil.NoSuchProcess):
-                found += children(process) if process is not None else []
-        return found
+        return [pid for name in self.workers for pid in self.children_of(name)]
+
+    def children_of(self, name: str) -> list[int]:
+        """The pids of the processes that this service has started; none while it starts itself."""
+        process = self.processes.services[name].process
+        with suppress(psutil.NoSuchProcess):
+            return children(process) if process is not None else []
+        return []
 
     @property
     def vhost(self) -> str:

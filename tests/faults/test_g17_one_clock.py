@@ -10,7 +10,7 @@ from tests.polling import START_WITHIN_S, wait_until
 
 ANOTHER_CLOCK = Path(__file__).with_name("another_clock")
 OFF_S = 60
-LEASE_S = 2
+LEASE_S = 10
 ANSWERS_AFTER_S = 5
 CHATS = range(1, 25)
 

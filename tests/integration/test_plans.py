@@ -11,8 +11,9 @@ from sqlalchemy import Connection, event
 from middleware.policy import TASKS
 from mirt.clock import utc_now
 from mirt.store.engine.database import Database
-from mirt.store.queue import leases, outbox
-from mirt.store.reports import counts
+from mirt.store.queue import leases, outbox, pauses
+from mirt.store.reports import counts, day
+from mirt.store.reports import orders as lists
 from mirt.store.shop.retention import OLD, remove_batch
 from tests.seed_month import seed_month
 
@@ -65,6 +66,12 @@ ASKED: dict[str, Run] = {
     ),
     "tasks after a restart": lambda tx: outbox.make_all_due(tx, now=utc_now()),
     "unknown outcomes": counts.unknown_outcomes,
+    "the figures of a day": lambda tx: day.figures(
+        tx, day.Span(utc_now() - timedelta(days=1), utc_now())
+    ),
+    "the orders that need a person": lambda tx: lists.troubled_orders(tx, limit=50),
+    "the latest orders": lambda tx: lists.list_orders(tx, limit=50),
+    "paused work": pauses.all_pauses,
     "open tasks": lambda tx: list(counts.open_tasks(tx)),
     **{f"old rows of {rows.table.name}": remove(number) for number, rows in enumerate(OLD)},
 }

@@ -1,6 +1,6 @@
 """A value that the database cannot keep is cut or refused, and is no outage of the database."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
@@ -18,8 +18,10 @@ LONG = "".join(chr(0x4E00 + n) for n in range(3_000))
 
 
 @pytest.fixture
-def database(database_url: str) -> Database:
-    return Database(database_url, pool_size=1)
+def database(database_url: str) -> Iterator[Database]:
+    opened = Database(database_url, pool_size=1)
+    yield opened
+    opened.close()
 
 
 @pytest.mark.parametrize(

@@ -2,6 +2,7 @@
 
 import json
 import re
+import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -144,7 +145,7 @@ def test_every_process_of_the_service_is_scraped_where_it_serves() -> None:
 
 
 def test_monitoring_is_a_profile_and_reads_what_is_here() -> None:
-    for name in ("prometheus", "grafana"):
+    for name in ("prometheus", "alertmanager", "grafana"):
         service = COMPOSE["services"][name]
         assert service["profiles"] == ["monitoring"]
         for volume in service["volumes"]:
@@ -153,8 +154,11 @@ def test_monitoring_is_a_profile_and_reads_what_is_here() -> None:
             assert (ROOT / source).is_dir() if source.startswith(".") else source in known
     assert [n for n, s in COMPOSE["services"].items() if "profiles" in s] == [
         "prometheus",
+        "alertmanager",
         "grafana",
     ]
+    [manager] = PROMETHEUS["alerting"]["alertmanagers"]
+    assert manager["static_configs"] == [{"targets": ["alertmanager:9093"]}]
     assert PROMETHEUS["rule_files"] == ["alerts.yml"]
 
 
@@ -195,3 +199,36 @@ def test_the_processes_of_one_machine_have_a_port_each() -> None:
     lines = [line for line in procfile.splitlines() if not line.startswith(("release:", "web:"))]
     offsets = re.findall(r"--metrics-port \$\(\(METRICS_PORT\+(\d)\)\)", procfile)
     assert offsets == [str(number) for number in range(1, len(lines) + 1)]
+
+
+def configuration_of_alertmanager(folder: Path, **environment: str) -> dict[str, Any]:
+    """Run the start script with a stand-in for Alertmanager; return what it wrote."""
+    config = folder / "alertmanager.yml"
+    script = MONITORING / "alertmanager/start.sh"
+    subprocess.run(
+        ["/bin/sh", str(script)],
+        env={"PATH": "/usr/bin:/bin", "CONFIG": str(config), "ALERTMANAGER": "true", **environment},
+        check=True,
+    )
+    written: dict[str, Any] = yaml.safe_load(config.read_text())
+    return written
+
+
+def test_alerts_go_to_the_chat_that_is_configured_with_a_link_that_opens(tmp_path: Path) -> None:
+    written = configuration_of_alertmanager(
+        tmp_path,
+        ALERT_TELEGRAM_TOKEN="1:token",
+        ALERT_CHAT_ID="-1007",
+        RUNBOOKS_URL="https://git.example/mirt/blob/main/",
+    )
+    [receiver] = written["receivers"]
+    [telegram] = receiver["telegram_configs"]
+    assert (telegram["bot_token"], telegram["chat_id"]) == ("1:token", -1007)
+    assert (
+        "https://git.example/mirt/blob/main/{{ .Annotations.runbook_url }}" in telegram["message"]
+    )
+    assert written["route"]["receiver"] == receiver["name"]
+
+
+def test_without_a_chat_alerts_go_nowhere_and_alertmanager_starts(tmp_path: Path) -> None:
+    assert configuration_of_alertmanager(tmp_path)["receivers"] == [{"name": "operators"}]

@@ -14,6 +14,7 @@ APOLOGY: Final = "%:apology"
 """Ids of the deliveries of apologies, as a pattern."""
 BROUGHT_BACK_WITHIN: Final = timedelta(hours=72)
 """Time after a follow-up in which a message of the customer counts as its answer."""
+DELIVERED_WITHIN: Final = timedelta(days=1)
 STEPS_PER_S: Final = 4
 MOST_ORDERS: Final = 5_000
 
@@ -101,7 +102,13 @@ def _replies(tx: Connection, span: Span) -> dict[int, int]:
     took = (
         select((extract("epoch", deliveries.c.finished_at) - first).label("took_s"))
         .join(inbox, inbox.c.turn_id == deliveries.c.id)
-        .where(span.holds(deliveries.c.finished_at), deliveries.c.state == DeliveryState.SENT)
+        .where(
+            span.holds(deliveries.c.finished_at),
+            deliveries.c.state == DeliveryState.SENT,
+            # A reply is stored up to a day before it is delivered. Both sides use an index of time.
+            inbox.c.finished_at >= span.since - DELIVERED_WITHIN,
+            inbox.c.finished_at < span.until,
+        )
         .group_by(deliveries.c.id, deliveries.c.finished_at)
         .subquery()
     )

@@ -47,7 +47,10 @@ def _workers(now: Activity) -> Finding:
 
 
 def _clocks(now: Activity) -> Iterator[Finding]:
-    ahead = {one.worker.host: one.worker.clock_ahead_s or 0.0 for one in now.workers}
+    ahead: dict[str, float] = {}
+    for one in now.workers:
+        of_host = (one.worker.clock_ahead_s or 0.0, ahead.get(one.worker.host, 0.0))
+        ahead[one.worker.host] = max(of_host, key=abs)
     wrong = {host: by for host, by in ahead.items() if abs(by) > MAX_CLOCK_SKEW_S}
     for host, by in wrong.items():
         found = f"{host} is {abs(by):.2f} s {'ahead of' if by > 0 else 'behind'} the database"

@@ -90,3 +90,9 @@ def test_parts_fit_are_not_blank_and_lose_nothing_but_space(
     assert all(part.strip() and length(part) <= limit for part in parts)
     assert "".join("".join(parts).split()) == "".join(well_formed(text).split())
     assert all(part.encode() for part in parts), "each part is valid UTF-8"
+
+
+def test_a_reply_has_no_character_that_a_terminal_or_a_text_obeys() -> None:
+    obeyed = [*range(9), *range(0x0B, 0x20), *range(0x7F, 0xA0), *range(0x202A, 0x202F)]
+    text = "".join(f"a{chr(code)}" for code in [*obeyed, *range(0x2066, 0x206A)])
+    assert split_text(f"{text}\tb\r\nc", 1000) == ["a" * (len(text) // 2) + "\tb\nc"]
