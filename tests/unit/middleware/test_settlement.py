@@ -2,6 +2,7 @@
 
 from contextlib import suppress
 from dataclasses import dataclass, field
+from typing import Any
 
 import pytest
 from dramatiq import Message, MessageProxy
@@ -207,7 +208,8 @@ def test_the_answer_to_a_probe_ends_the_hold_however_its_run_ends(
     probe = Lease("t1", "one", fence=1, held_by="llm")
     monkeypatch.setattr(middleware_holds, "current_lease", lambda: probe)
     runs.broker.open_holds = ("llm",) if is_known else ()
-    notes, message = Holds(runs.database, runs.clock), object()
+    notes = Holds(runs.database, runs.clock)
+    message: Message[Any] = Message("webhooks", TASK, (), {}, {})
     notes.before_process_message(runs.broker, message)
     service_calls.current().answered.add("llm")
     notes.after_process_message(runs.broker, message, exception=exception)
@@ -218,7 +220,8 @@ def test_the_answer_to_a_probe_ends_the_hold_however_its_run_ends(
 def test_a_run_without_an_answer_ends_no_hold(runs: Runs, monkeypatch: pytest.MonkeyPatch) -> None:
     opened(runs.database)
     monkeypatch.setattr(middleware_holds, "current_lease", lambda: Lease("t1", "one", 1))
-    notes, message = Holds(runs.database, runs.clock), object()
+    notes = Holds(runs.database, runs.clock)
+    message: Message[Any] = Message("webhooks", TASK, (), {}, {})
     notes.before_process_message(runs.broker, message)
     service_calls.current().answered.add("crm")
     notes.after_process_message(runs.broker, message)
