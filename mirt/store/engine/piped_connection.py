@@ -16,7 +16,6 @@ from functools import lru_cache
 from typing import Any, ClassVar, Final
 
 import psycopg
-import structlog
 from psycopg.abc import PQGen
 from psycopg.adapt import PyFormat, Transformer
 from psycopg.errors import error_from_result
@@ -25,8 +24,6 @@ from psycopg.pq import ExecStatus
 from psycopg.pq.abc import PGconn, PGresult
 
 from mirt.store.engine.timeouts import BoundedConnection
-
-log = structlog.get_logger(__name__)
 
 TextAndValues = tuple[str, Mapping[str, Any] | None]
 """A statement with parameters like ``%(name)s``, and their values; None if it takes none."""
@@ -145,6 +142,9 @@ class PipedConnection(BoundedConnection):
         error = error_from_result(result)
         if error.sqlstate in _MIXED_UP:
             PipedConnection.are_mixed_up = True
+            import structlog  # a command that reads the database does without it
+
+            log = structlog.get_logger(__name__)
             log.warning("statements_not_prepared", why=str(error.diag.message_primary))
         elif error.sqlstate != _CHANGED:
             return error
