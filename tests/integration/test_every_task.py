@@ -40,7 +40,7 @@ from tests.integration.conftest import TRANSPORTS, brokers, result_of, rows
 from tests.polling import wait_until
 from tests.unit.orders.examples import order
 
-SET_UP = {"snitkix_api_key": "crm-key", "OPS_TOKEN": "ops"}
+SET_UP = {"snitkix_api_key": "crm-key", "OPS_TOKEN": "token-of-the-operators"}
 
 
 @dataclass(frozen=True)

@@ -34,7 +34,7 @@ from tests.integration.conftest import TRANSPORTS, Running, result_of, rows
 from tests.polling import wait_until
 from tests.unit.orders.examples import order
 
-CRM = {"snitkix_api_key": "crm-key", "OPS_TOKEN": "ops"}
+CRM = {"snitkix_api_key": "crm-key", "OPS_TOKEN": "token-of-the-operators"}
 
 
 @pytest.fixture

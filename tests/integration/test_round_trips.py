@@ -81,7 +81,7 @@ def warm(services: FakeServices, database_url: str) -> Iterator[None]:
         TASKS_EAGER=True,
         snitkix_api_url=services.crm_url,
         snitkix_api_key="crm-key",
-        OPS_TOKEN="ops",
+        OPS_TOKEN="token-of-the-operators",
     )
     runtime = open_runtime(settings)
     use_runtime(runtime)

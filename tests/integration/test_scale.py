@@ -45,7 +45,7 @@ def trace(name: str) -> Callable[[CommandContext], object]:
 
 
 COMMANDS: dict[str, tuple[Callable[[CommandContext], object], int]] = {
-    "inspect": (show_problems, 14),
+    "inspect": (show_problems, 20),
     "inspect stats": (activity, 5),
     "dead list": (
         lambda look: dead_letters.find(look, DeadLetterFilter(until=utc_now()), limit=20),

@@ -149,7 +149,9 @@ def test_a_message_is_sent_to_a_deployment_and_what_is_wrong_is_said(
     late = deployed.mirt("send", "Привіт", *port, *chat, "--within", "0.5")
     assert late.returncode == 1
     assert "mirt trace" in late.stderr
-    refused = deployed.mirt("send", "Привіт", *port, *chat, TELEGRAM_WEBHOOK_SECRET="wrong")
+    refused = deployed.mirt(
+        "send", "Привіт", *port, *chat, TELEGRAM_WEBHOOK_SECRET="a-wrong-secret"
+    )
     assert refused.returncode == 1
     assert "UNAUTHORIZED" in refused.stderr
     deployed.start("worker", "llm")

@@ -16,6 +16,8 @@ from tests.integration.conftest import Running, dead_letters_of, rows
 from tests.polling import wait_until
 
 Run = Callable[..., Running]
+CLAIMS = ("claim_first_and_commit", "claim_and_read")
+"""The ways to claim a task: at its first start, and at any."""
 
 
 @dataclass
@@ -43,7 +45,7 @@ def test_a_plain_message_that_comes_while_the_database_is_away_runs_once_when_it
     run: Run, services: FakeServices, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     running, outage = run("rabbitmq"), Outage()
-    outage.of(monkeypatch, "claim_and_read")
+    outage.of(monkeypatch, *CLAIMS)
     send_response.send("telegram", "7", "hello")
     # It comes back again and again, since it is not acknowledged.
     wait_until(lambda: len(outage.calls) >= 2)
@@ -60,16 +62,19 @@ def test_a_claim_that_fails_for_any_other_reason_keeps_its_message_too(
     run: Run, services: FakeServices, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     run("rabbitmq")
-    claim = leases.claim_and_read
     calls: list[None] = []
 
-    def fail_twice(*args: Any, **values: Any) -> Any:
-        calls.append(None)
-        if len(calls) <= 2:
-            raise ZeroDivisionError
-        return claim(*args, **values)
+    def failing_twice(claim: Callable[..., Any]) -> Callable[..., Any]:
+        def call(*args: Any, **values: Any) -> Any:
+            calls.append(None)
+            if len(calls) <= 2:
+                raise ZeroDivisionError
+            return claim(*args, **values)
 
-    monkeypatch.setattr(leases, "claim_and_read", fail_twice)
+        return call
+
+    for name in CLAIMS:
+        monkeypatch.setattr(leases, name, failing_twice(getattr(leases, name)))
     send_response.send("telegram", "7", "hello")
     wait_until(lambda: services.sent("7"))
     assert services.sent("7") == ["hello"]
@@ -79,12 +84,12 @@ def test_a_run_whose_end_cannot_be_written_is_not_acknowledged(
     run: Run, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     running, outage = run("rabbitmq"), Outage()
-    outage.of(monkeypatch, "finish")
+    outage.of(monkeypatch, "finish_and_commit")
     ping.send()
     wait_until(lambda: outage.calls)
-    outage.of(monkeypatch, "claim_and_read", "renew")
+    outage.of(monkeypatch, *CLAIMS, "renew")
     # The message comes back, since it is not acknowledged.
-    wait_until(lambda: "claim_and_read" in outage.calls)
+    wait_until(lambda: not set(CLAIMS).isdisjoint(outage.calls))
     assert [row.state for row in rows(tasks)] == ["running"]
     outage.is_over = True
     wait_until(lambda: [row.state for row in rows(tasks)] == ["done"])
