@@ -171,7 +171,7 @@ def test_an_order_of_nobody_is_not_synced(crm: Any) -> None:
     assert [dead.error_code for dead in rows(dead_letters)] == ["CRM_REJECTED"]
 
 
-def post(path: str, body: Any, token: str | None = "ops") -> Any:
+def post(path: str, body: Any, token: str | None = "token-of-the-operators") -> Any:
     client = TestClient(create_app(current_runtime()))
     headers = {} if token is None else {"Authorization": f"Bearer {token}"}
     return client.simulate_post(path, json=body, headers=headers)
@@ -216,7 +216,7 @@ def test_a_reminder_that_could_reach_nobody_is_refused_and_not_kept(crm: Any, wr
 
 def test_without_a_token_configured_nobody_is_let_in(run: Callable[..., Running]) -> None:
     run("eager")
-    for token in (None, "", "ops"):
+    for token in (None, "", "token-of-the-operators"):
         assert post("/tasks/summarize", {"session_id": "42"}, token).status_code == 401
 
 
