@@ -156,6 +156,7 @@ class RabbitConsumer(Consumer):
         self._is_cancelled = True
 
     def _received(self, _channel: BlockingChannel, method: Any, _: Any, body: bytes) -> None:
+        self._upkeep.received()
         self._unsettled.add(method.delivery_tag)
         self._deliver(method.delivery_tag, body)
 

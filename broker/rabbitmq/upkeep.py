@@ -42,12 +42,18 @@ class Upkeep:
         self._hooks = hooks
         self._channel: BlockingChannel | None = None
         self._look_at = time.monotonic() + LOOK_EVERY_S
+        self._was_starved = False
+        """Whether the last look found messages in the queue, and nothing was received since."""
+
+    def received(self) -> None:
+        """Note that the queue has delivered a message to the consumer."""
+        self._was_starved = False
 
     def look(self, *, is_idle: bool) -> None:
         """Look if it is time; ``is_idle`` says that the consumer holds no message.
 
         Raises:
-            ConnectionClosed: the queue is gone.
+            ConnectionClosed: the queue is gone, or does not deliver what it has to this consumer.
             AMQPError: the connection is lost.
         """
         if time.monotonic() < self._look_at:
@@ -58,6 +64,11 @@ class Upkeep:
             if refused.reply_code == NOT_FOUND:
                 raise ConnectionClosed(f"queue {self._queue!r} was deleted") from None
             raise
+        is_starved = is_idle and found.message_count > 0
+        if is_starved and self._was_starved:
+            # As after its queue was deleted and declared again by others.
+            raise ConnectionClosed(f"queue {self._queue!r} delivers none of its messages")
+        self._was_starved = is_starved
         pause = min(LOOK_EVERY_S * max(1, found.consumer_count), LONGEST_PAUSE_S)
         self._look_at = time.monotonic() + pause
         if is_idle and not found.message_count:

@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from actors.health import ping
+from broker.rabbitmq import RabbitBroker
 from mirt.clock import utc_now
 from mirt.errors import BrokerUnavailableError
 from mirt.store.tables import tasks
@@ -83,20 +84,27 @@ def test_a_message_unconfirmed_when_its_sender_stopped_is_left_to_others(
         assert row(running, "left").due_at <= utc_now()
 
 
-def test_a_task_whose_message_is_refused_by_its_queue_is_due_at_once(
+def test_a_task_whose_message_is_refused_by_its_queue_is_sent_again_after_a_pause(
     run: Run, rabbitmq: RabbitMQ, rabbitmq_url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("mirt.store.queue.outbox.REPUBLISH_AFTER", timedelta(hours=1))
+    pause = timedelta(seconds=1)
+    monkeypatch.setattr("mirt.store.queue.outbox.REPUBLISH_AFTER", pause)
     running = run("rabbitmq", work=False)
+    assert isinstance(running.broker, RabbitBroker)
+    publisher = running.broker.publisher
     rabbitmq.limit_queues(rabbitmq_url, to=1)
     sent: list[str] = []
 
-    def is_due() -> bool:
+    def is_refused() -> bool:
         sent.append(f"task-{len(sent)}")
         ping.send_with_options(task_id=sent[-1])
-        return bool(row(running, sent[-1]).due_at <= utc_now())
+        return publisher.problem is not None
 
-    wait_until(is_due)
-    assert row(running, sent[0]).due_at > utc_now()
+    wait_until(is_refused)
+    refused = row(running, sent[-1])
+    assert refused.due_at - refused.published_at == pause
     with pytest.raises(BrokerUnavailableError):
         ping.send()
+    rabbitmq.limit_queues(rabbitmq_url, to=1000)
+    running = run("rabbitmq")
+    wait_until(lambda: {row(running, one).state for one in sent} == {"done"})

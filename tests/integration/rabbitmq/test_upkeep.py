@@ -10,7 +10,7 @@ import pytest
 from actors.health import ping
 from actors.messages import send_response
 from broker.rabbitmq import RabbitBroker
-from broker.rabbitmq.queues import rejects_name
+from broker.rabbitmq.queues import queue_arguments, rejects_name
 from mirt.store.tables import tasks
 from tests.fakes import FakeServices
 from tests.integration.conftest import Running, dead_letters_of
@@ -44,14 +44,35 @@ def test_purged_messages_are_published_again_when_a_worker_is_idle(
     assert {len(services.sent(str(n + 1))) for n in range(12)} == {1}
 
 
-def test_a_deleted_queue_is_found_even_if_its_consumer_was_not_told(
-    run: Run, rabbitmq_url: str, services: FakeServices, monkeypatch: pytest.MonkeyPatch
-) -> None:
+@pytest.fixture
+def consumers_are_not_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let workers miss that RabbitMQ has ended their consumer."""
     monkeypatch.setattr(
         "broker.rabbitmq.consumer.RabbitConsumer._cancelled_by_broker", lambda *_: None
     )
+
+
+@pytest.mark.usefixtures("consumers_are_not_told")
+def test_a_deleted_queue_is_found_even_if_its_consumer_was_not_told(
+    run: Run, rabbitmq_url: str, services: FakeServices
+) -> None:
     run("rabbitmq")
     ask(rabbitmq_url, lambda channel: channel.queue_delete("webhooks"))
+    send_response.send_with_options(args=("telegram", "7", "x"), task_id="t")
+    wait_until(lambda: services.sent("7"))
+
+
+@pytest.mark.usefixtures("consumers_are_not_told")
+def test_a_queue_that_was_deleted_and_declared_again_gets_its_consumer_back(
+    run: Run, rabbitmq_url: str, services: FakeServices
+) -> None:
+    run("rabbitmq")
+
+    def declare_again(channel: Any) -> None:
+        channel.queue_delete("webhooks")
+        channel.queue_declare("webhooks", durable=True, arguments=queue_arguments("webhooks"))
+
+    ask(rabbitmq_url, declare_again)
     send_response.send_with_options(args=("telegram", "7", "x"), task_id="t")
     wait_until(lambda: services.sent("7"))
 
