@@ -51,7 +51,7 @@ STATEMENTS: Final = (
        fence, created_at, waits_since, first_started_at, started_at, finished_at)
     SELECT task_id, actor, '[]', jsonb_build_object('session_id', session_id), '{}', trace_id,
            session_id, CASE WHEN state = 'answered' THEN 'done' ELSE 'queued' END,
-           CASE WHEN state = 'answered' THEN NULL ELSE now() + interval '1 minute' END,
+           CASE WHEN state = 'answered' THEN NULL ELSE now() + interval '1 day' END,
            received_at, NULL, CASE WHEN state = 'answered' THEN 1 ELSE 0 END, received_at,
            received_at,
            CASE WHEN state = 'answered' THEN received_at + interval '0.1 seconds' END,

@@ -16,7 +16,18 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import BindParameter, Column, Connection, Dialect, Table, bindparam, or_
+from sqlalchemy import (
+    BindParameter,
+    Column,
+    Connection,
+    Dialect,
+    Select,
+    Table,
+    any_,
+    bindparam,
+    func,
+    or_,
+)
 from sqlalchemy.dialects.postgresql import insert as postgres_insert
 from sqlalchemy.dialects.sqlite import insert as sqlite_insert
 
@@ -37,6 +48,15 @@ class Dialected:
     def insert(self, table: Table) -> Any:
         """Begin an INSERT that can say what a conflict means."""
         return (sqlite_insert if self.is_sqlite else postgres_insert)(table)
+
+    def found_by(self, column: Column[Any], query: Select[Any]) -> Any:
+        """Return the condition that a column has one of the values of a query with a limit.
+
+        An index finds the rows, whatever the planner takes for the number of values. With IN it
+        joins the tables, and may read all of the outer one.
+        """
+        values = query.scalar_subquery()
+        return column.in_(values) if self.is_sqlite else column == any_(func.array(values))
 
 
 def p(name: str, column: Column[Any]) -> BindParameter[Any]:

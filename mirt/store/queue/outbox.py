@@ -84,9 +84,9 @@ _DUE: Final = (
     .with_for_update(skip_locked=True)
 )
 _TAKE_DUE: Final = Statement(
-    lambda _: (
+    lambda d: (
         update(tasks)
-        .where(tasks.c.id.in_(_DUE.scalar_subquery()))
+        .where(d.found_by(tasks.c.id, _DUE))
         .values(
             state=TaskState.QUEUED,
             published_at=p("at", tasks.c.due_at),
