@@ -32,15 +32,20 @@ def well_formed(text: str) -> str:
     return units.decode("utf-16-le", "replace")
 
 
+def sendable(text: str) -> str:
+    """Return a reply as it is sent: well formed, with no control characters but breaks and tabs."""
+    return _OBEYED.sub("", well_formed(text).replace("\r\n", "\n")).strip()
+
+
 def split_text(text: str, limit: int, length: Callable[[str], int] = utf16_length) -> list[str]:
     """Return parts of at most ``limit`` units of ``length``. No part is blank; only space is lost.
 
-    Control characters but line breaks and tabs are left out.
+    The text is made ``sendable`` first.
 
     Each part ends at the last paragraph that fits, else at the last line, else at the last word,
     else at the limit, but never within a character, which may have several code points.
     """
-    rest = _OBEYED.sub("", well_formed(text).replace("\r\n", "\n")).strip()
+    rest = sendable(text)
     parts: list[str] = []
     while length(rest) > limit:
         end = _end_of_part(rest, limit, length)

@@ -9,7 +9,7 @@ from pydantic import SecretStr
 from mirt.channels.manychat.events import Event
 from mirt.channels.manychat.platforms import Address, Platform
 from mirt.channels.protocol import InboundMessage, Marks, Receipt, ignore
-from mirt.channels.splitting import well_formed
+from mirt.channels.splitting import sendable
 from mirt.channels.webhook import header, present, same_secret
 from mirt.errors import ErrorCode, OutcomeUnknownError, PermanentError
 from mirt.http import (
@@ -119,7 +119,7 @@ class ManyChatChannel:
 
     def split(self, text: str, chat_id: str = "") -> list[str]:
         """Return the parts of a reply, each sent as at most ``MOST_BUBBLES`` bubbles at once."""
-        whole = well_formed(text)
+        whole = sendable(text)
         bubbles = self._address(chat_id).platform.bubbles(whole)
         ends, parts = [0], []
         for bubble in bubbles:

@@ -14,6 +14,7 @@ from pydantic import SecretStr
 from mirt.channels import InboundMessage, Marks
 from mirt.channels.manychat import MOST_BUBBLES, ManyChatChannel, Platform
 from mirt.channels.notes import labels_of
+from mirt.channels.splitting import sendable
 from mirt.errors import (
     ErrorCode,
     ExternalServiceError,
@@ -308,6 +309,11 @@ def test_a_reply_of_more_bubbles_than_a_request_takes_is_several_parts(
         manychat.send("42", part)
     assert len(parts) == math.ceil(len(services.sent("42")) / MOST_BUBBLES) == 3
     assert " ".join(services.sent("42")) == text.strip()
+
+
+@given(st.text(st.sampled_from("аb \n\r\t\0\x05\u202e\ud83d😀"), max_size=60))
+def test_a_reply_with_control_characters_has_parts_without_them(text: str) -> None:
+    assert "".join("".join(channel().split(text)).split()) == "".join(sendable(text).split())
 
 
 def test_no_bubble_for_instagram_has_more_than_1000_bytes(
