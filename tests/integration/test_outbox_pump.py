@@ -125,3 +125,15 @@ def test_a_message_that_the_transport_refuses_is_no_reason_to_look_again_at_once
         )
         assert running.broker.publish_due() == 0
     assert running.broker.publish_due() == 1
+
+
+def test_a_task_that_the_transport_refuses_when_it_is_sent_is_due_at_once(
+    run: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    running = run("embedded", work=False)
+    with monkeypatch.context() as lost:
+        lost.setattr(
+            running.broker, "transmit", lambda messages, within_s: PublishResult(failed=messages)
+        )
+        ping.send_with_options(task_id="refused")
+    assert running.broker.publish_due() == 1
