@@ -35,6 +35,7 @@ from tests.servers import (
 )
 from tests.servers.provision import install
 
+pytest_plugins = ["tests.leftovers"]
 KINDS: dict[str, type[Server]] = {
     "rabbitmq": RabbitMQ,
     "redis_server": Redis,

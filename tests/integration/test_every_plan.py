@@ -42,6 +42,11 @@ FEW = frozenset(
 )
 """Tables with a row for each worker, task, service, version, failure or session of an operator."""
 MORE_ROWS = (
+    # ManyChat's window lets reminders come sooner: most conversations there have had theirs.
+    """
+    UPDATE conversations SET followups_taken = 1
+    WHERE platform = 'manychat' AND session_id::bigint % 100 <> 0
+    """,
     """
     INSERT INTO history (session_id, role, content, turn_id, created_at)
     SELECT session_id, CASE k WHEN 0 THEN 'user' ELSE 'assistant' END, text, task_id, received_at

@@ -12,6 +12,7 @@ from falcon.testing import Result, TestClient
 from structlog.testing import capture_logs
 from structlog.typing import EventDict
 
+from broker.durable import DurableBroker
 from broker.stack import install
 from broker.task import registry
 from mirt.runtime import Runtime, open_runtime, use_runtime
@@ -55,20 +56,21 @@ def migrated(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture
 def ingress(services: FakeServices, tmp_path: Path, migrated: Path) -> Iterator[Open]:
     """Open an ingress; ``app`` are arguments of ``create_app``, the rest are settings."""
-    opened: list[Runtime] = []
+    opened: list[tuple[Runtime, DurableBroker]] = []
 
     def open_ingress(app: Mapping[str, Any] | None = None, **settings: Any) -> Ingress:
         shutil.copy(migrated, tmp_path / "mirt.db")
         values = {"database_url": sqlite_url(tmp_path), "TASKS_EAGER": True, **settings}
         chosen = settings_for(services, **values)
-        opened.append(open_runtime(chosen))
-        use_runtime(opened[-1])
-        install(chosen)
-        return Ingress(TestClient(create_app(opened[-1], **(app or {}))), opened[-1])
+        runtime = open_runtime(chosen)
+        use_runtime(runtime)
+        opened.append((runtime, install(chosen)))
+        return Ingress(TestClient(create_app(runtime, **(app or {}))), runtime)
 
     yield open_ingress
-    for one in opened:
-        one.close()
+    for runtime, broker in opened:
+        broker.close()
+        runtime.close()
     registry.release()
 
 
