@@ -1,4 +1,4 @@
-"""Whatever a test starts has ended when the tests of its file have ended: a plugin of pytest.
+"""Whatever a test starts has ended when the tests of its folder have ended: a plugin of pytest.
 
 A thread of the product that lives on changes things under later tests; a process that lives on
 takes their processor. Both are named with the test that started them.
@@ -33,7 +33,7 @@ BEFORE = pytest.StashKey[tuple[set[threading.Thread], dict[int, str]]]()
 
 
 class Leftovers:
-    """What each test of a file has left."""
+    """What each test of a folder has left."""
 
     def __init__(self) -> None:
         self._left: dict[threading.Thread | int, str] = {}
@@ -50,16 +50,16 @@ class Leftovers:
     def take(self) -> list[str]:
         """Return what does not end within ``END_WITHIN_S``; forget all."""
         deadline = time.monotonic() + END_WITHIN_S
-        lasting = []
-        for one, what in self._left.items():
-            if isinstance(one, threading.Thread):
-                one.join(max(0.0, deadline - time.monotonic()))
-                if one.is_alive():
-                    lasting.append(what)
-            elif one in children_of(os.getpid()):
-                lasting.append(what)
-        self._left.clear()
-        return lasting
+        left, self._left = self._left, {}
+        while left := {one: what for one, what in left.items() if _lives(one)}:
+            if time.monotonic() > deadline:
+                break
+            time.sleep(0.02)
+        return list(left.values())
+
+
+def _lives(one: threading.Thread | int) -> bool:
+    return one.is_alive() if isinstance(one, threading.Thread) else one in children_of(os.getpid())
 
 
 def children_of(pid: int) -> dict[int, str]:
@@ -85,14 +85,14 @@ def pytest_runtest_setup(item: pytest.Item) -> Iterator[None]:
 
 @pytest.hookimpl(wrapper=True, tryfirst=True)
 def pytest_runtest_teardown(item: pytest.Item, nextitem: pytest.Item | None) -> Iterator[None]:
-    """After the fixtures, and those of the module: fail if something is left."""
+    """After the fixtures of the test, and perhaps of its package: fail if something is left."""
     result = yield
     leftovers = item.config.stash[LEFTOVERS]
     leftovers.note(item.nodeid, *item.stash[BEFORE])
-    if nextitem is None or nextitem.path != item.path:
+    if nextitem is None or nextitem.path.parent != item.path.parent:
         lasting = leftovers.take()
         if lasting:
-            pytest.fail("still there after the tests of a file:\n" + "\n".join(lasting), False)
+            pytest.fail("still there after the tests of a folder:\n" + "\n".join(lasting), False)
     return result
 
 

@@ -6,6 +6,7 @@ without a list.
 
 import re
 from collections.abc import Iterator
+from contextlib import closing
 from typing import Any
 
 import psycopg
@@ -161,7 +162,8 @@ def test_no_query_of_the_work_or_of_the_page_reads_a_whole_table(
 ) -> None:
     broker = install(runtime.settings)
     client = TestClient(create_app(runtime))
-    work(broker, client)
+    with closing(broker):
+        work(broker, client)
     cookies = {"mirt_ops": cookie(Ingress(client, runtime), Role.OPERATOR)}
     for address in PAGES:
         path, _, query = address.partition("?")
