@@ -1,4 +1,4 @@
-"""Whatever a test starts has ended when the tests of its folder have ended: a plugin of pytest.
+"""A plugin of pytest: all that a test starts has ended when the tests of its folder have ended.
 
 A thread of the product that lives on changes things under later tests; a process that lives on
 takes their processor. Both are named with the test that started them.
@@ -24,7 +24,7 @@ NAMES: Final = frozenset(
 )
 """The names of the product's threads that work until they are stopped."""
 OF_THE_TESTS: Final = "tests.servers", "tests/servers", "/postgres", "redis-server", "/beam"
-"""What is in the commands of servers, which serve all tests of a run."""
+"""Parts of the commands of servers, which serve all tests of a run."""
 
 
 LEFTOVERS = pytest.StashKey["Leftovers"]()
@@ -33,7 +33,7 @@ BEFORE = pytest.StashKey[tuple[set[threading.Thread], dict[int, str]]]()
 
 
 class Leftovers:
-    """What each test of a folder has left."""
+    """Keeps the threads and processes that each test of a folder has left."""
 
     def __init__(self) -> None:
         self._left: dict[threading.Thread | int, str] = {}
