@@ -20,6 +20,7 @@ from collections.abc import Callable, Iterator
 from typing import NoReturn
 
 import pytest
+import structlog
 
 from tests.browser.chromium import CHROMIUM
 from tests.fakes.fixtures import services as services  # noqa: PLC0414
@@ -155,3 +156,9 @@ def redis_url(redis_server: Redis) -> Iterator[str]:
 def database_url(postgres: Postgres) -> Iterator[str]:
     with postgres.isolated() as url:
         yield url
+
+
+@pytest.fixture(autouse=True)
+def no_log_context() -> None:
+    """Forget what other tests have bound to the log lines of this thread."""
+    structlog.contextvars.clear_contextvars()

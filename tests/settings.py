@@ -18,7 +18,6 @@ def settings_for(services: FakeServices, **values: Any) -> Settings:
             "llm_api_key": "llm-key",
             "llm_base_url": services.llm_url,
             "retry_base_seconds": 0.1,
-            "lease_seconds": 2,
             **values,
         },
     )

@@ -50,6 +50,12 @@ class Running:
     settings: Settings
     worker: Worker | None
 
+    def stop(self) -> None:
+        """Stop the worker, if it has one."""
+        worker, self.worker = self.worker, None
+        if worker is not None:
+            stop_worker(worker, grace_s=10)
+
 
 TRANSPORTS = ("eager", "embedded", "rabbitmq")
 SERVERS = {"rabbitmq_url": "rabbitmq", "redis_url": "redis_server", "database_url": "postgres"}
@@ -168,10 +174,10 @@ def brokers(
             # RabbitMQ may refuse consumers (INTERNAL_ERROR) that declare a new queue while the
             # publisher declares it. The first declaration may also take longer than a send waits.
             wait_until(lambda: broker.ready, within_s=START_WITHIN_S)
-            worker = None
+            started = Running(broker, settings, worker=None)
+            running.callback(started.stop)
             if work and transport != "eager":
-                worker = start_worker(broker, queues=set(QUEUES), threads=4, idle_ms=50)
-                running.callback(stop_worker, worker, grace_s=10)
-            return Running(broker, settings, worker)
+                started.worker = start_worker(broker, queues=set(QUEUES), threads=4, idle_ms=50)
+            return started
 
         yield start

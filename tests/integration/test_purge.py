@@ -16,7 +16,7 @@ from mirt.store.tables import conversations, inbox, tasks
 from mirt.task_names import TaskName
 from service.admin import purge
 from service.dispatcher import dispatch_message
-from service.processes.worker_main import start_worker, stop_worker
+from service.processes.worker_main import start_worker
 from tests.fakes import FakeServices, Status
 from tests.integration.conftest import Running, dead_letters_of, rows
 from tests.polling import wait_until
@@ -119,9 +119,7 @@ def test_mail_behind_a_reply_that_is_not_delivered_yet_comes_back_too(
     write("7", "перше")
     wait_until(lambda: states() == {"перше": "answered"} and _cooldowns(running))
     write("7", "друге", "третє")
-    assert running.worker is not None
-    stop_worker(running.worker, grace_s=10)
-    running.worker = None
+    running.stop()
     assert purge.purge(current_runtime(), "llm") == 1
     assert states() == {"перше": "answered", "друге": "failed", "третє": "failed"}
     services.mend("telegram")
