@@ -135,6 +135,13 @@ class DurableBroker(Broker):
         itself arranges that it is published again.
         """
 
+    def lost(self, waiting: Sequence[TaskMessage]) -> Sequence[TaskMessage]:
+        """Return those tasks whose messages the transport may have lost; by default all.
+
+        They were published before, and no worker has claimed them.
+        """
+        return waiting
+
     def drain(self, queue: str) -> None:
         """Empty a queue of the transport. Tasks with a row are published again later.
 
@@ -289,23 +296,27 @@ class DurableBroker(Broker):
         """
         now = self.clock()
         with self.database.transaction() as tx:
-            due, next_due, [found, paused] = outbox.take_due_and_read(
+            due = outbox.take_due_and_read(
                 tx,
                 [holds.reading_open(), pauses.reading_paused()],
                 now=now,
                 limit=limit,
                 takes_running=self.takes_running,
             )
+            open_holds, paused = due.found
             probes = [
                 holds.take_probe(tx, hold.service, now=now)
-                for hold in found
+                for hold in open_holds
                 if hold.probe_at <= now
             ]
-        self.open_holds = {hold.service for hold in found}
+        self.open_holds = {hold.service for hold in open_holds}
         self.paused = {pause.subject for pause in paused}
-        published = self.publish([*due, *filter(None, probes)])
-        next_due_s = inf if next_due is None else (next_due - now).total_seconds()
-        return PublishRound(published, is_full=published >= limit, next_due_s=next_due_s)
+        published = self.publish([*due.to_publish, *filter(None, probes)])
+        if due.waiting:
+            published += self.publish(self.lost(due.waiting))
+        next_due_s = inf if due.next_due is None else (due.next_due - now).total_seconds()
+        is_full = len(due.to_publish) + len(due.waiting) >= limit
+        return PublishRound(published, is_full=is_full, next_due_s=next_due_s)
 
     def _transmit(self, messages: Sequence[Message[Any]], *, within_s: float) -> PublishResult:
         started = datetime.now(UTC)

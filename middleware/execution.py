@@ -212,8 +212,7 @@ class Execution(Middleware):
             "subjects": subjects,
         }
         if hook is None and not exclusive:
-            with self._database.transaction() as tx:
-                first = leases.claim_first_and_commit(tx, task, **claimed_by)
+            first = leases.claim_first_and_commit(self._database.commits, task, **claimed_by)
             if first is not None:
                 return first
         with self._database.transaction() as tx:

@@ -60,8 +60,7 @@ class Settlement:
         """End the run, as the class of its error demands."""
         now = self._clock()
         if error is None:
-            with self._database.transaction() as tx:
-                leases.finish_and_commit(tx, lease, now=now)
+            leases.finish_and_commit(self._database.commits, lease, now=now)
             lifecycle.finished(message)
             return
         decision = decide(

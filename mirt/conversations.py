@@ -20,7 +20,8 @@ from mirt.channels.webhook import LONGEST_TEXT
 from mirt.clock import Clock
 from mirt.errors import DatabaseError, ErrorCode, PermanentError
 from mirt.observe import traces
-from mirt.store.engine.database import BusyError, Database, StatementError
+from mirt.store.engine.database import Database
+from mirt.store.engine.statement_errors import BusyError, StatementError
 from mirt.store.engine.statements import Query, Row
 from mirt.store.queue import outbox
 from mirt.store.queue.tasks import TaskMessage, TaskState

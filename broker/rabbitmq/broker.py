@@ -14,6 +14,7 @@ from pika.adapters.blocking_connection import BlockingChannel
 from pika.exceptions import ChannelClosedByBroker
 
 from broker.durable import Depth, DurableBroker, PublishResult
+from broker.rabbitmq.backlog import Backlog
 from broker.rabbitmq.connection import UNREACHABLE, ConnectionSettings, reason
 from broker.rabbitmq.consumer import RabbitConsumer
 from broker.rabbitmq.depths import read_depths
@@ -22,10 +23,11 @@ from broker.rabbitmq.problems import Problems
 from broker.rabbitmq.publisher import CLOSE_WITHIN_S, Publisher
 from broker.rabbitmq.queues import NOT_FOUND, rejects_name
 from broker.rabbitmq.upkeep import Hooks
-from middleware.policy import QUEUES
+from middleware.policy import QUEUES, TASKS
 from mirt.clock import Clock
 from mirt.errors import BrokerUnavailableError, MessageRefusedError
 from mirt.store.engine.database import Database
+from mirt.store.queue.tasks import TaskMessage
 
 
 class RabbitBroker(DurableBroker):
@@ -52,6 +54,7 @@ class RabbitBroker(DurableBroker):
         self._lock = threading.Lock()
         self._late = LateConfirms(self._reschedule)
         self._lost = LostMessages(database, clock)
+        self._backlog = Backlog(database, partial(read_depths, connection))
         self._problems = Problems()
         super().__init__(middleware=middleware)
 
@@ -98,6 +101,12 @@ class RabbitBroker(DurableBroker):
             elif confirm.exception() is not None:
                 failed.append(message)
         return PublishResult(failed, unconfirmed)
+
+    def lost(self, waiting: Sequence[TaskMessage]) -> Sequence[TaskMessage]:
+        """Return the tasks of queues in which RabbitMQ has fewer messages than wait."""
+        queues = {TASKS[task.actor].queue for task in waiting if task.actor in TASKS}
+        complete = {queue for queue in queues if self._backlog.is_complete(queue)}
+        return [t for t in waiting if t.actor not in TASKS or TASKS[t.actor].queue not in complete]
 
     def consume(self, queue_name: str, prefetch: int = 1, timeout: int = 5000) -> Consumer:
         """Consume a queue; a process prefetches no more messages than it has threads.

@@ -9,7 +9,7 @@ import structlog
 
 from mirt.errors import BrokerUnavailableError
 from mirt.settings import Settings
-from mirt.store.engine.database import BusyError
+from mirt.store.engine.statement_errors import BusyError
 from mirt.store.queue.audit import FORGOTTEN, record_act
 from mirt.store.shop import personal_data as store
 from mirt.store.shop.personal_data import Person

@@ -8,7 +8,8 @@ from sqlalchemy import select, text
 
 from mirt.errors import DatabaseError, PermanentError
 from mirt.runtime import current_runtime
-from mirt.store.engine.database import Database, StatementError
+from mirt.store.engine.database import Database
+from mirt.store.engine.statement_errors import StatementError
 from mirt.store.tables import conversations
 from service import dispatcher
 from tests.integration.conftest import Running

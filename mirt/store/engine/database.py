@@ -21,9 +21,11 @@ from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 from mirt.clock import Clock, time_left, utc_now
 from mirt.errors import DatabaseError, SoftTimeLimitExceeded
 from mirt.store.engine.database_clock import DatabaseClock
+from mirt.store.engine.group_commit import GroupCommit
 from mirt.store.engine.pipe import Limits, attach, pipe_of
 from mirt.store.engine.piped_connection import PipedConnection
 from mirt.store.engine.private_file import make_private, make_private_folder
+from mirt.store.engine.statement_errors import BusyError, StatementError
 from mirt.store.engine.timeouts import TIMED_OUT, statement_timeout
 from mirt.store.tables.storable import storable_json
 
@@ -67,14 +69,6 @@ NOT_ALLOWED: Final = "42501"
 """PostgreSQL's code for a missing privilege: an error of the set-up, not of our statement."""
 
 
-class StatementError(Exception):
-    """A statement that the database refuses: a bug of ours. The text quotes no value of it."""
-
-
-class BusyError(DatabaseError):
-    """The database works, but other transactions are in the way: a lock, a deadlock, a timeout."""
-
-
 class Database:
     """Connections to PostgreSQL, or to a SQLite file in the embedded mode.
 
@@ -101,6 +95,7 @@ class Database:
             **_engine_options(self.url, pool_size),
         )
         self._lost_at = 0.0
+        self.commits = GroupCommit(self.transaction)
         self._server_clock = None if self.is_sqlite else DatabaseClock(self.ping)
         if self._server_clock is None:
             if not reads_only:

@@ -65,13 +65,13 @@ class Pipe:
             self._clock.heard(server_s, asked_at=asked_at, answered_at=steady_s())
         return found[len(before) :]
 
-    def send_and_commit(self, text: str, values: Mapping[str, Any] | None) -> list[Any]:
-        """Send the waiting statements, this last one and COMMIT; return the rows of the last.
+    def send_and_commit(self, *statements: TextAndValues) -> list[list[Any]]:
+        """Send the waiting statements, these last ones and COMMIT; return the rows of each.
 
         Raises:
             psycopg.Error: one of them has failed, and nothing is committed.
         """
-        rows, _ = self.send((text, values), ("COMMIT", None))
+        *rows, _ = self.send(*statements, ("COMMIT", None))
         self._is_begun = False
         return rows
 

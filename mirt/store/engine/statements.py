@@ -133,11 +133,16 @@ def fetch(tx: Connection, statement: Statement, **values: Any) -> list[Row]:
 
 def fetch_all(tx: Connection, queries: Sequence[Query]) -> list[list[Row]]:
     """Run several statements in their order, and return the rows of each, in one round trip."""
+    return _fetch(tx, queries, commits=False)
+
+
+def _fetch(tx: Connection, queries: Sequence[Query], *, commits: bool) -> list[list[Row]]:
     compiled = [(statement.on(tx.dialect), values) for statement, values in queries]
     pipe = pipe_of(tx)
     if pipe is None:
         return [list(tx.execute(one.statement, named(values))) for one, values in compiled]
-    found = pipe.send(*((one.text, one.values(values)) for one, values in compiled))
+    send = pipe.send_and_commit if commits else pipe.send
+    found = send(*((one.text, one.values(values)) for one, values in compiled))
     return [one.rows(rows) for (one, _), rows in zip(compiled, found, strict=True)]
 
 
@@ -146,11 +151,15 @@ def fetch_and_commit(tx: Connection, statement: Statement, **values: Any) -> lis
 
     Nothing may follow it in the transaction. What makes it void must be an error of the statement.
     """
-    compiled = statement.on(tx.dialect)
-    pipe = pipe_of(tx)
-    if pipe is None:
-        return list(tx.execute(compiled.statement, named(values)))
-    return compiled.rows(pipe.send_and_commit(compiled.text, compiled.values(values)))
+    return fetch_all_and_commit(tx, [(statement, values)])[0]
+
+
+def fetch_all_and_commit(tx: Connection, queries: Sequence[Query]) -> list[list[Row]]:
+    """Run the last statements of a transaction and commit, in one round trip; return their rows.
+
+    Nothing may follow them, as with ``fetch_and_commit``.
+    """
+    return _fetch(tx, queries, commits=True)
 
 
 def later(tx: Connection, statement: Statement, **values: Any) -> None:

@@ -15,13 +15,13 @@ from mirt.clock import Clock
 from mirt.errors import ErrorCode, LeaseLostError
 from mirt.store.engine.database import Database
 from mirt.store.engine.database_clock import steady_s
+from mirt.store.engine.group_commit import GroupCommit
 from mirt.store.engine.statements import (
     Dialected,
     Query,
     Row,
     Statement,
     fetch_all,
-    fetch_and_commit,
     one_of,
     p,
 )
@@ -176,7 +176,7 @@ def claim_and_read(
 
 
 def claim_first_and_commit(
-    tx: Connection,
+    commits: GroupCommit,
     task: TaskMessage,
     *,
     owner: str,
@@ -184,13 +184,13 @@ def claim_first_and_commit(
     duration: timedelta,
     subjects: Sequence[str] = (),
 ) -> Lease | None:
-    """Claim a task without an open run, and commit, in one round trip; None if it is another one.
+    """Claim a task without an open run, with those of other threads; None if it is another one.
 
     Nearly every task is of this kind. ``claim_and_read`` decides about the others.
     """
     values = _claim_values(task, owner, now, duration, subjects)
     validity = Validity.since(steady_s(), duration)
-    return _lease(task, owner, fetch_and_commit(tx, _CLAIM_FIRST, **values), validity)
+    return _lease(task, owner, commits.run(_CLAIM_FIRST, values, row=task.task_id), validity)
 
 
 def _claim_values(
@@ -335,14 +335,13 @@ def finish(tx: Connection, lease: Lease, *, now: datetime) -> None:
         raise LeaseLostError(f"the lease on task {lease.task_id} is lost")
 
 
-def finish_and_commit(tx: Connection, lease: Lease, *, now: datetime) -> None:
-    """Running → done, and commit, in one round trip.
+def finish_and_commit(commits: GroupCommit, lease: Lease, *, now: datetime) -> None:
+    """Running → done, together with the tasks of other threads.
 
     Raises:
         LeaseLostError: another worker has claimed the task; nothing is written.
     """
-    statement, values = finishing(lease, now=now)
-    if not fetch_and_commit(tx, statement, **values):
+    if not commits.run(*finishing(lease, now=now), row=lease.task_id):
         raise LeaseLostError(f"the lease on task {lease.task_id} is lost")
 
 

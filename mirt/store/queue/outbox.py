@@ -5,7 +5,18 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any, Final
 
-from sqlalchemy import BindParameter, Connection, case, delete, func, null, or_, select, update
+from sqlalchemy import (
+    BindParameter,
+    Connection,
+    and_,
+    case,
+    delete,
+    func,
+    null,
+    or_,
+    select,
+    update,
+)
 
 from mirt.store.engine.statements import Query, Row, Statement, fetch, fetch_all, later, p
 from mirt.store.queue.tasks import TaskMessage, TaskState, envelope
@@ -13,11 +24,13 @@ from mirt.store.tables import tasks
 
 REPUBLISH_AFTER: Final = timedelta(seconds=10)
 REPUBLISH_DOUBLINGS: Final = 9
-"""A queued task that no worker claims is published again after 10 s, 20 s, 40 s … 85 min.
+"""A queued task that no worker claims is due again after 10 s, 20 s, 40 s … 85 min.
 
-The first time is soon, since the process may have died before it published the task. The pauses
-grow, so that a task in a backlog has few copies.
+The first time is soon, since the process may have died before it published the task.
 """
+MOST_LOOKS: Final = 4
+"""Times that the broker is asked first whether it still has the message: 10, 30, 70 and 150 s after
+the publication. A task that waits for longer is published again without a question."""
 NEVER: Final = datetime.min.replace(tzinfo=UTC, year=1970)
 
 
@@ -70,6 +83,19 @@ def _again(publications: int) -> BindParameter[Any]:
     return p(f"again_{publications}", tasks.c.due_at)
 
 
+def _waits_in_the_broker() -> Any:
+    """Return whether the broker may still have the message of a task that was just taken.
+
+    No worker has claimed it since it was published, a short while ago.
+    """
+    return and_(
+        tasks.c.owner.is_(None),
+        tasks.c.waits_since < p("at", tasks.c.due_at),
+        tasks.c.publications > 1,
+        tasks.c.publications <= MOST_LOOKS + 1,
+    ).label("waits_in_the_broker")
+
+
 _DUE: Final = (
     select(tasks.c.id)
     .where(
@@ -104,10 +130,21 @@ _TAKE_DUE: Final = Statement(
             # A held task whose patience is over, or a probe that was lost, runs as any other task.
             held_by=null(),
         )
-        .returning(*(tasks.c[name] for name in TASK_COLUMNS))
+        .returning(*(tasks.c[name] for name in TASK_COLUMNS), _waits_in_the_broker())
     )
 )
 _NEXT_DUE: Final = Statement(lambda _: select(func.min(tasks.c.due_at).label("at")))
+
+
+@dataclass(frozen=True, slots=True)
+class Due:
+    """Tasks that were taken, when the next one is due, and what was read beside them."""
+
+    to_publish: list[TaskMessage]
+    waiting: list[TaskMessage]
+    """Tasks that were published before; the broker may still have their messages."""
+    next_due: datetime | None
+    found: list[list[Row]]
 
 
 def take_due(tx: Connection, *, now: datetime, limit: int) -> list[TaskMessage]:
@@ -117,7 +154,8 @@ def take_due(tx: Connection, *, now: datetime, limit: int) -> list[TaskMessage]:
     different tasks. A task is due again after a growing pause if no worker claims it. The owner of
     a lease that ran out keeps the task until another worker claims it.
     """
-    return take_due_and_read(tx, (), now=now, limit=limit)[0]
+    due = take_due_and_read(tx, (), now=now, limit=limit)
+    return [*due.to_publish, *due.waiting]
 
 
 def take_due_and_read(
@@ -127,16 +165,15 @@ def take_due_and_read(
     now: datetime,
     limit: int,
     takes_running: bool = True,
-) -> tuple[list[TaskMessage], datetime | None, list[list[Row]]]:
+) -> Due:
     """Take due tasks as ``take_due`` does, and run ``reads`` after that in the same round trip.
 
-    Without ``takes_running`` it takes no running task. Returns the tasks, when the next one is due,
-    and the rows of each query.
+    Without ``takes_running`` it takes no running task.
     """
     running_until = now if takes_running else NEVER
     pauses = {n: REPUBLISH_AFTER * 2**n for n in range(REPUBLISH_DOUBLINGS + 1)}
     again = {f"again_{n}": now + pause for n, pause in pauses.items()}
-    [due, next_due, *found] = fetch_all(
+    [taken, next_due, *found] = fetch_all(
         tx,
         [
             (_TAKE_DUE, {"at": now, "running_until": running_until, "limit": limit, **again}),
@@ -144,7 +181,11 @@ def take_due_and_read(
             *reads,
         ],
     )
-    return [TaskMessage(*row) for row in due], next_due[0].at, found
+    to_publish: list[TaskMessage] = []
+    waiting: list[TaskMessage] = []
+    for *columns, waits in taken:
+        (waiting if waits else to_publish).append(TaskMessage(*columns))
+    return Due(to_publish, waiting, next_due[0].at, found)
 
 
 def make_due(tx: Connection, ids: Collection[str], *, now: datetime) -> None:
@@ -152,7 +193,7 @@ def make_due(tx: Connection, ids: Collection[str], *, now: datetime) -> None:
     tx.execute(
         update(tasks)
         .where(tasks.c.id.in_(ids), tasks.c.state == TaskState.QUEUED)
-        .values(due_at=now)
+        .values(due_at=now, publications=0)
     )
 
 
@@ -171,7 +212,7 @@ def make_lost_due(
             tasks.c.published_at < published_before,
             tasks.c.actor.in_(actors),
         )
-        .values(due_at=now)
+        .values(due_at=now, publications=0)
     ).rowcount
 
 

@@ -97,7 +97,7 @@ def test_the_next_due_time_is_known(database: Database) -> None:
     for delay_s in (3, 1, 2):
         added(database, f"after {delay_s}", delay_s=delay_s)
     with database.transaction() as tx:
-        _, next_due, _ = take_due_and_read(tx, (), now=after(1), limit=9)
+        next_due = take_due_and_read(tx, (), now=after(1), limit=9).next_due
     assert next_due == after(2)
 
 
