@@ -36,6 +36,7 @@ SABOTAGE: Final = Path(__file__).with_name("sabotage")
 SABOTAGES: Final = {
     "no-fencing": ("worker held past its lease",),
     "ack-first": ("worker killed with its children", "worker child killed"),
+    "half-batch": ("PostgreSQL held still", "PostgreSQL killed"),
     "publish-first": ("worker child killed", "PostgreSQL killed", "RabbitMQ loses its disk"),
 }
 """Bugs that can be put into the service, a module each, and the faults that show them."""

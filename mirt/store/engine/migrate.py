@@ -19,7 +19,7 @@ from mirt.store.engine.database import (
     Database,
     sqlalchemy_url,
 )
-from mirt.store.engine.lock_patience import LOCK_TIMEOUT_S, with_lock_patience
+from mirt.store.engine.lock_patience import LOCK_TIMEOUT_S, PATIENCE_S, with_lock_patience
 from mirt.store.engine.revision import is_usable_newer, revision_of
 
 log = structlog.get_logger(__name__)
@@ -57,12 +57,18 @@ def upgrade(url: str, *, to: str = "head") -> None:
 
 def _upgrade_sqlite(url: str, to: str) -> None:
     database = Database(url)
+    # Another process may be migrating the file, which takes longer than a transaction of ours.
+    event.listen(database.engine, "connect", _wait_for_the_file)
     try:
         with database.transaction() as tx:
             if not is_usable_newer(tx):
                 _run(tx, to, commits_each_step=False)
     finally:
         database.close()
+
+
+def _wait_for_the_file(connection: Any, _record: object) -> None:
+    connection.execute(f"PRAGMA busy_timeout = {round(1000 * PATIENCE_S)}")
 
 
 def _upgrade_postgres(engine: Engine, to: str) -> None:

@@ -2,7 +2,7 @@
 
 import io
 from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor, wait
 from pathlib import Path
 from typing import Any
 
@@ -143,6 +143,18 @@ def test_two_who_upgrade_at_once_make_one_schema(empty: Database, database: Data
         for done in [two.submit(upgrade, str(empty.url)) for _ in range(2)]:
             done.result(timeout=60)
     assert schema(empty) == schema(database)
+    check_schema(empty)
+
+
+def test_an_upgrade_waits_for_another_process_that_has_the_file(
+    empty: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("mirt.store.engine.database.LOCK_TIMEOUT_S", 0.01)
+    with ThreadPoolExecutor(1) as other:
+        with empty.transaction():
+            begun = other.submit(upgrade, str(empty.url))
+            assert not wait([begun], timeout=0.5).done
+        begun.result(timeout=60)
     check_schema(empty)
 
 
