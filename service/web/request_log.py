@@ -27,18 +27,17 @@ class RequestLog:
     """
 
     def process_request(self, req: falcon.Request, resp: falcon.Response) -> None:
-        """Join the trace of the caller, or start one."""
-        caller = traces.parse_headers(req.get_header("traceparent"), req.get_header("tracestate"))
-        span_context = caller or traces.new_trace()
+        """Start a trace, linked to the one that the caller names. ``join_caller`` continues that.
+
+        Not yet here: a stranger could write lines into the trace of somebody else.
+        """
         req.context.started = time.perf_counter()
-        if req.path in NOT_LOGGED:
-            req.context.span = traces.Span(span_context)
-        else:
-            about = {"http.request.method": req.method}
-            req.context.span = traces.begin(req.method, span_context, "server", about)
-        req.context.span.enter()
-        structlog.contextvars.bind_contextvars(trace_id=span_context.trace_id)
-        resp.set_header(HEADER, span_context.trace_id)
+        req.context.caller = caller = traces.parse_headers(
+            req.get_header("traceparent"), req.get_header("tracestate")
+        )
+        _begin(req, resp, traces.new_trace())
+        if caller is not None:
+            req.context.span.link(caller)
 
     def process_response(
         self, req: falcon.Request, resp: falcon.Response, _resource: object, _succeeded: Any
@@ -49,6 +48,8 @@ class RequestLog:
             log.log(
                 logging.DEBUG if is_refresh else logging.INFO,
                 "request",
+                # Named here too: a task that ran in this thread has cleared what was bound.
+                trace_id=req.context.span.context.trace_id,
                 method=req.method,
                 path=req.path,
                 status=resp.status_code,
@@ -75,6 +76,28 @@ class RequestLog:
     ) -> None:
         """Do as ``process_response``, on the event loop."""
         self.process_response(req, resp, resource, succeeded)
+
+
+def join_caller(req: Any, resp: Any) -> None:
+    """Continue the trace that the caller of this request names, if it names one.
+
+    Call it when the caller is authenticated, and before anything is stored or logged.
+    """
+    if req.context.caller is not None:
+        # The span of the other trace has no end, so it is never sent.
+        req.context.span.leave()
+        _begin(req, resp, req.context.caller)
+
+
+def _begin(req: Any, resp: Any, parent: traces.SpanContext) -> None:
+    if req.path in NOT_LOGGED:
+        req.context.span = traces.Span(parent)
+    else:
+        about = {"http.request.method": req.method}
+        req.context.span = traces.begin(req.method, parent, "server", about)
+    req.context.span.enter()
+    structlog.contextvars.bind_contextvars(trace_id=parent.trace_id)
+    resp.set_header(HEADER, parent.trace_id)
 
 
 NO_ROUTE: Final = "none"

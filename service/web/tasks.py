@@ -11,6 +11,7 @@ from mirt.conversations import LONGEST_ID
 from service.dispatcher import dispatch_crm_order, dispatch_followup, dispatch_summarization
 from service.web.bearer import Bearer
 from service.web.bodies import read_json
+from service.web.request_log import join_caller
 
 
 class TaskRequest(Payload):
@@ -60,5 +61,6 @@ class TaskResource:
     def on_post(self, req: falcon.Request, resp: falcon.Response) -> None:
         """Answer 202 and the task id when the task is stored; 200 if it was run at once."""
         self._bearer.require(req)
+        join_caller(req, resp)
         resp.media = answer = self._dispatch(read_json(req))
         resp.status = falcon.HTTP_202 if answer["queued"] else falcon.HTTP_200

@@ -23,6 +23,7 @@ from mirt.errors import (
 )
 from mirt.observe import metrics
 from service.web.bodies import BodyTooLargeError, drain, read_event
+from service.web.request_log import join_caller
 
 log = structlog.get_logger(__name__)
 
@@ -68,6 +69,7 @@ class Webhook:
         # Before the body, so that a sender without the secret cannot make us read and parse.
         if not self._channel.authenticate(req.headers):
             raise falcon.HTTPUnauthorized
+        join_caller(req, resp)
         try:
             event = await self._parse(await read_event(req))
         except BodyTooLargeError as refused:

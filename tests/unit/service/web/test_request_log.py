@@ -25,9 +25,40 @@ def test_every_answer_has_a_trace_id_of_its_own(ingress: Open, path: str) -> Non
     assert first != second
 
 
-def test_the_trace_of_the_caller_goes_on(ingress: Open) -> None:
-    answer = ingress().client.simulate_get("/healthz", headers={"traceparent": VALID})
-    assert answer.headers["X-Trace-Id"] == TRACE
+def test_the_trace_of_a_caller_with_the_secret_goes_on(
+    ingress: Open, logs: list[EventDict]
+) -> None:
+    here = ingress(tasks_token="systems-token")
+    bearer = {"traceparent": VALID, "Authorization": "Bearer systems-token"}
+    for answer in (
+        here.post(update(7, 1, "Привіт"), headers={"traceparent": VALID}),
+        here.client.simulate_post("/tasks/summarize", headers=bearer, json={"session_id": "7"}),
+    ):
+        assert answer.status_code < 300
+        assert answer.headers["X-Trace-Id"] == TRACE
+    lines = [line for line in logs if line["event"] == "request"]
+    assert [line["trace_id"] for line in lines] == [TRACE, TRACE]
+
+
+@pytest.mark.parametrize(
+    ("method", "path"),
+    [
+        ("POST", "/webhooks/telegram"),
+        ("POST", "/tasks/summarize"),
+        ("GET", "/webhooks/telegram"),
+        ("GET", "/nothing"),
+        ("GET", "/ops"),
+        ("GET", "/healthz"),
+    ],
+)
+def test_a_stranger_writes_nothing_into_the_trace_of_another(
+    ingress: Open, logs: list[EventDict], method: str, path: str
+) -> None:
+    headers = {"traceparent": VALID, "Authorization": "Bearer a guess"}
+    client = ingress(tasks_token="systems-token", ops_token="operators-token").client
+    answer = client.simulate_request(method, path, headers=headers, json={})
+    assert re.fullmatch("[0-9a-f]{32}", answer.headers["X-Trace-Id"])
+    assert TRACE not in f"{answer.headers} {answer.text} {logs}"
 
 
 def test_a_later_version_of_the_header_may_have_more_fields() -> None:
