@@ -33,6 +33,17 @@ def record(
         )
 
 
+def record_texts_shown(
+    context: AdminContext, target: str | None, *, session_id: str | None = None
+) -> None:
+    """Record that the operator reads the words of a customer; call it before they are shown.
+
+    Raises:
+        DatabaseError: the act could not be recorded: show no text.
+    """
+    record(context, "show texts", target=target, session_id=session_id)
+
+
 def latest(context: AdminContext, *, limit: int, before: int | None = None) -> Sequence[Act]:
     """Return the latest acts, the latest first; with ``before`` those older than that id.
 

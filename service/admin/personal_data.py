@@ -48,11 +48,16 @@ def count(context: AdminContext, session_id: str) -> dict[str, int]:
 def export(context: AdminContext, session_id: str) -> dict[str, Any]:
     """Return all that is stored about a customer, by table; without rows if nothing is known.
 
+    The act is in the audit, if anything was found.
+
     Raises:
-        DatabaseError: the database cannot be read.
+        DatabaseError: the database cannot be read, or the act cannot be recorded.
     """
     with context.database.transaction() as tx:
         rows = store.read_rows(tx, store.find_person(tx, session_id))
+        if rows:
+            count, now = sum(map(len, rows.values())), context.clock()
+            record_act(tx, "export", target=session_id, session_id=session_id, count=count, now=now)
     return {"session_id": session_id, "exported_at": context.clock(), "data": rows}
 
 

@@ -88,6 +88,7 @@ class Page:
             if principal is None or self._has_logged_out(principal):
                 self._render(req, resp, None, ask_to_log_in(req))
                 return
+            self.page_context.access.keep(principal, req, resp)
             with acting_as(principal.operator):
                 answer = work(principal)
         except TooManyAttempts as error:

@@ -4,7 +4,7 @@ import getpass
 import os
 import socket
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -69,6 +69,14 @@ def database_only() -> Iterator[CommandContext]:
             yield CommandContext(settings, database)
     finally:
         database.close()
+
+
+def read_texts(*, texts: bool) -> AbstractContextManager[CommandContext]:
+    """Open the database to read; with ``texts`` also to record in the audit that they are read.
+
+    Raises as ``read_only``.
+    """
+    return database_only() if texts else read_only()
 
 
 @contextmanager

@@ -9,9 +9,9 @@ from typing import Annotated, Any
 import typer
 
 from mirt.store.queue.dead_letters import DeadLetter, DeadLetterFilter
-from service.admin import dead_letters
+from service.admin import audit, dead_letters
 from service.admin.redaction import without_texts
-from service.cli.context import CommandContext, full_access, read_only
+from service.cli.context import CommandContext, full_access, read_only, read_texts
 from service.cli.dead_letter_filter import (
     All,
     Argument,
@@ -154,10 +154,12 @@ def show(
     as_json: AsJson = False,
 ) -> None:
     """Show a dead letter: arguments, error, traceback, times."""
-    with read_only() as context:
+    with read_texts(texts=texts) as context:
         dead_letter = dead_letters.show(context, task_id)
-    if dead_letter is None:
-        raise not_found("ID", f"no dead letter of a task {task_id}; mirt dead list")
+        if dead_letter is None:
+            raise not_found("ID", f"no dead letter of a task {task_id}; mirt dead list")
+        if texts:
+            audit.record_texts_shown(context, task_id, session_id=dead_letter.session_id)
     arguments = _arguments(dead_letter, texts=texts)
     if as_json:
         emit({**_document(dead_letter), "arguments": arguments, "traceback": dead_letter.traceback})

@@ -5,8 +5,9 @@ from typing import Annotated
 
 import typer
 
+from service.admin import audit
 from service.admin import orders as admin
-from service.cli.context import CommandContext, full_access, read_only
+from service.cli.context import CommandContext, full_access, read_texts
 from service.cli.errors import not_found
 from service.cli.output import AsJson, emit, hang, moment, say
 
@@ -24,8 +25,10 @@ Limit = Annotated[int, typer.Option(min=1, max=1_000, help="Show this many, the 
 @orders.command("list")
 def list_(*, texts: Texts = False, limit: Limit = 50, as_json: AsJson = False) -> None:
     """List the orders that are not in the CRM until a person confirms them."""
-    with read_only() as context:
+    with read_texts(texts=texts) as context:
         found = admin.to_approve(context, limit=limit)
+        if texts:
+            audit.record_texts_shown(context, "orders")
     if as_json:
         emit({"orders": [_document(order, texts=texts) for order in found]})
         return

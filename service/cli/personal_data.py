@@ -5,7 +5,7 @@ from typing import Annotated
 import typer
 
 from service.admin import personal_data as admin
-from service.cli.context import full_access, read_only
+from service.cli.context import database_only, full_access, read_only
 from service.cli.errors import misused, not_found
 from service.cli.options import Yes, confirm
 from service.cli.output import AsJson, emit, say
@@ -53,7 +53,7 @@ def forget(
 
 def export(session: Session) -> None:
     """Print all that is stored about a customer, as one JSON document."""
-    with read_only() as context:
+    with database_only() as context:
         document = admin.export(context, session)
     if not document["data"]:
         raise not_found("SESSION", f"nothing is stored about {session}")

@@ -8,7 +8,8 @@ import typer
 from mirt.clock import format_duration
 from mirt.timeline import Step, Timelines, What
 from mirt.timeline.timelines import Timeline
-from service.cli.context import read_only
+from service.admin import audit
+from service.cli.context import read_texts
 from service.cli.errors import not_found
 from service.cli.output import AsJson, emit, hang, quote, say
 
@@ -27,10 +28,12 @@ def trace(
     as_json: AsJson = False,
 ) -> None:
     """Show what happened to a message or in a conversation, with times and waits."""
-    with read_only() as context:
+    with read_texts(texts=texts) as context:
         found = Timelines(context.database, context.clock).of(name)
-    if found is None:
-        raise not_found("ID", f"no trace, task, message or conversation has the id {name}")
+        if found is None:
+            raise not_found("ID", f"no trace, task, message or conversation has the id {name}")
+        if texts:
+            audit.record_texts_shown(context, name, session_id=found.subject.session_id)
     if as_json:
         emit(_document(found, texts=texts))
         return

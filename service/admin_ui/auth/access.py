@@ -1,6 +1,7 @@
 """Authenticate operators, and check that a form comes from our own page."""
 
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from typing import Final
 from urllib.parse import urlsplit
 
@@ -12,12 +13,14 @@ from service.admin_ui.auth.roles import Credential, Role, Tokens
 from service.admin_ui.auth.sessions import FLASH_TTL_S, SESSION_TTL_S, Session, Sessions
 from service.web.clients import Clients
 from service.web.login_throttle import LoginThrottle
+from service.web.request_log import REFRESH
 
 log = structlog.get_logger(__name__)
 
 COOKIE: Final = "mirt_ops"
 FLASH: Final = "mirt_ops_said"
 PATH: Final = "/ops"
+LONG_AGO: Final = datetime.fromtimestamp(0, UTC)
 FORM_TOKEN: Final = "form_token"  # noqa: S105 - the name of a field
 
 
@@ -82,7 +85,7 @@ class Access:
         if scheme.lower() == "bearer":
             known = self.credential_of(given.strip(), req)
             return None if known is None else Principal(known)
-        session = self._sessions.read(req.cookies.get(COOKIE, ""))
+        session = self._sessions.read(req.cookies.get(_cookie(req, COOKIE), ""))
         return None if session is None else Principal(session.credential, session)
 
     def admit(self, req: falcon.Request) -> None:
@@ -106,10 +109,17 @@ class Access:
         log.info("ops_logged_in", operator=known.name, role=known.role.value, address=address)
         _set(req, resp, COOKIE, self._sessions.begin(known), SESSION_TTL_S)
 
-    def end(self, resp: falcon.Response) -> None:
+    def keep(self, principal: Principal, req: falcon.Request, resp: falcon.Response) -> None:
+        """Keep the session of an operator who is there from ending as an idle one."""
+        if principal.session is None or req.get_header(REFRESH) is not None:
+            return
+        if renewed := self._sessions.renew(principal.session):
+            _set(req, resp, COOKIE, *renewed)
+
+    def end(self, req: falcon.Request, resp: falcon.Response) -> None:
         """Delete the cookies of the session."""
         for name in (COOKIE, FLASH):
-            resp.unset_cookie(name, path=PATH, same_site="Strict")
+            _unset(req, resp, name)
 
     def check_form(self, req: falcon.Request, principal: Principal, form_token: str) -> None:
         """Check that a form is from our page and its operator may act; a bearer needs no page.
@@ -165,21 +175,40 @@ class Access:
         self, principal: Principal, req: falcon.Request, resp: falcon.Response
     ) -> str | None:
         """Return the flash message and delete it."""
-        cookie = req.cookies.get(FLASH)
+        cookie = req.cookies.get(_cookie(req, FLASH))
         if cookie is None or principal.session is None:
             return None
-        resp.unset_cookie(FLASH, path=PATH, same_site="Strict")
+        _unset(req, resp, FLASH)
         return self._sessions.open_flash(principal.session, cookie)
 
 
 def _set(req: falcon.Request, resp: falcon.Response, name: str, value: str, max_age_s: int) -> None:
     resp.set_cookie(
-        name,
+        _cookie(req, name),
         value,
-        max_age=max_age_s,
+        # Falcon takes an age of 0 for none.
+        max_age=max_age_s or None,
+        expires=None if max_age_s else LONG_AGO,
         path=PATH,
         http_only=True,
         same_site="Strict",
-        # From any peer: a forged header makes only the cookie of its own sender stricter.
-        secure=req.forwarded_scheme == "https",
+        secure=_is_secure(req),
     )
+
+
+def _unset(req: falcon.Request, resp: falcon.Response, name: str) -> None:
+    # Not `unset_cookie`, which is without Secure: a browser keeps the cookie then.
+    _set(req, resp, name, "", 0)
+
+
+def _cookie(req: falcon.Request, name: str) -> str:
+    """Return the name of a cookie; no browser takes a ``__Secure-`` one from a page without TLS.
+
+    https://developer.mozilla.org/en-US/docs/Web/HTTP/Reference/Headers/Set-Cookie#cookie_prefixes
+    """
+    return f"__Secure-{name}" if _is_secure(req) else name
+
+
+def _is_secure(req: falcon.Request) -> bool:
+    # From any peer: a forged header makes only the cookie of its own sender stricter.
+    return req.forwarded_scheme == "https"

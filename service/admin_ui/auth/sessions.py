@@ -1,8 +1,10 @@
 """Sign and verify the session cookies of operators, without shared state between processes.
 
 A cookie is signed with a key of its own for each token, so a session ends when the token that began
-it is no longer accepted. A cookie does not help to guess a token: the key is derived from
-SESSION_KEY, or, without one, by a function that takes tens of milliseconds for each guess.
+it is no longer accepted. A session that is used gets new cookies, so an idle one ends.
+
+A cookie does not help to guess a token: the key is derived from SESSION_KEY, or, without one, by a
+function that takes tens of milliseconds for each guess.
 """
 
 import hashlib
@@ -10,6 +12,7 @@ import hmac
 import secrets
 from collections.abc import Sequence
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from functools import lru_cache
 from typing import Final
 
@@ -21,6 +24,10 @@ from mirt.tokens import accepted
 from service.admin_ui.auth.roles import Credential, Tokens
 
 SESSION_TTL_S: Final = 12 * 3600
+IDLE_S: Final = 2 * 3600
+"""Seconds after which a session ends that nobody uses; an open page that refreshes is no use."""
+RENEW_AFTER_S: Final = 60
+"""Seconds of one cookie's use before the session gets the next one."""
 FLASH_TTL_S: Final = 60
 
 
@@ -30,6 +37,12 @@ class Session:
 
     credential: Credential
     id: str
+    began_at: datetime
+    used_at: datetime
+
+    def left_s(self, now: datetime) -> int:
+        """Return the seconds until the session ends, used or not."""
+        return SESSION_TTL_S - int((now - self.began_at).total_seconds())
 
 
 class Sessions:
@@ -41,20 +54,32 @@ class Sessions:
         """``session_key`` may have two values: the first signs, both verify."""
         self._tokens = tokens
         self._session_keys = accepted(session_key)
+        self._clock = clock
         self._signer = _signer_by(clock)
 
     def begin(self, credential: Credential) -> str:
         """Return the cookie of a new session."""
-        return self._sign(credential, "session", secrets.token_urlsafe(12))
+        now = self._clock()
+        return self._seal(Session(credential, secrets.token_urlsafe(12), now, now))
 
     def read(self, cookie: str) -> Session | None:
-        """Return the session of a cookie; None if it is forged, too old, or its token is gone."""
+        """Return the session of a cookie.
+
+        None if the cookie is forged, the session too old or idle, or its token gone.
+        """
         if not cookie:
             return None
         for credential in self._tokens.credentials:
-            if session_id := self._verify(credential, "session", cookie, SESSION_TTL_S):
-                return Session(credential, session_id)
+            if session := self._open(credential, cookie):
+                return session if session.left_s(self._clock()) > 0 else None
         return None
+
+    def renew(self, session: Session) -> tuple[str, int] | None:
+        """Return the next cookie of a session that is used now, and its seconds; None: not yet."""
+        now = self._clock()
+        if (now - session.used_at).total_seconds() < RENEW_AFTER_S:
+            return None
+        return self._seal(session), session.left_s(now)
 
     def form_token(self, session: Session) -> str:
         """Return the token that protects the forms of this session against CSRF."""
@@ -71,6 +96,21 @@ class Sessions:
     def open_flash(self, session: Session, cookie: str) -> str | None:
         """Return the flash message of a cookie; None if it is forged or older than a minute."""
         return self._verify(session.credential, f"said {session.id}", cookie, FLASH_TTL_S)
+
+    def _seal(self, session: Session) -> str:
+        """Return a cookie of the session. Its signature has the time of its last use."""
+        began = int(session.began_at.timestamp())
+        return self._sign(session.credential, "session", f"{session.id} {began}")
+
+    def _open(self, credential: Credential, cookie: str) -> Session | None:
+        try:
+            text, used_at = self._serializer(credential, "session").loads(
+                cookie, max_age=IDLE_S, return_timestamp=True
+            )
+            session_id, began = text.split(" ")
+            return Session(credential, session_id, datetime.fromtimestamp(int(began), UTC), used_at)
+        except BadData:
+            return None
 
     def _sign(self, credential: Credential, purpose: str, text: str) -> str:
         return str(self._serializer(credential, purpose).dumps(text))

@@ -71,8 +71,7 @@ class DeadLetterPage(ReadPage):
             return View("unknown.html", {"name": name}, status=falcon.HTTP_404)
         texts = req.get_param("texts") == "1"
         if texts:
-            session_id = dead_letter.session_id
-            audit.record(self.runtime, "show texts", target=name, session_id=session_id)
+            audit.record_texts_shown(self.runtime, name, session_id=dead_letter.session_id)
             self.page_context.log_action(principal, "texts shown", of=name)
         arguments = {str(at): argument for at, argument in enumerate(dead_letter.task.args)}
         arguments |= dead_letter.task.kwargs

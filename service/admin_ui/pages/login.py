@@ -104,7 +104,7 @@ class LogoutPage(Page):
             except RetryableError as error:
                 # The cookie goes all the same: this browser has no session any more.
                 log.warning("logout_not_stored", name=principal.name, why=error.message)
-        self.page_context.access.end(resp)
+        self.page_context.access.end(req, resp)
         resp.status = falcon.HTTP_303
         resp.location = "/ops/login"
 

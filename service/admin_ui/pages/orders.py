@@ -6,7 +6,7 @@ import falcon
 
 from mirt.errors import ErrorCode, PermanentError
 from mirt.store.shop.orders import OrderState
-from service.admin import orders
+from service.admin import audit, orders
 from service.admin_ui.auth.access import Principal
 from service.admin_ui.page import Form, FormPage, ReadPage, Redirect, View, value
 
@@ -30,6 +30,7 @@ class OrdersPage(ReadPage, FormPage):
         """Return the orders that wait; customers and addresses are hidden unless ``texts=1``."""
         texts = req.get_param("texts") == "1"
         if texts:
+            audit.record_texts_shown(self.runtime, "orders")
             self.page_context.log_action(principal, "texts shown", of="orders")
         context = {
             "orders": orders.to_approve(self.runtime),

@@ -46,9 +46,8 @@ class TracePage(ReadPage):
             return View("unknown.html", {"name": name}, status=falcon.HTTP_404)
         texts = req.get_param("texts") == "1"
         if texts:
-            about = timeline.conversation
-            session_id = about.session_id if about else None
-            audit.record(self.runtime, "show texts", target=name, session_id=session_id)
+            session_id = timeline.subject.session_id
+            audit.record_texts_shown(self.runtime, name, session_id=session_id)
             self.page_context.log_action(principal, "texts shown", of=name)
         address = f"/ops/trace?id={quote(name, safe='')}"
         context = {

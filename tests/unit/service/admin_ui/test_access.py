@@ -1,5 +1,6 @@
 """No request is let in without a token, and nothing is done that no page has asked for."""
 
+import html
 import re
 from datetime import datetime, timedelta
 from functools import partial
@@ -10,10 +11,12 @@ from pydantic import SecretStr
 from structlog.typing import EventDict
 
 from mirt.clock import utc_now
-from service.admin_ui.auth.roles import Role
+from service.admin_ui.auth.roles import Role, Tokens
+from service.admin_ui.auth.sessions import Sessions
 from service.admin_ui.headers import CONTENT_POLICY
 from service.admin_ui.static import StaticFiles
 from service.web.login_throttle import MOST_WRONG, LoginThrottle
+from tests.clock import NOON
 from tests.unit.service.admin_ui.conftest import (
     FORMS,
     OPERATOR,
@@ -108,18 +111,62 @@ def _at(time: datetime) -> datetime:
     return time
 
 
-def test_a_session_ends_after_twelve_hours(here: Ingress) -> None:
-    for hours, status in ((11.9, 200), (12.1, 401)):
-        began = utc_now() - timedelta(hours=hours)
-        old = cookie(here, Role.OPERATOR, clock=partial(_at, began))
-        assert Visit(here, {"mirt_ops": old}).get("/ops").status_code == status
+def test_a_session_that_is_used_ends_after_twelve_hours(here: Ingress) -> None:
+    hours = 0.0
+    tokens = Tokens(here.runtime.settings)
+    sessions = Sessions(tokens, lambda: NOON + timedelta(hours=hours))
+    given = sessions.begin(tokens.credentials[0])
+    for hours in (*range(1, 12), 11.9):
+        session = sessions.read(given)
+        assert session is not None
+        given, left_s = sessions.renew(session) or (given, None)
+        assert left_s in (None, round((12 - hours) * 3600))
+    hours = 12.1
+    assert sessions.read(given) is None
+
+
+def test_a_page_that_is_used_gets_a_new_cookie(here: Ingress) -> None:
+    old = cookie(here, Role.OPERATOR, clock=partial(_at, utc_now() - timedelta(minutes=90)))
+    visit = Visit(here, {"mirt_ops": old})
+    given = visit.get("/ops").cookies["mirt_ops"]
+    assert (given.http_only, given.same_site, given.path) == (True, "Strict", "/ops")
+    assert given.max_age == pytest.approx(10.5 * 3600, abs=60)
+    assert visit.get("/ops").status_code == 200
+    assert "mirt_ops" not in visit.get("/ops").cookies, "once a minute is enough"
+
+
+@pytest.mark.parametrize(("hours", "status"), [(1.9, 200), (2.1, 401)])
+def test_an_idle_session_ends_after_two_hours(here: Ingress, hours: float, status: int) -> None:
+    began = utc_now() - timedelta(hours=hours)
+    old = cookie(here, Role.OPERATOR, clock=partial(_at, began))
+    visit = Visit(here, {"mirt_ops": old})
+    assert visit.get("/ops", headers={"X-Refresh": "1"}).status_code == status
+    assert visit.cookies == {"mirt_ops": old}, "a page that refreshes itself is no use"
+
+
+def test_a_logout_ends_a_session_over_https(come: Come) -> None:
+    visit, https = come(None), {"X-Forwarded-Proto": "https"}
+    visit.post("/ops/login", {"token": OPERATOR}, headers=https)
+    page = visit.get("/ops", headers=https).text
+    [form_token] = set(re.findall(r'name="form_token" value="([^"]+)"', page))
+    answer = visit.post("/ops/logout", {"form_token": html.unescape(form_token)}, headers=https)
+    gone = answer.cookies["__Secure-mirt_ops"]
+    assert (gone.value, gone.secure, gone.path) == ("", True, "/ops")
+    assert gone.expires is not None
+    assert gone.expires < utc_now()
+    assert visit.get("/ops", headers=https).status_code == 401
+
+
+def test_over_https_no_cookie_counts_that_was_set_without(here: Ingress) -> None:
+    planted = Visit(here, {"mirt_ops": cookie(here, Role.OPERATOR)})
+    assert planted.get("/ops", headers={"X-Forwarded-Proto": "https"}).status_code == 401
 
 
 @pytest.mark.parametrize("forwarded", [None, "https"])
 def test_the_cookie_is_for_this_page_alone(come: Come, forwarded: str | None) -> None:
     headers = {} if forwarded is None else {"X-Forwarded-Proto": forwarded}
     answer = come(None).post("/ops/login", {"token": OPERATOR}, headers=headers)
-    given = answer.cookies["mirt_ops"]
+    given = answer.cookies["mirt_ops" if forwarded is None else "__Secure-mirt_ops"]
     assert (given.http_only, given.same_site, given.path) == (True, "Strict", "/ops")
     assert bool(given.secure) is (forwarded == "https")
     assert given.max_age == 12 * 3600
