@@ -12,7 +12,7 @@ from typing import Any
 
 from dotenv import dotenv_values
 
-from service.processes import garbage_collector
+from service.processes import garbage_collector, open_files
 
 with garbage_collector.paused():
     from mirt.observe import multiprocess
@@ -43,6 +43,7 @@ control_socket_disable = True
 # Any worker that is scraped returns the metrics of all workers, also of dead ones.
 def on_starting(server: Any) -> None:
     """Open the folder in which all processes count together. Runs in the arbiter."""
+    open_files.raise_limit()
     server.metrics_folder = private_folder("mirt-web-")
     server.process_numbers = multiprocess.ProcessNumbers(server.metrics_folder)
     multiprocess.init_parent(server.metrics_folder)

@@ -9,6 +9,7 @@ from contextlib import ExitStack, contextmanager
 import httpx
 import pytest
 
+from service.processes.open_files import raise_limit
 from tests.deployment import SECRET, Deployment, update
 from tests.polling import wait_until
 
@@ -59,6 +60,12 @@ def left_open(deployed: Deployment, stack: ExitStack) -> None:
         connect(deployed, stack, head)
 
 
+def kept_alive(deployed: Deployment, stack: ExitStack) -> None:
+    raise_limit()
+    for _ in range(2_020):
+        connect(deployed, stack, b"GET /healthz HTTP/1.1\r\nHost: mirt\r\n\r\n")
+
+
 @contextmanager
 def scraped(deployed: Deployment) -> Iterator[None]:
     with ThreadPoolExecutor(100) as clients:
@@ -73,7 +80,16 @@ def many_scrapers(deployed: Deployment, stack: ExitStack) -> None:
 
 @pytest.mark.parametrize(
     "rude",
-    [silent, slow_headers, slow_bodies, slow_bodies_of_a_page, malformed, left_open, many_scrapers],
+    [
+        silent,
+        slow_headers,
+        slow_bodies,
+        slow_bodies_of_a_page,
+        malformed,
+        left_open,
+        kept_alive,
+        many_scrapers,
+    ],
 )
 def test_a_webhook_and_a_liveness_check_are_answered_soon_beside_rude_clients(
     deployed: Deployment, rude: Rude

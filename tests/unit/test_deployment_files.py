@@ -92,6 +92,15 @@ def test_every_container_is_confined() -> None:
         assert (one["read_only"], one["cap_drop"], one["tmpfs"]) == (True, ["ALL"], ["/tmp"])
 
 
+def test_the_image_installs_locked_hashes_and_runs_as_a_numbered_user() -> None:
+    _, build, final = (ROOT / "Dockerfile").read_text().split("\nFROM ")
+    assert "pip install --no-cache-dir --require-hashes -r requirements.lock" in build
+    assert "pip install --no-cache-dir --no-deps ." in build
+    assert "pip install" not in final
+    assert "--uid 10001 mirt\n" in final
+    assert final.index("USER mirt\n") < final.index("ENTRYPOINT")
+
+
 def test_only_the_proxy_has_public_ports() -> None:
     published = {name: one["ports"] for name, one in SERVICES.items() if "ports" in one}
     assert published.pop("proxy") == ["80:80", "443:443"]

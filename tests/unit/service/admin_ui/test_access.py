@@ -15,7 +15,7 @@ from service.admin_ui.auth.roles import Role, Tokens
 from service.admin_ui.auth.sessions import Sessions
 from service.admin_ui.headers import CONTENT_POLICY
 from service.admin_ui.static import StaticFiles
-from service.web.login_throttle import MOST_WRONG, LoginThrottle
+from service.web.login_throttle import MOST_ADDRESSES, MOST_WRONG, LoginThrottle
 from tests.clock import NOON
 from tests.unit.service.admin_ui.conftest import (
     FORMS,
@@ -282,6 +282,17 @@ def test_a_minute_later_they_may_try_again() -> None:
     assert attempts.wait_s("there") == 60 - MOST_WRONG
     now[0] += 51
     assert attempts.wait_s("there") == 0
+
+
+def test_a_guesser_is_forgotten_behind_ten_thousand_others_so_that_no_memory_grows() -> None:
+    attempts = LoginThrottle(clock=lambda: 0.0)
+    for _ in range(MOST_WRONG):
+        attempts.count_wrong("guesser")
+    for number in range(MOST_ADDRESSES - 1):
+        attempts.count_wrong(f"address {number}")
+    assert attempts.wait_s("guesser") > 0
+    attempts.count_wrong("one more")
+    assert attempts.wait_s("guesser") == 0
 
 
 FROM_ELSEWHERE = [

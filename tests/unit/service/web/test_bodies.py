@@ -146,6 +146,17 @@ def test_a_body_that_is_no_json_is_refused_with_the_reason(
     assert why in answer.json["message"]
 
 
+@pytest.mark.parametrize("number", [b"1e400", b"-1e400", b"1.5", b"true", b"9223372036854775809"])
+def test_a_number_that_is_no_id_is_refused_by_its_field(ingress: Open, number: bytes) -> None:
+    answer = ingress().post(
+        b'{"update_id":1,"message":{"message_id":1,"date":1,"chat":{"id":%s,"type":"private"}}}'
+        % number
+    )
+    assert (answer.status_code, answer.json["error"]) == (400, "INVALID_INPUT")
+    assert answer.json["message"].startswith("message.chat.id: ")
+    assert number.decode() not in answer.json["message"], "no value is named"
+
+
 @pytest.mark.parametrize("body", [b"[]", b"[[]]", b'"text"', b"1", b"1.5", b"true", b"null"])
 def test_json_that_is_no_object_is_refused(ingress: Open, body: bytes) -> None:
     answer = ingress().post(body)
