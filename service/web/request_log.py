@@ -29,7 +29,7 @@ class RequestLog:
     def process_request(self, req: falcon.Request, resp: falcon.Response) -> None:
         """Start a trace, linked to the one that the caller names. ``join_caller`` continues that.
 
-        Not yet here: a stranger could write lines into the trace of somebody else.
+        Not yet here: a stranger could write lines into the trace of another caller.
         """
         req.context.started = time.perf_counter()
         req.context.caller = caller = traces.parse_headers(

@@ -25,7 +25,7 @@ from service.admin_ui.auth.roles import Credential, Tokens
 
 SESSION_TTL_S: Final = 12 * 3600
 IDLE_S: Final = 2 * 3600
-"""Seconds after which a session ends that nobody uses; an open page that refreshes is no use."""
+"""Seconds without use that end a session. The refresh of an open page is no use."""
 RENEW_AFTER_S: Final = 60
 """Seconds of one cookie's use before the session gets the next one."""
 FLASH_TTL_S: Final = 60

@@ -1,4 +1,4 @@
-"""Fencing left out: whoever has ever held a lease writes as if it held it still."""
+"""Fencing left out: a worker that has lost its lease writes as if it still held it."""
 
 from collections.abc import Collection
 from datetime import datetime

@@ -74,7 +74,7 @@ def test_an_export_is_audited_with_its_number_of_rows(here: Ingress, run: Comman
     assert act.count == sum(map(len, exported["data"].values()))
 
 
-def test_what_shows_nothing_is_not_audited(here: Ingress, run: Command) -> None:
+def test_a_command_that_finds_nothing_is_not_audited(here: Ingress, run: Command) -> None:
     for command in (("export", "8"), ("trace", "8", "--texts"), ("dead", "show", "b", "--texts")):
         assert run(*command).exit_code == 1
     assert audited(here) == []
