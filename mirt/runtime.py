@@ -285,7 +285,7 @@ def _channels(
     settings: Settings, redis: Redis | None, show: Show, connections: ExitStack
 ) -> dict[str, Channel]:
     services = outside_services(settings)
-    telegram = _telegram(settings, services["telegram"] or _UNUSED)
+    telegram = _telegram(settings, redis, services["telegram"] or _UNUSED)
     manychat = _manychat(settings, redis, services["manychat"] or _UNUSED)
     channels: dict[str, Channel] = {}
     for channel in (telegram, manychat):
@@ -295,13 +295,15 @@ def _channels(
     return channels
 
 
-def _telegram(settings: Settings, api: OutsideService) -> TelegramChannel:
+def _telegram(settings: Settings, redis: Redis | None, api: OutsideService) -> TelegramChannel:
+    rate = settings.telegram_sends_per_second
     return TelegramChannel(
         token=api.key,
         secret=settings.telegram_webhook_secret,
         api_url=api.url,
         groups=settings.telegram_groups,
         max_connections=settings.worker_threads,
+        send_rate=_rate_limiter(settings, redis, "telegram:send", rate) if rate else None,
     )
 
 

@@ -150,6 +150,12 @@ class Settings(BaseSettings):
         "ignore",
         description="Messages in groups: ignore them, or answer those addressed to the bot.",
     )
+    telegram_sends_per_second: float | None = Field(
+        None,
+        gt=0,
+        le=1000,
+        description="Messages per second of all processes; empty: as many as Telegram takes.",
+    )
     manychat_api_key: SecretStr | None = Field(None, description="Bearer key of the ManyChat API.")
     manychat_api_url: str = Field(
         "https://api.manychat.com", description="Base URL of the ManyChat API."

@@ -52,6 +52,7 @@ from mirt.http import (
     SettingNames,
 )
 from mirt.http.download import download
+from mirt.store.shared.rate_limits import RateLimiter
 from mirt.tokens import newest
 
 LONGEST_TEXT: Final = 4096
@@ -103,8 +104,13 @@ class TelegramChannel:
         groups: Groups = "ignore",
         timeout: float = 20,
         max_connections: int = 64,
+        send_rate: RateLimiter | None = None,
     ) -> None:
-        """Take the token of the bot and the seconds that one request may last."""
+        """Take the token of the bot and the seconds that one request may last.
+
+        ``send_rate`` limits the messages of all chats together. Without it Telegram does.
+        """
+        self._send_rate = send_rate
         self._secret = secret
         self._api = ExternalService(
             "telegram",
@@ -336,6 +342,10 @@ class TelegramChannel:
         return self._username
 
     def _send_message(self, address: Address, part: str, reply_to: str | None) -> Answer:
+        if self._send_rate is not None:
+            # Opened first: calls that waited for it after the limiter would be sent in one burst.
+            self._api.open()
+            self._send_rate.wait()
         body: dict[str, Any] = {**address.parameters, "text": part}
         if reply_to is not None and reply_to.isdecimal():
             body["reply_parameters"] = {

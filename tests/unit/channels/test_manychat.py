@@ -24,6 +24,7 @@ from mirt.errors import (
     RateLimitError,
 )
 from tests.fakes import FakeServices, Hang, Status, TooMany
+from tests.unit.channels.pace import CountedPace
 from tests.unit.channels.payloads import json_with, nested
 
 KEY = SecretStr("key")
@@ -444,16 +445,6 @@ def test_an_answer_that_is_lost_leaves_the_outcome_unknown(
     services.misbehave("manychat", how)
     with pytest.raises(OutcomeUnknownError):
         manychat.send("42", "Вітаю!")
-
-
-class CountedPace:
-    """A rate limiter that never waits; it counts its callers."""
-
-    def __init__(self) -> None:
-        self.waited = 0
-
-    def wait(self) -> None:
-        self.waited += 1
 
 
 def test_each_call_waits_for_the_pace_of_its_kind(services: FakeServices) -> None:

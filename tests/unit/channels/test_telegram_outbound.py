@@ -23,6 +23,7 @@ from mirt.errors import (
 from mirt.service_calls import ServiceCalls
 from tests.fakes import FakeServices, Garbage, Hang, Reset, Status, TooMany
 from tests.fakes.telegram import refusal
+from tests.unit.channels.pace import CountedPace
 
 
 @pytest.fixture
@@ -63,6 +64,20 @@ def test_parts_are_what_telegram_takes(telegram: TelegramChannel, services: Fake
         telegram.send("77", part)
     assert services.sent(77) == parts
     assert max(map(utf16_length, parts)) == 4096
+
+
+def test_a_message_waits_for_the_pace_of_the_bot_and_the_typing_sign_does_not(
+    services: FakeServices,
+) -> None:
+    pace = CountedPace()
+    telegram = TelegramChannel(
+        token=SecretStr("1:token"), secret=None, api_url=services.telegram_url, send_rate=pace
+    )
+    telegram.typing("77")
+    assert pace.waited == 0
+    telegram.send("77", "Вітаю!")
+    assert pace.waited == 1
+    telegram.close()
 
 
 def test_429_waits_as_long_as_the_body_says(
