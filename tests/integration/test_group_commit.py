@@ -12,6 +12,7 @@ import pytest
 from sqlalchemy import Connection, select, text
 
 from mirt.errors import DatabaseError, LeaseLostError
+from mirt.store.engine import group_commit
 from mirt.store.engine.database import Database
 from mirt.store.engine.group_commit import GroupCommit
 from mirt.store.engine.statement_errors import StatementError
@@ -24,6 +25,7 @@ from tests.polling import wait_until
 
 LEASE = timedelta(seconds=10)
 NAMES = [f"task-{n}" for n in range(8)]
+MIDDLE = NAMES[4]
 
 
 class Doors:
@@ -220,10 +222,12 @@ def test_the_next_batch_goes_on_after_a_thread_that_was_interrupted(
 
 
 def test_two_batches_of_the_same_rows_do_not_block_each_other(
-    database: Database, threads: ThreadPoolExecutor
+    database: Database, threads: ThreadPoolExecutor, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr(group_commit, "LOCK_TIMEOUT_S", 60)
     with database.transaction() as tx:
         before = _deadlocks(tx)
+        outbox.add(tx, TaskMessage(MIDDLE, "ping"), now=datetime.now(UTC))
     both = [Doors(database), Doors(database)]
     begun: list[Future[Lease | None]] = []
     for doors, names in zip(both, (NAMES, NAMES[::-1]), strict=True):
@@ -232,8 +236,12 @@ def test_two_batches_of_the_same_rows_do_not_block_each_other(
         wait_until(partial(_has_begun, doors))
         begun += [threads.submit(claim, commits, name) for name in names]
         wait_until(partial(_all_wait, commits))
-    for doors in both:
-        doors.opened.set()
+    with database.transaction() as other:
+        other.execute(select(tasks.c.id).where(tasks.c.id == MIDDLE).with_for_update())
+        for doors in both:
+            doors.opened.set()
+        # Each has locked what comes before the row in the middle, if it keeps to its own order.
+        wait_until(partial(_wait_for_locks, database, len(both)))
     claimed = [lease.task_id for one in begun if (lease := one.result(60)) is not None]
     assert sorted(claimed) == ["first", *NAMES]
     with database.transaction() as tx:
@@ -246,6 +254,15 @@ def _has_begun(doors: Doors) -> bool:
 
 def _all_wait(commits: GroupCommit) -> bool:
     return len(commits._waiting) == len(NAMES)
+
+
+def _wait_for_locks(database: Database, count: int) -> bool:
+    query = (
+        "SELECT count(*) FROM pg_stat_activity"
+        " WHERE datname = current_database() AND wait_event_type = 'Lock'"
+    )
+    with database.transaction() as tx:
+        return int(tx.execute(text(query)).scalar_one()) == count
 
 
 def _deadlocks(tx: Connection) -> int:

@@ -97,9 +97,8 @@ def _dies(*_: object, **__: object) -> None:
     raise SystemExit
 
 
-def test_a_task_whose_publication_has_failed_goes_out_at_once(
-    waiting: Waiting,
-) -> None:
+def test_a_task_whose_publication_has_failed_goes_out_at_once(waiting: Waiting) -> None:
+    waiting.clock.advance(seconds=1)
     with waiting.broker.database.transaction() as tx:
         outbox.make_due(tx, ["ping-0"], now=waiting.clock())
     assert waiting.look(0) == 1
