@@ -18,8 +18,9 @@ from dramatiq.middleware import SkipMessage
 from periodiq import cron
 
 from broker.durable import DurableBroker
+from middleware.cron_line import CronLine, line_of
 from middleware.execution import mark_finished
-from middleware.policy import LONGEST_TASK_S, TASKS, TaskPolicy
+from middleware.policy import LONGEST_TASK_S, TASKS, ScheduleError, TaskPolicy
 from mirt.store.queue.claim_hook import ClaimHooks
 from mirt.store.queue.failure_handler import FailureHandlers
 from mirt.store.queue.tasks import TaskOutcome
@@ -34,10 +35,6 @@ class UnknownTaskError(Exception):
 
 class TaskLimitsError(Exception):
     """No worker can keep the limits of a declared task."""
-
-
-class ScheduleError(Exception):
-    """No scheduler can keep the schedule of a declared task."""
 
 
 class MissingActorError(Exception):
@@ -263,7 +260,7 @@ def task(function: Callable[P, R]) -> Task[P, R]:
         actor_name=name,
         queue_name=policy.queue,
         priority=0,
-        options={"periodic": _parse_schedule(name, policy.schedule)} if policy.schedule else {},
+        options={"periodic": _parse_schedule(policy)} if policy.schedule else {},
     )
 
 
@@ -281,7 +278,8 @@ def _check_limits(policy: TaskPolicy) -> None:
         )
 
 
-def _parse_schedule(task_name: str, cron_line: str) -> Any:
+def _parse_schedule(policy: TaskPolicy) -> CronLine:
+    cron_line = policy.schedule or ""
     # periodiq itself accepts further fields and numbers out of range, and then never runs the task.
     try:
         parsed = cron(cron_line)
@@ -295,16 +293,16 @@ def _parse_schedule(task_name: str, cron_line: str) -> Any:
         is_valid = False
     if not is_valid:
         raise ScheduleError(
-            f"{task_name}: {cron_line!r} is no cron line; the policy table takes five fields "
-            "(minute, hour, day, month, weekday) in UTC"
+            f"{policy.name}: {cron_line!r} is no cron line; the policy table takes five fields "
+            "(minute, hour, day, month, weekday), in UTC or in the zone of tz="
         )
     first = datetime(2024, 1, 1, parsed.hour[0], parsed.minute[0], tzinfo=UTC)
     if not any(parsed.validate(first + timedelta(days=day)) for day in range(LEAP_CYCLE_DAYS)):
         raise ScheduleError(
-            f"{task_name}: {cron_line!r} never matches: no month has such a day, or Sunday is "
+            f"{policy.name}: {cron_line!r} never matches: no month has such a day, or Sunday is "
             "written as 0 (write 7)"
         )
-    return parsed
+    return line_of(policy)
 
 
 def publish_and_return(outcome: TaskOutcome) -> dict[str, Any]:

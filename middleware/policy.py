@@ -6,6 +6,7 @@ To add a task, add its name to ``mirt.task_names``, its line here, and an actor 
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Final
+from zoneinfo import ZoneInfo
 
 from mirt.task_names import TaskName
 
@@ -18,6 +19,10 @@ RabbitMQ closes the channel of a consumer that holds a message past the consumer
 worker that stops waits for its tasks. Cut longer work into steps: each step sends the next one,
 with a delay if it has to wait.
 """
+
+
+class ScheduleError(Exception):
+    """A schedule of the policy table that no clock can follow; the text names the task."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,11 +46,13 @@ class TaskPolicy:
     retries: int
     max_backoff_s: float
     schedule: str | None = None
-    """Cron line in UTC; None for a task that is not scheduled."""
+    """Cron line in ``tz``; None for a task that is not scheduled."""
     session_argument: str = "session_id"
     """Argument that names the conversation; a dot leads into a dictionary."""
     channel_argument: str | None = None
     """Argument that names the channel to which the task sends, if it sends to one."""
+    tz: str = "UTC"
+    """Time zone of the schedule, by its name in the tz database."""
 
 
 QUEUES: Final[Mapping[str, QueuePolicy]] = {
@@ -71,7 +78,9 @@ def _task(
     schedule: str | None = None,
     session_argument: str = "session_id",
     channel_argument: str | None = None,
+    tz: str = "UTC",
 ) -> TaskPolicy:
+    _check_zone(name, tz)
     soft_s, hard_s = limits or (QUEUES[queue].soft_s, QUEUES[queue].hard_s)
     return TaskPolicy(
         name,
@@ -83,7 +92,15 @@ def _task(
         schedule,
         session_argument,
         channel_argument,
+        tz,
     )
+
+
+def _check_zone(name: str, tz: str) -> None:
+    try:
+        ZoneInfo(tz)
+    except (KeyError, ValueError, OSError):
+        raise ScheduleError(f"{name}: {tz!r} is no time zone; Europe/Kyiv is one") from None
 
 
 TASKS: Final[Mapping[str, TaskPolicy]] = {

@@ -7,24 +7,17 @@ the next tick catches up the latest missed tick of each task.
 
 from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
-from typing import Final, Protocol
+from typing import Final
 
 from sqlalchemy import Connection
 
+from middleware.cron_line import MINUTE, CronLine
 from mirt.observe import traces
 from mirt.store.queue import outbox, ticks
 from mirt.store.queue.tasks import TaskMessage
 
-MINUTE: Final = timedelta(minutes=1)
 LONGEST_LOOK_BACK: Final = timedelta(days=32)
 """A schedule that runs monthly or more often has a tick in it."""
-
-
-class CronLine(Protocol):
-    """A parsed cron line, as periodiq reads it."""
-
-    def validate(self, date: datetime) -> bool:
-        """Whether the task runs in this minute."""
 
 
 def latest_tick(line: CronLine, now: datetime) -> datetime | None:

@@ -5,8 +5,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Final
 
-from periodiq import cron
-
+from middleware.cron_line import CronLine, line_of
 from middleware.policy import TASKS
 from middleware.ticks import latest_tick, next_tick
 from mirt.errors import ErrorCode, PermanentError
@@ -24,6 +23,7 @@ class ScheduledTask:
     task: str
     queue: str
     cron: str
+    tz: str
     last_at: datetime | None
     next_at: datetime
     is_late: bool
@@ -43,9 +43,10 @@ def schedule(context: AdminContext) -> list[ScheduledTask]:
             task=policy.name,
             queue=policy.queue,
             cron=policy.schedule,
+            tz=policy.tz,
             last_at=last.get(policy.name),
-            next_at=next_tick(cron(policy.schedule), now),
-            is_late=_is_late(policy.schedule, last.get(policy.name), now),
+            next_at=next_tick(line_of(policy), now),
+            is_late=_is_late(line_of(policy), last.get(policy.name), now),
         )
         for policy in TASKS.values()
         if policy.schedule
@@ -70,6 +71,6 @@ def run_now(task: str) -> str:
     return task_id
 
 
-def _is_late(cron_line: str, last: datetime | None, now: datetime) -> bool:
-    latest = latest_tick(cron(cron_line), now - LATE_AFTER)
+def _is_late(line: CronLine, last: datetime | None, now: datetime) -> bool:
+    latest = latest_tick(line, now - LATE_AFTER)
     return last is not None and latest is not None and last < latest

@@ -11,7 +11,6 @@ from actors.health import ping
 from broker.task import (
     DRAMATIQ_OPTIONS,
     MissingActorError,
-    ScheduleError,
     Task,
     TaskLimitsError,
     TaskOptions,
@@ -85,7 +84,7 @@ def test_a_schedule_that_is_no_cron_line_is_refused_with_the_name_of_the_task(
     table: dict[str, policy.TaskPolicy], line: str
 ) -> None:
     table["dream"] = policy._task("dream", "default", schedule=line)
-    with pytest.raises(ScheduleError, match=r"dream: .* is no cron line; .* five fields"):
+    with pytest.raises(policy.ScheduleError, match=r"dream: .* is no cron line; .* five fields"):
         declare("dream")
     assert "dream" not in registry.actors
 
@@ -95,7 +94,7 @@ def test_a_schedule_without_any_tick_is_refused_with_the_name_of_the_task(
     table: dict[str, policy.TaskPolicy], line: str
 ) -> None:
     table["dream"] = policy._task("dream", "default", schedule=line)
-    with pytest.raises(ScheduleError, match=r"dream: .* never matches"):
+    with pytest.raises(policy.ScheduleError, match=r"dream: .* never matches"):
         declare("dream")
 
 
@@ -143,3 +142,21 @@ def test_a_delay_may_be_a_timedelta(monkeypatch: pytest.MonkeyPatch) -> None:
     ping.send_with_options(delay=timedelta(seconds=5))
     ping.send_with_options(delay=1_000)
     assert delays == [5_000, 1_000]
+
+
+@pytest.mark.parametrize("zone", ["Mars/Base", "Kyiv", "", "../etc/passwd"])
+def test_a_zone_that_does_not_exist_is_refused_with_the_name_of_the_task(zone: str) -> None:
+    with pytest.raises(policy.ScheduleError, match=r"dream: '.*' is no time zone"):
+        policy._task("dream", "default", schedule="0 9 * * *", tz=zone)
+
+
+def test_a_schedule_in_a_zone_is_declared(table: dict[str, policy.TaskPolicy]) -> None:
+    table["dream"] = policy._task("dream", "default", schedule="0 9 * * *", tz="Europe/Kyiv")
+    declare("dream")
+    assert str(registry.actors["dream"].options["periodic"]) == "0 9 * * * Europe/Kyiv"
+
+
+def test_a_wrong_line_in_a_zone_is_refused(table: dict[str, policy.TaskPolicy]) -> None:
+    table["dream"] = policy._task("dream", "default", schedule="soon", tz="Europe/Kyiv")
+    with pytest.raises(policy.ScheduleError, match=r"dream: .* is no cron line"):
+        declare("dream")
