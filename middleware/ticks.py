@@ -56,5 +56,10 @@ def take_ticks(
     return [task for task in due if outbox.add(tx, task, now=now)]
 
 
+def run_id(task: str, tick: datetime) -> str:
+    """Return the task id of the run of a tick."""
+    return f"{task}@{tick.isoformat()}"
+
+
 def _run(task: str, tick: datetime) -> TaskMessage:
-    return TaskMessage(f"{task}@{tick.isoformat()}", task, options=traces.new_options(task))
+    return TaskMessage(run_id(task, tick), task, options=traces.new_options(task))

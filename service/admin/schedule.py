@@ -7,9 +7,9 @@ from typing import Final
 
 from middleware.cron_line import CronLine, line_of
 from middleware.policy import TASKS
-from middleware.ticks import latest_tick, next_tick
+from middleware.ticks import latest_tick, next_tick, run_id
 from mirt.errors import ErrorCode, PermanentError
-from mirt.store.queue.ticks import last_ticks
+from mirt.store.queue.ticks import Run, last_ticks, runs
 from service.admin.context import AdminContext
 
 LATE_AFTER: Final = timedelta(minutes=2)
@@ -18,7 +18,10 @@ LATE_AFTER: Final = timedelta(minutes=2)
 
 @dataclass(frozen=True, slots=True)
 class ScheduledTask:
-    """A task of the schedule. ``is_late``: its latest tick was not sent, so no scheduler runs."""
+    """A task of the schedule. ``is_late``: its latest tick was not sent, so no scheduler runs.
+
+    ``last_run`` is the run of the last tick, as long as its row is kept.
+    """
 
     task: str
     queue: str
@@ -27,10 +30,11 @@ class ScheduledTask:
     last_at: datetime | None
     next_at: datetime
     is_late: bool
+    last_run: Run | None
 
 
 def schedule(context: AdminContext) -> list[ScheduledTask]:
-    """Return the schedule, the next tick first, with one query.
+    """Return the schedule, the next tick first, with two queries.
 
     Raises:
         DatabaseError: the database cannot be read.
@@ -38,6 +42,7 @@ def schedule(context: AdminContext) -> list[ScheduledTask]:
     now = context.clock()
     with context.database.transaction() as tx:
         last = last_ticks(tx)
+        last_runs = runs(tx, [run_id(task, tick) for task, tick in last.items()])
     tasks = [
         ScheduledTask(
             task=policy.name,
@@ -47,6 +52,7 @@ def schedule(context: AdminContext) -> list[ScheduledTask]:
             last_at=last.get(policy.name),
             next_at=next_tick(line_of(policy), now),
             is_late=_is_late(line_of(policy), last.get(policy.name), now),
+            last_run=last_runs.get(policy.name),
         )
         for policy in TASKS.values()
         if policy.schedule

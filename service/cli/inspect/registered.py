@@ -26,6 +26,7 @@ def registered(*, as_json: AsJson = False) -> None:
         Column("SCHEDULE", spare=2),
         Column("NEXT TICK (UTC)", spare=1),
         Column("LAST TICK", spare=4),
+        Column("ITS RUN", spare=5),
     )
     rows: list[Row] = []
     for task in TASKS.values():
@@ -41,6 +42,7 @@ def registered(*, as_json: AsJson = False) -> None:
                     task.schedule or "",
                     moment(tick.next_at) if tick else "",
                     moment(tick.last_at) if tick else "",
+                    tick.last_run.in_words if tick and tick.last_run else "",
                 ),
                 "yellow" if tick and tick.is_late else None,
             )
