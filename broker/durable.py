@@ -92,6 +92,8 @@ class DurableBroker(Broker):
     """The subjects that were paused when the outbox was read last; None if it was not read yet."""
     takes_running = True
     """Whether a running task whose lease ran out is published. Otherwise its owner may renew it."""
+    messaging_system: str = "memory"
+    """The name of the transport in spans."""
     find_failure_handlers: Callable[[], FailureHandlers] = staticmethod(dict)
 
     @property
@@ -333,6 +335,8 @@ class DurableBroker(Broker):
                     ended,
                     kind="producer",
                     attributes={
+                        "messaging.system": self.messaging_system,
+                        "messaging.operation.name": "publish",
                         "messaging.operation.type": "send",
                         "messaging.destination.name": message.queue_name,
                         "messaging.message.id": message.message_id,

@@ -36,6 +36,8 @@ class TaskTracing(Middleware):
             context,
             "consumer",
             {
+                "messaging.system": getattr(broker, "messaging_system", None),
+                "messaging.operation.name": "process",
                 "messaging.operation.type": "process",
                 "messaging.destination.name": message.queue_name,
                 "messaging.message.id": message.message_id,

@@ -270,7 +270,7 @@ def open_checkable(settings: Settings) -> dict[str, CheckableService | None]:
     None for one that is not configured, as ``outside_services``.
     """
     opening: dict[str, Callable[[OutsideService], CheckableService]] = {
-        "telegram": partial(_telegram, settings),
+        "telegram": partial(_telegram, settings, None),
         "manychat": partial(_manychat, settings, None),
         "llm": partial(_llm, settings),
         "crm": partial(_snitkix, settings),

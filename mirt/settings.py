@@ -337,7 +337,9 @@ class Settings(BaseSettings):
     trusted_proxies: Annotated[tuple[Network, ...], NoDecode] = Field(
         (), description="Addresses or networks of proxies whose X-Forwarded-… headers count."
     )
-    log_format: Literal["console", "json"] = Field("console", description="Format of log lines.")
+    log_format: Literal["console", "json", "ecs"] = Field(
+        "console", description="Format of log lines; ecs: JSON by the Elastic Common Schema."
+    )
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = Field(
         "INFO", description="Lowest level that is logged."
     )

@@ -37,6 +37,8 @@ class RabbitBroker(DurableBroker):
     deleted or purged), the broker publishes them again at once instead of one by one later.
     """
 
+    messaging_system = "rabbitmq"
+
     def __init__(
         self,
         connection: ConnectionSettings,

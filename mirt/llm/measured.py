@@ -4,7 +4,7 @@ from collections.abc import Callable, Sequence
 
 from mirt.http.measured import measure
 from mirt.llm.protocol import Agent, ChatMessage, Completion, Tool
-from mirt.observe import metrics
+from mirt.observe import metrics, traces
 
 
 class MeasuredAgent:
@@ -38,6 +38,13 @@ class MeasuredAgent:
         )
 
     def _measure(self, call: str, ask: Callable[[], Completion]) -> Completion:
+        traces.current().set_attributes(
+            {
+                "gen_ai.operation.name": "chat",
+                "gen_ai.provider.name": "openai",
+                "gen_ai.request.model": self._model,
+            }
+        )
         completion = measure(metrics.AGENT_SECONDS, call, ask)
         tokens = {"prompt": completion.prompt_tokens, "completion": completion.completion_tokens}
         for kind, count in tokens.items():

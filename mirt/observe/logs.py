@@ -18,6 +18,7 @@ import structlog
 from structlog.typing import EventDict, Processor, WrappedLogger
 
 from mirt.observe import secrets, texts
+from mirt.observe.ecs import EcsLayout
 from mirt.observe.printable import printable, printable_block, printable_json
 from mirt.settings import Settings
 
@@ -135,6 +136,9 @@ def _make_plain(logger: WrappedLogger, method: str, event: EventDict) -> EventDi
 def _renderers(settings: Settings) -> list[Processor]:
     if settings.log_format == "json":
         return [_make_json]
+    if settings.log_format == "ecs":
+        layout = EcsLayout()
+        return [lambda _logger, _method, event: printable_json(_TO_JSON(layout(event)))]
     # Before the renderer, which adds control characters of its own: the colours.
     return [_make_printable, structlog.dev.ConsoleRenderer(colors=sys.stderr.isatty())]
 

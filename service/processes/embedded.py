@@ -59,7 +59,8 @@ def run(settings: Settings, *, port: int, token_is_made: bool = False) -> None:
     """
     with _FileLock(settings):
         upgrade(settings.database_url.get_secret_value())
-        runtime = open_runtime(settings, show=_show_reply)
+        shows = settings.log_format == "console"
+        runtime = open_runtime(settings, show=_show_reply if shows else _show_nothing)
         use_runtime(runtime)
         traces.start("embedded")
         broker = install(settings)
@@ -69,7 +70,8 @@ def run(settings: Settings, *, port: int, token_is_made: bool = False) -> None:
         schedule.start()
         bot = open_bot(with_webhook_secret(settings, make=True))
         guard = _guard(runtime, bot)
-        app = create_app(runtime, dispatch=_printing(dispatch_message), guard=guard)
+        dispatch = _printing(dispatch_message) if shows else dispatch_message
+        app = create_app(runtime, dispatch=dispatch, guard=guard)
         serve = _listen(app, port)
         poller = _poller(runtime, bot, port)
         _print_banner(
@@ -178,6 +180,10 @@ def _printing(dispatch: Callable[..., dict[str, Any]]) -> Callable[..., dict[str
 
 def _show_reply(chat_id: str, text: str) -> None:
     _line("←", "green", chat_id, text)
+
+
+def _show_nothing(_chat_id: str, _text: str) -> None:
+    """Leave the output to log lines, which obey LOG_TEXTS."""
 
 
 def _line(arrow: str, colour: str, chat: str, text: str) -> None:

@@ -180,6 +180,20 @@ def test_every_outbound_request_carries_the_trace(journey: Journey) -> None:
     assert not any("traceparent" in headers for headers in journey.collected.requests)
 
 
+def test_the_spans_have_the_attributes_of_the_conventions(journey: Journey) -> None:
+    spans = journey.spans
+    for name, operation in (("publish llm", "send"), ("process_and_respond", "process")):
+        about = next(span.attributes for span in spans if span.name == name)
+        assert (about["messaging.system"], about["messaging.operation.type"]) == (
+            "rabbitmq",
+            operation,
+        )
+        assert about["messaging.destination.name"] == "llm"
+    asked = next(span.attributes for span in spans if span.name == "agent answer")
+    assert (asked["gen_ai.operation.name"], asked["gen_ai.provider.name"]) == ("chat", "openai")
+    assert {"gen_ai.request.model", "gen_ai.response.model"} <= asked.keys()
+
+
 def test_every_process_of_a_message_exports_its_spans(journey: Journey) -> None:
     processes = {span.resource["mirt.process"] for span in journey.spans}
     assert processes == {"web", "worker", "replayer"}

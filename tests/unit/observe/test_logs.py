@@ -2,14 +2,19 @@
 
 import json
 import logging
+import os
+import socket
 from collections.abc import Callable
+from importlib.metadata import version
 
 import pytest
 import structlog
 from structlog.typing import FilteringBoundLogger
 
+from mirt.observe import traces
 from mirt.observe.logs import redacting_processor
 from mirt.observe.secrets import REDACTED, SHORTEST_SECRET, Secrets
+from mirt.observe.trace_context import SpanContext
 from tests.unit.observe.conftest import SECRET, Configure
 
 
@@ -54,7 +59,7 @@ def leaks() -> dict[str, Callable[[FilteringBoundLogger], object]]:
     }
 
 
-@pytest.mark.parametrize("log_format", ["json", "console"])
+@pytest.mark.parametrize("log_format", ["json", "ecs", "console"])
 @pytest.mark.parametrize("where", leaks())
 def test_a_secret_is_struck_out(
     configured: Configure, capsys: pytest.CaptureFixture[str], log_format: str, where: str
@@ -102,6 +107,45 @@ def test_a_line_is_json_with_its_level_and_time(
     found = json.loads(line)
     assert (found["event"], found["level"], found["chat"]) == ("щось сталося", "warning", "7")
     assert found["timestamp"].endswith("Z")
+
+
+def test_a_line_by_the_common_schema_says_what_happened_where(
+    configured: Configure, capsys: pytest.CaptureFixture[str]
+) -> None:
+    log = configured(log_format="ecs")
+    with structlog.contextvars.bound_contextvars(trace_id="4bf9", task_id="t1"):
+        log.warning("щось сталося", chat="7", status=503)
+    line = json.loads(capsys.readouterr().err)
+    assert list(line)[:3] == ["@timestamp", "log.level", "message"]
+    assert (line["log.level"], line["message"]) == ("warning", "щось сталося")
+    assert (line["trace.id"], line["http.response.status_code"]) == ("4bf9", 503)
+    assert line["mirt"] == {"chat": "7", "task_id": "t1"}
+    assert (line["service.name"], line["service.version"]) == ("mirt", version("mirt-worker"))
+    assert (line["host.name"], line["process.pid"]) == (socket.gethostname(), os.getpid())
+    assert "span.id" not in line
+
+
+def test_a_line_by_the_common_schema_names_the_span_that_wrote_it(
+    configured: Configure, capsys: pytest.CaptureFixture[str]
+) -> None:
+    log = configured(log_format="ecs")
+    with traces.Span(SpanContext("4bf92f3577b34da6a3ce929d0e0e4736", "00f067aa0ba902b7")):
+        log.info("within")
+    assert json.loads(capsys.readouterr().err)["span.id"] == "00f067aa0ba902b7"
+
+
+def test_an_error_by_the_common_schema_has_its_class_and_traceback(
+    configured: Configure, capsys: pytest.CaptureFixture[str]
+) -> None:
+    log = configured(log_format="ecs")
+    try:
+        fails()
+    except ValueError as error:
+        log.exception("failed", error=type(error).__name__)
+    line = json.loads(capsys.readouterr().err)
+    assert line["error.type"] == "ValueError"
+    assert "Traceback" in line["error.stack_trace"]
+    assert "mirt" not in line
 
 
 @pytest.mark.parametrize("least", ["INFO", "WARNING"])
