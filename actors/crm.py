@@ -23,3 +23,12 @@ def sync_order_status(order_id: str, session_id: str) -> dict[str, Any]:
     Returns ``{status: "synced", order_id, order_status, session_id}``.
     """
     return current_runtime().orders.sync(current_lease(), order_id, session_id)
+
+
+@task
+def sync_open_orders() -> dict[str, Any]:
+    """Read the status of the orders that may still change from the CRM.
+
+    Returns ``{status: "ok", read, changed}``.
+    """
+    return {"status": "ok", **current_runtime().orders.sync_open()}

@@ -164,6 +164,7 @@ TASKS: Final[Mapping[str, TaskPolicy]] = {
             session_argument="order_data.source_id",
         ),
         _task(TaskName.SYNC_ORDER_STATUS, "crm", retries=3, max_backoff_s=600),
+        _task(TaskName.SYNC_OPEN_ORDERS, "crm", schedule="*/15 * * * *"),
         _task(TaskName.TELL_STAFF, "webhooks", retries=5, max_backoff_s=300),
         _task(TaskName.END_HANDOVER, "default", retries=5, max_backoff_s=300),
         _task(TaskName.PING, "default", limits=(5, 10)),

@@ -19,6 +19,7 @@ class TaskName(StrEnum):
     SET_FOLLOWUPS = "set_followups"
     CREATE_CRM_ORDER = "create_crm_order"
     SYNC_ORDER_STATUS = "sync_order_status"
+    SYNC_OPEN_ORDERS = "sync_open_orders"
     TELL_STAFF = "tell_staff"
     END_HANDOVER = "end_handover"
     PING = "ping"

@@ -5,13 +5,14 @@ database before it is sent. An order that was requested before is looked up by o
 the next request, and adopted if the CRM has it.
 """
 
+from collections import Counter
 from datetime import datetime, timedelta
 from typing import Any, Final, Protocol
 
 import structlog
 from sqlalchemy import Connection
 
-from mirt.clock import Clock
+from mirt.clock import Clock, time_left
 from mirt.crm import Crm, CrmOrder
 from mirt.errors import (
     OutcomeUnknownError,
@@ -30,6 +31,7 @@ from mirt.store.engine.retrying import commit_with_retry
 from mirt.store.queue import leases
 from mirt.store.queue.leases import Lease
 from mirt.store.queue.tasks import TaskMessage
+from mirt.store.shop import open_orders
 from mirt.store.shop import orders as store
 from mirt.store.shop.orders import KeptOrder, NewOrder, OrderState
 
@@ -37,6 +39,12 @@ log = structlog.get_logger(__name__)
 
 SAME_ORDER_FOR: Final = timedelta(hours=12)
 """Time in which the same order of a customer is one order, although a new day has begun."""
+SYNCED_FOR: Final = timedelta(days=60)
+"""Age of an order until which its status is followed."""
+MOST_LOOKS: Final = 100
+"""Orders that one run reads."""
+LOOK_S: Final = 10.0
+"""Seconds that must be left for one more look."""
 LOOK_AGAIN_S: Final = 3
 """Seconds until a task looks again for an order that another task is creating."""
 SETTLED_AFTER_S: Final = 30
@@ -111,6 +119,41 @@ class Orders:
             "order_status": found.status,
             "session_id": session_id,
         }
+
+    def sync_open(self) -> dict[str, int]:
+        """Read the status of orders that may still change, and return how many, by outcome.
+
+        Each run takes those that were not looked at for longest, until its time or the patience of
+        the CRM is over. The next run goes on: an order that the CRM does not know, or a CRM that
+        does not answer, is logged and makes no dead letter.
+
+        Raises:
+            DatabaseError: what was read until then is stored.
+        """
+        since = self._clock() - SYNCED_FOR
+        with self._database.transaction() as tx:
+            found = open_orders.open_orders(tx, since=since, limit=MOST_LOOKS)
+        looks = Counter(read=0, changed=0)
+        for order in found:
+            if time_left(LOOK_S + 1) <= LOOK_S:
+                break
+            asked_at = self._clock()
+            try:
+                status = self._crm.get(order.crm_order_id).status
+            except PermanentError as refused:
+                log.warning("order_not_read", external_id=order.external_id, why=refused.message)
+                status = order.status
+            except RetryableError as failed:
+                log.warning(
+                    "orders_not_read", orders=len(found) - looks["read"], why=failed.message
+                )
+                break
+            with self._database.transaction() as tx:
+                is_new = open_orders.note_look(tx, order, status=status, asked_at=asked_at)
+            looks.update(read=1, changed=int(is_new))
+            if is_new:
+                log.info("order_status_changed", external_id=order.external_id, status=status)
+        return dict(looks)
 
     def failed(self, tx: Connection, task_id: str) -> list[TaskMessage]:
         """Mark an order as failed, in the transaction of its dead letter."""

@@ -9,7 +9,7 @@ from unittest.mock import ANY
 import pytest
 from dramatiq import Message
 
-from actors.crm import create_crm_order, sync_order_status
+from actors.crm import create_crm_order, sync_open_orders, sync_order_status
 from actors.followups import (
     check_all_sessions_for_followups,
     schedule_followup,
@@ -213,6 +213,9 @@ CASES: dict[TaskName, Callable[[str], Case]] = {
     TaskName.SUMMARIZE_SESSION: sum_up,
     TaskName.CREATE_CRM_ORDER: create_order,
     TaskName.SYNC_ORDER_STATUS: sync_order,
+    TaskName.SYNC_OPEN_ORDERS: lambda _chat: Case(
+        sync_open_orders.send(), {"status": "ok", "read": ANY, "changed": ANY}
+    ),
     TaskName.TELL_STAFF: ask_nobody,
     TaskName.END_HANDOVER: end_no_handover,
     TaskName.PING: send_ping,

@@ -8,6 +8,7 @@ from sqlalchemy import (
     String,
     Table,
     Text,
+    and_,
     false,
 )
 
@@ -88,5 +89,9 @@ Index(
     postgresql_where=orders.c.state.in_(["rejected", "failed", "unknown"]),
     sqlite_where=orders.c.state.in_(["rejected", "failed", "unknown"]),
 )
+_IS_OPEN = and_(
+    orders.c.state == "created", orders.c.status.not_in(["cancelled", "delivered", "returned"])
+)
+Index("orders_open", orders.c.status_at, postgresql_where=_IS_OPEN, sqlite_where=_IS_OPEN)
 Index("orders_crm", orders.c.crm_order_id)
 Index("orders_session", orders.c.session_id)
