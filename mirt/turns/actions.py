@@ -29,8 +29,9 @@ from mirt.orders import (
 from mirt.store.queue.tasks import TaskMessage
 from mirt.store.shop.mailbox import KeptMail
 from mirt.store.shop.orders import NewOrder
+from mirt.store.shop.turns import Said
 from mirt.task_names import TaskName
-from mirt.texts import OUR_TEXTS, Texts
+from mirt.texts import OUR_TEXTS, Texts, asked_for
 from mirt.turns.arguments import understand
 from mirt.turns.limits import MOST_NAMED, AgentLimits, Limit
 from mirt.turns.notes import ORDER_TOOL
@@ -82,6 +83,9 @@ ASK_PERSON: Final = Tool(
     _PersonAsked.model_json_schema(),
 )
 NO_REASON: Final = "причини не вказано"
+CANNOT_ORDER: Final = "Замовлення не вдається оформити, двічі перепитано"
+MOST_ASKED: Final = 2
+"""Times that a customer is asked for the same field of an order."""
 LONGEST_REASON: Final = 500
 """Characters of the reason that a colleague reads."""
 NO_LIMITS_OF_NAMES: Final = AgentLimits()
@@ -120,12 +124,14 @@ def plan(
     *,
     limits: AgentLimits = NO_LIMITS_OF_NAMES,
     orders_today: Callable[[], int] = lambda: 0,
+    history: Sequence[Said] = (),
 ) -> Plan:
     """Make tasks of the actions of a turn. Their ids derive from the turn's, so they exist once.
 
-    ``orders_today`` returns the number of orders of this customer in the last 24 hours.
+    ``orders_today`` returns the number of orders of this customer in the last 24 hours. ``history``
+    are the last lines of the conversation: what it was asked for twice already, a person asks.
     """
-    planner = _Planner(text, mail, texts, limits, orders_today)
+    planner = _Planner(text, mail, texts, limits, orders_today, history)
     for number, action in enumerate(actions):
         planner.take(action, f"{mail.task_id}:{number}")
     return planner.plan()
@@ -154,18 +160,21 @@ class _Planner:
         texts: Texts,
         limits: AgentLimits,
         orders_today: Callable[[], int],
+        history: Sequence[Said],
     ) -> None:
         self._text = text
         self._mail = mail
         self._texts = texts
         self._limits = limits
         self._orders_today = orders_today
+        self._asked_before = _times_asked(history)
         self._taken = Counter[str]()
         self._refused_orders = 0
         self._tasks: list[TaskMessage] = []
         self._to_approve: list[NewOrder] = []
         self._record: list[dict[str, Any]] = []
         self._asks_for_person: str | None = None
+        self._staff_task_id: str | None = None
 
     def take(self, action: Action, task_id: str) -> None:
         """Add the task of an action to the plan, or the reason why it has none."""
@@ -175,8 +184,12 @@ class _Planner:
             entry |= self._effect(action, task_id)
             self._taken[action.name] += 1
         except OrderProblems as wrong:
-            self._text = _refuse_order(wrong.fields, self._texts)
             entry["wrong"] = wrong.fields
+            if often := self._asked_often(wrong.fields):
+                entry["left_to_person"] = often
+                self._leave_to_person(often, task_id)
+            else:
+                self._text = _refuse_order(wrong.fields, self._texts)
         except (ValidationError, _UnreadableError):
             _count(action, "failed")
             log.warning("marks_not_understood")
@@ -253,14 +266,32 @@ class _Planner:
         """Plan to tell the staff. A call whose reason cannot be read still asks for a person."""
         given = understand(action.arguments, ASK_PERSON.parameters)
         reason = printable(str(given.get("reason") or ""))[:LONGEST_REASON] or NO_REASON
+        _count(action, "taken")
+        return {"task_id": self._tell_staff(reason, task_id)}
+
+    def _asked_often(self, fields: Sequence[str]) -> list[str]:
+        return [one for one in asked_for(fields) if self._asked_before[one] >= MOST_ASKED]
+
+    def _leave_to_person(self, fields: Sequence[str], task_id: str) -> None:
+        """Plan that a person asks for these fields of an order: the customer has tried twice."""
+        metrics.AGENT_ACTIONS.inc(action=ORDER.name, outcome="left_to_person")
+        log.warning("order_left_to_person", fields=fields)
+        named = ", ".join(self._texts.order_fields[one] for one in fields)
+        self._text = self._texts.person_asked
+        self._tell_staff(f"{CANNOT_ORDER}: {named}", task_id)
+
+    def _tell_staff(self, reason: str, task_id: str) -> str:
+        """Plan the handover, and its message to the staff, once; return the id of that task."""
+        if self._staff_task_id is not None:
+            return self._staff_task_id
         self._asks_for_person = reason
         kwargs = {"session_id": self._mail.session_id, "reason": reason}
         # In a trace of its own: that of the customer's message has what the customer got.
         options = traces.new_options(TaskName.TELL_STAFF)
         name = f"staff:{task_id}"
         self._tasks.append(TaskMessage(name, TaskName.TELL_STAFF, kwargs=kwargs, options=options))
-        _count(action, "taken")
-        return {"task_id": name}
+        self._staff_task_id = name
+        return name
 
     def _approval_of(self, order: AgreedOrder) -> Limit | None:
         before = self._orders_today() + self._taken[ORDER.name]
@@ -289,6 +320,19 @@ class _Planner:
         self._refused_orders += action.name == ORDER.name
         named = {"left_out": refused.left_out[:MOST_NAMED]} if refused.left_out else {}
         return {"refused": refused.limit, **named}
+
+
+def _times_asked(history: Sequence[Said]) -> Counter[str]:
+    """Return how often these lines asked for each field of an order, since the last whole one."""
+    times = Counter[str]()
+    for line in history:
+        for action in line.actions:
+            if action.get("action") != ORDER.name:
+                continue
+            if "wrong" not in action:
+                times.clear()
+            times.update(set(asked_for(action.get("wrong", ()))))
+    return times
 
 
 def stop_followups(mail: KeptMail, texts: Texts) -> Plan:

@@ -350,6 +350,7 @@ class Turns:
             self._texts,
             limits=self._limits,
             orders_today=partial(self._orders_today, turn.mails[0].session_id),
+            history=turn.known.lines,
         )
         return Reply(
             planned.text,

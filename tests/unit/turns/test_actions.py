@@ -9,9 +9,18 @@ from structlog.testing import capture_logs
 
 from mirt.llm import Action
 from mirt.store.shop.mailbox import KeptMail, MailState
+from mirt.store.shop.turns import Said
 from mirt.task_names import TaskName
-from mirt.texts import ORDER_NOT_TAKEN, ORDER_TAKEN, RECEIVED, UNDERSTOOD
+from mirt.texts import (
+    ORDER_FIELDS,
+    ORDER_NOT_TAKEN,
+    ORDER_TAKEN,
+    PERSON_ASKED,
+    RECEIVED,
+    UNDERSTOOD,
+)
 from mirt.turns.actions import Plan, plan
+from mirt.turns.notes import ORDER_TOOL
 from tests.unit.business import mail
 from tests.unit.orders.examples import order
 
@@ -44,6 +53,54 @@ def data(planned: Plan) -> dict[str, Any]:
     (task,) = planned.tasks
     assert task.actor == TaskName.CREATE_CRM_ORDER
     return dict(task.kwargs["order_data"])
+
+
+def asked(*fields: str, times: int = 1) -> list[Said]:
+    """Return lines of a history that have asked for these fields of an order."""
+    action = {"action": "create_order", "wrong": list(fields)}
+    return [Said("user", "Ось"), Said("assistant", "Уточніть", [action])] * times
+
+
+def with_wrong_phone(history: list[Said], *more: Action) -> Plan:
+    given = {"customer": {**CUSTOMER, "phone": "12"}, "items": [ITEM]}
+    return plan("Оформила!", [Action("create_order", given), *more], MAIL, history=history)
+
+
+def test_a_field_that_was_asked_for_twice_is_asked_for_by_a_person() -> None:
+    with capture_logs() as logged:
+        planned = with_wrong_phone(asked("customer.phone", times=2))
+    assert planned.text == PERSON_ASKED
+    assert planned.asks_for_person is not None
+    assert ORDER_FIELDS["phone"] in planned.asks_for_person
+    [task] = planned.tasks
+    assert (task.task_id, task.actor) == ("staff:t1:0", TaskName.TELL_STAFF)
+    assert planned.record == [
+        {"action": "create_order", "wrong": ["customer.phone"], "left_to_person": ["phone"]}
+    ]
+    assert [line["event"] for line in logged] == ["order_left_to_person"]
+
+
+@pytest.mark.parametrize(
+    "history",
+    [
+        [],
+        asked("customer.phone"),
+        asked("customer.city", "customer.full_name", times=5),
+        [*asked("customer.phone", times=2), Said("assistant", "Готово", [{"action": ORDER_TOOL}])],
+    ],
+    ids=["never", "once", "other fields", "before another order"],
+)
+def test_a_field_that_was_not_asked_for_twice_is_asked_for(history: list[Said]) -> None:
+    planned = with_wrong_phone(history)
+    assert ORDER_FIELDS["phone"] in planned.text
+    assert (planned.tasks, planned.asks_for_person) == ([], None)
+
+
+def test_a_person_is_called_once_in_a_turn() -> None:
+    call = Action("ask_a_person", {"reason": "скарга"})
+    planned = with_wrong_phone(asked("customer.phone", times=2), call)
+    assert [task.task_id for task in planned.tasks] == ["staff:t1:0"]
+    assert planned.text == PERSON_ASKED
 
 
 def test_an_order_is_a_task_and_the_agents_words_stay() -> None:
