@@ -13,13 +13,14 @@ from mirt.runtime import current_runtime
 from mirt.store.shop.handovers import HandoverState, find_handover
 from mirt.store.shop.personal_data import erase, find_person, read_rows
 from mirt.store.tables import conversations, deliveries, handover_events
-from mirt.texts import PERSON_ASKED
+from mirt.texts import ORDER_FIELDS, PERSON_ASKED
 from service import dispatcher
 from service.admin import handovers
 from tests.clock import FakeClock
 from tests.fakes import FakeServices, Status
 from tests.integration.conftest import TRANSPORTS, Running, dead_letters_of, rows
 from tests.polling import wait_until
+from tests.unit.orders.examples import order
 
 Run = Callable[..., Running]
 STAFF_CHAT = "-100500"
@@ -219,3 +220,19 @@ def test_a_customer_of_manychat_has_the_tag_while_a_person_is_in_charge(
     assert untagged.body == {"subscriber_id": "42", "tag_name": "людина"}
     handovers.take_over(current_runtime(), "42")
     assert len(services.requests("manychat", "/addTagByName")) == 2
+
+
+def test_a_customer_whose_number_is_wrong_a_third_time_gets_a_person(
+    run: Run, services: FakeServices
+) -> None:
+    run("eager", staff_chat_id=STAFF_CHAT)
+    wrong = order(customer={**order()["customer"], "phone": "12"})
+    services.llm.calls = lambda _: [("create_order", json.dumps(wrong))]
+    for number in range(3):
+        write(f"мій номер 12, пишу {number + 1}-й раз")
+    first, second, third = services.sent("42")
+    assert first == second != third
+    assert (ORDER_FIELDS["phone"] in first, third) == (True, PERSON_ASKED)
+    [notice] = services.sent(STAFF_CHAT)
+    assert f"двічі перепитано: {ORDER_FIELDS['phone']}" in notice
+    assert state() is HandoverState.ASKED
