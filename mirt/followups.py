@@ -19,7 +19,7 @@ from sqlalchemy import Connection
 from mirt.clock import Clock
 from mirt.deliveries import Deliveries
 from mirt.errors import ErrorCode, PermanentError
-from mirt.observe import traces
+from mirt.observe import metrics, traces
 from mirt.quiet_hours import QuietHours
 from mirt.store.engine.database import Database
 from mirt.store.queue import leases, outbox
@@ -182,6 +182,7 @@ class FollowUps:
         with self._database.transaction() as tx:
             leases.verify(tx, lease)
             store.add_to_history(tx, followup, delivery.text, now=self._clock())
+        metrics.FOLLOWUPS.inc(outcome="sent")
         return {
             "status": "sent",
             "session_id": session_id,
@@ -326,5 +327,6 @@ def _task(
 
 
 def _skipped(session_id: str, reason: str) -> dict[str, Any]:
+    metrics.FOLLOWUPS.inc(outcome=reason)
     log.info("followup_skipped", reason=reason)
     return {"status": "skipped", "session_id": session_id, "reason": reason}

@@ -90,6 +90,15 @@ def _unknown(tx: Connection, _clock: Clock) -> Sequence[Metric]:
     return [metrics.UNKNOWN_OUTCOMES.of(*counts.unknown_outcomes(tx).items())]
 
 
+def _outbox(tx: Connection, clock: Clock) -> Sequence[Metric]:
+    since, now = counts.outbox_due_since(tx), clock()
+    lag_s = 0.0 if since is None else max(0.0, (now - since).total_seconds())
+    return [
+        metrics.OUTBOX_LAG.of((lag_s,)),
+        metrics.UNREACHABLE.of((counts.unreachable_conversations(tx),)),
+    ]
+
+
 def _holds(tx: Connection, _clock: Clock) -> Sequence[Metric]:
     # Each service has a zero while it works, so that no series has a gap.
     found = dict.fromkeys(SERVICES, 0)
@@ -153,6 +162,7 @@ _READERS: Final[tuple[Callable[[Connection, Clock], Sequence[Metric]], ...]] = (
     _backlog,
     _dead,
     _unknown,
+    _outbox,
     _holds,
     _handovers,
     _pauses,

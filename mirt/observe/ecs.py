@@ -5,14 +5,13 @@ https://www.elastic.co/docs/reference/ecs
 
 import os
 import socket
-from importlib.metadata import PackageNotFoundError, version
 from typing import Any, Final
 
 from structlog.typing import EventDict
 
 from mirt.observe import traces
+from mirt.observe.version import VERSION
 
-DISTRIBUTION: Final = "mirt-worker"
 ECS_VERSION: Final = "8.17.0"
 FIELDS: Final = {
     "timestamp": "@timestamp",
@@ -37,7 +36,7 @@ class EcsLayout:
         self._origin: dict[str, Any] = {
             "ecs.version": ECS_VERSION,
             "service.name": "mirt",
-            **_version(),
+            "service.version": VERSION,
             "host.name": socket.gethostname(),
         }
 
@@ -57,10 +56,3 @@ class EcsLayout:
             **({"span.id": span.span_id} if span is not None and span.span_id else {}),
             **({"mirt": ours} if ours else {}),
         }
-
-
-def _version() -> dict[str, str]:
-    try:
-        return {"service.version": version(DISTRIBUTION)}
-    except PackageNotFoundError:  # run from its folder, without an installation
-        return {}

@@ -33,6 +33,7 @@ CLOCK_AHEAD: Final = Gauge(
     "Time by which the clock of this machine is ahead of the database's; negative if behind.",
     several=LATEST,
 )
+BUILD_INFO: Final = Gauge("mirt_build_info", "Processes that live, by their version.", "version")
 PROCESS_STARTS: Final = Counter("mirt_process_starts_total", "Processes that have started.")
 
 # The ingress.
@@ -109,6 +110,12 @@ AGENT_LIMITS: Final = Counter(
 HANDOVER_MOVES: Final = Counter(
     "mirt_handover_moves_total", "Moves of conversations between the bot and people.", "move"
 )
+APOLOGIES: Final = Counter(
+    "mirt_apologies_total", "Apologies for turns that failed for good, by their error.", "code"
+)
+FOLLOWUPS: Final = Counter(
+    "mirt_followups_total", "Follow-ups that were sent, or the reason to skip them.", "outcome"
+)
 DELIVERIES: Final = Counter(
     "mirt_deliveries_total", "Parts of replies, by the answer of the channel.", "channel", "outcome"
 )
@@ -137,6 +144,12 @@ HOLDS: Final = LookupGauge(
     "mirt_holds",
     "Work is held: 1 if the service fails, 2 if it refuses our key or account; else 0.",
     "service",
+)
+OUTBOX_LAG: Final = LookupGauge(
+    "mirt_outbox_lag_seconds", "Time for which the oldest due task was not published."
+)
+UNREACHABLE: Final = LookupGauge(
+    "mirt_unreachable_conversations", "Conversations whose customers have blocked us."
 )
 HANDOVERS: Final = LookupGauge(
     "mirt_handovers", "Conversations that a person has or is asked for.", "state"

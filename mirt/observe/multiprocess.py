@@ -21,7 +21,8 @@ from prometheus_client.registry import Collector
 from typing_extensions import override
 
 from mirt.observe.instruments import Instrument
-from mirt.observe.metrics import PROCESS_STARTS, PROCESSES, REGISTER
+from mirt.observe.metrics import BUILD_INFO, PROCESS_STARTS, PROCESSES, REGISTER
+from mirt.observe.version import VERSION
 
 FOLDER: Final = "PROMETHEUS_MULTIPROC_DIR"
 """Environment variable with the folder; prometheus_client reads it at import and at each open."""
@@ -58,7 +59,13 @@ def init_child(process_number: str) -> None:
         # On other systems than Linux a child is a new program, which has only the environment.
         init_parent(Path(os.environ[FOLDER]))
     _process_number = process_number
+    count_process()
+
+
+def count_process() -> None:
+    """Count this process. A process that has neither parent nor children calls it itself."""
     PROCESSES.set(1)
+    BUILD_INFO.set(1, version=VERSION)
     PROCESS_STARTS.inc()
 
 

@@ -8,7 +8,9 @@ from sqlalchemy import Connection
 
 from mirt.clock import Clock
 from mirt.conversations import Conversations
+from mirt.observe import metrics
 from mirt.store.queue import outbox
+from mirt.store.queue.dead_letters import find_dead
 from mirt.store.queue.tasks import TaskMessage
 from mirt.store.shop import mailbox
 from mirt.store.shop.deliveries import (
@@ -71,6 +73,8 @@ class FailedTurns:
             if outbox.add(tx, apology, now=now):
                 mailbox.set_head(tx, mail.session_id, apology.task_id)
                 add_delivery(tx, delivery, now=now)
+                dead_letter = find_dead(tx, task_id)
+                metrics.APOLOGIES.inc(code=dead_letter.error_code if dead_letter else "none")
                 return [apology]
         return self._promote_next(tx, mail.session_id, task_id)
 

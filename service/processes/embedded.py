@@ -27,6 +27,7 @@ from mirt.channels import Channel, PollableChannel
 from mirt.clock import Clock
 from mirt.errors import DatabaseError
 from mirt.observe import traces
+from mirt.observe.multiprocess import count_process
 from mirt.observe.printable import printable, printable_block
 from mirt.runtime import Runtime, open_bot, open_runtime, use_runtime
 from mirt.settings import Settings
@@ -63,6 +64,7 @@ def run(settings: Settings, *, port: int, token_is_made: bool = False) -> None:
         runtime = open_runtime(settings, show=_show_reply if shows else _show_nothing)
         use_runtime(runtime)
         traces.start("embedded")
+        count_process()
         broker = install(settings)
         taken_up = _take_up(settings, runtime)
         worker = start_worker(broker, queues=set(QUEUES), threads=settings.worker_threads)

@@ -16,6 +16,7 @@ from middleware.policy import TASKS
 from mirt.clock import utc_now
 from mirt.metrics import StoreMetrics
 from mirt.runtime import current_runtime
+from mirt.texts import APOLOGY
 from service import dispatcher
 from service.app import create_app
 from tests.clock import FakeClock
@@ -112,6 +113,51 @@ def test_a_reply_of_which_nobody_knows_is_unknown_and_then_sent(
     assert since("mirt_deliveries_total", channel="telegram", outcome="sent") == 1
 
 
+def test_an_apology_counts_under_the_error_of_its_turn(run: Run, services: FakeServices) -> None:
+    run("eager")
+    since = Since()
+    services.misbehave("llm", Status(422, {"error": {"message": "no"}}), times=None)
+    write("7")
+    assert services.sent("7") == [APOLOGY]
+    assert since("mirt_apologies_total", code="LLM_REFUSED") == since("mirt_apologies_total") == 1
+
+
+def test_a_followup_counts_as_sent_or_by_the_reason_to_skip_it(
+    run: Run, services: FakeServices
+) -> None:
+    run("eager")
+    since = Since()
+    dispatcher.dispatch_followup("nobody", "telegram", "7")
+    assert since("mirt_followups_total", outcome="no_conversation") == 1
+    write("7")
+    dispatcher.dispatch_followup("7", "telegram", "7")
+    assert since("mirt_followups_total", outcome="sent") == 1
+    assert since("mirt_followups_total") == 2
+
+
+def test_the_outbox_is_as_late_as_its_oldest_due_task(run: Run) -> None:
+    clock = FakeClock()
+    run("embedded", work=False, clock=clock)
+    assert scrape().sum("mirt_outbox_lag_seconds") == 0
+    ping.send_with_options(delay=60_000, task_id="later")
+    assert scrape().sum("mirt_outbox_lag_seconds") == 0
+    clock.advance(seconds=75)
+    assert scrape().sum("mirt_outbox_lag_seconds") == 15
+
+
+def test_a_customer_who_has_blocked_us_is_counted_until_they_write(
+    run: Run, services: FakeServices
+) -> None:
+    run("eager")
+    write("7")
+    assert scrape().sum("mirt_unreachable_conversations") == 0
+    services.misbehave("telegram", refusal(403, "Forbidden: bot was blocked by the user"))
+    dispatcher.dispatch_followup("7", "telegram", "7")
+    assert scrape().sum("mirt_unreachable_conversations") == 1
+    dispatcher.dispatch_message("7", "Я тут", "telegram", "7", fire_and_forget=True)
+    assert scrape().sum("mirt_unreachable_conversations") == 0
+
+
 def test_a_copy_of_what_is_done_is_skipped(run: Run) -> None:
     running = run("embedded")
     since = Since()
@@ -190,7 +236,7 @@ def test_the_figures_are_read_with_few_questions(run: Run) -> None:
         current_runtime().database.engine, "before_cursor_execute", lambda *a: asked.append(a[2])
     )
     figures.read()
-    assert len([one for one in asked if one.startswith("SELECT")]) <= 14
+    assert len([one for one in asked if one.startswith("SELECT")]) <= 16
 
 
 def test_rabbitmq_is_asked_itself(run: Run) -> None:

@@ -1,10 +1,11 @@
 """Count rows of the whole service for the metrics, with one query each."""
 
 from collections.abc import Iterator
+from datetime import datetime
 
 from sqlalchemy import Connection, func, select
 
-from mirt.store.tables import dead_letters, deliveries, orders, tasks
+from mirt.store.tables import conversations, dead_letters, deliveries, orders, tasks
 
 
 def open_tasks(tx: Connection) -> Iterator[tuple[str, str, int]]:
@@ -15,6 +16,18 @@ def open_tasks(tx: Connection) -> Iterator[tuple[str, str, int]]:
         .group_by(tasks.c.actor, tasks.c.state)
     )
     yield from ((actor, state, count) for actor, state, count in rows)
+
+
+def outbox_due_since(tx: Connection) -> datetime | None:
+    """Return when the task was due that is due for longest; None if there is none."""
+    due_at: datetime | None = tx.execute(select(func.min(tasks.c.due_at))).scalar_one()
+    return due_at
+
+
+def unreachable_conversations(tx: Connection) -> int:
+    """Return the number of conversations whose customers take no messages. A partial index."""
+    unreachable = conversations.c.unreachable_since.is_not(None)
+    return int(tx.execute(select(func.count()).where(unreachable)).scalar_one())
 
 
 def dead_by_code(tx: Connection) -> Iterator[tuple[str, str, int]]:

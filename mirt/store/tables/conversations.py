@@ -75,6 +75,12 @@ Index(
     sqlite_where=conversations.c.handover_state.is_not(None),
 )
 Index(
+    "conversations_unreachable",
+    conversations.c.unreachable_since,
+    postgresql_where=conversations.c.unreachable_since.is_not(None),
+    sqlite_where=conversations.c.unreachable_since.is_not(None),
+)
+Index(
     "conversations_restarted",
     conversations.c.session_id,
     postgresql_where=conversations.c.restarted_after > 0,

@@ -1,4 +1,4 @@
-"""An index of the orders whose status may still change."""
+"""Indexes of the orders whose status may still change, and of customers who have blocked us."""
 
 import sqlalchemy as sa
 
@@ -15,4 +15,12 @@ def upgrade() -> None:
     )
     create_index(
         "orders_open", "orders", ["status_at"], postgresql_where=is_open, sqlite_where=is_open
+    )
+    is_set = sa.text("unreachable_since IS NOT NULL")
+    create_index(
+        "conversations_unreachable",
+        "conversations",
+        ["unreachable_since"],
+        postgresql_where=is_set,
+        sqlite_where=is_set,
     )
