@@ -32,6 +32,7 @@ from mirt.store.tables.storable import storable_json
 CONNECT_TIMEOUT_S: Final = 3
 STATEMENT_TIMEOUT_S: Final = 8.0
 LOCK_TIMEOUT_S: Final = 5.0
+_LOOK_AGAIN_S: Final = 0.01
 IDLE_S: Final = 10.0
 """Seconds that a transaction may do nothing.
 
@@ -266,8 +267,22 @@ def _prepare_reading_sqlite(dbapi_connection: Any, _record: object) -> None:
 
 def _prepare_sqlite(dbapi_connection: Any, _record: object) -> None:
     dbapi_connection.isolation_level = None
-    dbapi_connection.execute("PRAGMA journal_mode = WAL")
+    _log_ahead(dbapi_connection)
     dbapi_connection.execute("PRAGMA synchronous = FULL")
+
+
+def _log_ahead(dbapi_connection: Any) -> None:
+    """Turn on the write-ahead log. SQLite itself never waits for the lock that this may need."""
+    ends = time.monotonic() + LOCK_TIMEOUT_S
+    while True:
+        try:
+            dbapi_connection.execute("PRAGMA journal_mode = WAL")
+        except sqlite3.OperationalError:
+            if time.monotonic() > ends:
+                raise
+            time.sleep(_LOOK_AGAIN_S)
+        else:
+            return
 
 
 def _check_in(_connection: object, record: Any) -> None:

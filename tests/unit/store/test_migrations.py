@@ -4,6 +4,7 @@ import io
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor, wait
 from pathlib import Path
+from threading import Barrier
 from typing import Any
 
 import pytest
@@ -144,6 +145,24 @@ def test_two_who_upgrade_at_once_make_one_schema(empty: Database, database: Data
             done.result(timeout=60)
     assert schema(empty) == schema(database)
     check_schema(empty)
+
+
+def test_a_new_file_can_be_opened_by_two_at_once(tmp_path: Path) -> None:
+    def open_and_read(folder: Path, together: Barrier) -> int:
+        database = Database(sqlite_url(folder))
+        together.wait(60)
+        try:
+            with database.transaction() as tx:
+                return int(tx.execute(text("SELECT 1")).scalar_one())
+        finally:
+            database.close()
+
+    with ThreadPoolExecutor(2) as two:
+        for number in range(50):
+            (folder := tmp_path / str(number)).mkdir()
+            together = Barrier(2)
+            both = [two.submit(open_and_read, folder, together) for _ in range(2)]
+            assert [one.result(timeout=60) for one in both] == [1, 1]
 
 
 def test_an_upgrade_waits_for_another_process_that_has_the_file(
