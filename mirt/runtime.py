@@ -148,7 +148,7 @@ def open_runtime(
         goal=goal,
     )
     failed_turns = FailedTurns(conversations, clock, settings.texts, goal)
-    orders = Orders(database, _crm(settings, connections), clock)
+    orders = Orders(database, _crm(settings, connections), clock, settings.texts)
     followups = FollowUps(
         database,
         deliveries,

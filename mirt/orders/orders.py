@@ -26,6 +26,7 @@ from mirt.observe import metrics, traces
 from mirt.orders.body import crm_body
 from mirt.orders.identity import changed_details, external_id_before
 from mirt.orders.order import Order, read_order
+from mirt.orders.refusals import tell_of_failure
 from mirt.store.engine.database import Database
 from mirt.store.engine.retrying import commit_with_retry
 from mirt.store.queue import leases
@@ -34,6 +35,7 @@ from mirt.store.queue.tasks import TaskMessage
 from mirt.store.shop import open_orders
 from mirt.store.shop import orders as store
 from mirt.store.shop.orders import KeptOrder, NewOrder, OrderState
+from mirt.texts import OUR_TEXTS, Texts
 
 log = structlog.get_logger(__name__)
 
@@ -62,10 +64,13 @@ class RecordFailure(Protocol):
 class Orders:
     """The orders: creates them in the CRM and reads their status from it."""
 
-    def __init__(self, database: Database, crm: Crm, clock: Clock) -> None:
+    def __init__(
+        self, database: Database, crm: Crm, clock: Clock, texts: Texts = OUR_TEXTS
+    ) -> None:
         self._database = database
         self._crm = crm
         self._clock = clock
+        self._texts = texts
 
     def create(self, lease: Lease, order_data: object) -> dict[str, Any]:
         """Create an order, once for each ``external_id``, and return the result of the task.
@@ -156,9 +161,10 @@ class Orders:
         return dict(looks)
 
     def failed(self, tx: Connection, task_id: str) -> list[TaskMessage]:
-        """Mark an order as failed, in the transaction of its dead letter."""
-        store.failed(tx, task_id, now=self._clock())
-        return []
+        """Mark an order as failed, in the transaction of its dead letter; tell those concerned."""
+        now = self._clock()
+        store.failed(tx, task_id, now=now)
+        return tell_of_failure(tx, task_id, self._texts.order_not_taken, now=now)
 
     def may_continue(self, _tx: Connection, _task_id: str) -> bool:
         """Leave an order that passed its limit to an operator: the CRM may have it or not."""
@@ -169,12 +175,13 @@ class Orders:
         return True
 
     def purged(self, tx: Connection, task_id: str) -> list[TaskMessage]:
-        """Settle a purged order like a failed one."""
-        return self.failed(tx, task_id)
+        """Settle a purged order like a failed one, without a word to the customer."""
+        store.failed(tx, task_id, now=self._clock())
+        return []
 
     def cancelled(self, tx: Connection, task_id: str) -> list[TaskMessage]:
-        """Settle a cancelled order like a failed one. The CRM may have it, if it was asked."""
-        return self.failed(tx, task_id)
+        """Settle a cancelled order like a purged one. The CRM may have it, if it was asked."""
+        return self.purged(tx, task_id)
 
     def _under_its_name(self, order: Order) -> Order:
         """Return the order under the name of the day before, if it is the same order still.
