@@ -15,9 +15,10 @@ A test whose server cannot be had is skipped, and the end of the run says so lou
 set it fails, because a promise that was not tested is not kept.
 """
 
+import logging
 import os
 from collections.abc import Callable, Iterator
-from typing import NoReturn
+from typing import Any, NoReturn
 
 import pytest
 import structlog
@@ -50,8 +51,19 @@ UNTESTED = pytest.StashKey[dict[str, list[str]]]()
 """Why tests were skipped, and which."""
 
 
+class Loggers(dict[str, Any]):
+    """All loggers by name. ``values`` is a copy: a thread may add a logger while they are read.
+
+    Pytest reads them before each test (``_pytest.logging.catching_logs``), without a lock.
+    """
+
+    def values(self) -> Any:
+        return super().copy().values()
+
+
 def pytest_configure(config: pytest.Config) -> None:
     config.stash[UNTESTED] = {}
+    logging.root.manager.loggerDict = Loggers(logging.root.manager.loggerDict)
 
 
 def pytest_collection_finish(session: pytest.Session) -> None:

@@ -11,7 +11,6 @@ from contextlib import closing
 from contextvars import copy_context
 from datetime import UTC, datetime, timedelta
 from email.utils import format_datetime
-from io import StringIO
 from math import inf
 
 import httpcore
@@ -472,18 +471,6 @@ FAULTS = [
 ]
 
 
-@pytest.fixture
-def logged() -> Iterator[StringIO]:
-    """Everything that any library logs, at every level."""
-    root, lines = logging.getLogger(), StringIO()
-    handler, level = logging.StreamHandler(lines), root.level
-    root.addHandler(handler)
-    root.setLevel(logging.DEBUG)
-    yield lines
-    root.setLevel(level)
-    root.removeHandler(handler)
-
-
 def assert_tells_no_secret(error: BaseException, logged: str) -> None:
     seen: list[BaseException | None] = [error, error.__cause__, error.__context__]
     told = [f"{one!r} {one} {vars(one) if one else ''}" for one in seen]
@@ -494,38 +481,42 @@ def assert_tells_no_secret(error: BaseException, logged: str) -> None:
 
 @pytest.mark.parametrize("fault", FAULTS)
 def test_no_failure_tells_a_secret(
-    build: Build, services: FakeServices, logged: StringIO, fault: Misbehaviour
+    build: Build, services: FakeServices, caplog: pytest.LogCaptureFixture, fault: Misbehaviour
 ) -> None:
+    caplog.set_level(logging.DEBUG)
     services.misbehave("telegram", fault)
     with pytest.raises(WorkerError) as failed:
         ask(build(timeout=0.3))
-    assert_tells_no_secret(failed.value, logged.getvalue())
+    assert_tells_no_secret(failed.value, caplog.text)
 
 
 @pytest.mark.parametrize(
     "base_url", [NOWHERE, "http://no-such-host.invalid", "ftp://127.0.0.1", "http://[", "127.0.0.1"]
 )
 def test_no_failure_to_connect_tells_a_secret(
-    build: Build, logged: StringIO, base_url: str
+    build: Build, caplog: pytest.LogCaptureFixture, base_url: str
 ) -> None:
+    caplog.set_level(logging.DEBUG)
     with pytest.raises(WorkerError) as failed:
         ask(build(base_url))
-    assert_tells_no_secret(failed.value, logged.getvalue())
+    assert_tells_no_secret(failed.value, caplog.text)
 
 
 def test_the_deadline_tells_no_secret(
-    build: Build, services: FakeServices, logged: StringIO
+    build: Build, services: FakeServices, caplog: pytest.LogCaptureFixture
 ) -> None:
+    caplog.set_level(logging.DEBUG)
     services.misbehave("telegram", Hang())
     with deadline_in(0.2), pytest.raises(SoftTimeLimitExceeded) as failed:
         ask(build())
-    assert_tells_no_secret(failed.value, logged.getvalue())
+    assert_tells_no_secret(failed.value, caplog.text)
 
 
-def test_a_success_logs_no_secret(build: Build, logged: StringIO) -> None:
+def test_a_success_logs_no_secret(build: Build, caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.DEBUG)
     answer = ask(build(), "a customer's words")
-    assert "very-secret" not in logged.getvalue()
-    assert "a customer's words" not in logged.getvalue() + repr(answer)
+    assert "very-secret" not in caplog.text
+    assert "a customer's words" not in caplog.text + repr(answer)
 
 
 def test_a_key_that_no_header_can_carry_is_refused_without_being_told(
