@@ -236,7 +236,7 @@ def test_the_figures_are_read_with_few_questions(run: Run) -> None:
         current_runtime().database.engine, "before_cursor_execute", lambda *a: asked.append(a[2])
     )
     figures.read()
-    assert len([one for one in asked if one.startswith("SELECT")]) <= 16
+    assert len([one for one in asked if one.startswith("SELECT")]) <= 14
 
 
 def test_rabbitmq_is_asked_itself(run: Run) -> None:
