@@ -9,14 +9,13 @@ from typing import Any, Final
 
 from sqlalchemy import Connection, select, update
 
-from mirt.observe import traces
 from mirt.store.queue import outbox
 from mirt.store.queue.tasks import TaskMessage
 from mirt.store.shop.deliveries import Delivery, add_delivery
 from mirt.store.shop.delivery_task import send_response_task
 from mirt.store.shop.orders import OrderState
+from mirt.store.shop.staff_task import tell_staff_task
 from mirt.store.tables import conversations, orders, turns
-from mirt.task_names import TaskName
 
 REJECTED: Final = "CRM не приймає замовлення {order}"
 NOT_CREATED: Final = "замовлення {order} не вдалося створити"
@@ -37,7 +36,8 @@ def tell_of_failure(tx: Connection, task_id: str, text: str, *, now: datetime) -
     if is_rejected:
         _note_rejected(tx, order.session_id)
     reason = REJECTED if is_rejected else UNKNOWN if may_exist else NOT_CREATED
-    told = [_to_staff(order, reason)]
+    why = reason.format(order=order.external_id)
+    told = [tell_staff_task(task_id, order.session_id, why)]
     if not may_exist and _hears_the_bot(order):
         delivery = Delivery(
             id=f"{task_id}:failed",
@@ -60,7 +60,6 @@ def _order_of_an_agent(tx: Connection, task_id: str) -> Any:
     found: Any = tx.execute(
         select(
             *(orders.c[name] for name in ("external_id", "session_id", "state", "unknown_since")),
-            orders.c.task_id,
             orders.c.trace_id,
             *(conversations.c[name] for name in of_conversation),
         )
@@ -69,16 +68,6 @@ def _order_of_an_agent(tx: Connection, task_id: str) -> Any:
         .where(orders.c.task_id == task_id)
     ).one_or_none()
     return found
-
-
-def _to_staff(order: Any, reason: str) -> TaskMessage:
-    why = reason.format(order=order.external_id)
-    kwargs = {"session_id": order.session_id, "reason": why}
-    # In a trace of its own, as every message to the staff.
-    options = traces.new_options(TaskName.TELL_STAFF)
-    return TaskMessage(
-        f"staff:{order.task_id}", TaskName.TELL_STAFF, kwargs=kwargs, options=options
-    )
 
 
 def _hears_the_bot(order: Any) -> bool:

@@ -29,6 +29,7 @@ from mirt.orders import (
 from mirt.store.queue.tasks import TaskMessage
 from mirt.store.shop.mailbox import KeptMail
 from mirt.store.shop.orders import NewOrder
+from mirt.store.shop.staff_task import tell_staff_task
 from mirt.store.shop.turns import Said
 from mirt.task_names import TaskName
 from mirt.texts import OUR_TEXTS, Texts, asked_for
@@ -285,13 +286,10 @@ class _Planner:
         if self._staff_task_id is not None:
             return self._staff_task_id
         self._asks_for_person = reason
-        kwargs = {"session_id": self._mail.session_id, "reason": reason}
-        # In a trace of its own: that of the customer's message has what the customer got.
-        options = traces.new_options(TaskName.TELL_STAFF)
-        name = f"staff:{task_id}"
-        self._tasks.append(TaskMessage(name, TaskName.TELL_STAFF, kwargs=kwargs, options=options))
-        self._staff_task_id = name
-        return name
+        task = tell_staff_task(task_id, self._mail.session_id, reason)
+        self._tasks.append(task)
+        self._staff_task_id = task.task_id
+        return task.task_id
 
     def _approval_of(self, order: AgreedOrder) -> Limit | None:
         before = self._orders_today() + self._taken[ORDER.name]

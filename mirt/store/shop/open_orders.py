@@ -2,15 +2,11 @@
 
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Final
 
 from sqlalchemy import Connection, or_, select, update
 
-from mirt.store.shop.orders import OrderState
 from mirt.store.tables import conversations, orders
-
-FINAL: Final = ("cancelled", "delivered", "returned")
-"""The statuses of an order that the CRM changes no more."""
+from mirt.store.tables.effects import ORDER_IS_OPEN
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,8 +25,7 @@ def open_orders(tx: Connection, *, since: datetime, limit: int) -> list[OpenOrde
     found = (
         select(*columns)
         .where(
-            orders.c.state == OrderState.CREATED,
-            orders.c.status.not_in(FINAL),
+            ORDER_IS_OPEN,
             orders.c.created_at > since,
             orders.c.crm_order_id.is_not(None),
         )

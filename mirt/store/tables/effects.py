@@ -89,9 +89,15 @@ Index(
     postgresql_where=orders.c.state.in_(["rejected", "failed", "unknown"]),
     sqlite_where=orders.c.state.in_(["rejected", "failed", "unknown"]),
 )
-_IS_OPEN = and_(
+# Orders in the CRM whose status may still change.
+ORDER_IS_OPEN = and_(
     orders.c.state == "created", orders.c.status.not_in(["cancelled", "delivered", "returned"])
 )
-Index("orders_open", orders.c.status_at, postgresql_where=_IS_OPEN, sqlite_where=_IS_OPEN)
+Index(
+    "orders_open",
+    orders.c.status_at,
+    postgresql_where=ORDER_IS_OPEN,
+    sqlite_where=ORDER_IS_OPEN,
+)
 Index("orders_crm", orders.c.crm_order_id)
 Index("orders_session", orders.c.session_id)
