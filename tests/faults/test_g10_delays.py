@@ -14,6 +14,7 @@ from tests.servers import RabbitMQ
 
 SEND = "from actors.health import ping\n"
 PINGS = 200
+ROUNDS = 5
 MANY = 20_000
 CLONE = f"""
 INSERT INTO tasks SELECT (jsonb_populate_record(t, jsonb_build_object('id', t.id || '-' || n))).*
@@ -50,6 +51,11 @@ def pings_take_s(deployed: Deployment, name: str) -> float:
     took = "SELECT extract(epoch FROM max(finished_at) - min(created_at)) FROM tasks"
     [(seconds,)] = deployed.rows(f"{took} WHERE {ids}")
     return float(seconds)
+
+
+def fastest_pings_s(deployed: Deployment, name: str) -> float:
+    """The time of the fastest of a few rounds, since another program may hold up any of them."""
+    return min(pings_take_s(deployed, f"{name}-{turn}") for turn in range(ROUNDS))
 
 
 def resident(worker: "subprocess.Popen[bytes]") -> int:
@@ -118,12 +124,14 @@ def test_a_delay_survives_a_killed_worker_and_a_wiped_rabbitmq(
 def test_twenty_thousand_delayed_messages_take_no_memory_and_slow_nothing(
     deployed: Deployment, database_url: str
 ) -> None:
+    # A new process that takes the place of the old one would count as memory.
+    deployed.environment = {**deployed.environment, "WORKER_MAX_TASKS": "100000"}
     worker = start_worker(deployed)
-    before_s, before = pings_take_s(deployed, "before"), resident(worker)
+    before_s, before = fastest_pings_s(deployed, "before"), resident(worker)
     deployed.python(f"{SEND}ping.send_with_options(delay=3_600_000)")
     with psycopg.connect(database_url) as connection:
         connection.execute(CLONE)
-    after_s, after = pings_take_s(deployed, "after"), resident(worker)
+    after_s, after = fastest_pings_s(deployed, "after"), resident(worker)
     untouched = "SELECT count(*) FROM tasks WHERE state = 'delayed' AND publications = 0"
     assert deployed.rows(untouched) == [(MANY + 1,)]
     assert after - before < 8 * MIB

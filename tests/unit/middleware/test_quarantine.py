@@ -1,6 +1,9 @@
 """The cell in which a suspect runs alone."""
 
 import threading
+from collections.abc import Callable
+
+import pytest
 
 from middleware.quarantine import SharedExclusiveLock, fatal_error, is_last_start
 from mirt.store.queue.leases import Lease
@@ -55,6 +58,22 @@ def test_a_suspect_waits_for_the_others_and_keeps_new_ones_out() -> None:
     lock.release()
     newcomer.join(5)
     assert not newcomer.is_alive()
+
+
+def test_a_task_that_comes_while_a_suspect_runs_waits_for_its_end(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    lock = SharedExclusiveLock()
+    lock.acquire(exclusive=True)
+    found_closed: list[bool] = []
+
+    def wait_for(predicate: Callable[[], bool]) -> bool:
+        found_closed.append(not predicate())
+        return True
+
+    monkeypatch.setattr(lock._changed, "wait_for", wait_for)
+    lock.acquire(exclusive=False)
+    assert found_closed == [True]
 
 
 def test_a_waiting_thread_is_not_let_in_when_the_lock_is_closed() -> None:
