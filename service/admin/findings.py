@@ -171,11 +171,14 @@ def _of_workers(now: Activity, start: str) -> Iterator[Problem]:
 
 
 def _of_transport(now: Activity) -> Iterator[Problem]:
-    reasons = transport_problems(one.worker for one in now.workers)
-    for (subject, why), hosts in reasons.items():
-        verb = "cannot publish" if subject == PUBLISHING else f"receives nothing from {subject}"
-        who = f"the worker on {hosts[0]}" if len(hosts) == 1 else f"each of {len(hosts)} workers"
-        yield Problem(RABBITMQ, f"{who} {verb}: {why}", MEND_RABBITMQ, "/ops/queues")
+    for found in transport_problems(one.worker for one in now.workers):
+        many = len(found.hosts)
+        who = f"the worker on {found.hosts[0]}" if many == 1 else f"each of {many} workers"
+        received = ", ".join(name for name in found.queues if name != PUBLISHING)
+        cannot = [f"receives nothing from {received}"] if received else []
+        cannot += ["cannot publish"] if PUBLISHING in found.queues else []
+        what = f"{who} {' and '.join(cannot)}: {found.why}"
+        yield Problem(RABBITMQ, what, MEND_RABBITMQ, "/ops/queues")
 
 
 def _of_queues(now: Activity) -> Iterator[Problem]:

@@ -103,13 +103,28 @@ def activity(context: AdminContext) -> Activity:
     )
 
 
-def transport_problems(living: Iterable[WorkerRow]) -> dict[tuple[str, str], list[str]]:
-    """Return queue and reason of each problem that workers have with RabbitMQ, with their hosts."""
-    found: dict[tuple[str, str], list[str]] = {}
+@dataclass(frozen=True, slots=True)
+class TransportProblem:
+    """A reason of RabbitMQ, the queues that some workers do not receive for it, and their hosts.
+
+    ``queues`` holds ``PUBLISHING`` if these workers cannot publish.
+    """
+
+    why: str
+    queues: tuple[str, ...]
+    hosts: tuple[str, ...]
+
+
+def transport_problems(living: Iterable[WorkerRow]) -> list[TransportProblem]:
+    """Return the problems that workers have with RabbitMQ, one for each reason."""
+    hosts: dict[tuple[str, str], list[str]] = {}
     for worker in living:
-        for subject, why in sorted((worker.problems or {}).items()):
-            found.setdefault((subject, why), []).append(worker.host)
-    return found
+        for queue, why in sorted((worker.problems or {}).items()):
+            hosts.setdefault((why, queue), []).append(worker.host)
+    queues: dict[tuple[str, tuple[str, ...]], list[str]] = {}
+    for (why, queue), those in hosts.items():
+        queues.setdefault((why, tuple(those)), []).append(queue)
+    return [TransportProblem(why, tuple(names), those) for (why, those), names in queues.items()]
 
 
 def _queue(

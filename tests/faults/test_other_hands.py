@@ -32,6 +32,13 @@ class Hands:
         body = {"pattern": f"^{queue}$", "definition": definition, "apply-to": "queues"}
         self._ask("PUT", "policies", self.vhost, "limits", body=body)
 
+    def delete_all(self) -> None:
+        """Delete the virtual host with all of its queues and permissions."""
+        self._ask("DELETE", "vhosts", self.vhost)
+
+    def purge(self, queue: str) -> None:
+        self._ask("DELETE", "queues", self.vhost, queue, "contents")
+
     def close_connections(self) -> None:
         """Close everything that is connected."""
         wait_until(lambda: self._close(self.vhost))
@@ -120,6 +127,29 @@ def test_permissions_that_are_taken_away_are_reported_until_they_are_back(
     wait_until(lambda: not working.mirt("worker", "--check").returncode, within_s=SOON_S)
     wait_until(lambda: "ACCESS_REFUSED" not in problems(working), within_s=SOON_S)
     wait_until(lambda: working.get("/readyz").json()["status"] == "ready", within_s=SOON_S)
+
+
+def test_a_virtual_host_that_is_deleted_is_one_problem_until_it_is_back(
+    working: Deployment, hands: Hands, rabbitmq: RabbitMQ
+) -> None:
+    hands.delete_all()
+    assert working.post(update(2, 1, "Є сукня?")).status_code == 200
+    wait_until(lambda: "not found" in problems(working), within_s=SOON_S)
+    assert problems(working).count("not found") == 1
+    rabbitmq.management.create_vhost(hands.vhost)
+    answers(working, 3)
+    wait_until(lambda: len(working.services.sent(2)) == 1, within_s=SOON_S)
+
+
+def test_a_queue_that_is_purged_under_load_loses_and_doubles_nothing(
+    working: Deployment, hands: Hands
+) -> None:
+    working.services.latency["llm"] = 1
+    chats = range(2, 22)
+    working.post_all([update(chat, 1, "Є сукня?") for chat in chats])
+    hands.purge("llm")
+    wait_until(lambda: all(working.services.sent(chat) for chat in chats))
+    assert {len(working.services.sent(chat)) for chat in chats} == {1}
 
 
 def test_a_delivery_limit_loses_no_message_while_the_database_is_away(
