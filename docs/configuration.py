@@ -21,6 +21,10 @@ variable. No value is ever printed. The old names still work and are reported at
 
 In the passwords of `RABBITMQ_URL`, `REDIS_URL` and `DATABASE_URL`, percent-encode the characters
 `: / ? # [ ] @` (`p@ss` as `p%40ss`). A URL that could be read in two ways is refused.
+Options after `?` are those of the driver: of libpq for PostgreSQL, of redis-py, and of pika. Any
+other stops the start and is named. Behind a pooler like PgBouncer in transaction mode, as Supabase
+and others offer, take the URL without the options of other drivers (`pgbouncer=true`,
+`connection_limit=1`): the service knows by itself where it may prepare statements.
 
 The settings decide the mode:
 

@@ -133,6 +133,15 @@ class OutageError(RetryableError):
         self.forget = forget
 
 
+class ServerUrlError(WorkerError):
+    """The URL in ``setting`` has an option that its driver does not take: nothing can connect."""
+
+    def __init__(self, setting: str, problem: str) -> None:
+        super().__init__(f"{setting}: {problem}")
+        self.setting = setting
+        self.problem = problem
+
+
 class DatabaseError(RetryableError):
     """The database could not be reached. Failures of our own stores are always retryable."""
 

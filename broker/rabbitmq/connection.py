@@ -1,12 +1,15 @@
 """Makes connections to RabbitMQ: parameters with bounded waits, and readable errors."""
 
+import re
 from dataclasses import dataclass, field
 from typing import Final, Self
+from urllib.parse import parse_qs, urlsplit
 
 from pika import URLParameters
 from pika.adapters.utils.connection_workflow import AMQPConnectorException
 from pika.exceptions import AMQPError
 
+from mirt.errors import ServerUrlError
 from mirt.settings import Settings
 
 HEARTBEAT_S: Final = 10
@@ -37,22 +40,38 @@ class ConnectionSettings:
 
         Raises:
             ValueError: there is no RABBITMQ_URL: the service runs in the embedded mode.
+            ServerUrlError: pika does not take an option of the URL.
         """
         if settings.rabbitmq_url is None:
             raise ValueError("RABBITMQ_URL is not set")
-        return cls(settings.rabbitmq_url.get_secret_value())
+        connection = cls(settings.rabbitmq_url.get_secret_value())
+        try:
+            connection.parameters("")
+        except (ValueError, TypeError, SyntaxError, OSError) as refused:
+            raise ServerUrlError("RABBITMQ_URL", _option_problem(refused)) from None
+        return connection
 
     def parameters(self, name: str) -> URLParameters:
         """Return pika's parameters of a connection that the management UI shows as ``name``."""
         parameters = URLParameters(self.url)
-        if "heartbeat" not in self.url:
+        named = parse_qs(urlsplit(self.url).query)
+        if "heartbeat" not in named:
             parameters.heartbeat = self.heartbeat_s
-        if "socket_timeout" not in self.url:
+        if "socket_timeout" not in named:
             parameters.socket_timeout = self.timeout_s
-        if "stack_timeout" not in self.url:
+        if "stack_timeout" not in named:
             parameters.stack_timeout = self.timeout_s
         parameters.client_properties = {"connection_name": name}
         return parameters
+
+
+def _option_problem(refused: Exception) -> str:
+    """Return what pika says about an option, without the Python error that it ends with."""
+    if not isinstance(refused, ValueError):
+        return f"ssl_options or tcp_options: {refused}"
+    said = re.sub(r": \w+Error\(.*", "", str(refused))
+    unknown = re.fullmatch(r"Unknown URL parameter: '(.+)'", said)
+    return f'RabbitMQ knows no option "{unknown[1]}"' if unknown else said
 
 
 def reason(failed: BaseException) -> str:

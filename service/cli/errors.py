@@ -67,6 +67,7 @@ def as_command_error(failed: Exception) -> CommandError | None:
         OutageError,
         PermanentError,
         RedisUnavailableError,
+        ServerUrlError,
         WorkerError,
     )
     from mirt.settings import SettingsError
@@ -75,6 +76,8 @@ def as_command_error(failed: Exception) -> CommandError | None:
     match failed:
         case SettingsError():
             return CommandError("configuration", str(failed), "CONFIGURATION", CONFIGURATION)
+        case ServerUrlError():
+            return CommandError(failed.setting, failed.problem, "CONFIGURATION", CONFIGURATION)
         case SchemaError():
             return CommandError("schema", str(failed), "SCHEMA", CONFIGURATION)
         case DatabaseError():

@@ -8,10 +8,13 @@ from typing import Final, NoReturn
 import structlog
 from pydantic import SecretStr
 
+from broker.rabbitmq.connection import ConnectionSettings
+from mirt.errors import ServerUrlError
 from mirt.observe.logs import configure
-from mirt.observe.printable import printable_block
+from mirt.observe.printable import printable, printable_block
 from mirt.settings import Settings, SettingsError, load_settings, old_names_in_use
-from mirt.store.engine.database import Database
+from mirt.store.engine.database import Database, sqlalchemy_url
+from mirt.store.engine.redis_client import connect_redis
 from mirt.store.engine.revision import SchemaError, check_schema
 from service.exit_codes import CONFIGURATION
 
@@ -24,13 +27,19 @@ DEFAULT_PORT: Final = 8000
 def read_settings(*, quiet: bool = False, kind: type[Settings] = Settings) -> Settings:
     """Return the settings, after setting up the log; end the process if they are invalid.
 
+    Among them are the options in the URLs of servers, for every process that uses the servers.
+
     ``quiet`` is for commands that answer a person: their log has warnings and errors only, unless
     LOG_LEVEL is set. ``kind`` is ``DatabaseSettings`` for a command that opens the database only.
     """
     try:
         settings = load_settings(kind=kind)
+        if kind is Settings:
+            check_urls(settings)
     except SettingsError as invalid:
         refuse("The configuration is wrong:", str(invalid))
+    except ServerUrlError as wrong:
+        refuse(wrong.message)
     if quiet and "log_level" not in settings.model_fields_set:
         settings = settings.model_copy(update={"log_level": "WARNING"})
     configure(settings)
@@ -38,6 +47,19 @@ def read_settings(*, quiet: bool = False, kind: type[Settings] = Settings) -> Se
     for line in old_names_in_use():
         log.warning("old_name", what=line)
     return settings
+
+
+def check_urls(settings: Settings) -> None:
+    """Check that each driver takes the options in the URL of its server. Nothing connects.
+
+    Raises:
+        ServerUrlError: a driver does not.
+    """
+    sqlalchemy_url(settings.database_url.get_secret_value())
+    if settings.redis_url is not None:
+        connect_redis(settings.redis_url.get_secret_value())
+    if settings.rabbitmq_url is not None:
+        ConnectionSettings.of(settings)
 
 
 def with_ops_token(settings: Settings) -> Settings:
@@ -74,8 +96,8 @@ def require_schema(settings: Settings) -> None:
         database.close()
 
 
-def refuse(problem: str, reason: str) -> NoReturn:
+def refuse(problem: str, reason: str = "") -> NoReturn:
     """Print the problem and its reason to standard error; exit with 78 (CONFIGURATION)."""
-    lines = printable_block(reason).split("\n")
-    print(problem, *(f"  {line}" for line in lines), sep="\n", file=sys.stderr)
+    lines = printable_block(reason).splitlines()
+    print(printable(problem), *(f"  {line}" for line in lines), sep="\n", file=sys.stderr)
     raise SystemExit(CONFIGURATION)

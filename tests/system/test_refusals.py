@@ -4,6 +4,15 @@ import pytest
 
 from tests.system.conftest import Embedded
 
+NOWHERE = {
+    "RABBITMQ_URL": "amqp://127.0.0.1:1",
+    "REDIS_URL": "redis://127.0.0.1:1",
+    "TELEGRAM_BOT_TOKEN": "123456:token",
+    "TELEGRAM_WEBHOOK_SECRET": "webhook-secret",
+    "LLM_API_KEY": "key",
+}
+"""The settings of a deployment but DATABASE_URL, with servers that do not run."""
+
 
 def test_every_missing_variable_is_named_at_once(embedded: Embedded) -> None:
     embedded.settings = {"RABBITMQ_URL": "amqp://localhost", "WORKER_THREADS": "many"}
@@ -35,18 +44,42 @@ def test_nothing_of_a_password_that_is_not_encoded_is_said(
     assert not [piece for piece in ("S3cr", "tPart") if piece in done.stdout + done.stderr]
 
 
+@pytest.mark.parametrize(
+    ("variable", "value", "problem"),
+    [
+        ("DATABASE_URL", "postgres://127.0.0.1:1/m?pool=5", 'PostgreSQL knows no option "pool"'),
+        ("REDIS_URL", "redis://127.0.0.1:1/0?pool=5", 'Redis knows no option "pool"'),
+        ("RABBITMQ_URL", "amqp://127.0.0.1:1/?pool=5", 'RabbitMQ knows no option "pool"'),
+    ],
+)
+@pytest.mark.parametrize("command", ["worker", "web", "scheduler"])
+def test_an_option_that_its_driver_does_not_know_is_one_line(
+    embedded: Embedded, command: str, variable: str, value: str, problem: str
+) -> None:
+    embedded.settings = {**NOWHERE, "DATABASE_URL": "postgres://127.0.0.1:1/mirt", variable: value}
+    refused = embedded.mirt(command)
+    assert refused.returncode == 78
+    assert refused.stderr == f"{variable}: {problem}\n"
+    diagnosis = embedded.mirt("doctor")
+    assert diagnosis.returncode == 1
+    assert f"{variable}: {problem}" in diagnosis.stdout
+
+
+@pytest.mark.parametrize("command", [["migrate"], ["inspect"], ["dead", "list"]])
+def test_a_command_names_the_option_too(embedded: Embedded, command: list[str]) -> None:
+    embedded.settings = {"DATABASE_URL": "postgres://127.0.0.1:1/mirt?pgbouncer=true"}
+    embedded.settings["RABBITMQ_URL"] = "amqp://127.0.0.1:1"
+    refused = embedded.mirt(*command)
+    assert refused.returncode == 78
+    problem = 'PostgreSQL knows no option "pgbouncer" (CONFIGURATION)'
+    assert refused.stderr == f"DATABASE_URL: {problem}\n"
+
+
 @pytest.mark.parametrize("command", ["worker", "web", "scheduler"])
 def test_a_schema_that_is_not_known_is_refused_with_what_to_run(
     embedded: Embedded, command: str, postgres_without_schema: str
 ) -> None:
-    embedded.settings = {
-        "RABBITMQ_URL": "amqp://127.0.0.1:1",
-        "REDIS_URL": "redis://127.0.0.1:1",
-        "DATABASE_URL": postgres_without_schema,
-        "TELEGRAM_BOT_TOKEN": "123456:token",
-        "TELEGRAM_WEBHOOK_SECRET": "webhook-secret",
-        "LLM_API_KEY": "key",
-    }
+    embedded.settings = {**NOWHERE, "DATABASE_URL": postgres_without_schema}
     refused = embedded.mirt(command)
     assert refused.returncode == 78
     assert "mirt migrate" in refused.stderr

@@ -3,6 +3,7 @@
 A process has one engine.
 """
 
+import re
 import sqlite3
 import time
 from collections.abc import Iterator
@@ -12,6 +13,7 @@ from pathlib import Path
 from typing import Any, Final
 
 import psycopg
+from psycopg import pq
 from sqlalchemy import URL, Connection, Table, create_engine, event, make_url, text
 from sqlalchemy.dialects.postgresql import insert as postgres_insert
 from sqlalchemy.dialects.sqlite import insert as sqlite_insert
@@ -19,7 +21,7 @@ from sqlalchemy.exc import DBAPIError, DisconnectionError
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 
 from mirt.clock import Clock, time_left, utc_now
-from mirt.errors import DatabaseError, SoftTimeLimitExceeded
+from mirt.errors import DatabaseError, ServerUrlError, SoftTimeLimitExceeded
 from mirt.store.engine.database_clock import DatabaseClock
 from mirt.store.engine.group_commit import GroupCommit
 from mirt.store.engine.pipe import Limits, attach, pipe_of
@@ -203,11 +205,27 @@ class Database:
 
 
 def sqlalchemy_url(url: str) -> URL:
-    """Parse a DSN as people write it: ``postgres://`` and ``postgresql://`` mean psycopg 3."""
+    """Parse a DSN as people write it: ``postgres://`` and ``postgresql://`` mean psycopg 3.
+
+    Raises:
+        ServerUrlError: PostgreSQL takes no such option, as those of a pooler or of another driver.
+    """
     parsed = make_url(url)
     if parsed.drivername in {"postgres", "postgresql"}:
-        return parsed.set(drivername="postgresql+psycopg")
+        parsed = parsed.set(drivername="postgresql+psycopg")
+    if parsed.get_backend_name() == "postgresql":
+        _check_options(parsed)
     return parsed
+
+
+def _check_options(url: URL) -> None:
+    known = {option.keyword.decode() for option in pq.Conninfo.get_defaults()}
+    if unknown := [f'"{name}"' for name in url.query if name not in known]:
+        problem = f"PostgreSQL knows no option {' and no option '.join(unknown)}"
+        raise ServerUrlError("DATABASE_URL", problem)
+    within_s = str(url.query.get("connect_timeout", 0))
+    if not re.fullmatch(r"-?\d{1,9}", within_s, re.ASCII):
+        raise ServerUrlError("DATABASE_URL", "connect_timeout must be a whole number of seconds")
 
 
 def _engine_options(url: URL, pool_size: int) -> dict[str, Any]:
@@ -240,9 +258,10 @@ def _ms(longest_s: float) -> str:
 
 
 def _connect_postgres(_dialect: object, _record: object, args: Any, options: Any) -> Any:
-    # libpq wants whole seconds, at least two.
-    within_s = ceil(max(2, time_left(CONNECT_TIMEOUT_S)))
-    connection = PipedConnection.connect(*args, **options, connect_timeout=within_s)
+    # For libpq, too, a limit of zero or less is none. It wants whole seconds, at least two.
+    asked_s = int(options.get("connect_timeout", 0))
+    within_s = ceil(max(2, time_left(asked_s if asked_s > 0 else CONNECT_TIMEOUT_S)))
+    connection = PipedConnection.connect(*args, **{**options, "connect_timeout": within_s})
     try:
         connection.find_out_whether_to_prepare()
     except BaseException:

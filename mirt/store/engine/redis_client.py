@@ -1,5 +1,6 @@
 """Use Redis with short, bounded waits. Nothing may depend on its answer."""
 
+import re
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -10,7 +11,7 @@ from redis import Redis, RedisError
 from redis.exceptions import NoPermissionError
 
 from mirt.clock import Clock
-from mirt.errors import RedisUnavailableError
+from mirt.errors import RedisUnavailableError, ServerUrlError
 
 log = structlog.get_logger(__name__)
 
@@ -24,18 +25,34 @@ T = TypeVar("T")
 
 
 def connect_redis(url: str) -> Redis:
-    """Return a client with its own pool; it connects at its first call."""
+    """Return a client with its own pool; it connects at its first call.
+
+    Raises:
+        ServerUrlError: the client of Redis does not take an option of the URL.
+    """
     return _client(url, TIMEOUT_S)
 
 
 def _client(url: str, timeout_s: float) -> Redis:
     """Make a client. Every client is made here, so a new option of the connection has one place."""
-    return Redis.from_url(
-        url,
-        socket_timeout=timeout_s,
-        socket_connect_timeout=timeout_s,
-        health_check_interval=30,
-    )
+    try:
+        client = Redis.from_url(
+            url,
+            socket_timeout=timeout_s,
+            socket_connect_timeout=timeout_s,
+            health_check_interval=30,
+        )
+        # The pool itself would meet a wrong option at the first call only.
+        pool = client.connection_pool
+        pool.connection_class(**pool.connection_kwargs)
+    except (TypeError, ValueError, RedisError) as refused:
+        raise ServerUrlError("REDIS_URL", _option_problem(str(refused))) from None
+    return client
+
+
+def _option_problem(refusal: str) -> str:
+    unknown = re.search(r"unexpected keyword argument '(\w+)'", refusal)
+    return f'Redis knows no option "{unknown[1]}"' if unknown else refusal
 
 
 class BestEffort:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from mirt.clock import Clock
-from mirt.errors import BrokerUnavailableError, DatabaseError
+from mirt.errors import BrokerUnavailableError, DatabaseError, ServerUrlError
 from mirt.settings import Settings
 from mirt.store.engine.database import Database
 from service.admin.doctor.finding import Finding, Severity
@@ -31,7 +31,7 @@ def check_consumers(settings: Settings, clock: Clock) -> Iterator[Finding]:
     Without RabbitMQ or the database there is no finding: their own checks report that.
     """
     if settings.rabbitmq_url is not None:
-        with suppress(BrokerUnavailableError, DatabaseError):
+        with suppress(BrokerUnavailableError, DatabaseError, ServerUrlError):
             yield from _compare(settings, clock)
 
 

@@ -7,7 +7,7 @@ from functools import partial
 from typing import Final
 
 from mirt.clock import Clock, utc_now
-from mirt.errors import WorkerError
+from mirt.errors import ServerUrlError, WorkerError
 from mirt.runtime import open_checkable
 from mirt.settings import Settings
 from service.admin.doctor.consumers import check_consumers
@@ -81,6 +81,9 @@ def _fill(found: list[Finding], name: str, check: Check) -> None:
         # One by one, so that the findings from before it hangs are kept.
         for finding in check():
             found.append(finding)
+    except ServerUrlError as wrong:
+        advice = f"correct {wrong.setting}, and restart"
+        found.append(Finding(name, Severity.ERROR, wrong.message, advice))
     except WorkerError as failed:
         took_ms = (time.monotonic() - started) * 1000
         found.append(Finding(name, Severity.ERROR, failed.message, _ADVICE.get(name), took_ms))
