@@ -1,4 +1,4 @@
-"""What several workers report about RabbitMQ is one problem for each reason."""
+"""Workers that report the same reason of RabbitMQ make one problem of it."""
 
 from datetime import UTC, datetime
 
