@@ -1,4 +1,4 @@
-"""Search every column of every table, and Redis, for words of a customer."""
+"""Search every column of every table, Redis and RabbitMQ for words of a customer."""
 
 import json
 from collections.abc import Iterable
@@ -28,6 +28,16 @@ def in_redis(client: Any, words: Iterable[str]) -> list[str]:
     for key in client.scan_iter():
         text = as_text(key) + as_text(_value(client, key))
         found += [f"{as_text(key)}: {word}" for word in words if word in text]
+    return found
+
+
+def in_rabbitmq(channel: Any, queues: Iterable[str], words: Iterable[str]) -> list[str]:
+    """Return ``queue: word`` for each ready message with a word. It takes the messages out."""
+    found = []
+    for queue in queues:
+        while (message := channel.basic_get(queue, auto_ack=True))[0] is not None:
+            text = as_text(message[2])
+            found += [f"{queue}: {word}" for word in words if word in text]
     return found
 
 

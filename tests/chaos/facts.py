@@ -4,11 +4,18 @@ Plain data, so that the verdict can be tried on facts that are made up.
 """
 
 from collections.abc import Mapping, Sequence
+from contextlib import closing
 from dataclasses import dataclass, field
 
+from pika import BlockingConnection, URLParameters
+from redis import Redis
+
+from mirt.store.engine.database import Database
 from tests.chaos.errands import Errands
 from tests.chaos.load import Sent, names_in
 from tests.chaos.stage import Stage
+from tests.chaos.visits import HandedOver, Visits
+from tests.everywhere import in_database, in_rabbitmq, in_redis
 
 APOLOGY = ":apology"
 """How the id of an apology ends."""
@@ -77,6 +84,11 @@ class Facts:
     """How many requests of an order have an unknown outcome."""
     followups: Sequence[str] = ()
     """The tasks of the follow-ups that the service has accepted."""
+    handed_over: Sequence[HandedOver] = ()
+    remembered: Sequence[str] = ()
+    """The places in which a forgotten customer still is."""
+    unfinished: Sequence[str] = ()
+    """The chats in which an operator's command never succeeded."""
 
 
 def told(stage: Stage, since: int = 0) -> list[Told]:
@@ -98,8 +110,22 @@ def dead(stage: Stage) -> list[Dead]:
     ]
 
 
-def gather(stage: Stage, sent: Mapping[str, Sent], errands: Errands) -> Facts:
+def remembered(stage: Stage, markers: Sequence[str]) -> list[str]:
+    """Search every column of every table, Redis and RabbitMQ; the queues are empty afterwards."""
+    database = Database(stage.deployed.environment["DATABASE_URL"], pool_size=1)
+    redis = Redis.from_url(stage.deployed.environment["REDIS_URL"])
+    rabbitmq = BlockingConnection(URLParameters(stage.deployed.environment["RABBITMQ_URL"]))
+    with closing(database), closing(redis), closing(rabbitmq):
+        return [
+            *in_database(database, markers),
+            *in_redis(redis, markers),
+            *in_rabbitmq(rabbitmq.channel(), stage.queues(), markers),
+        ]
+
+
+def gather(stage: Stage, sent: Mapping[str, Sent], errands: Errands, visits: Visits) -> Facts:
     """Everything, once nothing moves any more."""
+    forgotten = {str(one.chat) for one in visits.forgotten}
     stored = stage.rows(
         "SELECT i.text, extract(epoch FROM t.answered_at)"
         " FROM inbox i JOIN turns t ON t.id = i.turn_id"
@@ -107,8 +133,9 @@ def gather(stage: Stage, sent: Mapping[str, Sent], errands: Errands) -> Facts:
     deliveries = stage.rows("SELECT id, chat_id, text, state, unknown FROM deliveries")
     [(turns,)] = stage.rows("SELECT count(*) FROM turns")
     return Facts(
-        sent=sent,
-        told=told(stage),
+        sent={**sent, **visits.sent},
+        # Of a forgotten customer no row says how often a text was sent.
+        told=[one for one in told(stage) if one.chat not in forgotten],
         completions=[Completion(at, names_in(text)) for at, text in stage.services.completions()],
         deliveries=[Delivery(*row) for row in deliveries],
         dead=dead(stage),
@@ -119,4 +146,7 @@ def gather(stage: Stage, sent: Mapping[str, Sent], errands: Errands) -> Facts:
         orders_dead=[name for (name,) in stage.rows(ORDERS_DEAD)],
         orders_unknown=dict(stage.rows("SELECT external_id, unknown FROM orders")),
         followups=errands.followups,
+        handed_over=visits.handed_over,
+        remembered=remembered(stage, [word for one in visits.forgotten for word in one.markers]),
+        unfinished=visits.unfinished,
     )

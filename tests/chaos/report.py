@@ -81,6 +81,11 @@ def _counted(run: Run, verdict: Verdict) -> Iterable[tuple[str, str, str]]:
     yield _named("orders lost", verdict.orders_lost)
     yield _named("orders created twice", verdict.orders_doubled)
     yield "follow-ups accepted", str(len(run.facts.followups)), ""
+    yield "conversations handed over", str(len(run.facts.handed_over)), ""
+    yield _named("**answered by bot and person**", verdict.two_voices)
+    yield _named("a person's text not heard", verdict.unheard)
+    yield _named("customers forgotten, and found", verdict.remembered)
+    yield _named("visits not finished", verdict.unfinished)
     yield _named("faults that did not happen", run.missing)
     yield "answer, median", f"{verdict.median_s:.2f} s", ""
     yield "answer, slowest", f"{verdict.slowest_s:.2f} s", ""

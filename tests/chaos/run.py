@@ -3,7 +3,7 @@
 import json
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,9 +13,10 @@ from tests.chaos import facts, load, schedule
 from tests.chaos.errands import MESSAGES_FOR_ONE, Errands
 from tests.chaos.facts import Facts
 from tests.chaos.faults import KINDS
-from tests.chaos.load import Load, names_in
+from tests.chaos.load import Load, Sent, names_in
 from tests.chaos.stage import Stage, stage
 from tests.chaos.storm import Storm, Suffered
+from tests.chaos.visits import Visits
 
 ACCEPTED_S: Final = 120.0
 """Seconds that the senders get after the last message is due."""
@@ -92,26 +93,32 @@ def run(options: Options, folder: Path, announce: Announce) -> Run:
             options.seconds,
             options.seed,
         )
-        with closing(storm), Load(here.deployed.port, writings) as customers, errands:
+        visits = Visits(here, options.messages, options.seconds, options.seed)
+        with closing(storm), Load(here.deployed.port, writings) as customers, errands, visits:
             raging.start()
             if not customers.finish(within_s=options.seconds + ACCEPTED_S):
                 announce("not every message was accepted")
             if not errands.finish(within_s=ACCEPTED_S):
                 announce("not every order was accepted")
+            if not visits.finish(within_s=ACCEPTED_S):
+                announce("not every visit is over")
             raging.join()
             announce("everything is written and broken; the rest is answered")
-            _wait_for_answers(here, customers, announce, within_s=options.patience_s)
-        known = facts.gather(here, customers.sent, errands)
+            sent = {**customers.sent, **visits.sent}
+            _wait_for_answers(here, sent, announce, within_s=options.patience_s)
+        known = facts.gather(here, customers.sent, errands, visits)
         _keep_rows(here, folder)
         unexpected = list(here.processes.unexpected)
     took_s = time.monotonic() - began
     return Run(options, known, storm.suffered, dict(customers.answers), unexpected, took_s)
 
 
-def _wait_for_answers(here: Stage, customers: Load, announce: Announce, *, within_s: float) -> None:
+def _wait_for_answers(
+    here: Stage, sent: Mapping[str, Sent], announce: Announce, *, within_s: float
+) -> None:
     """Return when every accepted message is answered or dead and nothing moves, or time is up."""
     deadline, looking = time.monotonic() + within_s, threading.Event()
-    open_, seen = {n for n, one in customers.sent.items() if one.accepted_at is not None}, 0
+    open_, seen = {n for n, one in sent.items() if one.accepted_at is not None}, 0
     while open_ and time.monotonic() < deadline:
         new = facts.told(here, seen)
         seen += len(new)

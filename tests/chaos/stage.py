@@ -88,6 +88,11 @@ class Stage:
         listening = [one for one in consumers if one["queue"]["name"] == "llm"]
         return len(listening) >= len(self.workers)
 
+    def queues(self) -> list[str]:
+        """Return the names of all queues."""
+        found = self.rabbitmq.management.request("GET", "queues", self.vhost)
+        return [queue["name"] for queue in found]
+
     def workers_started(self) -> int:
         """How many processes that take turns have begun to work since the beginning."""
         return sum(

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from tests.chaos.facts import APOLOGY, Completion, Dead, Delivery, Facts, Told
-from tests.chaos.load import names_in
+from tests.chaos.load import name_of, names_in
 
 EXHAUSTED: Final = "RETRIES_EXHAUSTED"
 ATTEMPTS: Final = 4
@@ -54,6 +54,14 @@ class Verdict:
     """Accepted, and neither in the CRM nor in a dead letter."""
     orders_doubled: Sequence[str]
     """In the CRM twice: no outcome allows that, since an order is looked up first."""
+    two_voices: Sequence[str]
+    """Answered by the bot while a person had the conversation."""
+    unheard: Sequence[str]
+    """Chats whose customer never got the text of the person."""
+    remembered: Sequence[str]
+    """Places in which a forgotten customer still is."""
+    unfinished: Sequence[str]
+    """Chats in which an operator's command never succeeded."""
     slowest_s: float
     median_s: float
 
@@ -71,6 +79,10 @@ class Verdict:
             or self.paid_twice
             or self.orders_lost
             or self.orders_doubled
+            or self.two_voices
+            or self.unheard
+            or self.remembered
+            or self.unfinished
             or self.doubled_known > MOST_SENT_TWICE * max(FEW_TURNS, self.turns)
         )
 
@@ -104,6 +116,10 @@ def judge(facts: Facts) -> Verdict:
         paid_twice=list(_paid_twice(facts)),
         orders_lost=_orders_lost(facts),
         orders_doubled=[name for name, times in Counter(facts.created).items() if times > 1],
+        two_voices=list(_two_voices(facts, first)),
+        unheard=list(_unheard(facts)),
+        remembered=facts.remembered,
+        unfinished=facts.unfinished,
         slowest_s=waits[-1] if waits else 0.0,
         median_s=waits[len(waits) // 2] if waits else 0.0,
     )
@@ -174,6 +190,21 @@ def _silent(facts: Facts, unanswered: set[str]) -> Iterator[str]:
     got = Counter(one.chat for one in facts.told if not names_in(one.text))
     got.subtract(one.chat for one in facts.deliveries if one.id in set(facts.followups))
     yield from (chat for chat, times in owed.items() if got[chat] < times)
+
+
+def _two_voices(facts: Facts, first: dict[str, float]) -> Iterator[str]:
+    for one in facts.handed_over:
+        if one.said and one.unanswered in first:
+            yield one.unanswered
+        later = [name for name in one.sent if name != name_of(one.chat, 0)]
+        yield from (name for name in later if first.get(name, one.back_at) < one.back_at)
+
+
+def _unheard(facts: Facts) -> Iterator[str]:
+    heard = {(one.chat, one.text) for one in facts.told}
+    for one in facts.handed_over:
+        if one.said and (str(one.chat), one.persons_text) not in heard:
+            yield str(one.chat)
 
 
 def _asked_again(completions: Iterable[Completion]) -> int:
