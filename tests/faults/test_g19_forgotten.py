@@ -13,6 +13,7 @@ from tests.deployment import Deployment, kill_tree, update
 from tests.everywhere import in_database, in_redis
 from tests.fakes import Hang, Status
 from tests.polling import wait_until
+from tests.servers.ports import free_port
 
 NAME, WORDS, PHONE = "Оленаприватна", "таємницямоя", "0501239876"
 MARKERS = (NAME, WORDS, PHONE, "+38" + PHONE)
@@ -155,6 +156,22 @@ def test_rejects_that_name_the_customer_are_deleted_and_others_stay(deployed: De
         _, _, body = connection.channel().basic_get("llm.dead")
     assert body is not None
     assert json.loads(body) == {"kwargs": {"n": "8"}}
+
+
+def test_rejects_are_deleted_later_if_rabbitmq_was_away(deployed: Deployment) -> None:
+    deployed.web()
+    deployed.post(says(1))
+    wait_until(lambda: "rabbitmq_connected" in deployed.log_text())
+    with rabbitmq(deployed) as connection:
+        reject = {"kwargs": {"session_id": "7", "text": WORDS}}
+        connection.channel().basic_publish("", "llm.dead", json.dumps(reject).encode())
+    wait_until(lambda: depth(deployed, "llm.dead") == 1)
+    nowhere = f"amqp://127.0.0.1:{free_port()}/"
+    done = deployed.mirt("forget", "7", "--yes", RABBITMQ_URL=nowhere)
+    assert done.returncode == 0, done.stderr
+    assert "not reached: rejects in RabbitMQ" in done.stdout
+    assert deployed.json("forget", "7", "--yes")["rejects"] == 1
+    assert deployed.mirt("forget", "7", "--yes").returncode == 1
 
 
 def rabbitmq(deployed: Deployment) -> pika.BlockingConnection:

@@ -7,7 +7,9 @@ from tests.chaos import load, schedule
 from tests.chaos.facts import Completion, Dead, Delivery, Facts, Told
 from tests.chaos.load import Sent, names_in, text_of
 from tests.chaos.storm import Suffered
-from tests.chaos.verdict import judge
+from tests.chaos.verdict import Verdict, judge
+from tests.chaos.visits import FIRST_HANDED_OVER as CHAT
+from tests.chaos.visits import HandedOver
 
 
 @dataclass(frozen=True)
@@ -233,3 +235,47 @@ def test_a_fault_that_failed_or_never_came_is_missing() -> None:
     never, done = Suffered(planned), Suffered(planned, began_at=1, ended_at=2)
     failed = Suffered(planned, began_at=1, ended_at=2, error="not recovered")
     assert [one.has_happened for one in (never, done, failed)] == [False, True, False]
+
+
+def handed_over(*, said: bool = True) -> HandedOver:
+    """A customer whose conversation was handed back at 5.0."""
+    sent = {f"{CHAT}-{number}": Sent(first_at=1.0, accepted_at=1.0) for number in (0, 2, 3)}
+    return HandedOver(CHAT, done=True, sent=sent, said=said, back_at=5.0)
+
+
+def verdict_on(customer: HandedOver, *told: Told) -> Verdict:
+    return judge(Facts(customer.sent, told, handed_over=[customer], deliveries=map_all(list(told))))
+
+
+PERSON = Told(3.0, str(CHAT), HandedOver(CHAT).persons_text)
+
+
+def test_a_conversation_with_one_voice_at_a_time_is_kept() -> None:
+    told = reply("800001-0", at=2.0), PERSON, reply("800001-2", "800001-3", at=6.0)
+    assert verdict_on(handed_over(), *told).kept
+
+
+def test_a_reply_of_the_bot_before_the_handback_is_a_second_voice() -> None:
+    told = reply("800001-0", at=2.0), PERSON, reply("800001-2", at=4.0), reply("800001-3", at=6.0)
+    verdict = verdict_on(handed_over(), *told)
+    assert (verdict.two_voices, verdict.kept) == (["800001-2"], False)
+
+
+def test_a_message_that_the_person_answered_is_not_the_bots() -> None:
+    told = reply("800001-0", at=2.0), PERSON, reply("800001-1", "800001-2", "800001-3", at=6.0)
+    assert verdict_on(handed_over(), *told).two_voices == ["800001-1"]
+    assert verdict_on(handed_over(said=False), *told).kept
+
+
+def test_a_text_of_a_person_that_never_arrives_is_named() -> None:
+    told = reply("800001-0", at=2.0), reply("800001-2", "800001-3", at=6.0)
+    verdict = verdict_on(handed_over(), *told)
+    assert (verdict.unheard, verdict.kept) == (["800001"], False)
+
+
+def test_a_forgotten_customer_who_is_found_breaks_the_run() -> None:
+    assert not judge(Facts({}, [], remembered=["inbox.text: таємниця900001"])).kept
+
+
+def test_an_act_of_an_operator_that_never_succeeds_breaks_the_run() -> None:
+    assert not judge(Facts({}, [], unfinished=["800001"])).kept
