@@ -1,4 +1,4 @@
-"""Customers beside the load, to whom a person attends, or who ask to be forgotten.
+"""Customers beside the load: a person attends to some, and others ask to be forgotten.
 
 Each has a chat of their own, which the load does not use. The acts are those of an operator at the
 command line, while everything breaks: a command that fails is given again.
@@ -38,7 +38,7 @@ class Visitor:
 
 @dataclass
 class HandedOver(Visitor):
-    """A customer for whom a person takes over; times in seconds since the epoch.
+    """A customer whose conversation a person takes over; times in seconds since the epoch.
 
     The customer writes four messages: before the takeover, under it, after the person's text, and
     after the handback. The bot answers the first and the last two.
@@ -68,7 +68,7 @@ class Forgotten(Visitor):
 
     @property
     def markers(self) -> tuple[str, ...]:
-        """What must be found nowhere: a name, a phone number and a text."""
+        """The name, the phone number and the text that must be found nowhere."""
         return f"Тиха{self.chat}", f"+380671{self.chat}", f"таємниця{self.chat}"
 
 
@@ -140,7 +140,7 @@ class Visits:
         self._insist(lambda: bool(self._heard(chat)))
         self._insist(lambda: self._command("takeover", str(chat)) == 0)
         self._write(chat, 1)
-        # It is said once: after a failure nobody knows whether the customer gets it.
+        # It is said once: after a failure it is not known whether the customer gets it.
         customer.said = self._command("say", str(chat), customer.persons_text) == 0
         if customer.said:
             self._insist(lambda: customer.persons_text in self._heard(chat))
