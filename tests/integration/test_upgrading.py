@@ -1,5 +1,6 @@
 """A database in use is upgraded: the service goes on, and an upgrade that is cut off goes on."""
 
+import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
@@ -180,3 +181,32 @@ def test_rows_that_are_written_during_an_upgrade_stay(
     with psycopg.connect(old) as connection:
         kept = connection.execute("SELECT count(*) FROM tasks WHERE id LIKE 'during%'").fetchone()
     assert kept == (written,)
+
+
+A_MILLION = """
+INSERT INTO tasks (id, actor, args, kwargs, options, state, created_at)
+SELECT 'm' || n, 'ping', '[]', '{}', '{}', 'done', now() FROM generate_series(1, 1000000) n
+"""
+
+
+@pytest.mark.slow
+def test_no_writer_waits_for_a_second_while_a_million_rows_are_upgraded(
+    old: str, fresh: list[tuple[Any, ...]]
+) -> None:
+    with psycopg.connect(old, autocommit=True) as writer, ThreadPoolExecutor(1) as upgrading:
+        writer.execute(A_MILLION)
+        usual_s = max(write_s(writer, f"before{number}") for number in range(200))
+        done, waits_s = upgrading.submit(upgrade, old), [0.0]
+        while not done.done():
+            waits_s.append(write_s(writer, f"during{len(waits_s)}"))
+        done.result()
+    assert max(waits_s) < 1 + usual_s
+    assert len(waits_s) > 100
+    assert_is_upgraded(old, fresh)
+
+
+def write_s(writer: "psycopg.Connection[Any]", task_id: str) -> float:
+    """Return the seconds in which a new row was written."""
+    began = time.monotonic()
+    writer.execute(NEW_TASK, [task_id])
+    return time.monotonic() - began
