@@ -23,7 +23,8 @@ log = structlog.get_logger(__name__)
 
 def claimed(message: Any, lease: Lease) -> None:
     """Bind the attempt, from 1, to all following lines: the worker has claimed the task."""
-    run_state(message).claimed_at = time.monotonic()
+    state = run_state(message)
+    state.claimed_at, state.attempt = time.monotonic(), lease.attempt + 1
     structlog.contextvars.bind_contextvars(attempt=lease.attempt + 1)
     traces.current().set_attributes({"mirt.attempt": lease.attempt + 1})
 

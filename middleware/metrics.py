@@ -1,7 +1,7 @@
 """Counts the messages of this process by outcome, and the threads that they occupy."""
 
 import time
-from typing import Any
+from typing import Any, Final
 
 from dramatiq import Broker, Middleware, Worker
 
@@ -59,7 +59,12 @@ class TaskMetrics(Middleware):
         seconds = time.perf_counter() - taken_at
         metrics.WORKER_THREADS_BUSY.dec()
         metrics.MESSAGES_FINISHED.inc(task=message.actor_name, outcome=outcome)
-        metrics.TASK_SECONDS.observe(seconds, task=message.actor_name)
+        metrics.TASK_SECONDS.observe(seconds, task=message.actor_name, outcome=outcome)
+        if outcome in _ENDS and (attempt := run_state(message).attempt) is not None:
+            metrics.TASK_ATTEMPTS.observe(attempt, task=message.actor_name)
+
+
+_ENDS: Final = frozenset({"done", "dead"})
 
 
 def _outcome_unrun(message: Any) -> str:

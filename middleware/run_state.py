@@ -27,6 +27,8 @@ class RunState:
     """Reading of ``perf_counter`` when a thread took the message."""
     claimed_at: float | None = None
     """Reading of ``monotonic`` when the worker claimed the task; None without a lease."""
+    attempt: int | None = None
+    """The number of the attempt, from 1; None without a lease."""
     span: Span | None = None
     """The span of this run."""
     soft_limit: ExitStack | None = None

@@ -353,7 +353,7 @@ def _agent(settings: Settings, connections: ExitStack) -> Agent:
         return MeasuredAgent(ScriptedAgent(), "scripted")
     agent = _llm(settings, llm)
     connections.callback(agent.close)
-    return MeasuredAgent(agent, settings.llm_model)
+    return MeasuredAgent(agent, settings.llm_model, settings.prices)
 
 
 def _llm(settings: Settings, api: OutsideService) -> OpenAiAgent:

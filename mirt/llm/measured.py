@@ -1,10 +1,16 @@
 """Measure an agent: the seconds of its answers and the tokens that they cost."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from decimal import Decimal
+from typing import Final
 
 from mirt.http.measured import measure
 from mirt.llm.protocol import Agent, ChatMessage, Completion, Tool
 from mirt.observe import metrics, traces
+
+Price = tuple[Decimal, Decimal]
+"""US dollars of a million prompt tokens, and of a million completion tokens."""
+A_MILLION: Final = 1_000_000
 
 
 class MeasuredAgent:
@@ -13,9 +19,11 @@ class MeasuredAgent:
     The model name in an answer is the provider's and unbounded, so it must not become a label.
     """
 
-    def __init__(self, agent: Agent, model: str) -> None:
+    def __init__(self, agent: Agent, model: str, prices: Mapping[str, Price] | None = None) -> None:
+        """``prices`` are those of ``Settings.prices``, by the name in the answer or ``model``."""
         self._agent = agent
         self._model = model
+        self._prices = prices or {}
 
     def answer(
         self,
@@ -50,4 +58,8 @@ class MeasuredAgent:
         for kind, count in tokens.items():
             # The provider counts the tokens. A counter would raise on a negative number.
             metrics.LLM_TOKENS.inc(max(0, count), kind=kind, model=self._model)
+        if price := self._prices.get(completion.model) or self._prices.get(self._model):
+            amounts = zip(price, tokens.values(), strict=True)
+            cost = sum(each * max(0, count) for each, count in amounts) / A_MILLION
+            metrics.LLM_COST.inc(float(cost), model=self._model)
         return completion

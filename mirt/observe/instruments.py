@@ -94,7 +94,7 @@ class Gauge(Instrument):
 
 
 class Histogram(Instrument):
-    """Durations in seconds, counted by the upper bounds of ``buckets``."""
+    """Durations in seconds, or other amounts, counted by the upper bounds of ``buckets``."""
 
     def __init__(self, name: str, help_text: str, *labels: str, buckets: Sequence[float]) -> None:
         self.buckets: Final = buckets
@@ -106,9 +106,9 @@ class Histogram(Instrument):
             self.name, self.help_text, self.labels, registry=None, buckets=self.buckets
         )
 
-    def observe(self, seconds: float, **labels: str) -> None:
-        """Count one duration."""
-        (self._metric.labels(**labels) if labels else self._metric).observe(seconds)
+    def observe(self, amount: float, **labels: str) -> None:
+        """Count one duration, or another amount."""
+        (self._metric.labels(**labels) if labels else self._metric).observe(amount)
 
     @override
     def collect(self) -> Iterable[Metric]:

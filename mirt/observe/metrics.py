@@ -25,6 +25,8 @@ WORK: Final = (0.01, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 25, 60, 120, 300)
 """For tasks: from a ping to the daily removal of old rows."""
 WAIT: Final = (0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 120, 300, 900, 3600)
 """For a customer's wait: from none to one that is too long for any customer."""
+ATTEMPTS: Final = (1, 2, 3, 4, 5, 6, 8)
+"""For the attempts of a task, of which the policy allows six."""
 
 # Every process.
 PROCESSES: Final = Gauge("mirt_processes", "Processes that live.")
@@ -61,7 +63,17 @@ MESSAGES_FINISHED: Final = Counter(
     "outcome",
 )
 TASK_SECONDS: Final = Histogram(
-    "mirt_task_seconds", "Time from taking a message to settling it.", "task", buckets=WORK
+    "mirt_task_seconds",
+    "Time from taking a message to settling it.",
+    "task",
+    "outcome",
+    buckets=WORK,
+)
+TASK_ATTEMPTS: Final = Histogram(
+    "mirt_task_attempts",
+    "Attempts of a task until it was done or failed for good.",
+    "task",
+    buckets=ATTEMPTS,
 )
 RETRIES: Final = Counter(
     "mirt_retries_total", "Failed attempts that will be repeated.", "task", "error"
@@ -98,6 +110,9 @@ REPLY_BUDGET: Final = Counter(
     "mirt_reply_budget_total", "Replies that may miss the goal: a share of each."
 )
 LLM_TOKENS: Final = Counter("mirt_llm_tokens_total", "Tokens that were billed.", "kind", "model")
+LLM_COST: Final = Counter(
+    "mirt_llm_cost_total", "US dollars that were billed, by LLM_PRICES.", "model"
+)
 LLM_COMPLETIONS: Final = Counter(
     "mirt_llm_completions_total", "Answers of the LLM, by how they ended.", "ending"
 )

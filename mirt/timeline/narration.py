@@ -9,6 +9,7 @@ from sqlalchemy import Row
 
 from mirt.channels.notes import unread_kinds
 from mirt.clock import format_duration
+from mirt.counting import counted
 from mirt.store.queue.events import EventKind, TaskEvent
 from mirt.store.queue.pauses import paused_subject
 from mirt.store.queue.tasks import TaskState
@@ -204,7 +205,8 @@ def _delivered(delivery: Row[Any]) -> Iterator[Step]:
             private=delivery.text,
         )
     if delivery.unknown:
-        text = f"{delivery.unknown} request(s) to {where} may or may not have arrived; sent again"
+        requests = counted(delivery.unknown, "request")
+        text = f"{requests} to {where} may or may not have arrived; sent again"
         yield Step(
             delivery.created_at,
             What.UNKNOWN,
@@ -217,7 +219,7 @@ def _delivered(delivery: Row[Any]) -> Iterator[Step]:
         yield Step(
             delivery.finished_at,
             What.DELIVERED,
-            f"delivered to {where} in {delivery.parts_sent} part(s)",
+            f"delivered to {where} in {counted(delivery.parts_sent, 'part')}",
             delivery.id,
             delivery.trace_id,
             waited_for=delivery.platform,
@@ -259,7 +261,7 @@ def _ordered(order: Row[Any]) -> Step:
         OrderState.FAILED: f"{name} could not be created: {order.error or 'given up'}",
     }.get(order.state, f"{name} is on its way into the CRM")
     if order.unknown:
-        text += f"; {order.unknown} request(s) of unknown outcome, looked up"
+        text += f"; {counted(order.unknown, 'request')} of unknown outcome, looked up"
     return Step(
         order.updated_at,
         What.ORDER,
@@ -291,7 +293,7 @@ def _event(event: TaskEvent, trace_id: str | None) -> Step:
         EventKind.RETRIED: f"attempt {event.attempt + 1} failed ({event.code}): {event.why}",
         EventKind.RESTARTED: f"begun again: {event.why}",
         EventKind.UNKNOWN_TASK: "met by a worker whose version does not know it",
-        EventKind.DIED: f"dead letter {event.code} after {event.attempt + 1} attempt(s): "
+        EventKind.DIED: f"dead letter {event.code} after {counted(event.attempt + 1, 'attempt')}: "
         f"{event.why}",
         EventKind.REPLAYED: " ".join(filter(None, ("replayed by an operator", event.why))),
         EventKind.DISCARDED: "its dead letter was discarded by an operator",

@@ -7,6 +7,7 @@ from typing import Final
 from urllib.parse import quote
 
 from mirt.clock import format_duration
+from mirt.counting import counted
 from mirt.store.queue.health_checks import checks_of_workers
 from mirt.store.queue.holds import Hold, open_holds
 from mirt.store.queue.pauses import Pause, PauseKind, all_pauses
@@ -103,12 +104,11 @@ def _of_holds(held: Sequence[Hold], now: Activity) -> Iterator[Problem]:
     for hold in held:
         name = NAMES.get(hold.service, hold.service)
         verb = "fails" if hold.setting is None else "refuses"
-        waits = "waits" if hold.conversations == 1 else "wait"
         yield Problem(
             hold.service,
             f"{name} {verb} ({f'{hold.code} {hold.reason}'.strip()}) "
             f"since {_since(hold.since, now)}, "
-            f"{_count(hold.conversations, 'conversation')} {waits}",
+            f"{_waiting(hold.conversations, 'conversation')}",
             _cure(hold),
             "/ops/conversations?kind=waiting",
         )
@@ -116,14 +116,14 @@ def _of_holds(held: Sequence[Hold], now: Activity) -> Iterator[Problem]:
 
 def _of_pauses(paused: Sequence[Pause], now: Activity) -> Iterator[Problem]:
     for pause in paused:
-        subject, waits = pause.subject, "waits" if pause.conversations == 1 else "wait"
+        subject = pause.subject
         page = "/ops/queues"
         if subject.kind is PauseKind.CONVERSATION:
             page = f"/ops/trace?id={quote(subject.name, safe='')}"
         yield Problem(
             "paused",
             f"{subject} is paused since {_since(pause.since, now)} by {pause.operator}, "
-            f"{_count(pause.conversations, 'conversation')} {waits}",
+            f"{_waiting(pause.conversations, 'conversation')}",
             f"mirt resume {subject}",
             page,
         )
@@ -142,10 +142,9 @@ def _cure(hold: Hold) -> str:
 
 def _of_heads(stuck: int) -> Iterator[Problem]:
     if stuck:
-        verb = "has" if stuck == 1 else "have"
         yield Problem(
             "mailboxes",
-            f"{_count(stuck, 'conversation')} {verb} a head that is not alive; "
+            f"{counted(stuck, 'conversation has', 'conversations have')} a head that is not alive; "
             "the next sweep makes another one",
             "mirt inspect",
             "/ops/conversations?kind=waiting",
@@ -166,7 +165,7 @@ def _of_workers(now: Activity, start: str) -> Iterator[Problem]:
         names = [queue.name for queue in idle]
         found = f"no worker serves {', '.join(names)}"
         if ready := sum(queue.ready for queue in idle):
-            found += f", where {_count(ready, 'task')} {'waits' if ready == 1 else 'wait'}"
+            found += f", where {_waiting(ready, 'task')}"
         yield Problem(WORKERS, found, f"{start} {' '.join(names)}", "/ops")
 
 
@@ -183,8 +182,7 @@ def _of_transport(now: Activity) -> Iterator[Problem]:
 
 def _of_queues(now: Activity) -> Iterator[Problem]:
     for queue in now.queues:
-        verb = "waits" if queue.ready == 1 else "wait"
-        waits = f"{_count(queue.ready, 'task')} {verb} in {queue.name}"
+        waits = f"{_waiting(queue.ready, 'task')} in {queue.name}"
         if queue.workers and queue.oldest_wait_s > WAITS_LONG_S:
             yield Problem(
                 queue.name,
@@ -212,7 +210,7 @@ def _of_dead_letters(now: Activity) -> Iterator[Problem]:
     if dead:
         where = ", ".join(f"{count:,} of {name}" for name, count in dead.items())
         total = sum(dead.values())
-        found = f"{_count(total, 'dead letter')}: {where}"
+        found = f"{counted(total, 'dead letter')}: {where}"
         yield Problem("dead letters", found, "mirt dead list", "/ops/dead")
 
 
@@ -245,7 +243,7 @@ def _of_outcomes(unknown: Mapping[Effect, Unknown]) -> Iterator[Problem]:
             page = f"/ops/trace?id={quote(found.trace_id, safe='')}"
         yield Problem(
             "outcomes",
-            f"{_count(found.count, effect.value)} with an unknown outcome in the last 24 h",
+            f"{counted(found.count, effect.value)} with an unknown outcome in the last 24 h",
             f"mirt trace {found.session_id or found.trace_id}",
             page,
         )
@@ -253,11 +251,10 @@ def _of_outcomes(unknown: Mapping[Effect, Unknown]) -> Iterator[Problem]:
 
 def _of_orders(count: int, since: datetime | None, now: datetime) -> Iterator[Problem]:
     if count and since is not None:
-        verb = "waits" if count == 1 else "wait"
         waited = format_duration((now - since).total_seconds())
         yield Problem(
             "orders",
-            f"{_count(count, 'order')} {verb} for a person to confirm, the oldest for {waited}",
+            f"{_waiting(count, 'order')} for a person to confirm, the oldest for {waited}",
             "mirt orders list",
             "/ops/orders",
         )
@@ -275,7 +272,5 @@ def _of_handovers(found: Sequence[OpenHandover], now: datetime) -> Iterator[Prob
         yield Problem("handovers", what, f"mirt takeover {one.session_id}", page)
 
 
-def _count(number: int, one: str) -> str:
-    if number == 1:
-        return f"1 {one}"
-    return f"{number:,} {one.removesuffix('y') + 'ies' if one.endswith('y') else one + 's'}"
+def _waiting(number: int, noun: str) -> str:
+    return counted(number, f"{noun} waits", f"{noun}s wait")

@@ -10,6 +10,7 @@ from jinja2.runtime import Context
 from markupsafe import Markup
 
 from mirt.clock import format_duration
+from mirt.counting import counted
 from mirt.observe.printable import printable_block
 from service.admin_ui.static import StaticFiles
 from service.admin_ui.zone import zone_name
@@ -49,7 +50,7 @@ class Templates:
             day=_day,
             zone=_zone,
             utc=utc,
-            count=_count,
+            count=counted,
             pretty=_pretty,
         )
 
@@ -62,10 +63,6 @@ def _printable(value: Any) -> Any:
     # Markup is ours, with every value in it escaped and made printable before.
     is_text = isinstance(value, str) and not isinstance(value, Markup)
     return printable_block(value) if is_text else value
-
-
-def _count(number: int, singular: str, plural: str | None = None) -> str:
-    return f"{number:,} {singular if number == 1 else plural or singular + 's'}"
 
 
 def _pretty(value: Any) -> str:

@@ -63,6 +63,12 @@ COMMANDS: Final = (
         is_brief=True,
     ),
     CommandSpec(
+        "report",
+        "service.cli.report:report",
+        "Show the figures of a day of the shop.",
+        is_brief=True,
+    ),
+    CommandSpec(
         "forget",
         "service.cli.personal_data:forget",
         "Erase all that is stored about a customer.",

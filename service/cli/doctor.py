@@ -4,6 +4,7 @@ from typing import Any, Final
 
 import typer
 
+from mirt.counting import counted
 from mirt.settings import load_settings
 from service.admin.doctor import Finding, Severity, diagnose
 from service.cli.output import AsJson, emit, hang, say
@@ -30,7 +31,7 @@ def doctor(*, as_json: AsJson = False) -> None:
     for finding in findings:
         _say(finding)
     if errors:
-        say("", "1 error" if len(errors) == 1 else f"{len(errors)} errors", style="red")
+        say("", counted(len(errors), "error"), style="red")
         raise typer.Exit(WRONG)
     say("", "nothing is wrong", style="green")
 

@@ -4,6 +4,7 @@ from typing import Annotated, Any
 
 import typer
 
+from mirt.counting import counted
 from mirt.runtime import current_runtime
 from mirt.turns.handovers import Acted
 from service.admin import handovers
@@ -60,8 +61,7 @@ def handback(session_id: Session, *, as_json: AsJson = False) -> None:
 
 
 def _waiting(acted: Acted) -> str:
-    waits = "message waits" if acted.waiting == 1 else "messages wait"
-    return f"{acted.waiting} {waits}"
+    return counted(acted.waiting, "message waits", "messages wait")
 
 
 def _document(acted: Acted) -> dict[str, Any]:

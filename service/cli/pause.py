@@ -5,6 +5,7 @@ from typing import Annotated
 
 import typer
 
+from mirt.counting import counted
 from mirt.store.queue.pauses import PauseKind
 from service.admin import pauses
 from service.cli import options
@@ -55,4 +56,4 @@ def resume(kind: Kind, name: Name, *, as_json: AsJson = False) -> None:
     if as_json:
         emit({"kind": subject.kind, "name": name, "paused": False, "tasks": count})
         return
-    say(f"{subject} goes on; {count} {'task' if count == 1 else 'tasks'} waited")
+    say(f"{subject} goes on; {counted(count, 'task')} waited")

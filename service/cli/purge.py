@@ -5,6 +5,7 @@ from typing import Annotated
 
 import typer
 
+from mirt.counting import counted
 from service.admin.purge import preview
 from service.admin.purge import purge as move_to_dead_letters
 from service.cli import options
@@ -31,7 +32,8 @@ def purge(
         since = context.clock() - timedelta(seconds=1)
     if found.tasks:
         confirm(
-            f"Remove {found.tasks} task(s) of {found.conversations} conversation(s) from {queue}?",
+            f"Remove {counted(found.tasks, 'task')} of "
+            f"{counted(found.conversations, 'conversation')} from {queue}?",
             yes=yes,
         )
         with full_access() as context:
@@ -45,5 +47,5 @@ def purge(
     if not removed:
         say(f"nothing waits in {queue}")
         return
-    say(f"{removed} task(s) removed from {queue}; they are dead letters now")
+    say(f"{counted(removed, 'task')} removed from {queue}, to the dead letters")
     say(f"  to bring them back: {replay}")

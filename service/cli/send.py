@@ -17,6 +17,7 @@ from typing import Annotated, Any, Final
 
 import typer
 
+from mirt.counting import counted
 from mirt.observe.logs import configure
 from mirt.operators import acting_as
 from mirt.settings import Mode, Settings, load_settings
@@ -131,8 +132,7 @@ def _play_scene(scene: Scene, settings: Settings, database: Database, base: str)
     is_answered = all(end.replies and not end.error_code for end in ends)
     if is_answered:
         replies = len({reply for end in ends for reply in end.replies})
-        messages = "1 message" if len(ends) == 1 else f"{len(ends)} messages"
-        print(f"{messages}, {'1 reply' if replies == 1 else f'{replies} replies'}.")
+        print(f"{counted(len(ends), 'message')}, {counted(replies, 'reply')}.")
     return is_answered
 
 

@@ -6,6 +6,7 @@ from typing import Annotated
 import typer
 
 from mirt.clock import format_duration
+from mirt.counting import counted
 from mirt.timeline import Step, Timelines, What
 from mirt.timeline.timelines import Timeline
 from service.admin import audit
@@ -65,7 +66,7 @@ def _say_subject(found: Timeline) -> None:
         since = f"{conversation.unreachable_since.astimezone(UTC):%Y-%m-%d %H:%M}"
         say(f"unreachable since {since}: the customer has blocked us; their next message ends it")
     if conversation.head_task_id is not None:
-        waiting = f"{conversation.waiting} message(s) wait"
+        waiting = counted(conversation.waiting, "message waits", "messages wait")
         say(f"{waiting}; it is the turn of {conversation.head_task_id}")
 
 

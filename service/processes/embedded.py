@@ -25,6 +25,7 @@ from broker.task import registry
 from middleware.policy import QUEUES
 from mirt.channels import Channel, PollableChannel
 from mirt.clock import Clock
+from mirt.counting import counted
 from mirt.errors import DatabaseError
 from mirt.observe import traces
 from mirt.observe.multiprocess import count_process
@@ -222,7 +223,7 @@ def _print_banner(
         f'  try       {escape(write)}.venv/bin/mirt send{chat_option} "Привіт"{port_option}'
     )
     if taken_up:
-        out.print(f"  taken up  {taken_up} message(s) from before the restart")
+        out.print(f"  taken up  {counted(taken_up, 'message')} from before the restart")
     sys.stdout.flush()
 
 

@@ -66,7 +66,8 @@ def test_a_turn_that_goes_well(run: Run, transport: str) -> None:
     wait_until(lambda: since("mirt_messages_finished_total", task=task, outcome="done") == 1)
     for name, labels in {
         "mirt_messages_started_total": {"task": task},
-        "mirt_task_seconds_count": {"task": task},
+        "mirt_task_seconds_count": {"task": task, "outcome": "done"},
+        "mirt_task_attempts_sum": {"task": task},
         "mirt_turn_seconds_count": {},
         "mirt_message_wait_seconds_count": {"channel": "telegram"},
         "mirt_agent_seconds_count": {"call": "answer", "outcome": "answered"},

@@ -86,7 +86,7 @@ def test_an_order_leads_to_its_conversation(service: Running, services: FakeServ
     create_crm_order.send(order(source_id="42"))
     wait_until(lambda: outcomes(orders) == CREATED_AFTER_ALL)
     found = problem_with("order")
-    assert "1 request(s) of unknown outcome, looked up" in printed(service, found.command)
+    assert "1 request of unknown outcome, looked up" in printed(service, found.command)
     listed = page(found.page)
     assert "/ops/trace?id=42" in listed
     assert "/ops/trace?id=41" not in listed
@@ -99,7 +99,7 @@ def test_an_order_that_belongs_to_no_conversation_leads_to_its_trace(
     create_crm_order.send(order(source_id="nobody"))
     wait_until(lambda: outcomes(orders) == CREATED_AFTER_ALL)
     found = problem_with("order")
-    told = "1 request(s) of unknown outcome, looked up"
+    told = "1 request of unknown outcome, looked up"
     assert told in printed(service, found.command)
     assert told in page(found.page)
 

@@ -46,7 +46,7 @@ def test_a_conversation_whose_agent_hangs_is_found_by_inspect_and_by_trace(
 
     told = deployed.mirt(*wait["command"].split()[1:])
     assert "waits for the agent" in told.stdout
-    assert "2 message(s) wait" in told.stdout
+    assert "2 messages wait" in told.stdout
     assert "Привіт" not in told.stdout
     assert "Привіт" in deployed.mirt("trace", "7", "--texts").stdout
     services.release()

@@ -25,6 +25,7 @@ ALERTS = {
 }
 BOARD = json.loads((MONITORING / "grafana/boards/mirt.json").read_text())
 PANELS = {panel["title"]: panel for panel in BOARD["panels"] if panel["type"] != "row"}
+VARIABLES = {variable["name"]: variable for variable in BOARD["templating"]["list"]}
 OPERATIONS = (ROOT / "docs/operations.md").read_text(encoding="utf-8")
 GIVEN_BY_PROMETHEUS = {"service", "instance", "job", "le"}
 
@@ -169,13 +170,27 @@ def test_grafana_finds_its_board_and_its_source_by_the_names_that_are_used() -> 
     ]
     assert source["url"] == "http://prometheus:9090"
     used = {target["datasource"]["uid"] for p in PANELS.values() for target in p["targets"]}
-    assert used == {source["uid"]}
+    assert used == {"${datasource}"}
+    assert VARIABLES["datasource"]["current"]["value"] == source["uid"]
     [provider] = yaml.safe_load((provisioning / "dashboards/mirt.yml").read_text())["providers"]
     folder = provider["options"]["path"]
     grafana: dict[str, Any] = COMPOSE["services"]["grafana"]
     assert f"./monitoring/grafana/boards:{folder}:ro" in grafana["volumes"]
     home = grafana["environment"]["GF_DASHBOARDS_DEFAULT_HOME_DASHBOARD_PATH"]
     assert (MONITORING / "grafana/boards" / home.removeprefix(f"{folder}/")).is_file()
+
+
+def test_the_board_shows_the_queues_that_are_chosen() -> None:
+    of_queues = [text for _, text in EXPRESSIONS if re.search(r"by \((task, )?queue\b", text)]
+    shown = [target["expr"] for panel in PANELS.values() for target in panel["targets"]]
+    assert [e for e in of_queues if e in shown and 'queue=~"$queue"' not in e] == []
+    assert VARIABLES["queue"]["definition"] == "label_values(mirt_tasks, queue)"
+
+
+def test_the_board_leads_to_the_page() -> None:
+    [link] = BOARD["links"]
+    assert link["url"] == "${page}"
+    assert VARIABLES["page"]["current"]["value"].endswith("/ops")
 
 
 def test_no_panel_lies_on_another() -> None:

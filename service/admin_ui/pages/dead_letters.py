@@ -7,6 +7,7 @@ from urllib.parse import quote
 import falcon
 
 from middleware.policy import QUEUES, TASKS
+from mirt.counting import counted
 from mirt.errors import ErrorCode, PermanentError
 from mirt.store.queue.dead_letters import DeadLetterFilter
 from mirt.task_names import TaskName
@@ -136,7 +137,7 @@ class DecisionPage(FormPage):
         count = self._do(action, which)
         done = "replayed" if action == REPLAYED else "discarded"
         self.page_context.log_action(principal, done, count=count, which=selection.in_words())
-        return Redirect(f"{count:,} dead letter{'' if count == 1 else 's'} {done}.", back)
+        return Redirect(f"{counted(count, 'dead letter')} {done}.", back)
 
     def _do(self, action: str, which: DeadLetterFilter) -> int:
         done = dead_letters.replay if action == REPLAYED else dead_letters.discard

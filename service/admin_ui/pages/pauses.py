@@ -2,6 +2,7 @@
 
 from urllib.parse import quote
 
+from mirt.counting import counted
 from mirt.errors import ErrorCode, PermanentError
 from mirt.store.queue.pauses import PauseKind, Subject
 from service.admin import pauses
@@ -22,7 +23,7 @@ class PausesPage(FormPage):
                 self.page_context.log_action(principal, "paused", subject=str(subject))
             case "resume":
                 count = pauses.resume(self.runtime, subject)
-                tasks = "1 task" if count == 1 else f"{count or 0:,} tasks"
+                tasks = counted(count or 0, "task")
                 said = f"{subject} goes on; {tasks} waited."
                 said = f"{subject} was not paused." if count is None else said
                 self.page_context.log_action(

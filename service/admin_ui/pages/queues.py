@@ -3,6 +3,7 @@
 import falcon
 
 from middleware.policy import QUEUES, TASKS, tasks_of
+from mirt.counting import counted
 from service.admin import purge
 from service.admin.pauses import paused
 from service.admin.queues import activity
@@ -32,5 +33,5 @@ class QueuesPage(ReadPage, FormPage):
             return View("purge.html", {"preview": preview}, is_live=False)
         count = purge.purge(self.runtime, queue)
         self.page_context.log_action(principal, "purged", count=count, queue=queue)
-        tasks = "1 task was" if count == 1 else f"{count:,} tasks were"
+        tasks = counted(count, "task was", "tasks were")
         return Redirect(f"{queue}: {tasks} removed, each is a dead letter (PURGED).", "/ops/queues")

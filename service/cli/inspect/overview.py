@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from mirt.clock import format_duration
+from mirt.counting import counted
 from service.cli.errors import misused
 from service.cli.output import AsJson, emit, hang, say
 from service.exit_codes import WRONG
@@ -62,7 +63,7 @@ def overview(ctx: typer.Context, *, as_json: AsJson = False, limit: Limit = MOST
 
 def _say_waiting(wait: "WaitingView") -> None:
     name = f" ({wait.customer_name})" if wait.customer_name else ""
-    count = f"{wait.messages} message(s)" if wait.messages else "a reply that is not delivered"
+    count = counted(wait.messages, "message") if wait.messages else "a reply that is not delivered"
     waited = format_duration(wait.waited_s)
     hang("  ", f"{wait.session_id}{name} for {waited}: {count}", style="bold")
     hang("      ", f"turn of {wait.task}, attempt {wait.attempt}: {wait.why}")
@@ -80,6 +81,6 @@ def _summary(now: "Activity") -> str:
     dead = sum(queue.dead for queue in now.queues)
     rate = sum(queue.done_per_minute for queue in now.queues)
     return (
-        f"{len(now.workers)} worker(s); {ready} ready, {running} running, {delayed} delayed, "
-        f"{dead} dead; {rate:.1f} done a minute"
+        f"{counted(len(now.workers), 'worker')}; {ready} ready, {running} running, "
+        f"{delayed} delayed, {dead} dead; {rate:.1f} done a minute"
     )
