@@ -26,7 +26,7 @@ WORK: Final = (0.01, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 25, 60, 120, 300)
 WAIT: Final = (0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 120, 300, 900, 3600)
 """For a customer's wait: from none to one that is too long for any customer."""
 ATTEMPTS: Final = (1, 2, 3, 4, 5, 6, 8)
-"""For the attempts of a task, of which the policy allows six."""
+"""For the attempts of a task: the policy allows six."""
 
 # Every process.
 PROCESSES: Final = Gauge("mirt_processes", "Processes that live.")

@@ -41,7 +41,7 @@ def _lines(day: "Day", slo_s: float) -> Iterator[tuple[str, str]]:
         f"{day.failed:,} failed, {day.cancelled:,} cancelled",
     )
     if day.reply_s is not None:
-        waits = (f"p{share} {format_duration(s)}" for share, s in day.reply_s.items())
+        waits = (f"p{share} {format_duration(waited)}" for share, waited in day.reply_s.items())
         yield "first reply", ", ".join(waits)
     if day.slo_share is not None:
         within = f"{100 * day.slo_share:.1f} % within {format_duration(slo_s)}"

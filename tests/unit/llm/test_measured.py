@@ -1,4 +1,4 @@
-"""What an answer of the LLM costs is counted by the prices that the shop has named."""
+"""The cost of an answer of the LLM is counted by the prices that the shop has named."""
 
 from decimal import Decimal
 

@@ -57,7 +57,7 @@ def test_every_name_tells_its_unit(name: str) -> None:
     assert re.fullmatch(r"mirt(_[a-z]+)+", name)
     assert isinstance(metric, Counter) == name.endswith("_total")
     if isinstance(metric, Histogram):
-        assert name.endswith("_seconds")
+        assert name.endswith(("_seconds", "_attempts"))
         assert list(metric.buckets) == sorted(set(metric.buckets))
     if isinstance(metric, Gauge | LookupGauge):
         assert not name.endswith(("_count", "_sum", "_bucket"))
