@@ -7,6 +7,7 @@ without a list.
 import re
 from collections.abc import Iterator
 from contextlib import closing
+from dataclasses import dataclass
 from typing import Any
 
 import psycopg
@@ -33,8 +34,21 @@ from tests.settings import settings_for
 from tests.unit.service.admin_ui.conftest import cookie
 from tests.unit.service.conftest import Ingress
 
-CONVERSATIONS = 20_800
-"""Conversation n is silent for n times 25 seconds: the last 64 for longer than six days."""
+
+@dataclass(frozen=True)
+class Past:
+    """A past of so many conversations; conversation n is silent for n times 25 seconds.
+
+    A few are silent for longer than ``days``: they are due for a summary and a follow-up.
+    """
+
+    conversations: int
+    days: int
+
+
+MONTH = Past(20_800, days=6)
+YEAR = Past(250_000, days=72)
+"""Three quarters of a million tasks and as many replies: about five minutes of two cores."""
 FEW = frozenset(
     (
         *("workers", "ticks", "holds", "pauses", "webhooks", "health_checks", "schema_versions"),
@@ -73,6 +87,7 @@ MORE_ROWS = (
 )
 PAGES = (
     *("/ops", "/ops/conversations", "/ops/dead", "/ops/queues", "/ops/schedule", "/ops/audit"),
+    *("/ops/orders", "/ops/today"),
     *(f"/ops/conversations?kind={kind}" for kind in ("waiting", "failed", "unknown")),
     "/ops/dead?queue=llm&since=1h",
     "/ops/dead/letter?id=send_response:7",
@@ -81,10 +96,21 @@ PAGES = (
 )
 
 
+@pytest.fixture(
+    params=[
+        pytest.param(MONTH, id="after a month"),
+        pytest.param(YEAR, id="after a year", marks=pytest.mark.slow),
+    ]
+)
+def past(request: pytest.FixtureRequest) -> Past:
+    found: Past = request.param
+    return found
+
+
 @pytest.fixture
-def plans(database_url: str) -> Iterator[list[str]]:
+def plans(database_url: str, past: Past) -> Iterator[list[str]]:
     """Yield a list that grows by the plan of each statement of this process."""
-    seed_month(database_url, conversations=CONVERSATIONS, dead_letters=50)
+    seed_month(database_url, conversations=past.conversations, dead_letters=50)
     with psycopg.connect(database_url, autocommit=True) as connection:
         for statement in MORE_ROWS:
             connection.execute(statement)
@@ -108,14 +134,16 @@ def plans(database_url: str) -> Iterator[list[str]]:
 
 
 @pytest.fixture
-def runtime(database_url: str, plans: list[str], services: FakeServices) -> Iterator[Runtime]:
+def runtime(
+    database_url: str, plans: list[str], services: FakeServices, past: Past
+) -> Iterator[Runtime]:
     settings = settings_for(
         services,
         database_url=database_url,
         TASKS_EAGER=True,
         OPS_TOKEN="operator-token-of-the-tests",
-        SUMMARY_RETENTION_DAYS=6,
-        FOLLOWUP_DELAYS_HOURS="144",
+        SUMMARY_RETENTION_DAYS=past.days,
+        FOLLOWUP_DELAYS_HOURS=str(24 * past.days),
         manychat_verify_token=SecretStr("flow-token"),
     )
     opened = open_runtime(settings)
@@ -156,7 +184,7 @@ def whole_tables(plans: list[str]) -> set[str]:
     }
 
 
-@pytest.mark.timeout(300)
+@pytest.mark.timeout(1200)
 def test_no_query_of_the_work_or_of_the_page_reads_a_whole_table(
     runtime: Runtime, plans: list[str]
 ) -> None:

@@ -144,5 +144,10 @@ def _followups(tx: Connection, span: Span) -> tuple[int, int]:
         age_s <= BROUGHT_BACK_WITHIN.total_seconds(),
     )
     query = select(func.count()).select_from(followups).join(deliveries, is_sent)
-    query = query.where(span.holds(followups.c.taken_at))
+    query = query.where(
+        span.holds(followups.c.taken_at),
+        # Both sides use an index of time, as above.
+        deliveries.c.finished_at >= span.since,
+        deliveries.c.finished_at < span.until + DELIVERED_WITHIN,
+    )
     return tx.execute(query).scalar_one(), tx.execute(query.where(came_back)).scalar_one()
