@@ -50,7 +50,10 @@ WORDS: Final[Mapping[str, str]] = {
 
 @dataclass(frozen=True, slots=True)
 class OrderRow:
-    """An order in a list. ``words`` is its state, and ``dead_task_id`` its dead letter."""
+    """An order in a list.
+
+    ``words`` is its state, ``status`` what the CRM calls it, and ``dead_task_id`` its dead letter.
+    """
 
     external_id: str
     session_id: str
@@ -58,6 +61,7 @@ class OrderRow:
     source: str
     state: str
     words: str
+    status: str | None
     is_troubled: bool
     crm_order_id: str | None
     error: str | None
@@ -97,7 +101,8 @@ def _row(order: lists.ListedOrder) -> OrderRow:
         customer_name=order.customer_name,
         source=order.source,
         state=order.state,
-        words=f"{words}: {order.status}" if is_created and order.status else words,
+        words=words,
+        status=order.status if is_created else None,
         is_troubled=order.state in lists.TROUBLED,
         crm_order_id=order.crm_order_id,
         error=order.error if order.state != OrderState.CREATED else None,

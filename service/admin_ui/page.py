@@ -15,6 +15,7 @@ from mirt.store.queue.audit import Outcome
 from service.admin import audit, sessions
 from service.admin_ui.auth.access import FORM_TOKEN, Access, AccessDenied, Principal, ReadOnly
 from service.admin_ui.auth.roles import Tokens
+from service.admin_ui.language import keep_language, language_of, other_language
 from service.admin_ui.templates import Templates
 from service.admin_ui.zone import zone_of
 from service.web.bodies import read_form
@@ -130,6 +131,7 @@ class Page:
         self, req: falcon.Request, resp: falcon.Response, principal: Principal | None, view: View
     ) -> None:
         access = self.page_context.access
+        keep_language(req, resp)
         resp.status = view.status
         resp.content_type = falcon.MEDIA_HTML
         resp.text = self.page_context.templates.render(
@@ -140,6 +142,8 @@ class Page:
                 "flash": access.take_flash(principal, req, resp) if principal else None,
                 "now": self.runtime.clock(),
                 "zone": zone_of(req),
+                "language": (language := language_of(req)),
+                "other_language": other_language(req, language),
                 "path": req.path,
                 "here": req.relative_uri,
                 "is_live": view.is_live and principal is not None,

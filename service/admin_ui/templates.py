@@ -9,9 +9,8 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined, pass_context
 from jinja2.runtime import Context
 from markupsafe import Markup
 
-from mirt.clock import format_duration
-from mirt.counting import counted
 from mirt.observe.printable import printable_block
+from service.admin_ui import language
 from service.admin_ui.static import StaticFiles
 from service.admin_ui.zone import zone_name
 
@@ -43,16 +42,14 @@ class Templates:
         self._templates.globals.update(static=static.address, pages=PAGES)
         self._templates.filters.update(
             iso=iso,
-            format_duration=format_duration,
-            relative=relative,
             time=_time,
             time_of_day=_time_of_day,
             day=_day,
             zone=_zone,
             utc=utc,
-            count=counted,
             pretty=_pretty,
         )
+        language.install(self._templates)
 
     def render(self, template: str, **context: Any) -> str:
         """Return the HTML of a whole page; an undefined name raises jinja2.UndefinedError."""
@@ -67,23 +64,6 @@ def _printable(value: Any) -> Any:
 
 def _pretty(value: Any) -> str:
     return json.dumps(value, indent=2, ensure_ascii=False, default=str)
-
-
-def relative(at: datetime, now: datetime) -> str:
-    """Format the distance to ``now`` in one rounded unit: ``42 s ago``, ``in 3 h``."""
-    seconds = (now - at).total_seconds()
-    span = abs(seconds)
-    if span < 1:
-        return "now"
-    if span < 90:
-        words = f"{span:.0f} s"
-    elif span < 5400:
-        words = f"{span / 60:.0f} min"
-    elif span < 36 * 3600:
-        words = f"{span / 3600:.0f} h"
-    else:
-        words = f"{span / 86_400:.0f} d"
-    return f"{words} ago" if seconds > 0 else f"in {words}"
 
 
 def local(at: datetime, now: datetime, zone: tzinfo) -> str:

@@ -5,6 +5,10 @@
 const EVERY_MS = 2000;
 const TIMEOUT_MS = 8000;
 
+// English and Ukrainian, as the page itself.
+const isUkrainian = document.documentElement.lang === "uk";
+const say = (english, ukrainian) => (isUkrainian ? ukrainian : english);
+
 const main = document.getElementById("main");
 const clock = document.getElementById("clock");
 const live = document.getElementById("live");
@@ -86,12 +90,12 @@ function update(page) {
   main.removeAttribute("data-stale");
   addSelectAll();
   morph(clock, fresh.getElementById("clock"));
-  showState("live", live.textContent === "" ? "" : "This page is refreshed again");
+  showState("live", live.textContent === "" ? "" : say("This page is refreshed again", "Сторінка знову оновлюється"));
 }
 
 function lost(why) {
   main.setAttribute("data-stale", "");
-  showState("lost", `${why} – as of ${clock.textContent}`);
+  showState("lost", `${why} – ${say("as of", "станом на")} ${clock.textContent}`);
 }
 
 async function refresh() {
@@ -105,11 +109,11 @@ async function refresh() {
     const page = await answer.text();
     if (isPaused()) return;
     if (answer.ok || answer.status === 404) update(page);
-    else if (answer.status === 401) lost("Your session has ended: log in again");
-    else if (answer.status === 503) lost("The database cannot be reached");
-    else lost(`Not refreshed (${answer.status})`);
+    else if (answer.status === 401) lost(say("Your session has ended: log in again", "Сеанс закінчився: увійдіть знову"));
+    else if (answer.status === 503) lost(say("The database cannot be reached", "База даних недоступна"));
+    else lost(`${say("Not refreshed", "Не оновлено")} (${answer.status})`);
   } catch {
-    if (!isPaused()) lost("MIRT does not answer");
+    if (!isPaused()) lost(say("MIRT does not answer", "MIRT не відповідає"));
   }
 }
 
@@ -119,9 +123,10 @@ function isPaused() {
 }
 
 function showPause() {
-  pause.textContent = isPaused() ? "Resume" : "Pause";
-  pause.setAttribute("aria-label", isPaused() ? "Resume refreshing" : "Pause refreshing");
-  if (isPaused()) showState("paused", "Paused");
+  pause.textContent = isPaused() ? say("Resume", "Далі") : say("Pause", "Пауза");
+  const resume = say("Resume refreshing", "Продовжити оновлення");
+  pause.setAttribute("aria-label", isPaused() ? resume : say("Pause refreshing", "Зупинити оновлення"));
+  if (isPaused()) showState("paused", say("Paused", "Пауза"));
 }
 
 function togglePause() {
