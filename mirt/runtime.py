@@ -131,8 +131,7 @@ def open_runtime(
     agent = _agent(settings, connections)
     attendance = Attendance(settings.handover_minutes)
     goal = ReplyGoal(settings.reply_slo_seconds, settings.reply_slo_share)
-    tag = settings.manychat_person_tag
-    tags = PersonTags({"manychat": tag} if tag else {})
+    tags = _person_tags(settings)
     turns = Turns(
         database,
         conversations,
@@ -149,18 +148,7 @@ def open_runtime(
     )
     failed_turns = FailedTurns(conversations, clock, settings.texts, goal)
     orders = Orders(database, _crm(settings, connections), clock, settings.texts)
-    followups = FollowUps(
-        database,
-        deliveries,
-        clock,
-        delays_h={
-            "telegram": settings.followup_delays_hours,
-            "manychat": settings.manychat_followup_delays_hours,
-        },
-        windows={name: channel.messaging_window for name, channel in channels.items()},
-        texts=settings.texts.followups,
-        quiet=settings.quiet,
-    )
+    followups = _followups(settings, database, deliveries, clock, channels)
     return Runtime(
         settings=settings,
         clock=clock,
@@ -175,51 +163,87 @@ def open_runtime(
         handovers=Handovers(
             database, conversations, channels, clock, attendance=attendance, tags=tags
         ),
-        staff=Staff(
-            database,
-            deliveries,
-            clock,
-            chat_id=settings.staff_chat_id,
-            webhook=_staff_webhook(settings, connections),
-        ),
+        staff=_staff(settings, database, deliveries, clock, connections),
         orders=orders,
         followups=followups,
         delay_notices=DelayNotices(database, deliveries, clock),
         summaries=Summaries(database, agent, clock, retention_days=settings.summary_retention_days),
-        housekeeping=Housekeeping(
-            database,
-            clock,
-            retention_days=settings.retention_days,
-            audit_retention_days=settings.audit_retention_days,
-            conversation_retention_days=settings.conversation_retention_days,
-            order_retention_days=settings.order_retention_days,
-            dead_letter_retention_days=settings.dead_letter_retention_days,
-        ),
+        housekeeping=_housekeeping(settings, database, clock),
         health=Health(
             database, {"database": database.ping, "redis": redis.ping if redis else None}, clock
         ),
         webhooks=Webhooks(database, channels, clock, is_polled=settings.mode is Mode.EMBEDDED),
         timelines=Timelines(database, clock),
         claim_hooks={TaskName.PROCESS_MESSAGE: turns, TaskName.PROCESS_AND_RESPOND: turns},
-        failure_handlers={
-            TaskName.PROCESS_MESSAGE: failed_turns,
-            TaskName.PROCESS_AND_RESPOND: failed_turns,
-            TaskName.SEND_RESPONSE: failed_turns,
-            TaskName.SEND_FOLLOWUP: followups,
-            TaskName.CREATE_CRM_ORDER: orders,
-            # It may be the turn of another version; then its conversation has to go on.
-            UNKNOWN: failed_turns,
-        },
+        failure_handlers=_failure_handlers(failed_turns, followups, orders),
         connections=connections,
     )
 
 
-def _staff_webhook(settings: Settings, connections: ExitStack) -> StaffWebhook | None:
-    if settings.staff_webhook_url is None:
-        return None
-    webhook = StaffWebhook(settings.staff_webhook_url)
-    connections.callback(webhook.close)
-    return webhook
+def _failure_handlers(
+    failed_turns: FailedTurns, followups: FollowUps, orders: Orders
+) -> FailureHandlers:
+    return {
+        TaskName.PROCESS_MESSAGE: failed_turns,
+        TaskName.PROCESS_AND_RESPOND: failed_turns,
+        TaskName.SEND_RESPONSE: failed_turns,
+        TaskName.SEND_FOLLOWUP: followups,
+        TaskName.CREATE_CRM_ORDER: orders,
+        # It may be the turn of another version; then its conversation has to go on.
+        UNKNOWN: failed_turns,
+    }
+
+
+def _followups(
+    settings: Settings,
+    database: Database,
+    deliveries: Deliveries,
+    clock: Clock,
+    channels: Mapping[str, Channel],
+) -> FollowUps:
+    return FollowUps(
+        database,
+        deliveries,
+        clock,
+        delays_h={
+            "telegram": settings.followup_delays_hours,
+            "manychat": settings.manychat_followup_delays_hours,
+        },
+        windows={name: channel.messaging_window for name, channel in channels.items()},
+        texts=settings.texts.followups,
+        quiet=settings.quiet,
+    )
+
+
+def _housekeeping(settings: Settings, database: Database, clock: Clock) -> Housekeeping:
+    return Housekeeping(
+        database,
+        clock,
+        retention_days=settings.retention_days,
+        audit_retention_days=settings.audit_retention_days,
+        conversation_retention_days=settings.conversation_retention_days,
+        order_retention_days=settings.order_retention_days,
+        dead_letter_retention_days=settings.dead_letter_retention_days,
+    )
+
+
+def _person_tags(settings: Settings) -> PersonTags:
+    tag = settings.manychat_person_tag
+    return PersonTags({"manychat": tag} if tag else {})
+
+
+def _staff(
+    settings: Settings,
+    database: Database,
+    deliveries: Deliveries,
+    clock: Clock,
+    connections: ExitStack,
+) -> Staff:
+    webhook = None
+    if settings.staff_webhook_url is not None:
+        webhook = StaffWebhook(settings.staff_webhook_url)
+        connections.callback(webhook.close)
+    return Staff(database, deliveries, clock, chat_id=settings.staff_chat_id, webhook=webhook)
 
 
 def _limits(settings: Settings) -> AgentLimits:
