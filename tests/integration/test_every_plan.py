@@ -47,8 +47,8 @@ class Past:
 
 
 MONTH = Past(20_800, days=6)
-YEAR = Past(250_000, days=72)
-"""Three quarters of a million tasks and as many replies: about five minutes of two cores."""
+YEAR = Past(800_000, days=230)
+"""Two and a half million tasks and as many replies: about five minutes of two cores."""
 FEW = frozenset(
     (
         *("workers", "ticks", "holds", "pauses", "webhooks", "health_checks", "schema_versions"),

@@ -39,7 +39,7 @@ def registered(*, as_json: AsJson = False) -> None:
                     f"{task.soft_s:g}/{task.hard_s:g}",
                     task.retries,
                     f"{task.max_backoff_s:g}",
-                    task.schedule or "",
+                    _line(task),
                     moment(tick.next_at) if tick else "",
                     moment(tick.last_at) if tick else "",
                     tick.last_run.in_words if tick and tick.last_run else "",
@@ -48,6 +48,12 @@ def registered(*, as_json: AsJson = False) -> None:
             )
         )
     table(columns, rows, empty="no task is registered")
+
+
+def _line(task: Any) -> str:
+    """Return the cron line of a task, with its zone unless that is UTC; empty without one."""
+    zone = "" if task.tz == "UTC" else f" {task.tz}"
+    return f"{task.schedule}{zone}" if task.schedule else ""
 
 
 def _policy(task: Any) -> dict[str, Any]:
