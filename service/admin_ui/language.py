@@ -19,7 +19,8 @@ from service.admin_ui import ukrainian
 
 ENGLISH: Final = "en"
 UKRAINIAN: Final = "uk"
-NAMES: Final = {ENGLISH: "English", UKRAINIAN: "Українська"}
+NAMES: Final = {ENGLISH: ("ENG", "English"), UKRAINIAN: ("УКР", "Українська")}
+"""The short and the full name of each language, in itself."""
 COOKIE: Final = "mirt_language"
 PARAMETER: Final = "lang"
 KEPT_S: Final = 365 * 86_400
@@ -42,11 +43,12 @@ def keep_language(req: falcon.Request, resp: falcon.Response) -> None:
         resp.set_cookie(COOKIE, name, path="/ops", max_age=KEPT_S, same_site="Strict", secure=False)
 
 
-def other_language(req: falcon.Request, language: str) -> tuple[str, str, str]:
-    """Return the code and the name of the other language, and the address of this page in it."""
-    other = ENGLISH if language == UKRAINIAN else UKRAINIAN
-    query = urlencode({**req.params, PARAMETER: other}, doseq=True)
-    return other, NAMES[other], f"{req.path}?{query}"
+def other_language(req: falcon.Request, language: str) -> dict[str, str]:
+    """Return ``code``, ``name`` and ``short`` name of the other language, and ``here`` in it."""
+    code = ENGLISH if language == UKRAINIAN else UKRAINIAN
+    short, name = NAMES[code]
+    query = urlencode({**req.params, PARAMETER: code}, doseq=True)
+    return {"code": code, "name": name, "short": short, "here": f"{req.path}?{query}"}
 
 
 def install(templates: Environment) -> None:
