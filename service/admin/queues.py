@@ -1,7 +1,8 @@
 """Read the current state of queues, running tasks and workers, and the last hour."""
 
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Final
 
@@ -35,6 +36,8 @@ class QueueView:
     done_per_minute: float
     oldest_wait_s: float
     workers: int
+    codes: Mapping[str, int] = field(default_factory=dict)
+    """The dead letters by their error code, the most frequent first."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -131,16 +134,20 @@ def _queue(
     name: str, counts: Sequence[TaskCounts], living: Sequence[WorkerRow], now: datetime
 ) -> QueueView:
     own = [task for task in counts if task.actor in tasks_of(name)]
+    codes = Counter[str]()
+    for task in own:
+        codes.update(task.codes)
     oldest = min((task.oldest_at for task in own if task.oldest_at is not None), default=now)
     return QueueView(
         name=name,
         ready=sum(task.ready for task in own),
         running=sum(task.running for task in own),
         delayed=sum(task.delayed for task in own),
-        dead=sum(task.dead for task in own),
+        dead=codes.total(),
         done_per_minute=sum(task.done for task in own) / (RATE_OVER / timedelta(minutes=1)),
         oldest_wait_s=max(0.0, (now - oldest).total_seconds()),
         workers=sum(worker.receives(name) for worker in living),
+        codes=dict(codes.most_common()),
     )
 
 

@@ -3,7 +3,8 @@
 The queries of unfinished tasks use partial indexes.
 """
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
 from typing import Any
@@ -35,9 +36,10 @@ class TaskCounts:
     ready: int = 0
     running: int = 0
     delayed: int = 0
-    dead: int = 0
     done: int = 0
     oldest_at: datetime | None = None
+    codes: Mapping[str, int] = field(default_factory=dict)
+    """The dead letters by their error code."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,14 +109,14 @@ def task_counts(tx: Connection, *, since: datetime) -> list[TaskCounts]:
             "delayed": delayed,
             "oldest_at": oldest_at,
         }
-    for name, counted in {
-        "done": select(tasks.c.actor, func.count())
-        .where(tasks.c.finished_at >= since, state == TaskState.DONE)
-        .group_by(tasks.c.actor),
-        "dead": select(dead_letters.c.actor, func.count()).group_by(dead_letters.c.actor),
-    }.items():
-        for actor, count in tx.execute(counted):
-            found.setdefault(actor, {})[name] = count
+    done = select(tasks.c.actor, func.count()).where(
+        tasks.c.finished_at >= since, state == TaskState.DONE
+    )
+    for actor, count in tx.execute(done.group_by(tasks.c.actor)):
+        found.setdefault(actor, {})["done"] = count
+    kind = dead_letters.c.actor, dead_letters.c.error_code
+    for actor, code, count in tx.execute(select(*kind, func.count()).group_by(*kind)):
+        found.setdefault(actor, {}).setdefault("codes", {})[code] = count
     return [TaskCounts(actor, **values) for actor, values in sorted(found.items())]
 
 

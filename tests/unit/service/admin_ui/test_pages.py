@@ -192,7 +192,7 @@ def test_the_page_says_that_nothing_is_wrong_only_when_nothing_is(
     write(here.runtime, letter(1))
     page = come().get("/ops").text
     assert "1 problem</h1>" in page
-    assert "1 dead letter: 1 of llm" in page
+    assert "1 dead letter: 1 of llm (UNEXPECTED)" in page
     assert 'href="/ops/dead"' in page
 
 
