@@ -21,7 +21,7 @@ from mirt.store.shop.mailbox import count_dead_heads
 from mirt.store.shop.webhooks import WebhookState
 from mirt.webhooks import problems_of
 from service.admin.context import AdminContext
-from service.admin.queues import Activity, QueueView, transport_problems
+from service.admin.queues import Activity, transport_problems
 from service.admin.schedule import ScheduledTask
 
 NAMES: Final = {
@@ -206,17 +206,18 @@ def _of_runs(now: Activity) -> Iterator[Problem]:
 
 
 def _of_dead_letters(now: Activity) -> Iterator[Problem]:
-    dead = [queue for queue in now.queues if queue.dead]
+    dead = {queue: codes for queue, codes in now.dead.items() if codes}
     if dead:
-        where = ", ".join(f"{one.dead:,} of {one.name} ({_by_code(one)})" for one in dead)
-        found = f"{counted(sum(one.dead for one in dead), 'dead letter')}: {where}"
+        counts = {queue: sum(codes.values()) for queue, codes in dead.items()}
+        where = ", ".join(f"{counts[q]:,} of {q} ({_by_code(codes)})" for q, codes in dead.items())
+        found = f"{counted(sum(counts.values()), 'dead letter')}: {where}"
         yield Problem("dead letters", found, "mirt dead list", "/ops/dead")
 
 
-def _by_code(queue: QueueView) -> str:
-    if len(queue.codes) == 1:
-        return next(iter(queue.codes))
-    return ", ".join(f"{count:,} × {code}" for code, count in queue.codes.items())
+def _by_code(codes: Mapping[str, int]) -> str:
+    if len(codes) == 1:
+        return next(iter(codes))
+    return ", ".join(f"{count:,} × {code}" for code, count in codes.items())
 
 
 def _of_schedule(

@@ -36,8 +36,6 @@ class QueueView:
     done_per_minute: float
     oldest_wait_s: float
     workers: int
-    codes: Mapping[str, int] = field(default_factory=dict)
-    """The dead letters by their error code, the most frequent first."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,6 +83,8 @@ class Activity:
     queues: Sequence[QueueView]
     workers: Sequence[WorkerView]
     runs: Sequence[RunView]
+    dead: Mapping[str, Mapping[str, int]] = field(default_factory=dict)
+    """The dead letters of each queue by their error code, the most frequent first."""
 
 
 def activity(context: AdminContext) -> Activity:
@@ -103,6 +103,7 @@ def activity(context: AdminContext) -> Activity:
         queues=[_queue(name, counts, living, now) for name in QUEUES],
         workers=[_worker(worker, running, now) for worker in living],
         runs=[_run(run, now) for run in running if run.actor in TASKS],
+        dead={name: _codes(name, counts) for name in QUEUES},
     )
 
 
@@ -134,21 +135,25 @@ def _queue(
     name: str, counts: Sequence[TaskCounts], living: Sequence[WorkerRow], now: datetime
 ) -> QueueView:
     own = [task for task in counts if task.actor in tasks_of(name)]
-    codes = Counter[str]()
-    for task in own:
-        codes.update(task.codes)
     oldest = min((task.oldest_at for task in own if task.oldest_at is not None), default=now)
     return QueueView(
         name=name,
         ready=sum(task.ready for task in own),
         running=sum(task.running for task in own),
         delayed=sum(task.delayed for task in own),
-        dead=codes.total(),
+        dead=sum(sum(task.codes.values()) for task in own),
         done_per_minute=sum(task.done for task in own) / (RATE_OVER / timedelta(minutes=1)),
         oldest_wait_s=max(0.0, (now - oldest).total_seconds()),
         workers=sum(worker.receives(name) for worker in living),
-        codes=dict(codes.most_common()),
     )
+
+
+def _codes(queue: str, counts: Sequence[TaskCounts]) -> dict[str, int]:
+    codes = Counter[str]()
+    for task in counts:
+        if task.actor in tasks_of(queue):
+            codes.update(task.codes)
+    return dict(codes.most_common())
 
 
 def _worker(worker: WorkerRow, running: Sequence[Run], now: datetime) -> WorkerView:
